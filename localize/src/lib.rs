@@ -1,0 +1,33 @@
+//! The pure heart: from observations and sightings to a verdict.
+//!
+//! Nothing in this crate knows a clock, a socket, a file or a source of randomness, and nothing in
+//! it can fail: whatever is odd about the input is evidence. The one entry point is [`localize`];
+//! the types that it takes are facts made at the edge, the type that it returns is the judgement.
+#![no_std]
+
+extern crate alloc;
+
+pub mod baseline;
+pub mod case;
+pub mod observation;
+pub mod sighting;
+pub mod time;
+pub mod topology;
+pub mod verdict;
+
+pub use baseline::{Baseline, Baselines};
+pub use case::Case;
+pub use observation::{
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
+    RoundId, Step, Target, TcpFacts, TlsFacts,
+};
+pub use sighting::{Direction, FlowSighting, Packet, Seen, WitnessReport};
+pub use time::{Micros, Stamp};
+pub use topology::{
+    Backend, CdnProvider, NameServer, Role, Scheme, ServiceName, Topology, VantageName,
+    VantagePoint, VipMode,
+};
+pub use verdict::{
+    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind,
+    Outcome as VerdictOutcome, Rate, Verdict,
+};

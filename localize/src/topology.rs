@@ -1,0 +1,147 @@
+//! The delivery path of a service, and who looks at it from where.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// The name of a service.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ServiceName(pub String);
+
+/// The name of a vantage point, the same as its agent's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct VantageName(pub String);
+
+impl fmt::Display for ServiceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for VantageName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a vantage point stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// At a user's side: the public path only.
+    Outside,
+    /// Reaches the VIP as the CDN does.
+    BehindCdn,
+    /// In the data centre: VIP and every backend.
+    Inside,
+}
+
+/// A place from which we look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VantagePoint {
+    /// Its name.
+    pub name: VantageName,
+    /// Where it stands.
+    pub role: Role,
+    /// The backend that it runs on, or `lb` for the balancer.
+    pub host: Option<String>,
+    /// The host's own unicast addresses, without loopback.
+    pub addresses: Vec<IpAddr>,
+    /// The agent is a working witness (it has the capability and a capture socket).
+    pub witness: bool,
+    /// The resolvers that its host uses.
+    pub resolvers: Vec<SocketAddr>,
+}
+
+/// An authoritative name server.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NameServer {
+    /// Its name, or its address in text where only that is known.
+    pub name: String,
+    /// Address and port.
+    pub server: SocketAddr,
+}
+
+/// How a backend is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scheme {
+    /// HTTP over TCP.
+    Http,
+    /// HTTP over TLS.
+    Https,
+    /// A connection alone.
+    Tcp,
+}
+
+/// A backend of the balancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backend {
+    /// Its name in the service file.
+    pub name: String,
+    /// Address and port.
+    pub address: SocketAddr,
+    /// How it is spoken to.
+    pub scheme: Scheme,
+    /// The path asked for.
+    pub path: String,
+}
+
+/// What the balancer does to a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VipMode {
+    /// Not declared: both are hypotheses.
+    Auto,
+    /// Layer 4: the backend's own stack answers the SYN.
+    L4,
+    /// Layer 7: a proxy with its own TCP and TLS.
+    L7,
+    /// Layer 4 with direct server return: answers bypass the balancer.
+    Dsr,
+}
+
+/// Who runs the edges.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CdnProvider {
+    /// Found out from the answers' headers; `None` inside until then.
+    Auto(Option<String>),
+    /// There is no CDN: the public addresses are the balancer's.
+    None,
+    /// Named by the operator.
+    Named(String),
+}
+
+/// The delivery path of one service and the vantage points that look at it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Topology {
+    /// The service.
+    pub service: ServiceName,
+    /// The scheme of the service's URL.
+    pub scheme: Scheme,
+    /// The vantage points, connected or lately so.
+    pub vantages: Vec<VantagePoint>,
+    /// Resolvers named in the service file, asked by every vantage point.
+    pub resolvers: Vec<SocketAddr>,
+    /// The authoritative name servers, from the service file or found.
+    pub name_servers: Vec<NameServer>,
+    /// Every public address that a name server or resolver has given, with the service's port.
+    pub edges: Vec<SocketAddr>,
+    /// Who runs the edges.
+    pub cdn: CdnProvider,
+    /// The balancer's virtual addresses.
+    pub vips: Vec<SocketAddr>,
+    /// What the balancer does to a connection.
+    pub vip_mode: VipMode,
+    /// The backends.
+    pub backends: Vec<Backend>,
+}
+
+/// The `host` value of the balancer's own agent.
+pub const BALANCER_HOST: &str = "lb";

@@ -1,0 +1,15 @@
+//! The wire: `mesh.v1`, its generated code, and the conversions to the types of the heart.
+//!
+//! Conversions towards the heart are the last place where anything can be malformed; business code
+//! on either side never sees a wire type of a fact.
+
+pub mod convert;
+
+/// The generated messages and services of `mesh.v1`.
+#[allow(missing_docs, clippy::all, clippy::pedantic)]
+pub mod v1 {
+    tonic::include_proto!("mesh.v1");
+}
+
+/// The encoded descriptor set of `mesh.v1`, for gRPC reflection.
+pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mesh_descriptor.bin"));
