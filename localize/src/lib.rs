@@ -9,6 +9,7 @@ extern crate alloc;
 
 pub mod baseline;
 pub mod case;
+mod inference;
 pub mod observation;
 pub mod sighting;
 pub mod time;
@@ -28,6 +29,15 @@ pub use topology::{
     VantagePoint, VipMode,
 };
 pub use verdict::{
-    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind,
+    Alternative, Assessment, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind,
     Outcome as VerdictOutcome, Rate, Verdict,
 };
+
+/// Judges a case.
+///
+/// The observations should be those of closed rounds: while a round is open its successes are in and
+/// its time-outs are not, and the verdict would lean towards health.
+#[must_use]
+pub fn localize(case: &Case) -> Assessment {
+    inference::assess(case)
+}

@@ -75,6 +75,7 @@ pub struct WitnessReport {
     /// Packets that the kernel dropped before the witness read them (`PACKET_STATISTICS`), and flows
     /// over the witness's bound. When it is not zero, silence proves nothing.
     pub dropped: u64,
-    /// The flows seen. A flow is reported once, some seconds after its first packet.
+    /// The flows of which a packet was seen in this stretch, with that stretch's counts: a flow may
+    /// stand in several reports, and its counts add up.
     pub flows: Vec<FlowSighting>,
 }

@@ -178,3 +178,16 @@ pub struct Verdict {
     /// From the start of the localisation to the verdict, in milliseconds.
     pub elapsed_ms: u64,
 }
+
+/// A verdict with what only the driver of a localisation needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    /// The judgement on the evidence so far.
+    pub verdict: Verdict,
+    /// More rounds would not change it: the driver may end early.
+    pub settled: bool,
+    /// The most probable explanation in words, "healthy" included.
+    pub leading: String,
+    /// Its probability.
+    pub leading_confidence: f64,
+}

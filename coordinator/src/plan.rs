@@ -1,0 +1,1 @@
+//! Which vantage point fires which arm.

@@ -1,0 +1,1 @@
+//! When the next round of a service is due.

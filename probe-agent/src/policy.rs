@@ -1,0 +1,1 @@
+//! Which targets this host agrees to probe, and how fast.

@@ -1,0 +1,1 @@
+//! What the coordinator has not acknowledged yet, on disk.
