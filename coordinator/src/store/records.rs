@@ -1,0 +1,198 @@
+//! What is kept besides the facts of the heart.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use localize::{
+    Failure, Layer, Observation, Role, RoundId, ServiceName, VantageName, Verdict, WitnessReport,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Learnt;
+
+/// SHA-256 of a join token's secret; the secret itself is never stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SecretHash(pub [u8; 32]);
+
+/// How far an agent has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentState {
+    /// A token was made and not yet used.
+    Invited,
+    /// It holds a certificate.
+    Enrolled,
+    /// Its certificates are refused.
+    Revoked,
+}
+
+/// A certificate that was issued to an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuedCertificate {
+    /// Serial number in hexadecimal.
+    pub serial: String,
+    /// notAfter, in microseconds since the Unix epoch.
+    pub expires_us: u64,
+}
+
+/// What is known of an agent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentRecord {
+    /// Its name, the same as its vantage point's.
+    pub name: VantageName,
+    /// Where it stands.
+    pub role: Role,
+    /// The backend that it runs on, or `lb`.
+    pub host: Option<String>,
+    /// The operator's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// How far it has come.
+    pub state: AgentState,
+    /// The certificates issued to it, oldest first.
+    pub certificates: Vec<IssuedCertificate>,
+    /// The version that it told last; empty before it joined.
+    pub version: String,
+    /// When it was last connected, in microseconds of mesh time.
+    pub last_seen_us: Option<u64>,
+    /// Its host's addresses, as told last.
+    pub addresses: Vec<IpAddr>,
+    /// Its host's resolvers, as told last.
+    pub resolvers: Vec<SocketAddr>,
+    /// It is a working witness.
+    pub witness: bool,
+    /// Why it is not, where one was wanted; empty otherwise.
+    pub witness_trouble: String,
+}
+
+/// A join token, single use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    /// Names the token.
+    pub secret_sha256: SecretHash,
+    /// The name that the agent will have.
+    pub name: VantageName,
+    /// Where it will stand.
+    pub role: Role,
+    /// The backend that it will run on, or `lb`.
+    pub host: Option<String>,
+    /// The operator's own labels.
+    pub labels: BTreeMap<String, String>,
+    /// From when on it is refused, in microseconds of mesh time.
+    pub expires_us: u64,
+    /// When it was used, in microseconds of mesh time.
+    pub used_at_us: Option<u64>,
+}
+
+/// A service that is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceRecord {
+    /// Its name.
+    pub name: ServiceName,
+    /// The text of the service file.
+    pub toml: String,
+    /// The text of `tls.ca_file`.
+    pub ca_pem: Option<String>,
+    /// When it was applied last, in microseconds of mesh time.
+    pub applied_us: u64,
+    /// What was found out about its path.
+    pub learnt: Learnt,
+}
+
+/// A closed round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundRecord {
+    /// The service probed.
+    pub service: ServiceName,
+    /// The round.
+    pub round: RoundId,
+    /// Its announced instant, in microseconds of mesh time.
+    pub fire_at_us: u64,
+    /// Observations expected.
+    pub expected: u32,
+    /// Observations received.
+    pub received: u32,
+    /// Observations that failed.
+    pub failed: u32,
+    /// Largest difference between two firings, in microseconds.
+    pub skew_us: u64,
+    /// Largest uncertainty of a stamp among its observations, in microseconds.
+    pub worst_uncertainty_us: u64,
+}
+
+/// The rounds of a service in a few numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundSummary {
+    /// Rounds closed since the service was first applied.
+    pub rounds: u64,
+    /// The latest instant of one, in microseconds of mesh time; zero when there was none.
+    pub last_fire_at_us: u64,
+}
+
+/// One layer of one arm from one vantage point over the asked stretch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryLine {
+    /// From where.
+    pub vantage: VantageName,
+    /// The arm's label.
+    pub arm: String,
+    /// Which layer.
+    pub layer: Layer,
+    /// Probes that passed the layer.
+    pub passed: u64,
+    /// Probes that reached the layer and failed at it.
+    pub failed: u64,
+    /// Median time of those that passed, in microseconds; zero when none passed.
+    pub p50_us: u64,
+    /// 90th percentile, likewise.
+    pub p90_us: u64,
+    /// 99th percentile, likewise.
+    pub p99_us: u64,
+    /// The longest, likewise.
+    pub max_us: u64,
+    /// The commonest failure.
+    pub failure: Option<Failure>,
+}
+
+/// One change. All the changes of one [`super::Store::commit`] are stored together or not at all.
+#[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "observations are both the largest and by far the commonest variant"
+)]
+pub enum Write {
+    /// A probe's observation: stored, counted in its latency windows, and its agent's watermark
+    /// raised. One at or below the watermark is a repeat and changes nothing, so the records of one
+    /// agent must be committed in rising order of sequence.
+    Observation(Observation),
+    /// A witness's report; the watermark as for observations, on the same sequence.
+    Report(WitnessReport),
+    /// A closed round. A repeat of the same round changes nothing.
+    Round(RoundRecord),
+    /// A verdict with the JSON of its case. The verdict's `id` must be set; the same id again
+    /// replaces it.
+    Verdict {
+        /// The verdict.
+        verdict: Verdict,
+        /// The JSON of the [`localize::Case`], at most [`super::MAX_CASE_BYTES`].
+        case_json: Vec<u8>,
+    },
+    /// Creates or replaces an agent.
+    Agent(AgentRecord),
+    /// Creates or replaces a service.
+    Service(ServiceRecord),
+    /// Deletes a service; what was observed of it ages out by itself.
+    DeleteService(ServiceName),
+    /// Creates or replaces a token.
+    Token(TokenRecord),
+    /// Uses a token up and stores the agent that it stands for. The whole commit fails with
+    /// [`super::StoreError::TokenUnknown`], `TokenUsed` or `TokenExpired` when it is not to be had.
+    BurnToken {
+        /// Which token.
+        secret: SecretHash,
+        /// Mesh time of its use, in microseconds.
+        used_at_us: u64,
+        /// The agent that joins.
+        agent: AgentRecord,
+    },
+}
