@@ -1,139 +1,199 @@
 //! The store: everything that outlives the process, on sled. Nothing else names sled.
+//!
+//! One thread writes. It takes the commits that wait, stages them as one batch of sled's default tree,
+//! applies and syncs it, and answers; an answered commit survives `kill -9` and a power cut. A record
+//! that an agent sends again is known by the watermark that went to disk in the same batch as the
+//! record itself, so everything counted here is counted once. After any error of the disk the store
+//! stops for good and says so: the state on disk is then known only to the next start.
 
+mod apply;
+mod disk;
+mod error;
+mod key;
+mod read;
 mod records;
+mod retention;
+mod series;
+mod shared;
+mod staging;
+#[cfg(test)]
+mod tests;
+mod value;
+mod window;
+mod writer;
 
 use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdict, WitnessReport};
+use tokio::sync::{mpsc, oneshot};
 
+pub use disk::SpaceLimits;
+pub use error::StoreError;
 pub use records::{
     AgentRecord, AgentState, HistoryLine, IssuedCertificate, RoundRecord, RoundSummary, SecretHash,
     ServiceRecord, TokenRecord, Write,
 };
+pub use value::ValueError;
 
-/// Longest JSON of a case, in bytes: an hour of a large service is a tenth of it.
+use apply::Prepared;
+use key::Kind;
+use shared::Shared;
+use value::Packed;
+use writer::Command;
+
+/// Number of the layout on disk that this version writes and reads.
+const LAYOUT: u64 = 1;
+
+/// Most writes of one commit: a batch is held in memory, and others wait for it.
+pub const MAX_WRITES: usize = 4096;
+
+/// Longest JSON of a case, in bytes: a quarter of an hour of a hundred arms every second is a third
+/// of it.
 pub const MAX_CASE_BYTES: usize = 256 << 20;
 
-/// Why the store could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// An earlier error left the disk in an unknown state; the process must end.
-    #[error("the store stopped after an earlier error: {0}")]
-    Poisoned(String),
-    /// Free space is below the low-water mark; nothing was written.
-    #[error("the disk is full: {free_bytes} bytes free, {needed_bytes} needed")]
-    DiskFull {
-        /// Bytes free for this process.
-        free_bytes: u64,
-        /// Bytes that must be free.
-        needed_bytes: u64,
-    },
-    /// Another process has the folder open.
-    #[error("another process uses the data folder")]
-    Locked,
-    /// The token of a [`Write::BurnToken`] does not exist.
-    #[error("unknown token")]
-    TokenUnknown,
-    /// The token of a [`Write::BurnToken`] was used before.
-    #[error("the token has been used")]
-    TokenUsed,
-    /// The token of a [`Write::BurnToken`] has expired.
-    #[error("the token has expired")]
-    TokenExpired,
-}
+/// Most observations answered at once, the passed and the failed counted apart: the newest.
+pub const MAX_OBSERVATIONS: usize = 200_000;
+
+/// Commits that wait for the writer: two groups of single records, so that the next batch is there
+/// when one is done. More wait in their senders, whose agents keep what is not acknowledged.
+const WAITING_COMMITS: usize = 1024;
 
 /// The open store. Cloning is cheap; the last clone to go closes it.
 #[derive(Clone)]
-pub struct Store {}
+pub struct Store(Arc<Open>);
+
+struct Open {
+    shared: Arc<Shared>,
+    /// `None` only while closing.
+    commands: Option<mpsc::Sender<Command>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Open {
+    /// Waits for what was asked for before, so that the folder can be opened again at once.
+    fn drop(&mut self) {
+        self.commands = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer has been told to those who waited for it.
+            let _ = writer.join();
+        }
+    }
+}
 
 impl Store {
-    /// Opens the store in a folder, made when missing.
+    /// Opens the store in a folder, made when missing, with the usual [`SpaceLimits`].
+    ///
+    /// Fails when another process has it open, when the disk is too full for sled to open, or when
+    /// the database is damaged.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let _ = dir;
-        Err(StoreError::Locked)
+        Self::open_with(dir, SpaceLimits::default())
+    }
+
+    /// Opens the store with other limits.
+    pub fn open_with(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared::open(dir, space)?);
+        let (commands, waiting) = mpsc::channel(WAITING_COMMITS);
+        let writer = std::thread::Builder::new()
+            .name("store-writer".into())
+            .spawn({
+                let shared = Arc::clone(&shared);
+                move || writer::run(&shared, waiting)
+            })
+            .map_err(StoreError::io("start the writer"))?;
+        Ok(Self(Arc::new(Open {
+            shared,
+            commands: Some(commands),
+            writer: Some(writer),
+        })))
     }
 
     /// Stores the writes, all or none, and returns when they are on disk.
+    ///
+    /// [`StoreError::DiskFull`], [`StoreError::TooLarge`] and the three of tokens refuse this commit
+    /// alone; any other error is final, and the process must end.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        let _ = writes;
-        Err(StoreError::TokenUnknown)
+        let writes = prepare(writes).await?;
+        self.ask(|reply| Command::Commit { writes, reply }).await
     }
 
-    /// Forgets what has aged out: a bounded amount of work. To be called every few seconds; `true`
-    /// when there is more to do at once.
+    /// Forgets what has aged out at `now_us` of mesh time, a bounded amount of it: to be called once
+    /// a minute or oftener, and again at once while it answers `true`.
     pub async fn retain(&self, now_us: u64) -> Result<bool, StoreError> {
-        let _ = now_us;
-        Ok(false)
+        self.ask(|reply| Command::Retain { now_us, reply }).await
     }
 
     /// Everything of the agent up to this sequence is on disk.
     #[must_use]
     pub fn durable_through(&self, agent: &VantageName) -> Option<u64> {
-        let _ = agent;
-        None
+        self.0.shared.durable_through(agent)
     }
 
     /// Every agent, by name.
     pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
-        Ok(Vec::new())
+        let mut agents = Vec::new();
+        self.0
+            .shared
+            .each(Kind::Agent, |_, agent| agents.push(agent))?;
+        Ok(agents)
     }
 
     /// One agent.
     pub fn agent(&self, name: &VantageName) -> Result<Option<AgentRecord>, StoreError> {
-        let _ = name;
-        Ok(None)
+        self.0.shared.get(&key::agent(name))
     }
 
     /// Every service, by name.
     pub fn services(&self) -> Result<Vec<ServiceRecord>, StoreError> {
-        Ok(Vec::new())
+        let mut services = Vec::new();
+        self.0
+            .shared
+            .each(Kind::Service, |_, service| services.push(service))?;
+        Ok(services)
     }
 
     /// One service.
     pub fn service(&self, name: &ServiceName) -> Result<Option<ServiceRecord>, StoreError> {
-        let _ = name;
-        Ok(None)
+        self.0.shared.get(&key::service(name))
     }
 
     /// One token.
     pub fn token(&self, secret: &SecretHash) -> Result<Option<TokenRecord>, StoreError> {
-        let _ = secret;
-        Ok(None)
+        self.0.shared.get(&key::token(secret))
     }
 
     /// The observations whose round's instant lies in `[from_us, to_us]`, oldest first; whole for an
-    /// hour, the failed ones for 30 days.
+    /// hour, the failed ones for 30 days; at most the newest [`MAX_OBSERVATIONS`].
     pub fn observations(
         &self,
         service: &ServiceName,
         from_us: u64,
         to_us: u64,
     ) -> Result<Vec<Observation>, StoreError> {
-        let _ = (service, from_us, to_us);
-        Ok(Vec::new())
+        read::observations(&self.0.shared, service, from_us, to_us)
     }
 
-    /// The witness reports that overlap `[from_us, to_us]`, oldest first.
+    /// The witness reports that overlap `[from_us, to_us]`, by their end; kept for an hour.
     pub fn reports(&self, from_us: u64, to_us: u64) -> Result<Vec<WitnessReport>, StoreError> {
-        let _ = (from_us, to_us);
-        Ok(Vec::new())
+        read::reports(&self.0.shared, from_us, to_us)
     }
 
-    /// The rounds of a service whose instant lies in `[from_us, to_us]`, oldest first.
+    /// The rounds of a service whose instant lies in `[from_us, to_us]`, oldest first; kept for 30
+    /// days.
     pub fn rounds(
         &self,
         service: &ServiceName,
         from_us: u64,
         to_us: u64,
     ) -> Result<Vec<RoundRecord>, StoreError> {
-        let _ = (service, from_us, to_us);
-        Ok(Vec::new())
+        read::rounds(&self.0.shared, service, from_us, to_us)
     }
 
     /// How many rounds of a service were closed, and when the last was.
     pub fn round_summary(&self, service: &ServiceName) -> Result<RoundSummary, StoreError> {
-        let _ = service;
-        Ok(RoundSummary::default())
+        let known = self.0.shared.get(&key::round_summary(service))?;
+        Ok(known.unwrap_or_default())
     }
 
     /// The verdicts on a service, or on all, newest first.
@@ -142,36 +202,49 @@ impl Store {
         service: Option<&ServiceName>,
         limit: usize,
     ) -> Result<Vec<Verdict>, StoreError> {
-        let _ = (service, limit);
-        Ok(Vec::new())
+        read::verdicts(&self.0.shared, service, limit)
     }
 
     /// One verdict.
     pub fn verdict(&self, id: &str) -> Result<Option<Verdict>, StoreError> {
-        let _ = id;
-        Ok(None)
+        read::verdict(&self.0.shared, id)
     }
 
     /// The JSON of the case that a verdict was made from, kept for the last 200 verdicts.
     pub fn case(&self, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        let _ = id;
-        Ok(None)
+        read::case(&self.0.shared, id)
     }
 
-    /// A round number that was never used before and will never be again.
+    /// A round number that was never used before and will never be again. Rises; a restart skips some.
+    ///
+    /// [`StoreError::NoRoundNumber`] when none is reserved for want of space, [`StoreError::Poisoned`]
+    /// when the store has stopped.
     pub fn next_round_id(&self) -> Result<RoundId, StoreError> {
-        Ok(RoundId(1))
+        let shared = &self.0.shared;
+        let taken = shared.take_round();
+        if shared.wants_rounds() {
+            // A full queue is no loss: the next call asks again, long before the reserve is used up.
+            if let Some(commands) = &self.0.commands {
+                let _ = commands.try_send(Command::ReserveRounds);
+            }
+        }
+        match taken {
+            Some(round) => Ok(RoundId(round)),
+            None => match shared.trouble() {
+                Some(trouble) => Err(StoreError::Poisoned(trouble.clone())),
+                None => Err(StoreError::NoRoundNumber),
+            },
+        }
     }
 
-    /// Counts and latencies of a service since an instant, one line for each vantage point, arm and
-    /// layer.
+    /// Counts and latencies of a service since an instant, to the minute: one line for each vantage
+    /// point, arm and layer, sorted by them. Reaches back 30 days.
     pub fn history(
         &self,
         service: &ServiceName,
         since_us: u64,
     ) -> Result<Vec<HistoryLine>, StoreError> {
-        let _ = (service, since_us);
-        Ok(Vec::new())
+        read::history(&self.0.shared, service, since_us)
     }
 
     /// What was usual for a service in `[from_us, to_us)`, to the minute.
@@ -181,24 +254,64 @@ impl Store {
         from_us: u64,
         to_us: u64,
     ) -> Result<Baselines, StoreError> {
-        let _ = (service, from_us, to_us);
-        Ok(Baselines::default())
+        read::baselines(&self.0.shared, service, from_us, to_us)
     }
 
-    /// Observations stored since the store was made.
+    /// Observations stored since the store was made, the forgotten ones included.
     #[must_use]
     pub fn stored_count(&self) -> u64 {
-        0
+        self.0.shared.stored()
     }
 
-    /// Bytes that the store takes on disk.
+    /// Bytes that the database takes on disk.
     pub fn size_on_disk(&self) -> Result<u64, StoreError> {
-        Ok(0)
+        let size = self.0.shared.disk.db.size_on_disk();
+        size.map_err(StoreError::database("read its size"))
     }
 
     /// Why the store has stopped, when it has: the process must end then.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        None
+        self.0.shared.trouble().cloned()
     }
+
+    /// Hands a command to the writer and waits for its answer.
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
+    ) -> Result<T, StoreError> {
+        let gone = || {
+            let error = StoreError::Poisoned("its writer ended".into());
+            self.0.shared.poison(&error)
+        };
+        let (reply, answer) = oneshot::channel();
+        let commands = self.0.commands.as_ref().ok_or_else(gone)?;
+        commands.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// Checks the bounds, and packs the long parts where they hold up nobody.
+async fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, StoreError> {
+    if writes.len() > MAX_WRITES {
+        return Err(StoreError::TooLarge {
+            what: "more writes than a commit may have",
+        });
+    }
+    let mut prepared = Vec::with_capacity(writes.len());
+    for write in writes {
+        let Write::Verdict { verdict, case_json } = write else {
+            prepared.push(Prepared::Plain(write));
+            continue;
+        };
+        if case_json.len() > MAX_CASE_BYTES {
+            return Err(StoreError::TooLarge {
+                what: "a case longer than it may be",
+            });
+        }
+        let case = tokio::task::spawn_blocking(|| Packed::bytes(case_json)).await;
+        let case = case.map_err(|error| StoreError::io("pack a case")(error))?;
+        prepared.push(Prepared::Verdict { verdict, case });
+    }
+    Ok(prepared)
 }

@@ -154,12 +154,13 @@ pub struct HistoryLine {
     pub failure: Option<Failure>,
 }
 
+/// The place of a verdict in the order of storing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(super) struct VerdictPlace(pub u64);
+
 /// One change. All the changes of one [`super::Store::commit`] are stored together or not at all.
 #[derive(Clone, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "observations are both the largest and by far the commonest variant"
-)]
 pub enum Write {
     /// A probe's observation: stored, counted in its latency windows, and its agent's watermark
     /// raised. One at or below the watermark is a repeat and changes nothing, so the records of one

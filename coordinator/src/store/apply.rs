@@ -1,0 +1,312 @@
+//! What each write changes.
+
+use std::collections::BTreeMap;
+
+use localize::{Failure, Micros, Observation, Outcome, VantageName, Verdict, WitnessReport};
+
+use super::error::StoreError;
+use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
+use super::records::{
+    AgentRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, VerdictPlace, Write,
+};
+use super::series::{DAY_US, Series};
+use super::shared::Shared;
+use super::staging::Staging;
+use super::value::Packed;
+use super::window::Window;
+
+/// Cases kept: one is megabytes, and only late ones are replayed.
+const CASES_KEPT: u64 = 200;
+/// Verdicts kept: a few kilobytes each.
+const VERDICTS_KEPT: u64 = 10_000;
+
+/// A write with its long part packed.
+pub(super) enum Prepared {
+    Plain(Write),
+    Verdict { verdict: Verdict, case: Packed },
+}
+
+/// The changes of one group of commits.
+pub(super) struct Stage<'a> {
+    shared: &'a Shared,
+    pub(super) staging: Staging<'a>,
+    /// Decoded while the group is staged: a window takes many observations of one group.
+    windows: BTreeMap<WindowKey, Window>,
+    /// The watermarks that this group raises.
+    pub(super) watermarks: BTreeMap<VantageName, u64>,
+    /// Observations that this group adds.
+    pub(super) stored: u64,
+}
+
+impl<'a> Stage<'a> {
+    pub(super) fn new(shared: &'a Shared) -> Self {
+        Self {
+            shared,
+            staging: Staging::new(&shared.disk.db),
+            windows: BTreeMap::new(),
+            watermarks: BTreeMap::new(),
+            stored: 0,
+        }
+    }
+
+    /// Whether the commit may be staged at all; nothing of a refused one is.
+    pub(super) fn admit(&self, writes: &[Prepared]) -> Result<(), StoreError> {
+        for write in writes {
+            if let Prepared::Plain(Write::BurnToken {
+                secret, used_at_us, ..
+            }) = write
+            {
+                self.usable_token(secret, *used_at_us)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn write(&mut self, write: Prepared) -> Result<(), StoreError> {
+        match write {
+            Prepared::Verdict { verdict, case } => self.verdict(&verdict, &case),
+            Prepared::Plain(write) => self.plain(write),
+        }
+    }
+
+    /// Writes out what was held back while staging.
+    pub(super) fn finish(mut self) -> Result<Staged, StoreError> {
+        for (key, window) in std::mem::take(&mut self.windows) {
+            let key = key.bytes();
+            let bytes = window.encode().map_err(StoreError::damaged(&key))?;
+            self.staging.put(key, &Packed::plain(bytes))?;
+        }
+        for (agent, sequence) in &self.watermarks {
+            self.staging
+                .put(key::watermark(agent), &Packed::json(sequence)?)?;
+        }
+        if self.stored > 0 {
+            let stored = self.shared.stored() + self.stored;
+            self.staging
+                .put(Kind::Meta.key(STORED), &Packed::json(&stored)?)?;
+        }
+        Ok(Staged {
+            batch: (!self.staging.is_empty()).then(|| self.staging.into_batch()),
+            watermarks: self.watermarks,
+            stored: self.stored,
+        })
+    }
+
+    fn plain(&mut self, write: Write) -> Result<(), StoreError> {
+        match write {
+            Write::Observation(observation) => self.observation(&observation),
+            Write::Report(report) => self.report(&report),
+            Write::Round(round) => self.round(&round),
+            Write::Verdict { verdict, case_json } => {
+                self.verdict(&verdict, &Packed::bytes(case_json))
+            }
+            Write::Agent(agent) => self.agent(&agent),
+            Write::Service(service) => self
+                .staging
+                .put(key::service(&service.name), &Packed::json(&service)?),
+            Write::DeleteService(name) => {
+                self.staging.remove(&key::round_summary(&name))?;
+                self.staging.remove(&key::service(&name))
+            }
+            Write::Token(token) => self
+                .staging
+                .put(key::token(&token.secret_sha256), &Packed::json(&token)?),
+            Write::BurnToken {
+                secret,
+                used_at_us,
+                agent,
+            } => self.burn_token(&secret, used_at_us, &agent),
+        }
+    }
+
+    fn observation(&mut self, observation: &Observation) -> Result<(), StoreError> {
+        if !self.raise_watermark(observation.vantage(), observation.id.sequence) {
+            return Ok(());
+        }
+        let series = self.series(observation)?;
+        let at_us = observation.scheduled_us;
+        let kind = match observation.outcome {
+            Outcome::Failed { .. } => Kind::FailedObservation,
+            Outcome::Passed | Outcome::NotFired => Kind::Observation,
+        };
+        let key = key::observation(kind, at_us, series, observation.id.sequence);
+        self.staging.put_new(key, &Packed::json(observation)?);
+        self.stored += 1;
+
+        let minute_us = at_us - at_us % MINUTE_US;
+        let window = |layer| WindowKey {
+            minute_us,
+            series,
+            layer,
+        };
+        for step in &observation.steps {
+            self.count(window(step.layer), Count::Passed(step.took))?;
+        }
+        if let Outcome::Failed { layer, failure, .. } = observation.outcome {
+            self.count(window(layer), Count::Failed(failure))?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, key: WindowKey, count: Count) -> Result<(), StoreError> {
+        let window = match self.windows.entry(key) {
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let bytes = key.bytes();
+                let damaged = StoreError::damaged(&bytes);
+                let window = match self.staging.get_bytes(&bytes)? {
+                    Some(value) => Window::decode(&value),
+                    None => Window::new(),
+                };
+                entry.insert(window.map_err(damaged)?)
+            }
+        };
+        match count {
+            Count::Passed(took) => window.pass(took),
+            Count::Failed(failure) => window.fail(failure),
+        }
+        Ok(())
+    }
+
+    /// The number of the observation's series, a new one where it is the first.
+    fn series(&mut self, observation: &Observation) -> Result<SeriesId, StoreError> {
+        let day = observation.scheduled_us / DAY_US;
+        let mut table = self.shared.series_mut();
+        let known = table.find(observation);
+        let fresh = known
+            .and_then(|id| table.get(id))
+            .is_some_and(|s| s.last_day >= day);
+        let id = known.unwrap_or_else(|| table.next_id());
+        if !fresh {
+            let series = Series {
+                service: observation.service.clone(),
+                vantage: observation.vantage().clone(),
+                arm: observation.arm.clone(),
+                last_day: day,
+            };
+            self.staging.put(key::series(id), &Packed::json(&series)?)?;
+            table.insert(id, series);
+        }
+        Ok(id)
+    }
+
+    fn report(&mut self, report: &WitnessReport) -> Result<(), StoreError> {
+        if self.raise_watermark(&report.witness, report.sequence) {
+            let key = key::report(report.to.at_us, report.sequence, &report.witness);
+            self.staging.put_new(key, &Packed::json(report)?);
+        }
+        Ok(())
+    }
+
+    /// False for a repeat.
+    fn raise_watermark(&mut self, agent: &VantageName, sequence: u64) -> bool {
+        let known = match self.watermarks.get(agent) {
+            Some(staged) => Some(*staged),
+            None => self.shared.durable_through(agent),
+        };
+        let rises = known.is_none_or(|known| sequence > known);
+        if rises {
+            self.watermarks.insert(agent.clone(), sequence);
+        }
+        rises
+    }
+
+    fn round(&mut self, round: &RoundRecord) -> Result<(), StoreError> {
+        let key = key::round(round.fire_at_us, round.round.0);
+        if self.staging.contains(&key)? {
+            return Ok(());
+        }
+        self.staging.put_new(key, &Packed::json(round)?);
+        let key = key::round_summary(&round.service);
+        let known: Option<RoundSummary> = self.staging.get(&key)?;
+        let known = known.unwrap_or_default();
+        let summary = RoundSummary {
+            rounds: known.rounds + 1,
+            last_fire_at_us: known.last_fire_at_us.max(round.fire_at_us),
+        };
+        self.staging.put(key, &Packed::json(&summary)?)
+    }
+
+    fn verdict(&mut self, verdict: &Verdict, case: &Packed) -> Result<(), StoreError> {
+        let by_id = Kind::VerdictPlace.key(verdict.id.as_bytes());
+        let place = match self.staging.get::<VerdictPlace>(&by_id)? {
+            Some(known) => known.0,
+            None => {
+                let last = self
+                    .staging
+                    .get::<VerdictPlace>(&Kind::Meta.key(VERDICTS))?;
+                let place = last.map_or(0, |last| last.0 + 1);
+                self.staging
+                    .put(Kind::Meta.key(VERDICTS), &Packed::json(&place)?)?;
+                self.staging.put(by_id, &Packed::json(&place)?)?;
+                self.forget_old_verdicts(place)?;
+                place
+            }
+        };
+        self.staging
+            .put(key::verdict(Kind::Verdict, place), &Packed::json(verdict)?)?;
+        self.staging.put(key::verdict(Kind::Case, place), case)
+    }
+
+    /// One comes, one goes: places rise by one.
+    fn forget_old_verdicts(&mut self, newest: u64) -> Result<(), StoreError> {
+        if let Some(old) = newest.checked_sub(CASES_KEPT) {
+            self.staging.remove(&key::verdict(Kind::Case, old))?;
+        }
+        if let Some(old) = newest.checked_sub(VERDICTS_KEPT) {
+            let key = key::verdict(Kind::Verdict, old);
+            if let Some(verdict) = self.staging.get::<Verdict>(&key)? {
+                let by_id = Kind::VerdictPlace.key(verdict.id.as_bytes());
+                self.staging.remove(&by_id)?;
+            }
+            self.staging.remove(&key)?;
+        }
+        Ok(())
+    }
+
+    fn agent(&mut self, agent: &AgentRecord) -> Result<(), StoreError> {
+        self.staging
+            .put(key::agent(&agent.name), &Packed::json(agent)?)
+    }
+
+    fn burn_token(
+        &mut self,
+        secret: &SecretHash,
+        used_at_us: u64,
+        agent: &AgentRecord,
+    ) -> Result<(), StoreError> {
+        let mut token = self.usable_token(secret, used_at_us)?;
+        token.used_at_us = Some(used_at_us);
+        self.staging
+            .put(key::token(secret), &Packed::json(&token)?)?;
+        self.agent(agent)
+    }
+
+    fn usable_token(&self, secret: &SecretHash, now_us: u64) -> Result<TokenRecord, StoreError> {
+        let token: Option<TokenRecord> = self.staging.get(&key::token(secret))?;
+        match token {
+            None => Err(StoreError::TokenUnknown),
+            Some(token) if token.used_at_us.is_some() => Err(StoreError::TokenUsed),
+            Some(token) if now_us >= token.expires_us => Err(StoreError::TokenExpired),
+            Some(token) => Ok(token),
+        }
+    }
+}
+
+/// A group of commits ready to be applied.
+pub(super) struct Staged {
+    /// `None` when everything was a repeat.
+    pub(super) batch: Option<sled::Batch>,
+    pub(super) watermarks: BTreeMap<VantageName, u64>,
+    pub(super) stored: u64,
+}
+
+enum Count {
+    Passed(Micros),
+    Failed(Failure),
+}
+
+/// Counter of all observations ever stored.
+pub(super) const STORED: &[u8] = b"stored";
+/// Place of the newest verdict.
+const VERDICTS: &[u8] = b"verdicts";

@@ -1,0 +1,197 @@
+//! Opening the database and making writes durable.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg, posix_fallocate};
+use nix::sys::statvfs::statvfs;
+
+use super::error::StoreError;
+
+/// Memory for sled's pages. Its own default of a gigabyte is more than small hosts have.
+const CACHE_BYTES: u64 = 64 << 20;
+
+/// Below this much free space opening is known to fail or to spin.
+const OPENING_BYTES: u64 = 8 << 20;
+
+/// How much of the disk is left to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpaceLimits {
+    /// Commits are refused while less than this is free, in bytes.
+    pub low_water: u64,
+    /// Size of a file kept only to be deleted when the disk is full at start-up, in bytes: sled
+    /// cannot open without some room.
+    pub ballast: u64,
+}
+
+impl Default for SpaceLimits {
+    fn default() -> Self {
+        Self {
+            low_water: 64 << 20,
+            ballast: 16 << 20,
+        }
+    }
+}
+
+/// The database with all that makes a write durable.
+pub(super) struct Disk {
+    /// The one tree in use is the default one: a batch is atomic in one tree alone.
+    pub(super) db: sled::Db,
+    /// sled's own file: its `flush` leaves the data in the page cache, so it is synced here.
+    file: File,
+    dir: PathBuf,
+    space: SpaceLimits,
+    _lock: Flock<File>,
+}
+
+impl Disk {
+    pub(super) fn open(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(StoreError::io("make the data folder"))?;
+        let lock = lock(dir)?;
+        remove_torn_snapshots(dir)?;
+        make_room(dir, space)?;
+        let db = sled::Config::default()
+            .path(dir)
+            .cache_capacity(CACHE_BYTES)
+            .open()
+            .map_err(StoreError::database("open the database"))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .open(dir.join("db"))
+            .map_err(StoreError::io("open the database's file"))?;
+        sync_folder(dir)?;
+        keep_ballast(dir, space)?;
+        Ok(Self {
+            db,
+            file,
+            dir: dir.to_owned(),
+            space,
+            _lock: lock,
+        })
+    }
+
+    /// Applies a batch and returns when it is on disk. After an error the state is unknown.
+    pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
+        self.db
+            .apply_batch(batch)
+            .map_err(StoreError::database("apply a batch"))?;
+        self.sync()
+    }
+
+    /// Refuses when less than the low-water mark, or the given share of it, is free.
+    pub(super) fn check_space(&self, share: f64) -> Result<(), StoreError> {
+        let free_bytes = free_bytes(&self.dir)?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "a share of a limit, to the byte or not"
+        )]
+        let needed_bytes = (self.space.low_water as f64 * share) as u64;
+        if free_bytes < needed_bytes {
+            return Err(StoreError::DiskFull {
+                free_bytes,
+                needed_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        self.db
+            .flush()
+            .map_err(StoreError::database("flush the database"))?;
+        self.file
+            .sync_data()
+            .map_err(StoreError::io("sync the database's file"))
+    }
+}
+
+/// Takes the folder for this process. The kernel gives it back however the process ends.
+fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(dir.join("lock"))
+        .map_err(StoreError::io("open the lock file"))?;
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| {
+        if errno == nix::errno::Errno::EWOULDBLOCK {
+            StoreError::Locked
+        } else {
+            StoreError::io("lock the data folder")(errno)
+        }
+    })
+}
+
+/// A kill while sled writes a snapshot leaves `snap.N.generating`, which it would take for the newest
+/// snapshot at the next start and find corrupt. The log alone is enough to recover from.
+fn remove_torn_snapshots(dir: &Path) -> Result<(), StoreError> {
+    let list = StoreError::io("list the data folder");
+    for entry in fs::read_dir(dir).map_err(&list)? {
+        let entry = entry.map_err(&list)?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            fs::remove_file(entry.path()).map_err(StoreError::io("remove a torn snapshot"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the ballast up when there is little room, and refuses to open when that is not enough.
+fn make_room(dir: &Path, space: SpaceLimits) -> Result<(), StoreError> {
+    let db_bytes = fs::metadata(dir.join("db")).map_or(0, |meta| meta.len());
+    if free_bytes(dir)? >= db_bytes / 10 + space.low_water {
+        return Ok(());
+    }
+    match fs::remove_file(ballast(dir)) {
+        Ok(()) => tracing::warn!("little disk space: the ballast was given up"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::io("remove the ballast")(error)),
+    }
+    let free_bytes = free_bytes(dir)?;
+    if free_bytes < OPENING_BYTES {
+        return Err(StoreError::DiskFull {
+            free_bytes,
+            needed_bytes: OPENING_BYTES,
+        });
+    }
+    Ok(())
+}
+
+/// Lays the ballast down where there is ample room.
+fn keep_ballast(dir: &Path, space: SpaceLimits) -> Result<(), StoreError> {
+    let path = ballast(dir);
+    let room = space
+        .low_water
+        .saturating_add(space.ballast.saturating_mul(2));
+    if path.exists() || space.ballast == 0 || free_bytes(dir)? < room {
+        return Ok(());
+    }
+    let file = File::create(&path).map_err(StoreError::io("make the ballast"))?;
+    let length = i64::try_from(space.ballast).unwrap_or(i64::MAX);
+    // Not every file system can do it, and the store works without.
+    if let Err(error) = posix_fallocate(file.as_fd(), 0, length) {
+        tracing::debug!(%error, "no ballast");
+    }
+    Ok(())
+}
+
+fn ballast(dir: &Path) -> PathBuf {
+    dir.join("ballast")
+}
+
+/// A file just made is there after a power cut only when its folder was synced too.
+fn sync_folder(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir)
+        .and_then(|folder| folder.sync_all())
+        .map_err(StoreError::io("sync the data folder"))
+}
+
+fn free_bytes(dir: &Path) -> Result<u64, StoreError> {
+    let stat = statvfs(dir).map_err(StoreError::io("read the free space"))?;
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
+}

@@ -1,0 +1,101 @@
+//! Why the store could not do what it was asked.
+
+use super::value::ValueError;
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// An earlier error left the disk in an unknown state; the process must end and start again.
+    #[error("the store has stopped: {0}")]
+    Poisoned(String),
+    /// Free space is below the low-water mark; nothing was written, and the same commit may succeed
+    /// once there is room.
+    #[error("the disk is full: {free_bytes} bytes free, {needed_bytes} needed")]
+    DiskFull {
+        /// Bytes free for this process.
+        free_bytes: u64,
+        /// Bytes that must be free.
+        needed_bytes: u64,
+    },
+    /// Another process has the folder open.
+    #[error("another process uses the data folder")]
+    Locked,
+    /// The folder was written by a later version.
+    #[error(
+        "the data folder has layout {found}; this version knows {}",
+        super::LAYOUT
+    )]
+    Layout {
+        /// The layout's number on disk.
+        found: u64,
+    },
+    /// More in one commit than [`super::MAX_WRITES`], or a longer case than [`super::MAX_CASE_BYTES`].
+    #[error("too large to be stored at once: {what}")]
+    TooLarge {
+        /// Which bound was passed.
+        what: &'static str,
+    },
+    /// No round number is in reserve: the disk is full, or the writer is far behind.
+    #[error("no round number is in reserve")]
+    NoRoundNumber,
+    /// The token of a [`super::Write::BurnToken`] does not exist.
+    #[error("unknown token")]
+    TokenUnknown,
+    /// The token of a [`super::Write::BurnToken`] was used before.
+    #[error("the token has been used")]
+    TokenUsed,
+    /// The token of a [`super::Write::BurnToken`] has expired.
+    #[error("the token has expired")]
+    TokenExpired,
+    /// The operating system refused.
+    #[error("cannot {operation}: {source}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// The database refused.
+    #[error("cannot {operation}: {source}")]
+    Database {
+        /// What was tried.
+        operation: &'static str,
+        /// Why it failed.
+        source: sled::Error,
+    },
+    /// A value on disk is damaged.
+    #[error("the value of key {key} is damaged: {source}")]
+    Damaged {
+        /// The key in hexadecimal.
+        key: String,
+        /// What is wrong with the value.
+        source: ValueError,
+    },
+    /// A record cannot be written as JSON.
+    #[error("cannot encode a record: {0}")]
+    Encode(#[from] serde_json::Error),
+}
+
+impl StoreError {
+    /// For `map_err` on an operating system's call.
+    pub(super) fn io<E: Into<std::io::Error>>(operation: &'static str) -> impl Fn(E) -> Self {
+        // `Fn` and not `FnOnce`: the same closure serves a loop.
+        move |source| Self::Io {
+            operation,
+            source: source.into(),
+        }
+    }
+
+    /// For `map_err` on a database's call.
+    pub(super) fn database(operation: &'static str) -> impl Fn(sled::Error) -> Self {
+        move |source| Self::Database { operation, source }
+    }
+
+    /// For `map_err` on the decoding of a value.
+    pub(super) fn damaged(key: &[u8]) -> impl Fn(ValueError) -> Self {
+        move |source| Self::Damaged {
+            key: hex::encode(key),
+            source,
+        }
+    }
+}

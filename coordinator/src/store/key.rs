@@ -1,0 +1,236 @@
+//! The layout of the keys: a letter for the kind, then big-endian numbers, so that the order of the
+//! bytes is the order of time and new records append.
+
+use localize::{Layer, ServiceName, VantageName};
+
+use super::records::SecretHash;
+
+/// The kinds of record. Their letters are on disk: they never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Agent,
+    Service,
+    Token,
+    /// Highest stored sequence of an agent.
+    Watermark,
+    /// An observation that passed or was not fired: instant, series, sequence.
+    Observation,
+    /// An observation that failed: likewise.
+    FailedObservation,
+    /// A latency window: minute, series, layer.
+    Window,
+    /// What the number of a series stands for.
+    Series,
+    /// A witness report: end of its stretch, sequence, witness.
+    Report,
+    Round,
+    RoundSummary,
+    /// A verdict, by its place in the order of storing.
+    Verdict,
+    /// The case of the verdict in that place.
+    Case,
+    /// The place of a verdict, by its id.
+    VerdictPlace,
+    /// The store's own counters.
+    Meta,
+    /// The second and later pieces of a long value: the key of the first, then a number.
+    Piece,
+}
+
+impl Kind {
+    const fn letter(self) -> u8 {
+        match self {
+            Self::Agent => b'a',
+            Self::Service => b's',
+            Self::Token => b't',
+            Self::Watermark => b'w',
+            Self::Observation => b'o',
+            Self::FailedObservation => b'f',
+            Self::Window => b'h',
+            Self::Series => b'n',
+            Self::Report => b'r',
+            Self::Round => b'q',
+            Self::RoundSummary => b'k',
+            Self::Verdict => b'v',
+            Self::Case => b'c',
+            Self::VerdictPlace => b'd',
+            Self::Meta => b'm',
+            Self::Piece => b'x',
+        }
+    }
+
+    /// The key of this kind that ends with the given bytes.
+    pub(super) fn key(self, rest: &[u8]) -> Vec<u8> {
+        let mut key = Vec::with_capacity(1 + rest.len());
+        key.push(self.letter());
+        key.extend_from_slice(rest);
+        key
+    }
+
+    /// The first key of this kind, in a range's form.
+    pub(super) fn start(self) -> Vec<u8> {
+        vec![self.letter()]
+    }
+
+    /// The first key after all of this kind.
+    pub(super) fn end(self) -> Vec<u8> {
+        vec![self.letter() + 1]
+    }
+
+    /// The first key of this kind at or after an instant, for kinds that begin with one.
+    pub(super) fn at(self, at_us: u64) -> Vec<u8> {
+        self.key(&at_us.to_be_bytes())
+    }
+}
+
+/// The number of a series: one service, vantage point and arm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SeriesId(pub u32);
+
+/// Length of a minute in microseconds.
+pub(super) const MINUTE_US: u64 = 60_000_000;
+
+/// Names a latency window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct WindowKey {
+    /// Start of its minute, in microseconds of mesh time.
+    pub minute_us: u64,
+    pub series: SeriesId,
+    pub layer: Layer,
+}
+
+impl WindowKey {
+    pub(super) fn bytes(self) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(13);
+        rest.extend_from_slice(&self.minute_us.to_be_bytes());
+        rest.extend_from_slice(&self.series.0.to_be_bytes());
+        rest.push(layer_byte(self.layer));
+        Kind::Window.key(&rest)
+    }
+
+    /// `None` for bytes that are no window's key.
+    pub(super) fn parse(key: &[u8]) -> Option<Self> {
+        let rest: &[u8; 13] = key.get(1..)?.try_into().ok()?;
+        let (minute, rest) = rest.split_first_chunk::<8>()?;
+        let (series, rest) = rest.split_first_chunk::<4>()?;
+        Some(Self {
+            minute_us: u64::from_be_bytes(*minute),
+            series: SeriesId(u32::from_be_bytes(*series)),
+            layer: layer_of(*rest.first()?)?,
+        })
+    }
+}
+
+pub(super) fn observation(kind: Kind, at_us: u64, series: SeriesId, sequence: u64) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(20);
+    rest.extend_from_slice(&at_us.to_be_bytes());
+    rest.extend_from_slice(&series.0.to_be_bytes());
+    rest.extend_from_slice(&sequence.to_be_bytes());
+    kind.key(&rest)
+}
+
+/// The series in an observation's key.
+pub(super) fn series_of_observation(key: &[u8]) -> Option<SeriesId> {
+    let bytes: [u8; 4] = key.get(9..13)?.try_into().ok()?;
+    Some(SeriesId(u32::from_be_bytes(bytes)))
+}
+
+pub(super) fn report(to_us: u64, sequence: u64, witness: &VantageName) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(16 + witness.0.len());
+    rest.extend_from_slice(&to_us.to_be_bytes());
+    rest.extend_from_slice(&sequence.to_be_bytes());
+    rest.extend_from_slice(witness.0.as_bytes());
+    Kind::Report.key(&rest)
+}
+
+pub(super) fn round(fire_at_us: u64, round: u64) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(16);
+    rest.extend_from_slice(&fire_at_us.to_be_bytes());
+    rest.extend_from_slice(&round.to_be_bytes());
+    Kind::Round.key(&rest)
+}
+
+pub(super) fn series(id: SeriesId) -> Vec<u8> {
+    Kind::Series.key(&id.0.to_be_bytes())
+}
+
+/// The number in a series' key.
+pub(super) fn series_id(key: &[u8]) -> Option<SeriesId> {
+    let bytes: [u8; 4] = key.get(1..)?.try_into().ok()?;
+    Some(SeriesId(u32::from_be_bytes(bytes)))
+}
+
+pub(super) fn agent(name: &VantageName) -> Vec<u8> {
+    Kind::Agent.key(name.0.as_bytes())
+}
+
+pub(super) fn watermark(name: &VantageName) -> Vec<u8> {
+    Kind::Watermark.key(name.0.as_bytes())
+}
+
+pub(super) fn service(name: &ServiceName) -> Vec<u8> {
+    Kind::Service.key(name.0.as_bytes())
+}
+
+pub(super) fn round_summary(name: &ServiceName) -> Vec<u8> {
+    Kind::RoundSummary.key(name.0.as_bytes())
+}
+
+pub(super) fn token(secret: &SecretHash) -> Vec<u8> {
+    Kind::Token.key(&secret.0)
+}
+
+pub(super) fn verdict(kind: Kind, place: u64) -> Vec<u8> {
+    kind.key(&place.to_be_bytes())
+}
+
+/// The key of the `number`-th further piece of a long value.
+pub(super) fn piece(head: &[u8], number: u32) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(head.len() + 4);
+    rest.extend_from_slice(head);
+    rest.extend_from_slice(&number.to_be_bytes());
+    Kind::Piece.key(&rest)
+}
+
+const fn layer_byte(layer: Layer) -> u8 {
+    match layer {
+        Layer::Dns => 1,
+        Layer::Tcp => 2,
+        Layer::Tls => 3,
+        Layer::Http => 4,
+    }
+}
+
+const fn layer_of(byte: u8) -> Option<Layer> {
+    match byte {
+        1 => Some(Layer::Dns),
+        2 => Some(Layer::Tcp),
+        3 => Some(Layer::Tls),
+        4 => Some(Layer::Http),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn window_keys_come_back_and_sort_by_time() {
+        let mut last = Vec::new();
+        for minute in [0, 1, 255, 256, u64::MAX / MINUTE_US] {
+            for layer in [Layer::Dns, Layer::Tcp, Layer::Tls, Layer::Http] {
+                let key = WindowKey {
+                    minute_us: minute * MINUTE_US,
+                    series: SeriesId(70_000),
+                    layer,
+                };
+                assert_eq!(WindowKey::parse(&key.bytes()), Some(key));
+                assert!(key.bytes() > last);
+                last = key.bytes();
+            }
+        }
+        assert_eq!(WindowKey::parse(b"h"), None);
+        assert_eq!(WindowKey::parse(&[0; 14]), None);
+    }
+}

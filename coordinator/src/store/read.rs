@@ -1,0 +1,223 @@
+//! The readers: what `Store` answers about observations, verdicts and latency.
+
+use std::collections::BTreeMap;
+
+use localize::{Baseline, Baselines, Layer, Observation, ServiceName, Verdict, WitnessReport};
+
+use super::error::StoreError;
+use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
+use super::records::{HistoryLine, RoundRecord, VerdictPlace};
+use super::series::Series;
+use super::shared::Shared;
+use super::window::Window;
+use super::{MAX_CASE_BYTES, MAX_OBSERVATIONS};
+
+/// Longest stretch of one witness report, in microseconds: reports are indexed by their end.
+const REPORT_STRETCH_US: u64 = 60_000_000;
+
+pub(super) fn observations(
+    shared: &Shared,
+    service: &ServiceName,
+    from_us: u64,
+    to_us: u64,
+) -> Result<Vec<Observation>, StoreError> {
+    let series = shared.series().of_service(service);
+    let mut found: Vec<Observation> = Vec::new();
+    for kind in [Kind::Observation, Kind::FailedObservation] {
+        let range = kind.at(from_us)..kind.at(to_us.saturating_add(1));
+        // The newest first, so that the bound cuts off the oldest.
+        for entry in shared.disk.db.range(range).rev().take(MAX_OBSERVATIONS) {
+            let (key, head) = entry.map_err(StoreError::database("list observations"))?;
+            let ours = key::series_of_observation(&key).is_some_and(|id| series.contains_key(&id));
+            if ours {
+                found.extend(shared.listed(&key, &head)?);
+            }
+        }
+    }
+    found.sort_by(|a: &Observation, b| (a.scheduled_us, &a.id).cmp(&(b.scheduled_us, &b.id)));
+    Ok(found)
+}
+
+pub(super) fn reports(
+    shared: &Shared,
+    from_us: u64,
+    to_us: u64,
+) -> Result<Vec<WitnessReport>, StoreError> {
+    let kind = Kind::Report;
+    let last = to_us.saturating_add(REPORT_STRETCH_US);
+    let mut found: Vec<WitnessReport> = Vec::new();
+    for entry in shared.disk.db.range(kind.at(from_us)..kind.at(last)) {
+        let (key, head) = entry.map_err(StoreError::database("list reports"))?;
+        let report: Option<WitnessReport> = shared.listed(&key, &head)?;
+        found.extend(report.filter(|report| report.from.at_us <= to_us));
+    }
+    Ok(found)
+}
+
+pub(super) fn rounds(
+    shared: &Shared,
+    service: &ServiceName,
+    from_us: u64,
+    to_us: u64,
+) -> Result<Vec<RoundRecord>, StoreError> {
+    let kind = Kind::Round;
+    let range = kind.at(from_us)..kind.at(to_us.saturating_add(1));
+    let mut found = Vec::new();
+    for entry in shared.disk.db.range(range) {
+        let (key, head) = entry.map_err(StoreError::database("list rounds"))?;
+        let round: Option<RoundRecord> = shared.listed(&key, &head)?;
+        found.extend(round.filter(|round| round.service == *service));
+    }
+    Ok(found)
+}
+
+pub(super) fn verdicts(
+    shared: &Shared,
+    service: Option<&ServiceName>,
+    limit: usize,
+) -> Result<Vec<Verdict>, StoreError> {
+    let range = Kind::Verdict.start()..Kind::Verdict.end();
+    let mut found = Vec::new();
+    for entry in shared.disk.db.range(range).rev() {
+        if found.len() >= limit {
+            break;
+        }
+        let (key, head) = entry.map_err(StoreError::database("list verdicts"))?;
+        let verdict: Option<Verdict> = shared.listed(&key, &head)?;
+        found.extend(verdict.filter(|v| service.is_none_or(|service| v.service == service.0)));
+    }
+    Ok(found)
+}
+
+pub(super) fn verdict(shared: &Shared, id: &str) -> Result<Option<Verdict>, StoreError> {
+    match place(shared, id)? {
+        Some(place) => shared.get(&key::verdict(Kind::Verdict, place.0)),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn case(shared: &Shared, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    match place(shared, id)? {
+        Some(place) => shared.get_bytes(&key::verdict(Kind::Case, place.0), MAX_CASE_BYTES),
+        None => Ok(None),
+    }
+}
+
+pub(super) fn history(
+    shared: &Shared,
+    service: &ServiceName,
+    since_us: u64,
+) -> Result<Vec<HistoryLine>, StoreError> {
+    let cells = cells(shared, service, since_us, u64::MAX)?;
+    let lines = cells.into_iter().map(|cell| {
+        let Cell {
+            series,
+            layer,
+            window,
+        } = cell;
+        HistoryLine {
+            vantage: series.vantage,
+            arm: series.arm.label(),
+            layer,
+            passed: window.passed,
+            failed: window.failures(),
+            p50_us: window.quantile(0.5).0,
+            p90_us: window.quantile(0.9).0,
+            p99_us: window.quantile(0.99).0,
+            max_us: window.longest().0,
+            failure: window.commonest_failure(),
+        }
+    });
+    Ok(lines.collect())
+}
+
+pub(super) fn baselines(
+    shared: &Shared,
+    service: &ServiceName,
+    from_us: u64,
+    to_us: u64,
+) -> Result<Baselines, StoreError> {
+    let cells = cells(shared, service, from_us, to_us)?;
+    let baselines = cells.into_iter().map(|cell| {
+        let Cell {
+            series,
+            layer,
+            window,
+        } = cell;
+        Baseline {
+            vantage: series.vantage,
+            arm: series.arm,
+            layer,
+            passed: window.passed,
+            failed: window.failures(),
+            median: window.quantile(0.5),
+            p99: window.quantile(0.99),
+        }
+    });
+    Ok(Baselines(baselines.collect()))
+}
+
+/// One layer of one series over a stretch.
+struct Cell {
+    series: Series,
+    layer: Layer,
+    window: Window,
+}
+
+/// The windows of a service that begin in `[from_us, to_us)`, the first minute included when `from_us`
+/// lies within it, added up by series and layer, in the order that people read in.
+fn cells(
+    shared: &Shared,
+    service: &ServiceName,
+    from_us: u64,
+    to_us: u64,
+) -> Result<Vec<Cell>, StoreError> {
+    let mut sums: BTreeMap<(SeriesId, Layer), Window> = BTreeMap::new();
+    let series = shared.series().of_service(service);
+    let range = Kind::Window.at(from_us - from_us % MINUTE_US)..Kind::Window.at(to_us);
+    for entry in shared.disk.db.range(range) {
+        let (key, head) = entry.map_err(StoreError::database("list windows"))?;
+        let Some(cell) = WindowKey::parse(&key).filter(|key| series.contains_key(&key.series))
+        else {
+            continue;
+        };
+        let Some(bytes) = shared.listed_bytes(&key, &head)? else {
+            continue;
+        };
+        let damaged = StoreError::damaged(&key);
+        let window = Window::decode(&bytes).map_err(&damaged)?;
+        match sums.entry((cell.series, cell.layer)) {
+            std::collections::btree_map::Entry::Occupied(mut sum) => {
+                sum.get_mut().merge(&window).map_err(&damaged)?;
+            }
+            std::collections::btree_map::Entry::Vacant(vacant) => {
+                vacant.insert(window);
+            }
+        }
+    }
+    let mut cells: Vec<Cell> = sums
+        .into_iter()
+        .filter_map(|((id, layer), window)| {
+            let series = series.get(&id)?.clone();
+            Some(Cell {
+                series,
+                layer,
+                window,
+            })
+        })
+        .collect();
+    cells.sort_by_cached_key(|cell| {
+        let series = &cell.series;
+        (
+            series.vantage.clone(),
+            series.arm.label(),
+            series.arm.clone(),
+            cell.layer,
+        )
+    });
+    Ok(cells)
+}
+
+fn place(shared: &Shared, id: &str) -> Result<Option<VerdictPlace>, StoreError> {
+    shared.get(&Kind::VerdictPlace.key(id.as_bytes()))
+}

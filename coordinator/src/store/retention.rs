@@ -1,0 +1,88 @@
+//! What is forgotten, and when. sled's file never shrinks, but takes new records where old ones were.
+
+use super::error::StoreError;
+use super::key::{self, Kind};
+use super::records::TokenRecord;
+use super::series::DAY_US;
+use super::shared::Shared;
+use super::staging::Staging;
+
+const HOUR_US: u64 = DAY_US / 24;
+
+/// Keys removed by one sweep, pieces included: the commits that come meanwhile wait for some ten
+/// milliseconds.
+const SWEEP_KEYS: usize = 4096;
+
+/// Records from this far in the future came from a broken clock and would else stay for ever.
+const FUTURE_US: u64 = DAY_US;
+
+/// Tokens are kept this long after their end, so that an agent that comes late is told why.
+const TOKENS_KEPT_US: u64 = 7 * DAY_US;
+
+/// How long the kinds whose keys begin with an instant are kept.
+const KEPT: [(Kind, u64); 5] = [
+    (Kind::Observation, HOUR_US),
+    (Kind::Report, HOUR_US),
+    (Kind::FailedObservation, 30 * DAY_US),
+    (Kind::Window, 30 * DAY_US),
+    (Kind::Round, 30 * DAY_US),
+];
+
+/// Days after which a series has no record left.
+const SERIES_KEPT_DAYS: u64 = 32;
+
+/// Forgets what has aged out, a bounded amount of it; `true` when there is more.
+pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
+    // Forgetting writes to the log too, but makes room, so it goes on below the mark of the commits.
+    shared.disk.check_space(0.5)?;
+    let mut staging = Staging::new(&shared.disk.db);
+    for (kind, kept_us) in KEPT {
+        let past = kind.at(now_us.saturating_sub(kept_us));
+        remove_range(shared, &mut staging, kind.start(), past)?;
+        let future = kind.at(now_us.saturating_add(FUTURE_US));
+        remove_range(shared, &mut staging, future, kind.end())?;
+    }
+    remove_tokens(shared, &mut staging, now_us)?;
+    let idle = shared
+        .series()
+        .idle_since((now_us / DAY_US).saturating_sub(SERIES_KEPT_DAYS));
+    for id in &idle {
+        staging.remove(&key::series(*id))?;
+    }
+    let more = staging.len() >= SWEEP_KEYS;
+    if !staging.is_empty() {
+        shared.apply(staging.into_batch())?;
+        let mut series = shared.series_mut();
+        idle.into_iter().for_each(|id| series.remove(id));
+    }
+    Ok(more)
+}
+
+fn remove_range(
+    shared: &Shared,
+    staging: &mut Staging<'_>,
+    from: Vec<u8>,
+    to: Vec<u8>,
+) -> Result<(), StoreError> {
+    for key in shared.disk.db.range(from..to).keys() {
+        if staging.len() >= SWEEP_KEYS {
+            break;
+        }
+        staging.remove(&key.map_err(StoreError::database("list"))?)?;
+    }
+    Ok(())
+}
+
+fn remove_tokens(
+    shared: &Shared,
+    staging: &mut Staging<'_>,
+    now_us: u64,
+) -> Result<(), StoreError> {
+    let mut ended = Vec::new();
+    shared.each::<TokenRecord>(Kind::Token, |key, token| {
+        if token.expires_us.saturating_add(TOKENS_KEPT_US) < now_us {
+            ended.push(key.to_vec());
+        }
+    })?;
+    ended.iter().try_for_each(|key| staging.remove(key))
+}

@@ -1,0 +1,93 @@
+//! The numbers of the series, so that keys are short and of one length.
+
+use std::collections::BTreeMap;
+
+use localize::{Arm, Observation, ServiceName, VantageName};
+use serde::{Deserialize, Serialize};
+
+use super::key::SeriesId;
+
+/// Length of a day in microseconds.
+pub(super) const DAY_US: u64 = 86_400_000_000;
+
+/// What the number of a series stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Series {
+    pub service: ServiceName,
+    pub vantage: VantageName,
+    pub arm: Arm,
+    /// The latest day, counted from the Unix epoch, on which it was observed: retention needs it.
+    pub last_day: u64,
+}
+
+/// Every series in both directions.
+#[derive(Debug, Default)]
+pub(super) struct SeriesTable {
+    by_id: BTreeMap<SeriesId, Series>,
+    ids: BTreeMap<ServiceName, BTreeMap<VantageName, BTreeMap<Arm, SeriesId>>>,
+}
+
+impl SeriesTable {
+    pub(super) fn insert(&mut self, id: SeriesId, series: Series) {
+        self.ids
+            .entry(series.service.clone())
+            .or_default()
+            .entry(series.vantage.clone())
+            .or_default()
+            .insert(series.arm.clone(), id);
+        self.by_id.insert(id, series);
+    }
+
+    pub(super) fn remove(&mut self, id: SeriesId) {
+        let Some(series) = self.by_id.remove(&id) else {
+            return;
+        };
+        let Some(vantages) = self.ids.get_mut(&series.service) else {
+            return;
+        };
+        if let Some(arms) = vantages.get_mut(&series.vantage) {
+            arms.remove(&series.arm);
+            if arms.is_empty() {
+                vantages.remove(&series.vantage);
+            }
+        }
+        if vantages.is_empty() {
+            self.ids.remove(&series.service);
+        }
+    }
+
+    pub(super) fn get(&self, id: SeriesId) -> Option<&Series> {
+        self.by_id.get(&id)
+    }
+
+    pub(super) fn find(&self, observation: &Observation) -> Option<SeriesId> {
+        let arms = self
+            .ids
+            .get(&observation.service)?
+            .get(observation.vantage())?;
+        arms.get(&observation.arm).copied()
+    }
+
+    /// The series of a service.
+    pub(super) fn of_service(&self, service: &ServiceName) -> BTreeMap<SeriesId, Series> {
+        self.ids
+            .get(service)
+            .into_iter()
+            .flat_map(BTreeMap::values)
+            .flat_map(BTreeMap::values)
+            .filter_map(|id| Some((*id, self.by_id.get(id)?.clone())))
+            .collect()
+    }
+
+    /// The series last observed before a day.
+    pub(super) fn idle_since(&self, day: u64) -> Vec<SeriesId> {
+        let idle = self.by_id.iter().filter(|(_, s)| s.last_day < day);
+        idle.map(|(id, _)| *id).collect()
+    }
+
+    /// A number that no series has had while any record of it can be left.
+    pub(super) fn next_id(&self) -> SeriesId {
+        let last = self.by_id.last_key_value().map_or(0, |(id, _)| id.0);
+        SeriesId(last.wrapping_add(1))
+    }
+}

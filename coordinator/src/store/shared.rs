@@ -1,0 +1,242 @@
+//! What the writer and the readers share.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use localize::VantageName;
+use serde::de::DeserializeOwned;
+
+use super::LAYOUT;
+use super::apply::{STORED, Staged};
+use super::disk::{Disk, SpaceLimits};
+use super::error::StoreError;
+use super::key::{self, Kind};
+use super::series::{Series, SeriesTable};
+use super::staging::{MAX_RECORD_BYTES, Staging, read_value};
+use super::value::{self, Packed};
+
+/// Round numbers reserved on disk at a time: a restart skips what is left of them.
+const ROUNDS_RESERVED: u64 = 1024;
+
+pub(super) struct Shared {
+    pub(super) disk: Disk,
+    /// Held by the writer while a batch goes in, by a reader while it gathers the pieces of one value.
+    pieces: RwLock<()>,
+    series: RwLock<SeriesTable>,
+    /// Of what is on disk, never of what is on its way there.
+    watermarks: RwLock<BTreeMap<VantageName, u64>>,
+    stored: AtomicU64,
+    next_round: AtomicU64,
+    /// Rounds below this are reserved on disk.
+    rounds_end: AtomicU64,
+    trouble: OnceLock<String>,
+}
+
+impl Shared {
+    pub(super) fn open(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
+        let shared = Self {
+            disk: Disk::open(dir, space)?,
+            pieces: RwLock::default(),
+            series: RwLock::default(),
+            watermarks: RwLock::default(),
+            stored: AtomicU64::new(0),
+            next_round: AtomicU64::new(0),
+            rounds_end: AtomicU64::new(0),
+            trouble: OnceLock::new(),
+        };
+        shared.check_layout()?;
+        shared.load()?;
+        Ok(shared)
+    }
+
+    /// A folder of a later layout is left untouched.
+    fn check_layout(&self) -> Result<(), StoreError> {
+        match self.get::<u64>(&Kind::Meta.key(b"layout"))? {
+            None | Some(LAYOUT) => Ok(()),
+            Some(found) => Err(StoreError::Layout { found }),
+        }
+    }
+
+    /// Reads what is kept in memory, and reserves round numbers.
+    fn load(&self) -> Result<(), StoreError> {
+        self.each::<Series>(Kind::Series, |key, series| {
+            if let Some(id) = key::series_id(key) {
+                self.series_mut().insert(id, series);
+            }
+        })?;
+        self.each::<u64>(Kind::Watermark, |key, sequence| {
+            if let Ok(name) = std::str::from_utf8(key.get(1..).unwrap_or_default()) {
+                let mut watermarks = write(&self.watermarks);
+                watermarks.insert(VantageName(name.to_owned()), sequence);
+            }
+        })?;
+        let stored: Option<u64> = self.get(&Kind::Meta.key(STORED))?;
+        self.stored.store(stored.unwrap_or(0), Ordering::Relaxed);
+        let rounds: Option<u64> = self.get(&Kind::Meta.key(b"rounds"))?;
+        let first = rounds.unwrap_or(1);
+        self.next_round.store(first, Ordering::Relaxed);
+        self.rounds_end.store(first, Ordering::Relaxed);
+        // With a full disk the store opens for reading, and hands no round out.
+        match self.reserve_rounds() {
+            Ok(()) | Err(StoreError::DiskFull { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes at least half a reserve of round numbers available. Only the writer calls it once the
+    /// store is open.
+    pub(super) fn reserve_rounds(&self) -> Result<(), StoreError> {
+        if !self.wants_rounds() {
+            return Ok(());
+        }
+        self.disk.check_space(1.0)?;
+        let end = self.next_round.load(Ordering::Relaxed) + ROUNDS_RESERVED;
+        let mut staging = Staging::new(&self.disk.db);
+        staging.put(Kind::Meta.key(b"layout"), &Packed::json(&LAYOUT)?)?;
+        staging.put(Kind::Meta.key(b"rounds"), &Packed::json(&end)?)?;
+        self.apply(staging.into_batch())?;
+        self.rounds_end.store(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// Less than half a reserve of round numbers is left.
+    pub(super) fn wants_rounds(&self) -> bool {
+        let next = self.next_round.load(Ordering::Relaxed);
+        next + ROUNDS_RESERVED / 2 > self.rounds_end.load(Ordering::Acquire)
+    }
+
+    /// The next round number, if one is reserved.
+    pub(super) fn take_round(&self) -> Option<u64> {
+        let end = self.rounds_end.load(Ordering::Acquire);
+        let below = |next: u64| (next < end).then_some(next + 1);
+        self.next_round
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, below)
+            .ok()
+    }
+
+    /// Applies a batch durably, hidden from readers of long values until it is whole.
+    pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
+        let _whole = write(&self.pieces);
+        self.disk.apply(batch)
+    }
+
+    /// Makes known what has reached the disk.
+    pub(super) fn publish(&self, staged: &Staged) {
+        let mut watermarks = write(&self.watermarks);
+        for (agent, sequence) in &staged.watermarks {
+            watermarks.insert(agent.clone(), *sequence);
+        }
+        self.stored.fetch_add(staged.stored, Ordering::Relaxed);
+    }
+
+    /// Stops the store for good. The first trouble is the one told.
+    pub(super) fn poison(&self, error: &StoreError) -> StoreError {
+        let trouble = self.trouble.get_or_init(|| error.to_string());
+        StoreError::Poisoned(trouble.clone())
+    }
+
+    pub(super) fn trouble(&self) -> Option<&String> {
+        self.trouble.get()
+    }
+
+    pub(super) fn durable_through(&self, agent: &VantageName) -> Option<u64> {
+        read(&self.watermarks).get(agent).copied()
+    }
+
+    pub(super) fn stored(&self) -> u64 {
+        self.stored.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn series(&self) -> RwLockReadGuard<'_, SeriesTable> {
+        read(&self.series)
+    }
+
+    pub(super) fn series_mut(&self) -> RwLockWriteGuard<'_, SeriesTable> {
+        write(&self.series)
+    }
+
+    /// The bytes of a value, at most `limit`.
+    pub(super) fn get_bytes(
+        &self,
+        key: &[u8],
+        limit: usize,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let _whole = read(&self.pieces);
+        let fetch = |key: &[u8]| self.disk.db.get(key).map_err(StoreError::database("read"));
+        read_value(fetch, key, limit)
+    }
+
+    pub(super) fn get<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        let bytes = self.get_bytes(key, MAX_RECORD_BYTES)?;
+        let record = bytes.map(|bytes| value::parse(&bytes)).transpose();
+        record.map_err(StoreError::damaged(key))
+    }
+
+    /// The bytes of a value found by a range, which is whole when its head names no further piece.
+    /// `None` when the value has gone since or is damaged: one bad record hides no other.
+    pub(super) fn listed_bytes(
+        &self,
+        key: &[u8],
+        head: &[u8],
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let read = match value::further_pieces(head) {
+            Ok(0) => value::unpack(head, std::iter::empty(), MAX_RECORD_BYTES)
+                .map(Some)
+                .map_err(StoreError::damaged(key)),
+            Ok(_) => self.get_bytes(key, MAX_RECORD_BYTES),
+            Err(error) => Err(StoreError::damaged(key)(error)),
+        };
+        match read {
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%error, "a record is left out");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
+    /// As [`Self::listed_bytes`], for a record.
+    pub(super) fn listed<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        head: &[u8],
+    ) -> Result<Option<T>, StoreError> {
+        let Some(bytes) = self.listed_bytes(key, head)? else {
+            return Ok(None);
+        };
+        match value::parse(&bytes) {
+            Ok(record) => Ok(Some(record)),
+            Err(error) => {
+                let error = StoreError::damaged(key)(error);
+                tracing::error!(%error, "a record is left out");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Hands every record of a kind over, in the order of the keys.
+    pub(super) fn each<T: DeserializeOwned>(
+        &self,
+        kind: Kind,
+        mut take: impl FnMut(&[u8], T),
+    ) -> Result<(), StoreError> {
+        for entry in self.disk.db.range(kind.start()..kind.end()) {
+            let (key, head) = entry.map_err(StoreError::database("list"))?;
+            if let Some(record) = self.listed(&key, &head)? {
+                take(&key, record);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The data behind these locks is replaced whole, so a panic elsewhere leaves none of it half-made.
+fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,251 @@
+//! A latency window: how one layer of one series went in one minute.
+//!
+//! Times are kept as an HdrHistogram of 1 µs to 60 s with three significant digits, failures by kind
+//! and apart from the times, because a time-out is no latency.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Read};
+
+use flate2::read::ZlibDecoder;
+use hdrhistogram::Histogram;
+use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
+use localize::{Failure, Micros};
+
+use super::value::ValueError;
+
+/// Longest time told apart, in microseconds; longer ones count as this.
+const HIGHEST_US: u64 = 60_000_000;
+/// Significant digits.
+const DIGITS: u8 = 3;
+/// `V2_COOKIE` and `V2_COMPRESSED_COOKIE` of the HdrHistogram formats, word size included.
+const COOKIE: u32 = 0x1c84_9313;
+const DEFLATED_COOKIE: u32 = 0x1c84_9314;
+/// Length of the inner head: cookie, length, offset, digits, lowest, highest, ratio.
+const INNER_HEAD_BYTES: usize = 40;
+/// Longest histogram accepted, deflated and inflated. A window with every one of its 17,408 counters
+/// in use takes two bytes a counter before deflating.
+const MAX_DEFLATED_BYTES: usize = 16 << 10;
+const MAX_INFLATED_BYTES: usize = 64 << 10;
+
+/// Counts and times of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Window {
+    /// Probes that passed the layer.
+    pub passed: u64,
+    /// Probes that reached the layer and failed at it, by kind.
+    pub failed: BTreeMap<Failure, u64>,
+    times: Histogram<u32>,
+}
+
+impl Window {
+    pub(super) fn new() -> Result<Self, ValueError> {
+        let times = Histogram::new_with_bounds(1, HIGHEST_US, DIGITS);
+        Ok(Self {
+            passed: 0,
+            failed: BTreeMap::new(),
+            times: times.map_err(|_| ValueError::Payload)?,
+        })
+    }
+
+    /// Counts a probe that passed the layer.
+    pub(super) fn pass(&mut self, took: Micros) {
+        self.passed += 1;
+        self.times.saturating_record(took.0.min(HIGHEST_US));
+    }
+
+    /// Counts a probe that failed at the layer.
+    pub(super) fn fail(&mut self, failure: Failure) {
+        *self.failed.entry(failure).or_default() += 1;
+    }
+
+    /// Adds another window's counts.
+    pub(super) fn merge(&mut self, other: &Self) -> Result<(), ValueError> {
+        self.passed += other.passed;
+        for (failure, count) in &other.failed {
+            *self.failed.entry(*failure).or_default() += count;
+        }
+        self.times
+            .add(&other.times)
+            .map_err(|_| ValueError::Payload)
+    }
+
+    /// Failures of every kind.
+    pub(super) fn failures(&self) -> u64 {
+        self.failed.values().sum()
+    }
+
+    /// The commonest failure; of equals the first in the order of layers.
+    pub(super) fn commonest_failure(&self) -> Option<Failure> {
+        let mut commonest = None;
+        for (failure, count) in &self.failed {
+            if commonest.is_none_or(|(_, most)| count > most) {
+                commonest = Some((failure, count));
+            }
+        }
+        commonest.map(|(failure, _)| *failure)
+    }
+
+    /// A quantile of the times that passed, zero when none did.
+    pub(super) fn quantile(&self, share: f64) -> Micros {
+        Micros(self.times.value_at_quantile(share).min(self.longest().0))
+    }
+
+    /// The longest time that passed, zero when none did.
+    pub(super) fn longest(&self) -> Micros {
+        Micros(self.times.max().min(HIGHEST_US))
+    }
+
+    /// Passed (8 bytes), length of the failures (4), the failures as JSON, the histogram (V2 deflate).
+    pub(super) fn encode(&self) -> Result<Vec<u8>, ValueError> {
+        let failed: Vec<(Failure, u64)> = self.failed.iter().map(|(f, n)| (*f, *n)).collect();
+        let failed = serde_json::to_vec(&failed).map_err(|_| ValueError::Payload)?;
+        let length = u32::try_from(failed.len()).map_err(|_| ValueError::Payload)?;
+        let mut bytes = Vec::with_capacity(256 + failed.len());
+        bytes.extend_from_slice(&self.passed.to_be_bytes());
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(&failed);
+        V2DeflateSerializer::new()
+            .serialize(&self.times, &mut bytes)
+            .map_err(|_| ValueError::Payload)?;
+        Ok(bytes)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
+        let (passed, rest) = bytes.split_first_chunk::<8>().ok_or(ValueError::Payload)?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(ValueError::Payload)?;
+        let length =
+            usize::try_from(u32::from_be_bytes(*length)).map_err(|_| ValueError::Payload)?;
+        let (failed, times) = rest.split_at_checked(length).ok_or(ValueError::Payload)?;
+        let failed: Vec<(Failure, u64)> =
+            serde_json::from_slice(failed).map_err(|_| ValueError::Payload)?;
+        let window = Self {
+            passed: u64::from_be_bytes(*passed),
+            failed: failed.into_iter().collect(),
+            times: decode_times(times).ok_or(ValueError::Payload)?,
+        };
+        if window.times.len() != window.passed {
+            return Err(ValueError::Payload);
+        }
+        Ok(window)
+    }
+}
+
+/// Reads a histogram of exactly this module's shape.
+///
+/// The head is checked before the library sees it: forty bytes can else declare a histogram of many
+/// megabytes.
+fn decode_times(bytes: &[u8]) -> Option<Histogram<u32>> {
+    let (outer, deflated) = bytes.split_first_chunk::<8>()?;
+    let well_formed = word(outer, 0)? == DEFLATED_COOKIE
+        && deflated.len() <= MAX_DEFLATED_BYTES
+        && usize::try_from(word(outer, 4)?) == Ok(deflated.len());
+    if !well_formed {
+        return None;
+    }
+    let mut inner = Vec::new();
+    let limit = u64::try_from(MAX_INFLATED_BYTES).ok()?;
+    ZlibDecoder::new(deflated)
+        .take(limit)
+        .read_to_end(&mut inner)
+        .ok()?;
+    let counters = inner.len().checked_sub(INNER_HEAD_BYTES)?;
+    let ours = word(&inner, 0)? == COOKIE
+        && usize::try_from(word(&inner, 4)?) == Ok(counters)
+        && word(&inner, 12)? == u32::from(DIGITS)
+        && long(&inner, 16)? == 1
+        && long(&inner, 24)? == HIGHEST_US;
+    if !ours {
+        return None;
+    }
+    Deserializer::new()
+        .deserialize(&mut Cursor::new(inner))
+        .ok()
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let word = bytes.get(at..at + 4)?.try_into().ok()?;
+    Some(u32::from_be_bytes(word))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    let long = bytes.get(at..at + 8)?.try_into().ok()?;
+    Some(u64::from_be_bytes(long))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(times: &[u64], failures: &[Failure]) -> Window {
+        let mut window = Window::new().expect("bounds are valid");
+        times.iter().for_each(|t| window.pass(Micros(*t)));
+        failures.iter().for_each(|f| window.fail(*f));
+        window
+    }
+
+    #[test]
+    fn comes_back() {
+        let many: Vec<u64> = (0..5000).map(|n| n * n % 70_000_000).collect();
+        let rows: [(&[u64], &[Failure]); 4] = [
+            (&[], &[]),
+            (&[0, 1, 1500, u64::MAX], &[]),
+            (
+                &[],
+                &[
+                    Failure::ConnectTimeout,
+                    Failure::HttpStatus(503),
+                    Failure::HttpStatus(503),
+                ],
+            ),
+            (&many, &[Failure::TlsAlert(40)]),
+        ];
+        for (times, failures) in rows {
+            let window = window(times, failures);
+            let bytes = window.encode().expect("encodes");
+            assert_eq!(Window::decode(&bytes), Ok(window));
+        }
+    }
+
+    #[test]
+    fn long_times_saturate() {
+        let window = window(&[100_000_000, 200_000_000], &[]);
+        assert_eq!(window.longest(), Micros(HIGHEST_US));
+        assert_eq!(window.quantile(0.5), Micros(HIGHEST_US));
+    }
+
+    #[test]
+    fn merges() {
+        let mut sum = window(&[10, 20], &[Failure::ConnectTimeout]);
+        sum.merge(&window(
+            &[30],
+            &[Failure::ConnectRefused, Failure::ConnectRefused],
+        ))
+        .expect("same shape");
+        assert_eq!((sum.passed, sum.failures()), (3, 3));
+        assert_eq!(sum.commonest_failure(), Some(Failure::ConnectRefused));
+        assert_eq!(sum.quantile(0.5), Micros(20));
+        assert_eq!(window(&[], &[]).quantile(0.99), Micros(0));
+    }
+
+    #[test]
+    fn hostile_heads_are_refused() {
+        let good = window(&[1, 2, 3], &[]).encode().expect("encodes");
+        for cut in 0..good.len() {
+            assert!(Window::decode(&good[..cut]).is_err(), "cut at {cut}");
+        }
+        // A wider histogram than ours, honestly encoded.
+        let mut wide = Histogram::<u32>::new_with_bounds(1, u64::MAX / 2, 5).expect("bounds");
+        wide.record(7).expect("in range");
+        let mut bytes = 1_u64.to_be_bytes().to_vec();
+        bytes.extend_from_slice(&2_u32.to_be_bytes());
+        bytes.extend_from_slice(b"[]");
+        V2DeflateSerializer::new()
+            .serialize(&wide, &mut bytes)
+            .expect("serialises");
+        assert_eq!(Window::decode(&bytes), Err(ValueError::Payload));
+        // A count that the histogram does not bear out.
+        let mut lying = good.clone();
+        lying[7] += 1;
+        assert_eq!(Window::decode(&lying), Err(ValueError::Payload));
+    }
+}
