@@ -1,5 +1,14 @@
 //! The agent: probes, witness, clock and spool of one vantage point.
+//!
+//! An agent reports facts and never judges. It fires what the coordinator announces at the announced
+//! instant ([`fire`]), follows each probe through its layers ([`probe`]), keeps every observation on
+//! disk until the coordinator has it on its own, and has one clock ([`clock`]).
 
+pub mod clock;
+pub mod failure;
+pub mod fire;
 pub mod policy;
+pub mod probe;
+pub mod service;
 pub mod spool;
 pub mod witness;

@@ -1,0 +1,286 @@
+//! One probe: from the fired socket through its layers to what it saw.
+
+pub mod dns;
+pub mod http;
+pub mod tcp;
+#[cfg(test)]
+mod tests;
+pub mod tls;
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use localize::{
+    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, Step, Target, TcpFacts,
+};
+
+use crate::clock::{Clock, Local};
+use crate::failure;
+use crate::fire::{Charge, Fired};
+use crate::service::{Request, Service};
+
+/// What a probe saw, without who, when and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Findings {
+    /// The layers passed, in order.
+    pub steps: Vec<Step>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What else the wire told.
+    pub facts: Facts,
+}
+
+/// What is left to do once the charge has been fired.
+#[derive(Debug)]
+pub enum Task {
+    /// Wait for the answer to a question.
+    Question(dns::Question),
+    /// Climb the layers of a connection.
+    Connection(Connection),
+}
+
+/// A connection probe.
+#[derive(Debug)]
+pub struct Connection {
+    service: Arc<Service>,
+    request: Request,
+    round: RoundId,
+}
+
+/// Why an arm cannot be fired from here. That is no evidence about the path.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// There is nothing to ask of DNS.
+    #[error("the service's host is no name that DNS could be asked for")]
+    NoName,
+    /// The backend is not in the service's specification.
+    #[error("backend {0:?} is not declared")]
+    UnknownBackend(String),
+    /// Source and target are of different families.
+    #[error("{source_address} cannot reach {target}: different address families")]
+    Family {
+        /// Where the probe should leave from.
+        source_address: IpAddr,
+        /// What it is aimed at.
+        target: SocketAddr,
+    },
+    /// No socket for a question.
+    #[error("cannot prepare the question's socket: {0}")]
+    Socket(#[source] io::Error),
+}
+
+/// The address that an arm is aimed at.
+#[must_use]
+pub fn aimed_at(target: &Target) -> SocketAddr {
+    match target {
+        Target::Resolver { server } | Target::NameServer { server, .. } => *server,
+        Target::Edge { address } | Target::Vip { address } | Target::Backend { address, .. } => {
+            *address
+        }
+    }
+}
+
+/// Makes and binds the socket of an arm, so that firing it is one system call.
+///
+/// # Errors
+/// When the arm cannot be fired from here. A connection's socket that cannot be made is not among
+/// the reasons: it is fired as [`Charge::Broken`] and ends as [`Failure::ConnectLocal`].
+pub fn prepare(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Charge, Task), Unfit> {
+    let target = aimed_at(&arm.target);
+    if let Some(source_address) = arm.source
+        && source_address.is_ipv4() != target.is_ipv4()
+    {
+        return Err(Unfit::Family {
+            source_address,
+            target,
+        });
+    }
+    let recursion = match &arm.target {
+        Target::Resolver { .. } => dns::Recursion::Desired,
+        Target::NameServer { .. } => dns::Recursion::NotDesired,
+        Target::Edge { .. } | Target::Vip { .. } => return connection(service, arm, round),
+        Target::Backend { name, .. } if !service.backends.contains_key(name) => {
+            return Err(Unfit::UnknownBackend(name.clone()));
+        }
+        Target::Backend { .. } => return connection(service, arm, round),
+    };
+    let question = dns::Question::new(&service.host, target, arm.source, recursion)
+        .ok_or(Unfit::NoName)?
+        .within(service.limits.dns);
+    let charge = question.charge().map_err(Unfit::Socket)?;
+    Ok((charge, Task::Question(question)))
+}
+
+fn connection(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Charge, Task), Unfit> {
+    let to = aimed_at(&arm.target);
+    let charge = match tcp::prepare(to, arm.source) {
+        Ok(socket) => Charge::Connect { socket, to },
+        Err(error) => Charge::Broken(error),
+    };
+    let request = service.request_for(arm).unwrap_or(&service.request).clone();
+    let service = Arc::clone(service);
+    let connection = Connection {
+        service,
+        request,
+        round,
+    };
+    Ok((charge, Task::Connection(connection)))
+}
+
+/// Follows a fired probe to its end.
+pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> Findings {
+    let mut ladder = Ladder::new(clock, fired.at);
+    let end = match task {
+        Task::Question(question) => question.follow(fired, &mut ladder).await,
+        Task::Connection(connection) => connection.follow(fired, &mut ladder).await,
+    };
+    ladder.findings(end)
+}
+
+/// The layer that was not passed, and why.
+type End = Result<(), (Layer, Failure)>;
+
+/// Keeps the time of each layer while a probe climbs.
+#[derive(Debug)]
+pub struct Ladder<'a> {
+    clock: &'a Clock,
+    begun: Local,
+    layer_begun: Local,
+    steps: Vec<Step>,
+    facts: Facts,
+}
+
+impl<'a> Ladder<'a> {
+    fn new(clock: &'a Clock, begun: Local) -> Self {
+        Self {
+            clock,
+            begun,
+            layer_begun: begun,
+            steps: Vec::new(),
+            facts: Facts::default(),
+        }
+    }
+
+    fn passed(&mut self, layer: Layer) {
+        let now = self.clock.now();
+        let took = now.since(self.layer_begun);
+        self.steps.push(Step { layer, took });
+        self.layer_begun = now;
+    }
+
+    /// What is left of a layer's limit; a limit of the whole probe ends the layer as well.
+    fn left(&self, layer: Duration, total: Duration) -> Duration {
+        let end = self.layer_begun.after(layer).min(self.begun.after(total));
+        self.clock.now().until(end)
+    }
+
+    fn findings(mut self, end: End) -> Findings {
+        let outcome = match end {
+            Ok(()) => Outcome::Passed,
+            Err((layer, failure)) => {
+                // A layer may turn out not to have been passed when the next one is under way.
+                self.steps.retain(|step| step.layer < layer);
+                let before = self.steps.iter().map(|step| step.took.0).sum();
+                let after = self.clock.now().since(self.begun).0.saturating_sub(before);
+                Outcome::Failed {
+                    layer,
+                    failure,
+                    after: Micros(after),
+                }
+            }
+        };
+        Findings {
+            steps: self.steps,
+            outcome,
+            facts: self.facts,
+        }
+    }
+}
+
+impl Connection {
+    async fn follow(self, fired: Fired, ladder: &mut Ladder<'_>) -> End {
+        let socket = fired
+            .socket
+            .map_err(|error| (Layer::Tcp, failure::connect(&error)))?;
+        let gauge = tcp::Gauge::of(&socket);
+        let limits = self.service.limits;
+        let within = ladder.left(limits.connect, limits.total);
+        let connected = tcp::establish(socket, within).await;
+        if connected.is_ok() {
+            ladder.passed(Layer::Tcp);
+        }
+        ladder.facts.tcp = fired
+            .local
+            .map(|local| gauge.facts(local, connected.is_ok()));
+        let end = match connected {
+            Ok(stream) => self.above_tcp(stream, ladder).await,
+            Err(failure) => Err((Layer::Tcp, failure)),
+        };
+        if let Some(facts) = &mut ladder.facts.tcp {
+            facts.retransmissions = gauge.retransmissions();
+        }
+        end
+    }
+
+    async fn above_tcp(&self, stream: tokio::net::TcpStream, ladder: &mut Ladder<'_>) -> End {
+        match self.request.scheme {
+            Scheme::Tcp => Ok(()),
+            Scheme::Http => self.exchange(stream, ladder).await,
+            Scheme::Https => {
+                let limits = self.service.limits;
+                let within = ladder.left(limits.tls, limits.total);
+                let (facts, session) = tls::handshake(&self.service, stream, within).await;
+                ladder.facts.tls = facts;
+                let session = session.map_err(|failure| (Layer::Tls, failure))?;
+                ladder.passed(Layer::Tls);
+                self.exchange(session, ladder).await
+            }
+        }
+    }
+
+    async fn exchange<S>(&self, stream: S, ladder: &mut Ladder<'_>) -> End
+    where
+        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+    {
+        let total = self.service.limits.total;
+        let within = ladder.left(total, total);
+        let get = http::Get {
+            authority: &self.service.authority,
+            path: &self.request.path,
+            round: self.round,
+        };
+        let exchange = http::exchange(get, stream, within, ladder.clock);
+        let (facts, end) = exchange.await;
+        ladder.facts.http = facts;
+        end?;
+        ladder.passed(Layer::Http);
+        Ok(())
+    }
+}
+
+impl tcp::Gauge {
+    fn facts(&self, local: SocketAddr, connected: bool) -> TcpFacts {
+        let syn_retransmissions = self.retransmissions();
+        TcpFacts {
+            local,
+            syn_retransmissions,
+            retransmissions: syn_retransmissions,
+            rtt: self.rtt().filter(|_| connected),
+        }
+    }
+}
+
+/// First 16 bytes of a digest, in hexadecimal.
+fn short_hex(digest: &[u8]) -> String {
+    digest
+        .iter()
+        .take(16)
+        .fold(String::new(), |mut text, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
+}

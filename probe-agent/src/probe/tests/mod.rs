@@ -1,0 +1,118 @@
+//! Each probe against a real listener that misbehaves in one way.
+
+mod dns;
+mod http;
+mod tcp;
+mod tls;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use localize::{Arm, Failure, Layer, Outcome, RoundId, Target};
+use proto::v1;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+use super::{Findings, follow, prepare};
+use crate::clock::Clock;
+use crate::fire::{Armed, Salvo, Trigger};
+use crate::service::Service;
+
+/// A service with limits short enough for a test.
+fn spec(scheme: &str) -> v1::ServiceSpec {
+    v1::ServiceSpec {
+        name: "shop".to_owned(),
+        host: "shop.example".to_owned(),
+        scheme: scheme.to_owned(),
+        path: "/cart?x=1".to_owned(),
+        authority: "shop.example:8443".to_owned(),
+        dns_timeout_ms: 300,
+        connect_timeout_ms: 300,
+        tls_timeout_ms: 300,
+        total_timeout_ms: 600,
+        ..v1::ServiceSpec::default()
+    }
+}
+
+fn vip(address: SocketAddr) -> Target {
+    Target::Vip { address }
+}
+
+/// Prepares, fires and follows one arm, as a round does.
+async fn probe(spec: v1::ServiceSpec, target: Target) -> Findings {
+    let service = Arc::new(Service::try_from(spec).unwrap());
+    let arm = Arm {
+        target,
+        source: None,
+    };
+    let clock = Arc::new(Clock::start());
+    let trigger = Trigger::start(Arc::clone(&clock)).unwrap();
+    let (charge, task) = prepare(&service, &arm, RoundId(7)).unwrap();
+    let (fired, wait) = oneshot::channel();
+    let arms = vec![Armed { charge, fired }];
+    let at = clock.now();
+    trigger.load(Salvo { at, arms }).unwrap();
+    follow(task, wait.await.unwrap(), &clock).await
+}
+
+fn failed(findings: &Findings) -> (Layer, Failure) {
+    match &findings.outcome {
+        Outcome::Failed { layer, failure, .. } => (*layer, *failure),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn layers(findings: &Findings) -> Vec<Layer> {
+    findings.steps.iter().map(|step| step.layer).collect()
+}
+
+async fn listener() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// Reads a request up to its empty line and returns it.
+async fn request(stream: &mut TcpStream) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\n") {
+        text.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// What a server does once it has the request.
+#[derive(Clone, Copy)]
+enum Then {
+    Close,
+    Reset,
+    Wait,
+}
+
+/// Serves one connection: reads the request, writes the answer, and ends it in the given way.
+async fn serve(answer: &'static str, then: Then) -> (SocketAddr, tokio::task::JoinHandle<String>) {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let asked = request(&mut stream).await;
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        finish(stream, then).await;
+        asked
+    });
+    (address, server)
+}
+
+async fn finish(stream: TcpStream, then: Then) {
+    match then {
+        Then::Close => {}
+        Then::Reset => {
+            // Long enough that what was written is read before the reset overtakes it.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            socket2::SockRef::from(&stream)
+                .set_linger(Some(std::time::Duration::ZERO))
+                .unwrap();
+        }
+        Then::Wait => tokio::time::sleep(std::time::Duration::from_secs(2)).await,
+    }
+}

@@ -1,0 +1,210 @@
+//! The TLS layer: an ordinary handshake that remembers the certificate even when it is refused.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use localize::{Failure, TlsFacts};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::server::ParsedCertificate;
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use sha2::{Digest as _, Sha256};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use super::short_hex;
+use crate::failure;
+use crate::service::Service;
+
+/// Whose certificates a service's probes believe: the public roots, and the service's own.
+#[derive(Debug)]
+pub struct Trust {
+    verifier: Arc<WebPkiServerVerifier>,
+    own: Vec<CertificateDer<'static>>,
+    config: ClientConfig,
+}
+
+/// Trust anchors that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// Not PEM.
+    #[error("the trust anchors are not PEM: {0}")]
+    Pem(#[from] rustls_pki_types::pem::Error),
+    /// PEM, but no certificate inside.
+    #[error("the trust anchors hold no certificate")]
+    Empty,
+    /// One is not a certificate that can anchor trust.
+    #[error("a trust anchor cannot be used: {0}")]
+    Anchor(#[source] rustls::Error),
+    /// The verifier could not be made of them.
+    #[error("the trust anchors cannot be used: {0}")]
+    Verifier(#[from] rustls::client::VerifierBuilderError),
+    /// The TLS library refused its own defaults.
+    #[error("TLS cannot be set up: {0}")]
+    Setup(#[source] rustls::Error),
+}
+
+impl Trust {
+    /// The public roots and the certificates of `ca_pem`, which may be empty.
+    ///
+    /// # Errors
+    /// When `ca_pem` is not empty and holds anything but usable certificates.
+    pub fn new(ca_pem: &str) -> Result<Self, TrustError> {
+        let own =
+            CertificateDer::pem_slice_iter(ca_pem.as_bytes()).collect::<Result<Vec<_>, _>>()?;
+        if own.is_empty() && !ca_pem.trim().is_empty() {
+            return Err(TrustError::Empty);
+        }
+        let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        for anchor in &own {
+            roots.add(anchor.clone()).map_err(TrustError::Anchor)?;
+        }
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(TrustError::Setup)?
+            .with_webpki_verifier(Arc::clone(&verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // Every probe must see the whole handshake.
+        config.resumption = Resumption::disabled();
+        Ok(Self {
+            verifier,
+            own,
+            config,
+        })
+    }
+}
+
+/// Shakes hands with the service's name as SNI. The facts are there whenever a certificate was shown.
+pub async fn handshake(
+    service: &Service,
+    stream: TcpStream,
+    within: Duration,
+) -> (Option<TlsFacts>, Result<TlsStream<TcpStream>, Failure>) {
+    let judge = Arc::new(Judge {
+        trust: Arc::clone(&service.trust),
+        leaf: OnceLock::new(),
+    });
+    let mut config = service.trust.config.clone();
+    config
+        .dangerous()
+        .set_certificate_verifier(Arc::<Judge>::clone(&judge));
+    let connector = TlsConnector::from(Arc::new(config));
+    let handshake = connector.connect(service.server_name.clone(), stream);
+    let ended = match timeout(within, handshake).await {
+        Ok(ended) => ended.map_err(|error| failure::tls(&error)),
+        Err(_) => Err(Failure::TlsTimeout),
+    };
+    (judge.leaf.get().and_then(facts), ended)
+}
+
+fn facts(leaf: &CertificateDer<'_>) -> Option<TlsFacts> {
+    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    Some(TlsFacts {
+        leaf: short_hex(&Sha256::digest(leaf)),
+        not_after: certificate.validity().not_after.timestamp(),
+    })
+}
+
+/// Records the leaf and then judges it as usual.
+#[derive(Debug)]
+struct Judge {
+    trust: Arc<Trust>,
+    leaf: OnceLock<CertificateDer<'static>>,
+}
+
+impl ServerCertVerifier for Judge {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        // Set once: a connection has one handshake.
+        let _ = self.leaf.set(end_entity.clone().into_owned());
+        let judgement = self.trust.verifier.verify_server_cert(
+            end_entity,
+            intermediates,
+            server_name,
+            ocsp_response,
+            now,
+        );
+        match judgement {
+            Err(rustls::Error::InvalidCertificate(CertificateError::Other(_))) => {
+                self_signed(end_entity, &self.trust.own, server_name, now).unwrap_or(judgement)
+            }
+            // An issuer of the right name and with another key, as after a CA was made anew.
+            Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
+                Err(CertificateError::UnknownIssuer.into())
+            }
+            Ok(_) | Err(_) => judgement,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.trust
+            .verifier
+            .verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.trust
+            .verifier
+            .verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.trust.verifier.supported_verify_schemes()
+    }
+}
+
+/// Judges a leaf that is marked as a CA and signed by itself, as `openssl req -x509` makes them: webpki
+/// takes no CA for a leaf, yet such a certificate is good when it is a trust anchor itself, and an
+/// unknown issuer's when it is not. `None` when the leaf is not of that kind.
+fn self_signed(
+    leaf: &CertificateDer<'_>,
+    own: &[CertificateDer<'static>],
+    server_name: &ServerName<'_>,
+    now: UnixTime,
+) -> Option<Result<ServerCertVerified, rustls::Error>> {
+    let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    if !certificate.is_ca() || certificate.issuer() != certificate.subject() {
+        return None;
+    }
+    let validity = certificate.validity();
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    Some(if !own.iter().any(|anchor| anchor == leaf) {
+        Err(CertificateError::UnknownIssuer.into())
+    } else if now < validity.not_before.timestamp() {
+        Err(CertificateError::NotValidYet.into())
+    } else if now > validity.not_after.timestamp() {
+        Err(CertificateError::Expired.into())
+    } else {
+        ParsedCertificate::try_from(leaf)
+            .and_then(|parsed| rustls::client::verify_server_name(&parsed, server_name))
+            .map(|()| ServerCertVerified::assertion())
+    })
+}
