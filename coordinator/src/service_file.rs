@@ -1,4 +1,11 @@
 //! The service file: TOML in, a type that cannot be wrong out.
+//!
+//! Every message names the line and the field, says what is wrong, and gives an example.
+
+mod parse;
+mod raw;
+#[cfg(test)]
+mod tests;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -35,7 +42,7 @@ pub struct ServiceFile {
 /// The URL of a service in its parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceUrl {
-    /// As written by the operator, in normal form.
+    /// In normal form.
     pub text: String,
     /// `Http` or `Https`.
     pub scheme: Scheme,
@@ -43,7 +50,7 @@ pub struct ServiceUrl {
     pub host: String,
     /// The port, the scheme's own when not written.
     pub port: u16,
-    /// The Host header: the host, with the port where one is written.
+    /// The Host header: the host, with the port where it is not the scheme's own.
     pub authority: String,
     /// Path and query.
     pub path: String,
@@ -62,18 +69,129 @@ pub struct Timeouts {
     pub total: Duration,
 }
 
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            dns: Duration::from_secs(2),
+            connect: Duration::from_secs(5),
+            tls: Duration::from_secs(5),
+            total: Duration::from_secs(10),
+        }
+    }
+}
+
 /// Why a service file is refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServiceFileError {
-    /// Not TOML, a field unknown or missing, or a value of the wrong type.
+    /// Not TOML, a field unknown or missing, or a value of the wrong type; the text names line,
+    /// column and field.
     #[error("{0}")]
     Syntax(String),
+    /// The text is longer than a service file may be.
+    #[error(
+        "the file has {bytes} bytes, at most {} are read",
+        parse::MAX_FILE_BYTES
+    )]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+    },
+    /// A value that is of the right type and wrong all the same.
+    #[error("line {line}, {field} = {value:?}: {problem}, for example {field} = {example}")]
+    Value {
+        /// Line of the value, from 1.
+        line: usize,
+        /// The field with its tables.
+        field: &'static str,
+        /// The value as written.
+        value: String,
+        /// What is wrong with it.
+        problem: Problem,
+        /// A value that would do.
+        example: &'static str,
+    },
+    /// A list with too many entries.
+    #[error("line {line}, {field}: {count} entries, at most {limit} are allowed")]
+    TooMany {
+        /// Line of the list, from 1.
+        line: usize,
+        /// The field with its tables.
+        field: &'static str,
+        /// Its entries.
+        count: usize,
+        /// As many are allowed.
+        limit: usize,
+    },
+    /// `tls.ca_file` is named, and its text does not come with the service file.
+    #[error("line {line}, tls.ca_file = {value:?}: the text of that file was not sent along")]
+    CaMissing {
+        /// Line of the value, from 1.
+        line: usize,
+        /// The file's name.
+        value: String,
+    },
+    /// The text of `tls.ca_file` holds no certificate.
+    #[error("tls.ca_file: its text holds no PEM certificate (-----BEGIN CERTIFICATE-----)")]
+    CaUnreadable,
+}
+
+/// What is wrong with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Problem {
+    /// Names are used on command lines and in file names.
+    #[error(
+        "a name has 1 to 64 letters, digits, '.', '-' and '_', and begins with a letter or digit"
+    )]
+    Name,
+    /// `lb` as a backend's name.
+    #[error("this name stands for the balancer itself")]
+    Reserved,
+    /// Two backends of one name.
+    #[error("an earlier backend has this name")]
+    Duplicate,
+    /// Not a URL at all.
+    #[error("this is not a URL")]
+    Url,
+    /// Neither http nor https.
+    #[error("a service is asked for by http or https")]
+    UrlScheme,
+    /// An address in the URL.
+    #[error(
+        "the host must be a name, which DNS probes can ask for; addresses belong to [load_balancer] vip"
+    )]
+    UrlHost,
+    /// User name, password or fragment in the URL.
+    #[error("a URL here has no user name, password or fragment")]
+    UrlExtras,
+    /// A host name, or nonsense, where an address is wanted.
+    #[error("an IP address is wanted, with or without a port, not a host name")]
+    Address,
+    /// An address to which nothing can be sent.
+    #[error("nothing answers at the unspecified address or at port 0")]
+    Nowhere,
+    /// A backend of scheme tcp without a port.
+    #[error("scheme tcp has no port of its own, so the address needs one")]
+    PortNeeded,
+    /// A path that is none.
+    #[error("a path begins with '/' and has no spaces or control characters")]
+    Path,
+    /// Not a provider's name.
+    #[error("a provider is auto, none, or a name in lower-case letters, digits and '-'")]
+    Provider,
+    /// Not a length of time.
+    #[error("a length of time is a whole number with ms, s, m or h")]
+    Duration,
+    /// An interval out of bounds.
+    #[error("rounds come every 1s to 1h")]
+    Every,
+    /// A limit out of bounds.
+    #[error("a limit lies between 50ms and 60s")]
+    Timeout,
 }
 
 impl ServiceFile {
     /// Reads a service file, with the text of its `tls.ca_file` where it names one.
     pub fn parse(text: &str, ca_pem: Option<&str>) -> Result<Self, ServiceFileError> {
-        let _ = (text, ca_pem);
-        Err(ServiceFileError::Syntax("empty".into()))
+        parse::service_file(text, ca_pem)
     }
 }
