@@ -1,0 +1,215 @@
+//! `lab`: builds the delivery path in network namespaces, breaks it, and checks the verdicts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use lab::app::{self, App};
+use lab::edge::{self, Edge};
+use lab::fault::Fault;
+use lab::namespace;
+use lab::net::{HOSTS, Options};
+use lab::run::{self, Plan};
+use lab::symptom;
+use lab::topology::{self, Lab};
+use lab::verdicts::Coverage;
+
+/// A delivery path of real daemons in network namespaces, with faults that can be switched.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version)]
+struct Command {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    /// List the faults
+    List,
+    /// Build the path and keep it until Ctrl-C
+    Up {
+        /// Switch this fault on
+        #[arg(long, value_parser = fault)]
+        fault: Option<Fault>,
+        #[command(flatten)]
+        network: Network,
+    },
+    /// Check with dig and curl alone that each fault shows, and goes
+    Verify {
+        /// The faults [default: all]
+        #[arg(value_parser = fault)]
+        faults: Vec<Fault>,
+    },
+    /// Switch faults on one by one and check what the meshes say
+    Run(RunArgs),
+    /// Remove what runs left that were killed
+    Down,
+    /// Serve as a backend's application
+    #[command(hide = true)]
+    App(App),
+    /// Serve as an edge of the CDN
+    #[command(hide = true)]
+    Edge(Edge),
+    /// Delay the packets of a netfilter queue
+    #[command(hide = true)]
+    Delay {
+        /// By how many milliseconds
+        #[arg(long)]
+        ms: u64,
+    },
+}
+
+#[derive(Debug, Args)]
+struct RunArgs {
+    /// The faults [default: all]
+    #[arg(value_parser = fault)]
+    faults: Vec<Fault>,
+    /// Localise the healthy path so many times first; alone, without any fault
+    #[arg(long, default_value_t = 0)]
+    healthy: u32,
+    /// With agents on every host, without agents on balancer and backends, or both at once
+    #[arg(long, value_enum, default_value_t = Meshes::Both)]
+    mesh: Meshes,
+    /// Seconds for which scheduled rounds count
+    #[arg(long, default_value_t = 0)]
+    since: u64,
+    /// Keep the cases in this folder
+    #[arg(long)]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    network: Network,
+}
+
+#[derive(Debug, Args)]
+struct Network {
+    /// Share of packets that the backbone loses, from 0 to 1
+    #[arg(long, default_value_t = 0.0)]
+    loss: f64,
+    /// Milliseconds by which the backbone delays packets
+    #[arg(long, default_value_t = 0)]
+    delay: u64,
+    /// Keep the agent in the data centre from the VIP
+    #[arg(long)]
+    vip_closed_to_dc1: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Meshes {
+    Full,
+    Bare,
+    Both,
+}
+
+fn main() -> ExitCode {
+    // Fails only when a provider is installed already, which is then the one wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    match act(Command::parse().what) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("lab: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn act(what: What) -> Result<bool> {
+    match what {
+        What::List => {
+            for fault in Fault::ALL {
+                println!("{}", fault.name());
+            }
+            Ok(true)
+        }
+        What::Up { fault, network } => up(fault, options(&network)).map(|()| true),
+        What::Verify { faults } => verify(&faults),
+        What::Run(args) => {
+            topology::remove_on_signal()?;
+            run::run(&plan(args))
+        }
+        What::Down => {
+            println!("{} removed", namespace::remove_stale());
+            Ok(true)
+        }
+        What::App(settings) => app::serve(settings).map(|()| true),
+        What::Edge(settings) => edge::serve(settings).map(|()| true),
+        What::Delay { ms } => lab::delay::serve(Duration::from_millis(ms)).map(|()| true),
+    }
+}
+
+fn up(fault: Option<Fault>, options: Options) -> Result<()> {
+    topology::remove_on_signal()?;
+    let mut lab = Lab::up(options)?;
+    if let Some(fault) = fault {
+        fault.apply(&mut lab)?;
+    }
+    println!("The path is up. Enter a host with");
+    for host in HOSTS {
+        println!("  ip netns exec {} bash", lab.run.namespace(host));
+    }
+    println!("Logs and configuration are in {}.", lab.folder().display());
+    println!(
+        "The service's authority is {}.",
+        lab.certificates.ca.display()
+    );
+    println!("Ctrl-C takes everything down.");
+    loop {
+        std::thread::park();
+    }
+}
+
+fn verify(faults: &[Fault]) -> Result<bool> {
+    topology::remove_on_signal()?;
+    let mut lab = Lab::up(Options::default())?;
+    let faults = if faults.is_empty() {
+        &Fault::ALL[..]
+    } else {
+        faults
+    };
+    let mut failed = 0;
+    for fault in faults {
+        match symptom::verify(&mut lab, *fault) {
+            Ok(()) => println!("{:<26} shows", fault.name()),
+            Err(error) => {
+                failed += 1;
+                println!("{:<26} DOES NOT SHOW  {error:#}", fault.name());
+            }
+        }
+    }
+    println!("{} shown, {failed} not", faults.len() - failed);
+    Ok(failed == 0)
+}
+
+fn plan(args: RunArgs) -> Plan {
+    let faults = if args.faults.is_empty() && args.healthy == 0 {
+        Fault::ALL.to_vec()
+    } else {
+        args.faults
+    };
+    Plan {
+        faults,
+        healthy: args.healthy,
+        meshes: match args.mesh {
+            Meshes::Full => vec![Coverage::Full],
+            Meshes::Bare => vec![Coverage::Bare],
+            Meshes::Both => vec![Coverage::Full, Coverage::Bare],
+        },
+        since: Duration::from_secs(args.since),
+        record: args.record,
+        options: options(&args.network),
+    }
+}
+
+fn options(network: &Network) -> Options {
+    Options {
+        backbone_loss: network.loss,
+        backbone_delay_ms: network.delay,
+        vip_closed_to_dc1: network.vip_closed_to_dc1,
+    }
+}
+
+fn fault(name: &str) -> Result<Fault> {
+    Fault::named(name).with_context(|| format!("no fault {name}; `lab list` lists them"))
+}

@@ -1,0 +1,294 @@
+//! The programs under test, started and used through their published commands alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use localize::verdict::Verdict;
+use serde_json::Value;
+
+use crate::address::{
+    BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, SERVICE, VIP,
+};
+use crate::certificates::Certificates;
+use crate::clock;
+use crate::daemon::Daemon;
+use crate::daemons;
+use crate::namespace::Run;
+use crate::shell;
+use crate::verdicts::Coverage;
+
+/// An agent of a mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AgentPlan {
+    /// Its name, which is also the host that it runs on.
+    pub name: &'static str,
+    /// `--role`.
+    pub role: &'static str,
+    /// `--host`.
+    pub host: Option<&'static str>,
+}
+
+/// A coordinator with its agents.
+#[derive(Debug)]
+pub struct Mesh {
+    /// Which agents it has.
+    pub coverage: Coverage,
+    run: Run,
+    folder: PathBuf,
+    programs: PathBuf,
+    coordinator: Option<Daemon>,
+    agents: Vec<(AgentPlan, Option<Daemon>)>,
+}
+
+/// What `meshctl localize` gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Localized {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How long the command ran.
+    pub took: Duration,
+}
+
+impl Coverage {
+    /// The mesh's name in the lab's output.
+    pub fn name(self) -> &'static str {
+        match self {
+            Coverage::Full => "full",
+            Coverage::Bare => "bare",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Coverage::Full => COORDINATOR_PORTS[0],
+            Coverage::Bare => COORDINATOR_PORTS[1],
+        }
+    }
+
+    /// The agents.
+    pub fn agents(self) -> Vec<AgentPlan> {
+        let agent = |name, role, host| AgentPlan { name, role, host };
+        let mut agents = vec![
+            agent("home1", "outside", None),
+            agent("home2", "outside", None),
+            agent("cdn1", "behind-cdn", None),
+            agent("dc1", "inside", None),
+        ];
+        if self == Coverage::Full {
+            agents.push(agent("lb", "inside", Some("lb")));
+            agents.extend(BACKEND_NAMES.map(|name| agent(name, "inside", Some(name))));
+        }
+        agents
+    }
+}
+
+impl Mesh {
+    /// Starts a coordinator and its agents, and applies the service's file.
+    pub fn start(run: &Run, coverage: Coverage, certificates: &Certificates) -> Result<Mesh> {
+        let folder = run.folder().join(format!("mesh-{}", coverage.name()));
+        std::fs::create_dir_all(&folder)?;
+        let mut mesh = Mesh {
+            coverage,
+            run: run.clone(),
+            folder,
+            programs: programs()?,
+            coordinator: None,
+            agents: Vec::new(),
+        };
+        mesh.start_coordinator()?;
+        for plan in coverage.agents() {
+            let token = mesh.token(plan)?;
+            mesh.agents.push((plan, None));
+            mesh.start_agent(mesh.agents.len() - 1, Some(&token))?;
+        }
+        let file = mesh.folder.join("service.toml");
+        std::fs::write(&file, service_file(certificates))?;
+        let file = file.display().to_string();
+        mesh.meshctl(&["service", "apply", "-f", &file])?;
+        mesh.wait_connected()?;
+        Ok(mesh)
+    }
+
+    /// Starts the coordinator and waits until it answers.
+    pub fn start_coordinator(&mut self) -> Result<()> {
+        let address = format!("{COORDINATOR}:{}", self.coverage.port());
+        let data = self.folder.join("coordinator");
+        let mut command = self
+            .run
+            .command("coord", self.programs.join("mesh-coordinator"));
+        command.arg("run").arg("--data-dir").arg(&data);
+        command.args(["--listen", &address, "--advertise", &address]);
+        let name = format!("coordinator-{}", self.coverage.name());
+        let mut daemon = Daemon::start(&name, command, &self.run.folder())?;
+        let port = self.coverage.port();
+        daemon.wait_ready(|| {
+            data.join("admin.toml").is_file()
+                && daemons::listens(&self.run, "coord", "-t", COORDINATOR, port)
+        })?;
+        self.coordinator = Some(daemon);
+        self.meshctl(&["status", "--wait", "10s"])?;
+        Ok(())
+    }
+
+    fn token(&self, plan: AgentPlan) -> Result<String> {
+        let mut words = vec!["agent", "token", "--name", plan.name, "--role", plan.role];
+        if let Some(host) = plan.host {
+            words.extend(["--host", host]);
+        }
+        Ok(self.meshctl(&words)?.trim().to_owned())
+    }
+
+    /// Starts an agent; with a token it joins.
+    pub fn start_agent(&mut self, number: usize, token: Option<&str>) -> Result<()> {
+        let (plan, daemon) = &mut self.agents[number];
+        let mut command = self
+            .run
+            .command(plan.name, self.programs.join("mesh-agent"));
+        let data = self.folder.join(format!("agent-{}", plan.name));
+        command.arg("run").arg("--data-dir").arg(data);
+        if let Some(token) = token {
+            command.args(["--join", token]);
+        }
+        let name = format!("agent-{}-{}", self.coverage.name(), plan.name);
+        *daemon = Some(Daemon::start(&name, command, &self.run.folder())?);
+        Ok(())
+    }
+
+    fn wait_connected(&mut self) -> Result<()> {
+        let wanted = self.agents.len();
+        let mut state = String::new();
+        let all = clock::wait_until(Duration::from_secs(30), || {
+            state = self
+                .meshctl(&["agent", "list", "-o", "json"])
+                .unwrap_or_default();
+            state.matches("\"connected\"").count() >= wanted
+        });
+        for (_, daemon) in &mut self.agents {
+            if let Some(daemon) = daemon {
+                daemon.check()?;
+            }
+        }
+        if !all {
+            bail!(
+                "not every agent of {} is connected: {state}",
+                self.coverage.name()
+            );
+        }
+        Ok(())
+    }
+
+    /// A `meshctl` command in front of this mesh's coordinator.
+    pub fn meshctl_command(&self) -> Command {
+        let mut command = self.run.command("coord", self.programs.join("meshctl"));
+        let context = self.folder.join("coordinator").join("admin.toml");
+        command.arg("--context").arg(context);
+        command
+    }
+
+    /// Runs `meshctl` and gives its output.
+    pub fn meshctl(&self, words: &[&str]) -> Result<String> {
+        shell::output_of(self.meshctl_command().args(words))
+    }
+
+    /// Runs `meshctl -o json` and gives its output as JSON.
+    pub fn meshctl_json(&self, words: &[&str]) -> Result<Value> {
+        let mut command = self.meshctl_command();
+        let text = shell::output_of(command.args(words).args(["-o", "json"]))?;
+        serde_json::from_str(&text).with_context(|| format!("{words:?}: {text}"))
+    }
+
+    /// Runs `meshctl localize` to its verdict.
+    pub fn localize(&self, budget: Duration, since: Duration) -> Result<Localized> {
+        let start = clock::now();
+        let output = self
+            .meshctl_command()
+            .args(["localize", SERVICE, "-o", "json"])
+            .args(["--budget", &format!("{}s", budget.as_secs())])
+            .args(["--since", &format!("{}s", since.as_secs())])
+            .output()
+            .context("meshctl localize")?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let verdict: Verdict = serde_json::from_str(&text).with_context(|| {
+            let trouble = String::from_utf8_lossy(&output.stderr);
+            format!("localize ended with {}: {text} {trouble}", output.status)
+        })?;
+        check_exit(output.status.code(), &verdict)?;
+        Ok(Localized {
+            verdict,
+            took: start.elapsed(),
+        })
+    }
+
+    /// Writes the case that a verdict was made from.
+    pub fn export_case(&self, id: &str, file: &Path) -> Result<()> {
+        let file = file.display().to_string();
+        self.meshctl(&["explain", id, "--case", &file])?;
+        Ok(())
+    }
+
+    /// An error with the end of the log when a program of the mesh has ended.
+    pub fn check(&mut self) -> Result<()> {
+        let agents = self
+            .agents
+            .iter_mut()
+            .filter_map(|(_, daemon)| daemon.as_mut());
+        for daemon in agents.chain(self.coordinator.as_mut()) {
+            daemon.check()?;
+        }
+        Ok(())
+    }
+}
+
+/// The exit status of `localize` is part of its promise.
+fn check_exit(code: Option<i32>, verdict: &Verdict) -> Result<()> {
+    use localize::verdict::Outcome;
+    let promised = match verdict.outcome {
+        Outcome::Healthy => 0,
+        Outcome::Fault => 1,
+        Outcome::Inconclusive => 3,
+    };
+    if code != Some(promised) {
+        bail!("localize ended with {code:?} and {:?}", verdict.outcome);
+    }
+    Ok(())
+}
+
+/// The service file of the lab.
+pub fn service_file(certificates: &Certificates) -> String {
+    let [ns1, ns2] = NAME_SERVERS;
+    let mut file = format!(
+        "name = \"{SERVICE}\"\nurl = \"https://{SERVICE}/\"\n\n\
+         [tls]\nca_file = \"{ca}\"\n\n\
+         [dns]\nauthoritative = [\"{ns1}\", \"{ns2}\"]\n\n\
+         [load_balancer]\nvip = [\"{VIP}:443\"]\n\n\
+         [schedule]\nevery = \"2s\"\n\
+         timeout = {{ dns = \"1s\", connect = \"3s\", tls = \"3s\", total = \"6s\" }}\n",
+        ca = certificates.ca.display(),
+    );
+    for (name, address) in BACKEND_NAMES.iter().zip(BACKENDS) {
+        file.push_str(&format!(
+            "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}:80\"\n"
+        ));
+    }
+    file
+}
+
+/// The folder of the programs under test: the lab's own.
+fn programs() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("this program's own path")?;
+    let folder = own
+        .parent()
+        .context("this program has no folder")?
+        .to_owned();
+    for program in ["mesh-coordinator", "mesh-agent", "meshctl"] {
+        if !folder.join(program).is_file() {
+            bail!(
+                "{program} is not beside the lab in {}: build it first",
+                folder.display()
+            );
+        }
+    }
+    Ok(folder)
+}

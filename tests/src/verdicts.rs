@@ -1,0 +1,174 @@
+//! The verdict that each fault must get from each mesh.
+
+use std::net::IpAddr;
+
+use localize::verdict::Kind;
+
+use crate::address::{BALANCER, DC1, EDGES, NAME_SERVERS, RESOLVERS, VIP};
+use crate::expectation::{Blame, Expected, Name};
+use crate::fault::Fault;
+
+/// Which agents a mesh has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coverage {
+    /// An agent on every host that has a part in the path.
+    Full,
+    /// No agent on balancer and backends.
+    Bare,
+}
+
+/// What a mesh must say of a fault; of no fault, that all is well.
+pub fn expected(fault: Option<Fault>, coverage: Coverage) -> Expected {
+    let Some(fault) = fault else {
+        return Expected::Healthy;
+    };
+    match coverage {
+        Coverage::Full => Expected::Faults(truth(fault)),
+        Coverage::Bare => without_agents_on_hosts(fault),
+    }
+}
+
+/// The components that are at fault.
+pub fn truth(fault: Fault) -> Vec<Blame> {
+    let one = |kind, names: &[&str]| vec![blame(kind, names)];
+    match fault {
+        Fault::ResolverDead => one(Kind::Resolver, &[RESOLVERS[0]]),
+        Fault::ResolverLossy => one(Kind::Resolver, &[RESOLVERS[1]]),
+        Fault::AuthoritativeRefuses => name_server(0),
+        Fault::AuthoritativeRemovedEdge => name_server(1),
+        Fault::EdgeAnswers500 | Fault::EdgeExpired => one(Kind::Cdn, &[EDGES[0]]),
+        Fault::EdgeStalls => one(Kind::Cdn, &[EDGES[1]]),
+        Fault::EdgesReset => one(Kind::Cdn, &["cloudflare"]),
+        Fault::EdgeCutOff => vec![Blame {
+            kind: Kind::CdnOriginPath,
+            name: path(EDGES[0], VIP),
+            user_impact: None,
+        }],
+        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
+            one(Kind::LoadBalancer, &[VIP])
+        }
+        Fault::BackendFails
+        | Fault::BackendFailsSome
+        | Fault::BackendDropsSyns
+        | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
+        Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
+        Fault::BackendTruncates => one(Kind::Backend, &["web1"]),
+        Fault::BackendClosed => vec![Blame {
+            user_impact: Some(false),
+            ..blame(Kind::Backend, &["web1"])
+        }],
+        Fault::HomeLossy => one(Kind::ClientNetwork, &["home1"]),
+        Fault::PathLosesSyns => vec![Blame {
+            kind: Kind::LbBackendPath,
+            name: path(VIP, "web2"),
+            user_impact: None,
+        }],
+        Fault::ReturnRouteBalancer => vec![returning("web1", &BALANCER[1..])],
+        Fault::ReturnRouteDc1 => vec![returning("web1", &[DC1])],
+        Fault::ReturnAnswersLost => vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])],
+        Fault::TwoAtOnce => vec![
+            blame(Kind::Backend, &["web2"]),
+            blame(Kind::Resolver, &[RESOLVERS[0]]),
+        ],
+    }
+}
+
+/// Without an agent on the hosts, a packet that is missing could be missing for several reasons.
+fn without_agents_on_hosts(fault: Fault) -> Expected {
+    let ask = match fault {
+        Fault::BackendDropsSyns => vec!["web2"],
+        Fault::PathLosesSyns => vec!["lb", "web2"],
+        Fault::ReturnRouteBalancer | Fault::ReturnRouteDc1 => vec!["web1", "lb"],
+        Fault::ReturnAnswersLost => vec!["web2", "lb"],
+        Fault::ResolverDead
+        | Fault::ResolverLossy
+        | Fault::AuthoritativeRefuses
+        | Fault::AuthoritativeRemovedEdge
+        | Fault::EdgeAnswers500
+        | Fault::EdgeStalls
+        | Fault::EdgesReset
+        | Fault::EdgeExpired
+        | Fault::EdgeCutOff
+        | Fault::BalancerDead
+        | Fault::Balancer503
+        | Fault::BalancerExpired
+        | Fault::BackendFails
+        | Fault::BackendFailsSome
+        | Fault::BackendSlow
+        | Fault::BackendClosed
+        | Fault::BackendResets
+        | Fault::BackendTruncates
+        | Fault::BackendOtherBody
+        | Fault::HomeLossy
+        | Fault::TwoAtOnce => return Expected::Faults(truth(fault)),
+    };
+    Expected::Ambiguous {
+        truth: truth(fault),
+        ask,
+        // The balancer's health checks take the lost route out of use, and no probe of this mesh
+        // leaves from the address concerned.
+        unseen: fault == Fault::ReturnRouteBalancer,
+    }
+}
+
+fn blame(kind: Kind, names: &[&str]) -> Blame {
+    Blame {
+        kind,
+        name: Name::OneOf(names.iter().map(|name| (*name).to_owned()).collect()),
+        user_impact: None,
+    }
+}
+
+fn name_server(number: usize) -> Vec<Blame> {
+    let name = ["ns1.shop.example", "ns2.shop.example"][number];
+    vec![blame(Kind::AuthoritativeDns, &[NAME_SERVERS[number], name])]
+}
+
+fn path(from: &str, to: &str) -> Name {
+    Name::Path {
+        from: vec![from.to_owned()],
+        to: vec![to.to_owned()],
+    }
+}
+
+fn returning(host: &str, to: &[&str]) -> Blame {
+    let to: Vec<IpAddr> = to
+        .iter()
+        .filter_map(|address| address.parse().ok())
+        .collect();
+    Blame {
+        kind: Kind::ReturnPath,
+        name: Name::Return {
+            host: host.to_owned(),
+            to,
+        },
+        user_impact: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_has_a_truth_and_every_address_of_it_is_one() {
+        for fault in Fault::ALL {
+            let blames = truth(fault);
+            assert!(!blames.is_empty(), "{fault:?}");
+            for blame in blames {
+                if let Name::Return { to, .. } = blame.name {
+                    assert!(!to.is_empty(), "{fault:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_a_mesh_without_host_agents_cannot_tell_it_must_ask_about() {
+        for fault in Fault::ALL {
+            if let Expected::Ambiguous { ask, .. } = expected(Some(fault), Coverage::Bare) {
+                assert!(!ask.is_empty(), "{fault:?}");
+            }
+        }
+    }
+}
