@@ -1,71 +1,218 @@
-//! Which vantage point fires which arm.
+//! Which vantage point fires which arm: pure, from what is declared and what was learnt.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+mod learn;
+#[cfg(test)]
+mod tests;
 
-use localize::{Arm, NameServer, Observation, Topology, VantageName, VantagePoint};
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use localize::{Arm, Backend, CdnProvider, Role, Scheme, Target, Topology, VantagePoint};
+use proto::v1;
 
 use crate::service_file::ServiceFile;
 
-/// What was found out about a service's path, kept across restarts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Learnt {
-    /// Public addresses, with the mesh time in microseconds of the last answer that carried each.
-    pub edges: BTreeMap<IpAddr, u64>,
-    /// Start of the present stretch of answers without a long gap, in microseconds of mesh time.
-    pub answers_since_us: u64,
-    /// The latest answer, likewise.
-    pub last_answer_us: u64,
-    /// Authoritative name servers that agents found.
-    pub name_servers: BTreeSet<NameServer>,
-    /// Who runs the edges, as the headers of an answer told.
-    pub cdn_provider: Option<String>,
-    /// The arms whose TCP layer was ever passed, by vantage point.
-    pub reached: BTreeSet<(VantageName, Arm)>,
-}
+pub use learn::{Learnt, learn, learn_name_servers};
+
+/// Most source addresses of one vantage point that are probed from: a host has a few, and each costs
+/// one arm for every backend.
+const MAX_SOURCES: usize = 8;
 
 /// The delivery path of a service as it is declared and learnt, with the vantage points given.
+///
+/// What the file declares goes before what was learnt. Where there is no CDN and no VIP is declared,
+/// the public addresses are the balancer's.
 #[must_use]
 pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) -> Topology {
-    let _ = learnt;
+    let edges: Vec<SocketAddr> = learnt
+        .edges
+        .keys()
+        .map(|ip| SocketAddr::new(*ip, file.url.port))
+        .collect();
+    let cdn = cdn(file, learnt, &edges);
+    let vips = match cdn {
+        CdnProvider::None if file.vips.is_empty() => edges.clone(),
+        CdnProvider::None | CdnProvider::Auto(_) | CdnProvider::Named(_) => file.vips.clone(),
+    };
+    let name_servers = if file.name_servers.is_empty() {
+        learnt.name_servers.iter().cloned().collect()
+    } else {
+        file.name_servers.clone()
+    };
     Topology {
         service: file.name.clone(),
         scheme: file.url.scheme,
         vantages: vantages.to_vec(),
         resolvers: file.resolvers.clone(),
-        name_servers: file.name_servers.clone(),
-        edges: Vec::new(),
-        cdn: file.cdn.clone(),
-        vips: file.vips.clone(),
+        name_servers,
+        edges,
+        cdn,
+        vips,
         vip_mode: file.vip_mode,
         backends: file.backends.clone(),
     }
 }
 
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.
+///
+/// Every vantage point asks its own resolvers, those of the service file and each name server. Those
+/// that run on no host of the path go to the edges as users do. The VIPs are for those behind the
+/// CDN, in the data centre and on its hosts, and for everybody where they are the public addresses.
+/// The backends are for the data centre and its hosts, from each source address.
 #[must_use]
 pub fn arms(topology: &Topology, vantage: &VantagePoint) -> Vec<Arm> {
-    let _ = (topology, vantage);
-    Vec::new()
+    let mut arms = Vec::new();
+    let mut seen = BTreeSet::new();
+    let targets = dns_targets(topology, vantage)
+        .chain(edge_targets(topology, vantage))
+        .chain(vip_targets(topology, vantage));
+    let kernel_chosen = targets.map(|target| Arm {
+        target,
+        source: None,
+    });
+    for arm in kernel_chosen.chain(backend_arms(topology, vantage)) {
+        if seen.insert(arm.clone()) {
+            arms.push(arm);
+        }
+    }
+    arms
 }
 
-/// Learns from an observation; `true` when the topology may have changed by it.
-pub fn learn(learnt: &mut Learnt, observation: &Observation) -> bool {
-    let _ = (learnt, observation);
-    false
-}
-
-/// Takes the name servers that an agent found in place of those known; `true` when they differ. An
-/// empty finding tells nothing.
-pub fn learn_name_servers(learnt: &mut Learnt, found: &[NameServer]) -> bool {
-    let _ = (learnt, found);
-    false
-}
-
-/// What an agent must know to probe the service.
+/// What an agent must know to probe the service, and a witness to watch it.
 #[must_use]
-pub fn spec(file: &ServiceFile) -> proto::v1::ServiceSpec {
-    let _ = file;
-    proto::v1::ServiceSpec::default()
+pub fn spec(file: &ServiceFile) -> v1::ServiceSpec {
+    let ports = file
+        .vips
+        .iter()
+        .chain(file.backends.iter().map(|b| &b.address));
+    let ports: BTreeSet<u16> = ports.map(SocketAddr::port).chain([file.url.port]).collect();
+    v1::ServiceSpec {
+        name: file.name.0.clone(),
+        host: file.url.host.clone(),
+        scheme: scheme_word(file.url.scheme).to_owned(),
+        path: file.url.path.clone(),
+        authority: file.url.authority.clone(),
+        ca_pem: file.ca_pem.clone().unwrap_or_default(),
+        dns_timeout_ms: millis(file.timeouts.dns),
+        connect_timeout_ms: millis(file.timeouts.connect),
+        tls_timeout_ms: millis(file.timeouts.tls),
+        total_timeout_ms: millis(file.timeouts.total),
+        witness_ports: ports.into_iter().map(u32::from).collect(),
+        backends: file.backends.iter().map(backend_request).collect(),
+    }
+}
+
+/// Who runs the edges. Declared words stand; else all public addresses being VIPs tells that nobody
+/// stands before the balancer, and headers tell who does.
+fn cdn(file: &ServiceFile, learnt: &Learnt, edges: &[SocketAddr]) -> CdnProvider {
+    match &file.cdn {
+        CdnProvider::Auto(_) => {
+            let public = !edges.is_empty() && edges.iter().all(|edge| file.vips.contains(edge));
+            if public {
+                CdnProvider::None
+            } else {
+                CdnProvider::Auto(learnt.cdn_provider.clone())
+            }
+        }
+        declared @ (CdnProvider::None | CdnProvider::Named(_)) => declared.clone(),
+    }
+}
+
+fn dns_targets<'a>(
+    topology: &'a Topology,
+    vantage: &'a VantagePoint,
+) -> impl Iterator<Item = Target> + 'a {
+    let resolvers = vantage.resolvers.iter().chain(&topology.resolvers);
+    let resolvers = resolvers.map(|server| Target::Resolver { server: *server });
+    let name_servers = topology.name_servers.iter();
+    resolvers.chain(name_servers.map(|found| Target::NameServer {
+        name: found.name.clone(),
+        server: found.server,
+    }))
+}
+
+/// The public addresses that are not the balancer's own.
+fn edge_targets<'a>(
+    topology: &'a Topology,
+    vantage: &VantagePoint,
+) -> impl Iterator<Item = Target> + 'a {
+    let edges: &[SocketAddr] = match vantage.host {
+        None => &topology.edges,
+        Some(_) => &[],
+    };
+    let edges = edges.iter().filter(|edge| !topology.vips.contains(edge));
+    edges.map(|address| Target::Edge { address: *address })
+}
+
+fn vip_targets<'a>(
+    topology: &'a Topology,
+    vantage: &VantagePoint,
+) -> impl Iterator<Item = Target> + 'a {
+    let near = vantage.host.is_some() || vantage.role != Role::Outside;
+    let vips = topology.vips.iter();
+    let vips = vips.filter(move |vip| near || topology.edges.contains(vip));
+    vips.map(|address| Target::Vip { address: *address })
+}
+
+fn backend_arms<'a>(
+    topology: &'a Topology,
+    vantage: &'a VantagePoint,
+) -> impl Iterator<Item = Arm> + 'a {
+    let inside = vantage.host.is_some() || vantage.role == Role::Inside;
+    let backends: &[Backend] = if inside { &topology.backends } else { &[] };
+    backends.iter().flat_map(|backend| {
+        sources(vantage, backend.address.ip())
+            .into_iter()
+            .map(|source| Arm {
+                target: Target::Backend {
+                    name: backend.name.clone(),
+                    address: backend.address,
+                },
+                source,
+            })
+    })
+}
+
+/// The source addresses to probe an address from: each of the host's own of that family where it has
+/// several, since the way back may differ by source; else the kernel's choice.
+fn sources(vantage: &VantagePoint, to: IpAddr) -> Vec<Option<IpAddr>> {
+    let usable = vantage
+        .addresses
+        .iter()
+        .filter(|own| own.is_ipv4() == to.is_ipv4() && !is_link_local(**own));
+    let own: BTreeSet<IpAddr> = usable.copied().collect();
+    if own.len() < 2 {
+        return vec![None];
+    }
+    own.into_iter().take(MAX_SOURCES).map(Some).collect()
+}
+
+/// Link-local addresses reach no further than their link, and IPv6 ones need its name besides.
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    }
+}
+
+fn backend_request(backend: &Backend) -> v1::service_spec::BackendRequest {
+    v1::service_spec::BackendRequest {
+        name: backend.name.clone(),
+        scheme: scheme_word(backend.scheme).to_owned(),
+        path: backend.path.clone(),
+    }
+}
+
+const fn scheme_word(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Http => "http",
+        Scheme::Https => "https",
+        Scheme::Tcp => "tcp",
+    }
+}
+
+/// Service files bound every limit to a minute.
+fn millis(limit: Duration) -> u32 {
+    u32::try_from(limit.as_millis()).unwrap_or(u32::MAX)
 }

@@ -1,0 +1,149 @@
+//! What observations and discoveries tell about a service's path.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use localize::{Arm, HttpFacts, Layer, NameServer, Observation, Target, VantageName};
+use serde::{Deserialize, Serialize};
+
+/// Most public addresses kept: a CDN that hands out more is probed at enough of them.
+const MAX_EDGES: usize = 64;
+/// Most name servers kept: the root zone has 13 names.
+const MAX_NAME_SERVERS: usize = 32;
+/// Most arms remembered as reached: some ten times what a large service has.
+const MAX_REACHED: usize = 4096;
+/// An address that no answer has carried for so long is no longer the service's.
+const FORGET_US: u64 = 3600 * 1_000_000;
+/// A gap between answers of more than this tells nothing about the addresses not seen in it.
+const GAP_US: u64 = 600 * 1_000_000;
+
+/// What was found out about a service's path, kept across restarts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Learnt {
+    /// Public addresses, with the mesh time in microseconds of the last answer that carried each.
+    pub edges: BTreeMap<IpAddr, u64>,
+    /// Start of the present stretch of answers without a long gap, in microseconds of mesh time.
+    pub answers_since_us: u64,
+    /// The latest answer, likewise.
+    pub last_answer_us: u64,
+    /// Authoritative name servers that agents found.
+    pub name_servers: BTreeSet<NameServer>,
+    /// Who runs the edges, as the headers of an answer told.
+    pub cdn_provider: Option<String>,
+    /// The arms whose TCP layer was ever passed, by vantage point.
+    pub reached: BTreeSet<(VantageName, Arm)>,
+}
+
+/// Learns from an observation; `true` when something other than the times of answers changed, so that
+/// it is worth storing and the topology may differ.
+pub fn learn(learnt: &mut Learnt, observation: &Observation) -> bool {
+    let addresses = learn_addresses(learnt, observation);
+    let provider = learn_provider(learnt, observation);
+    let reached = learn_reached(learnt, observation);
+    addresses || provider || reached
+}
+
+/// Takes the name servers that an agent found in place of those known; `true` when they differ. An
+/// empty finding tells nothing.
+pub fn learn_name_servers(learnt: &mut Learnt, found: &[NameServer]) -> bool {
+    let found: BTreeSet<NameServer> = found.iter().take(MAX_NAME_SERVERS).cloned().collect();
+    if found.is_empty() || found == learnt.name_servers {
+        return false;
+    }
+    learnt.name_servers = found;
+    true
+}
+
+/// The union of what the answers carry, since each resolver may be given others.
+fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
+    let addresses: &[IpAddr] = match (&observation.arm.target, &observation.facts.dns) {
+        (Target::Resolver { .. } | Target::NameServer { .. }, Some(dns)) => &dns.addresses,
+        (
+            Target::Resolver { .. }
+            | Target::NameServer { .. }
+            | Target::Edge { .. }
+            | Target::Vip { .. }
+            | Target::Backend { .. },
+            _,
+        ) => &[],
+    };
+    if addresses.is_empty() {
+        return false;
+    }
+    let at_us = observation.scheduled_us;
+    if at_us.saturating_sub(learnt.last_answer_us) > GAP_US {
+        learnt.answers_since_us = at_us;
+    }
+    learnt.last_answer_us = learnt.last_answer_us.max(at_us);
+
+    let known: BTreeSet<IpAddr> = learnt.edges.keys().copied().collect();
+    for address in addresses.iter().filter(|ip| !ip.is_unspecified()) {
+        let room = learnt.edges.len() < MAX_EDGES;
+        match learnt.edges.get_mut(address) {
+            Some(last_us) => *last_us = at_us.max(*last_us),
+            None if room => {
+                learnt.edges.insert(*address, at_us);
+            }
+            None => {}
+        }
+    }
+    let since_us = learnt.answers_since_us;
+    learnt
+        .edges
+        .retain(|_, last_us| at_us.saturating_sub(since_us.max(*last_us)) <= FORGET_US);
+    !known.iter().eq(learnt.edges.keys())
+}
+
+/// Only the edges' own answers tell who runs them. A provider once known stays until another one is
+/// told: most faults hide the headers.
+fn learn_provider(learnt: &mut Learnt, observation: &Observation) -> bool {
+    let http = match (&observation.arm.target, &observation.facts.http) {
+        (Target::Edge { .. }, Some(http)) => http,
+        (
+            Target::Resolver { .. }
+            | Target::NameServer { .. }
+            | Target::Edge { .. }
+            | Target::Vip { .. }
+            | Target::Backend { .. },
+            _,
+        ) => return false,
+    };
+    match provider(http) {
+        Some(told) if learnt.cdn_provider.as_deref() != Some(told) => {
+            learnt.cdn_provider = Some(told.to_owned());
+            true
+        }
+        Some(_) | None => false,
+    }
+}
+
+fn learn_reached(learnt: &mut Learnt, observation: &Observation) -> bool {
+    if observation.took(Layer::Tcp).is_none() || learnt.reached.len() >= MAX_REACHED {
+        return false;
+    }
+    let reached = (observation.vantage().clone(), observation.arm.clone());
+    learnt.reached.insert(reached)
+}
+
+/// The provider that the headers of an answer name.
+fn provider(http: &HttpFacts) -> Option<&'static str> {
+    http.headers
+        .iter()
+        .find_map(|(name, value)| provider_of_header(name, &value.to_ascii_lowercase()))
+}
+
+/// Headers that one provider alone sets, as its documentation says. Names are in lower case on the
+/// wire already, the value here too.
+fn provider_of_header(name: &str, value: &str) -> Option<&'static str> {
+    match name {
+        "cf-ray" | "cf-cache-status" => Some("cloudflare"),
+        "server" if value == "cloudflare" => Some("cloudflare"),
+        "x-amz-cf-id" | "x-amz-cf-pop" => Some("cloudfront"),
+        "x-served-by" if value.starts_with("cache-") => Some("fastly"),
+        "x-fastly-request-id" => Some("fastly"),
+        "via" if value.contains("varnish") && value.contains("fastly") => Some("fastly"),
+        "server" if value == "akamaighost" => Some("akamai"),
+        _ if name.starts_with("x-akamai") => Some("akamai"),
+        _ => None,
+    }
+}

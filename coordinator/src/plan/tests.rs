@@ -1,0 +1,413 @@
+//! Rows: who fires what, and what is learnt from what.
+
+use localize::{
+    DnsFacts, Facts, Firing, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId,
+    Outcome, RoundId, ServiceName, Stamp, Step, VantageName,
+};
+
+use super::*;
+
+const FILE: &str = r#"
+name = "shop.example"
+url = "https://shop.example/"
+[dns]
+resolvers = ["192.0.2.1"]
+[load_balancer]
+vip = ["203.0.113.10:443"]
+[[backend]]
+name = "web1"
+address = "10.0.0.51:80"
+[[backend]]
+name = "web2"
+address = "[2001:db8::52]:9000"
+scheme = "tcp"
+"#;
+
+const SECOND: u64 = 1_000_000;
+const HOUR: u64 = 3600 * SECOND;
+const NOW: u64 = 1_700_000_000 * SECOND;
+
+fn file(text: &str) -> ServiceFile {
+    ServiceFile::parse(text, None).expect("parses")
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("address")
+}
+
+fn vantage(role: Role, host: Option<&str>, addresses: &[&str]) -> VantagePoint {
+    VantagePoint {
+        name: VantageName("v".into()),
+        role,
+        host: host.map(Into::into),
+        addresses: addresses.iter().map(|a| ip(a)).collect(),
+        witness: false,
+        resolvers: vec!["192.0.2.99:53".parse().expect("address")],
+    }
+}
+
+fn learnt(edges: &[&str]) -> Learnt {
+    Learnt {
+        edges: edges.iter().map(|a| (ip(a), NOW)).collect(),
+        name_servers: [NameServer {
+            name: "ns1.shop.example".into(),
+            server: "192.0.2.53:53".parse().expect("address"),
+        }]
+        .into(),
+        ..Learnt::default()
+    }
+}
+
+fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
+    let topology = topology(&file(text), &learnt(edges), std::slice::from_ref(vantage));
+    let arms = arms(&topology, vantage);
+    let distinct: BTreeSet<&Arm> = arms.iter().collect();
+    assert_eq!(distinct.len(), arms.len(), "no arm twice");
+    arms.iter().map(Arm::label).collect()
+}
+
+const DNS: [&str; 3] = [
+    "resolver/192.0.2.99",
+    "resolver/192.0.2.1",
+    "nameserver/ns1.shop.example",
+];
+const EDGES: [&str; 2] = ["edge/198.51.100.1", "edge/198.51.100.2"];
+const VIP: &str = "vip/203.0.113.10:443";
+
+#[test]
+fn each_role_fires_its_arms() {
+    let one = ["10.0.0.7"];
+    let rows: [(Role, Option<&str>, &[&str]); 6] = [
+        (Role::Outside, None, &EDGES),
+        (Role::BehindCdn, None, &[EDGES[0], EDGES[1], VIP]),
+        (
+            Role::Inside,
+            None,
+            &[EDGES[0], EDGES[1], VIP, "backend/web1", "backend/web2"],
+        ),
+        (
+            Role::Inside,
+            Some("web1"),
+            &[VIP, "backend/web1", "backend/web2"],
+        ),
+        (
+            Role::Inside,
+            Some("lb"),
+            &[VIP, "backend/web1", "backend/web2"],
+        ),
+        (
+            Role::Outside,
+            Some("web2"),
+            &[VIP, "backend/web1", "backend/web2"],
+        ),
+    ];
+    for (role, host, expected) in rows {
+        let fired = labels(
+            FILE,
+            &["198.51.100.2", "198.51.100.1"],
+            &vantage(role, host, &one),
+        );
+        let expected: Vec<&str> = DNS.iter().chain(expected).copied().collect();
+        assert_eq!(fired, expected, "{role:?} on {host:?}");
+    }
+}
+
+#[test]
+fn every_source_address_is_an_arm() {
+    let many: Vec<String> = (1..=12).map(|n| format!("10.0.0.{n}")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    let rows: [(&[&str], &[&str]); 5] = [
+        (&[], &["backend/web1", "backend/web2"]),
+        (
+            &["10.0.0.7", "2001:db8::7"],
+            &["backend/web1", "backend/web2"],
+        ),
+        (
+            &["10.0.1.7", "10.0.0.7", "2001:db8::7", "10.0.0.7"],
+            &[
+                "backend/web1 from 10.0.0.7",
+                "backend/web1 from 10.0.1.7",
+                "backend/web2",
+            ],
+        ),
+        (
+            &[
+                "10.0.0.7",
+                "169.254.1.1",
+                "2001:db8::7",
+                "fe80::1",
+                "2001:db8::8",
+            ],
+            &[
+                "backend/web1",
+                "backend/web2 from 2001:db8::7",
+                "backend/web2 from 2001:db8::8",
+            ],
+        ),
+        (
+            &many,
+            &[
+                "backend/web1 from 10.0.0.1",
+                "backend/web1 from 10.0.0.2",
+                "backend/web1 from 10.0.0.3",
+                "backend/web1 from 10.0.0.4",
+                "backend/web1 from 10.0.0.5",
+                "backend/web1 from 10.0.0.6",
+                "backend/web1 from 10.0.0.7",
+                "backend/web1 from 10.0.0.8",
+                "backend/web2",
+            ],
+        ),
+    ];
+    for (addresses, expected) in rows {
+        let fired = labels(FILE, &[], &vantage(Role::Inside, Some("lb"), addresses));
+        assert_eq!(&fired[4..], expected, "{addresses:?}");
+    }
+}
+
+#[test]
+fn a_public_vip_is_for_everybody() {
+    let outside = vantage(Role::Outside, None, &[]);
+    let rows: [(&[&str], &[&str]); 3] = [
+        (&["203.0.113.10"], &[VIP]),
+        (
+            &["203.0.113.10", "198.51.100.1"],
+            &["edge/198.51.100.1", VIP],
+        ),
+        (&["198.51.100.1"], &["edge/198.51.100.1"]),
+    ];
+    for (edges, expected) in rows {
+        assert_eq!(&labels(FILE, edges, &outside)[3..], expected, "{edges:?}");
+    }
+}
+
+#[test]
+fn who_runs_the_edges() {
+    let bare = "name = \"a\"\nurl = \"https://a.example:8443/\"\n";
+    let none = format!("{bare}[cdn]\nprovider = \"none\"\n");
+    let named = format!("{bare}[cdn]\nprovider = \"akamai\"\n");
+    let told = CdnProvider::Auto(Some("cloudflare".into()));
+    let vip = "203.0.113.10:443";
+    let edge = "198.51.100.1:8443";
+    let rows: [(&str, &str, CdnProvider, &[&str]); 6] = [
+        (FILE, "203.0.113.10", CdnProvider::None, &[vip]),
+        (FILE, "198.51.100.1", told.clone(), &[vip]),
+        (bare, "198.51.100.1", told.clone(), &[]),
+        (&none, "198.51.100.1", CdnProvider::None, &[edge]),
+        (
+            &named,
+            "198.51.100.1",
+            CdnProvider::Named("akamai".into()),
+            &[],
+        ),
+        (bare, "203.0.113.10", told, &[]),
+    ];
+    for (text, address, cdn, vips) in rows {
+        let learnt = Learnt {
+            cdn_provider: Some("cloudflare".into()),
+            ..learnt(&[address])
+        };
+        let topology = topology(&file(text), &learnt, &[]);
+        assert_eq!(topology.cdn, cdn, "{text}");
+        let found: Vec<String> = topology.vips.iter().map(ToString::to_string).collect();
+        assert_eq!(found, vips, "{text}");
+    }
+}
+
+#[test]
+fn declared_name_servers_go_before_found_ones() {
+    let text =
+        "name = \"a\"\nurl = \"http://a.example/\"\n[dns]\nauthoritative = [\"192.0.2.7\"]\n";
+    let fired = labels(text, &[], &vantage(Role::Outside, None, &[]));
+    assert_eq!(fired, ["resolver/192.0.2.99", "nameserver/192.0.2.7"]);
+}
+
+#[test]
+fn the_spec_says_what_an_agent_needs() {
+    let spec = spec(&file(FILE));
+    assert_eq!(
+        (spec.host.as_str(), spec.scheme.as_str()),
+        ("shop.example", "https")
+    );
+    assert_eq!(spec.witness_ports, [80, 443, 9000]);
+    let limits = [
+        spec.dns_timeout_ms,
+        spec.connect_timeout_ms,
+        spec.tls_timeout_ms,
+        spec.total_timeout_ms,
+    ];
+    assert_eq!(limits, [2000, 5000, 5000, 10_000]);
+    let backends: Vec<_> = spec
+        .backends
+        .iter()
+        .map(|b| (b.name.as_str(), b.scheme.as_str()))
+        .collect();
+    assert_eq!(backends, [("web1", "http"), ("web2", "tcp")]);
+}
+
+fn observation(target: Target, at_us: u64, facts: Facts) -> Observation {
+    let tcp = match target {
+        Target::Resolver { .. } | Target::NameServer { .. } => Vec::new(),
+        Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => vec![Step {
+            layer: Layer::Tcp,
+            took: Micros(1),
+        }],
+    };
+    Observation {
+        id: ObservationId {
+            vantage: VantageName("v".into()),
+            sequence: 1,
+        },
+        service: ServiceName("shop.example".into()),
+        round: RoundId(1),
+        arm: Arm {
+            target,
+            source: None,
+        },
+        started: Stamp {
+            at_us,
+            uncertainty_us: 1,
+        },
+        scheduled_us: at_us,
+        firing: Firing::OnTime,
+        steps: tcp,
+        outcome: Outcome::Passed,
+        facts,
+    }
+}
+
+fn answer(at_us: u64, addresses: &[&str]) -> Observation {
+    let facts = Facts {
+        dns: Some(DnsFacts {
+            addresses: addresses.iter().map(|a| ip(a)).collect(),
+            ..DnsFacts::default()
+        }),
+        ..Facts::default()
+    };
+    let target = Target::Resolver {
+        server: "192.0.2.1:53".parse().expect("address"),
+    };
+    observation(target, at_us, facts)
+}
+
+fn edge_page(headers: &[(&str, &str)]) -> Observation {
+    let headers = headers
+        .iter()
+        .map(|(n, v)| ((*n).into(), (*v).into()))
+        .collect();
+    let facts = Facts {
+        http: Some(HttpFacts {
+            status: 200,
+            first_byte: Micros(1),
+            body_bytes: 0,
+            body_digest: String::new(),
+            headers,
+        }),
+        ..Facts::default()
+    };
+    let target = Target::Edge {
+        address: "198.51.100.1:443".parse().expect("address"),
+    };
+    observation(target, NOW, facts)
+}
+
+fn edges(learnt: &Learnt) -> Vec<String> {
+    learnt.edges.keys().map(ToString::to_string).collect()
+}
+
+#[test]
+fn addresses_are_learnt_and_forgotten() {
+    let mut learnt = Learnt::default();
+    assert!(learn(
+        &mut learnt,
+        &answer(NOW, &["198.51.100.2", "0.0.0.0"])
+    ));
+    assert!(learn(&mut learnt, &answer(NOW + SECOND, &["198.51.100.1"])));
+    assert!(!learn(
+        &mut learnt,
+        &answer(NOW + 2 * SECOND, &["198.51.100.1"])
+    ));
+    assert!(!learn(&mut learnt, &answer(NOW + 3 * SECOND, &[])));
+    assert_eq!(edges(&learnt), ["198.51.100.1", "198.51.100.2"]);
+    // Answers go on every five minutes, and one address is no longer in them.
+    let steps = (1..=12).map(|n| NOW + n * HOUR / 12);
+    let changed: Vec<u64> = steps
+        .filter(|t| learn(&mut learnt, &answer(*t, &["198.51.100.1"])))
+        .collect();
+    assert_eq!(changed, [] as [u64; 0], "an hour is not over");
+    assert!(learn(
+        &mut learnt,
+        &answer(NOW + HOUR + SECOND, &["198.51.100.1"])
+    ));
+    assert_eq!(edges(&learnt), ["198.51.100.1"]);
+}
+
+#[test]
+fn a_gap_in_the_answers_forgets_nothing() {
+    let mut learnt = Learnt::default();
+    learn(&mut learnt, &answer(NOW, &["198.51.100.1", "198.51.100.2"]));
+    assert!(!learn(
+        &mut learnt,
+        &answer(NOW + 9 * HOUR, &["198.51.100.1"])
+    ));
+    assert_eq!(edges(&learnt).len(), 2);
+}
+
+#[test]
+fn addresses_are_bounded() {
+    let mut learnt = Learnt::default();
+    for n in 0..=255 {
+        learn(&mut learnt, &answer(NOW, &[&format!("198.51.100.{n}")]));
+    }
+    assert_eq!(learnt.edges.len(), 64);
+}
+
+#[test]
+fn headers_tell_the_provider() {
+    let rows = [
+        ("server", "cloudflare", Some("cloudflare")),
+        ("cf-ray", "8f-FRA", Some("cloudflare")),
+        ("x-amz-cf-id", "abc", Some("cloudfront")),
+        ("x-served-by", "cache-fra-eddf1", Some("fastly")),
+        ("x-served-by", "web1", None),
+        ("via", "1.1 varnish, 1.1 fastly", Some("fastly")),
+        ("via", "1.1 varnish", None),
+        ("server", "AkamaiGHost", Some("akamai")),
+        ("x-akamai-transformed", "9", Some("akamai")),
+        ("server", "nginx", None),
+    ];
+    for (name, value, expected) in rows {
+        let mut learnt = Learnt::default();
+        learn(
+            &mut learnt,
+            &edge_page(&[("content-type", "text/html"), (name, value)]),
+        );
+        assert_eq!(learnt.cdn_provider.as_deref(), expected, "{name}: {value}");
+        assert_eq!(learnt.reached.len(), 1);
+        learn(&mut learnt, &edge_page(&[("server", "nginx")]));
+        assert_eq!(
+            learnt.cdn_provider.as_deref(),
+            expected,
+            "silence tells nothing"
+        );
+    }
+}
+
+#[test]
+fn what_is_learnt_outlives_a_restart() {
+    let mut before = learnt(&["198.51.100.1", "2001:db8::1"]);
+    learn(&mut before, &edge_page(&[("cf-ray", "1")]));
+    let text = serde_json::to_string(&before).expect("writes");
+    assert_eq!(
+        serde_json::from_str::<Learnt>(&text).expect("reads"),
+        before
+    );
+    let found = [NameServer {
+        name: "ns2.shop.example".into(),
+        server: "192.0.2.54:53".parse().expect("address"),
+    }];
+    assert!(!learn_name_servers(&mut before, &[]));
+    assert!(learn_name_servers(&mut before, &found));
+    assert!(!learn_name_servers(&mut before, &found));
+    assert_eq!(before.name_servers, found.into());
+}
