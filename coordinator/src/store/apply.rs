@@ -1,6 +1,7 @@
 //! What each write changes.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use localize::{Failure, Micros, Observation, Outcome, VantageName, Verdict, WitnessReport};
 
@@ -12,7 +13,7 @@ use super::records::{
 use super::series::{DAY_US, Series};
 use super::shared::Shared;
 use super::staging::Staging;
-use super::value::Packed;
+use super::value::{self, Packed};
 use super::window::Window;
 
 /// Cases kept: one is megabytes, and only late ones are replayed.
@@ -150,16 +151,8 @@ impl<'a> Stage<'a> {
 
     fn count(&mut self, key: WindowKey, count: Count) -> Result<(), StoreError> {
         let window = match self.windows.entry(key) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                let bytes = key.bytes();
-                let damaged = StoreError::damaged(&bytes);
-                let window = match self.staging.get_bytes(&bytes)? {
-                    Some(value) => Window::decode(&value),
-                    None => Window::new(),
-                };
-                entry.insert(window.map_err(damaged)?)
-            }
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(stored_window(&self.staging, key)?),
         };
         match count {
             Count::Passed(took) => window.pass(took),
@@ -218,8 +211,9 @@ impl<'a> Stage<'a> {
         }
         self.staging.put_new(key, &Packed::json(round)?);
         let key = key::round_summary(&round.service);
-        let known: Option<RoundSummary> = self.staging.get(&key)?;
-        let known = known.unwrap_or_default();
+        let known = self.staging.sound_bytes(&key)?;
+        let known = known.and_then(|bytes| value::parse(&bytes).ok());
+        let known: RoundSummary = known.unwrap_or_default();
         let summary = RoundSummary {
             rounds: known.rounds + 1,
             last_fire_at_us: known.last_fire_at_us.max(round.fire_at_us),
@@ -291,6 +285,21 @@ impl<'a> Stage<'a> {
             Some(token) => Ok(token),
         }
     }
+}
+
+/// The window as stored, an empty one where there is none or where it is damaged.
+pub(super) fn stored_window(staging: &Staging<'_>, key: WindowKey) -> Result<Window, StoreError> {
+    let key = key.bytes();
+    let stored = staging.sound_bytes(&key)?;
+    let window = match stored.as_deref().map(Window::decode) {
+        Some(Ok(window)) => Ok(window),
+        Some(Err(error)) => {
+            tracing::error!(%error, "a latency window starts afresh");
+            Window::new()
+        }
+        None => Window::new(),
+    };
+    window.map_err(StoreError::damaged(&key))
 }
 
 /// A group of commits ready to be applied.

@@ -60,6 +60,9 @@ pub const MAX_OBSERVATIONS: usize = 200_000;
 /// when one is done. More wait in their senders, whose agents keep what is not acknowledged.
 const WAITING_COMMITS: usize = 1024;
 
+/// The trouble when the writer's thread is gone: sled asserts its invariants by panics.
+const WRITER_ENDED: &str = "its writer ended";
+
 /// The open store. Cloning is cheap; the last clone to go closes it.
 #[derive(Clone)]
 pub struct Store(Arc<Open>);
@@ -237,8 +240,8 @@ impl Store {
         }
     }
 
-    /// Counts and latencies of a service since an instant, to the minute: one line for each vantage
-    /// point, arm and layer, sorted by them. Reaches back 30 days.
+    /// Counts and latencies of a service since an instant, to the minute, beyond a day to the hour: one
+    /// line for each vantage point, arm and layer, sorted by them. Reaches back 30 days.
     pub fn history(
         &self,
         service: &ServiceName,
@@ -247,7 +250,7 @@ impl Store {
         read::history(&self.0.shared, service, since_us)
     }
 
-    /// What was usual for a service in `[from_us, to_us)`, to the minute.
+    /// What was usual for a service in `[from_us, to_us)`, to the minute, beyond a day to the hour.
     pub fn baselines(
         &self,
         service: &ServiceName,
@@ -272,7 +275,11 @@ impl Store {
     /// Why the store has stopped, when it has: the process must end then.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.0.shared.trouble().cloned()
+        let ended = self.0.writer.as_ref().is_none_or(JoinHandle::is_finished);
+        match self.0.shared.trouble() {
+            Some(trouble) => Some(trouble.clone()),
+            None => ended.then(|| WRITER_ENDED.to_owned()),
+        }
     }
 
     /// Hands a command to the writer and waits for its answer.
@@ -281,7 +288,7 @@ impl Store {
         command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
     ) -> Result<T, StoreError> {
         let gone = || {
-            let error = StoreError::Poisoned("its writer ended".into());
+            let error = StoreError::Poisoned(WRITER_ENDED.to_owned());
             self.0.shared.poison(&error)
         };
         let (reply, answer) = oneshot::channel();

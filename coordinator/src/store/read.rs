@@ -1,6 +1,7 @@
 //! The readers: what `Store` answers about observations, verdicts and latency.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use localize::{Baseline, Baselines, Layer, Observation, ServiceName, Verdict, WitnessReport};
 
@@ -185,12 +186,18 @@ fn cells(
             continue;
         };
         let damaged = StoreError::damaged(&key);
-        let window = Window::decode(&bytes).map_err(&damaged)?;
+        let window = match Window::decode(&bytes).map_err(&damaged) {
+            Ok(window) => window,
+            Err(error) => {
+                tracing::error!(%error, "a latency window is left out");
+                continue;
+            }
+        };
         match sums.entry((cell.series, cell.layer)) {
-            std::collections::btree_map::Entry::Occupied(mut sum) => {
+            Entry::Occupied(mut sum) => {
                 sum.get_mut().merge(&window).map_err(&damaged)?;
             }
-            std::collections::btree_map::Entry::Vacant(vacant) => {
+            Entry::Vacant(vacant) => {
                 vacant.insert(window);
             }
         }

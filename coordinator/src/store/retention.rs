@@ -1,11 +1,17 @@
 //! What is forgotten, and when. sled's file never shrinks, but takes new records where old ones were.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
+use super::apply::stored_window;
 use super::error::StoreError;
-use super::key::{self, Kind};
+use super::key::{self, Kind, WindowKey};
 use super::records::TokenRecord;
 use super::series::DAY_US;
 use super::shared::Shared;
 use super::staging::Staging;
+use super::value::Packed;
+use super::window::Window;
 
 const HOUR_US: u64 = DAY_US / 24;
 
@@ -31,6 +37,16 @@ const KEPT: [(Kind, u64); 5] = [
 /// Days after which a series has no record left.
 const SERIES_KEPT_DAYS: u64 = 32;
 
+/// From this age on the windows of an hour are added up into its first, which takes a sixtieth of the
+/// room and of the time to read a month.
+const MINUTES_KEPT_US: u64 = DAY_US;
+
+/// Windows added up by one sweep: each is decoded, which takes ten times as long as removing it.
+const SWEEP_WINDOWS: usize = 512;
+
+/// Start of the windows not yet added up.
+const WINDOWS_FROM: &[u8] = b"windows_from";
+
 /// Forgets what has aged out, a bounded amount of it; `true` when there is more.
 pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
     // Forgetting writes to the log too, but makes room, so it goes on below the mark of the commits.
@@ -49,7 +65,8 @@ pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
     for id in &idle {
         staging.remove(&key::series(*id))?;
     }
-    let more = staging.len() >= SWEEP_KEYS;
+    let windows_left = add_up_windows(shared, &mut staging, now_us)?;
+    let more = windows_left || staging.len() >= SWEEP_KEYS;
     if !staging.is_empty() {
         shared.apply(staging.into_batch())?;
         let mut series = shared.series_mut();
@@ -71,6 +88,65 @@ fn remove_range(
         staging.remove(&key.map_err(StoreError::database("list"))?)?;
     }
     Ok(())
+}
+
+/// Adds old windows up by the hour; `true` when there are more. A window and what it goes into change
+/// in one batch, so that each observation stays counted once.
+fn add_up_windows(
+    shared: &Shared,
+    staging: &mut Staging<'_>,
+    now_us: u64,
+) -> Result<bool, StoreError> {
+    let cursor = Kind::Meta.key(WINDOWS_FROM);
+    let from_us = staging.get::<u64>(&cursor)?.unwrap_or(0);
+    let end_us = hour_start(now_us.saturating_sub(MINUTES_KEPT_US));
+    let mut hours: BTreeMap<WindowKey, Window> = BTreeMap::new();
+    let mut taken = 0;
+    let mut reached_us = end_us;
+    for key in shared
+        .disk
+        .db
+        .range(Kind::Window.at(from_us)..Kind::Window.at(end_us))
+        .keys()
+    {
+        let key = key.map_err(StoreError::database("list windows"))?;
+        // Those that this sweep removes for their age are none to add up.
+        let Some(minute) = WindowKey::parse(&key).filter(|_| !staging.removes(&key)) else {
+            continue;
+        };
+        if taken >= SWEEP_WINDOWS {
+            reached_us = hour_start(minute.minute_us);
+            break;
+        }
+        let hour = WindowKey {
+            minute_us: hour_start(minute.minute_us),
+            ..minute
+        };
+        if hour == minute {
+            continue;
+        }
+        let window = stored_window(staging, minute)?;
+        let sum = match hours.entry(hour) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => entry.insert(stored_window(staging, hour)?),
+        };
+        sum.merge(&window).map_err(StoreError::damaged(&key))?;
+        staging.remove(&key)?;
+        taken += 1;
+    }
+    for (hour, window) in hours {
+        let key = hour.bytes();
+        let bytes = window.encode().map_err(StoreError::damaged(&key))?;
+        staging.put(key, &Packed::plain(bytes))?;
+    }
+    if reached_us > from_us {
+        staging.put(cursor, &Packed::json(&reached_us)?)?;
+    }
+    Ok(reached_us < end_us)
+}
+
+const fn hour_start(at_us: u64) -> u64 {
+    at_us - at_us % HOUR_US
 }
 
 fn remove_tokens(

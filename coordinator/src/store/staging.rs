@@ -36,6 +36,18 @@ impl<'a> Staging<'a> {
         record.map_err(StoreError::damaged(key))
     }
 
+    /// As [`Self::get_bytes`]; a damaged value counts as none. For what is only added to: stopping at
+    /// it would stop again at every start, when the agents send the same records again.
+    pub(super) fn sound_bytes(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.get_bytes(key) {
+            Err(error @ StoreError::Damaged { .. }) => {
+                tracing::error!(%error, "a record starts afresh");
+                Ok(None)
+            }
+            read => read,
+        }
+    }
+
     pub(super) fn contains(&self, key: &[u8]) -> Result<bool, StoreError> {
         Ok(self.raw(key)?.is_some())
     }
@@ -68,6 +80,11 @@ impl<'a> Staging<'a> {
         }
         self.pending.insert(key.to_vec(), None);
         Ok(())
+    }
+
+    /// The key is staged to be removed.
+    pub(super) fn removes(&self, key: &[u8]) -> bool {
+        matches!(self.pending.get(key), Some(None))
     }
 
     pub(super) fn is_empty(&self) -> bool {

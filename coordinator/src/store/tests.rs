@@ -456,6 +456,73 @@ async fn what_has_aged_out_is_forgotten() {
 }
 
 #[tokio::test]
+async fn old_windows_are_added_up_by_the_hour() {
+    let dir = TempDir::new().expect("folder");
+    let store = open(&dir);
+    let hour = NOW - NOW % (60 * MINUTE);
+    // Three hours, each minute of it, every seventh failed; more than one sweep adds up.
+    let writes: Vec<Write> = (0..900)
+        .map(|n| {
+            let failure = (n % 7 == 0).then_some(Failure::ConnectRefused);
+            Write::Observation(observation("home1", n + 1, hour + n * 12 * SECOND, failure))
+        })
+        .collect();
+    store.commit(writes).await.expect("stored");
+    let windows = || {
+        let db = &store.0.shared.disk.db;
+        db.range(Kind::Window.start()..Kind::Window.end()).count()
+    };
+    let before = store.history(&shop(), 0).expect("reads");
+    assert_eq!(windows(), 180 * 2);
+    while store.retain(hour + DAY).await.expect("sweeps") {}
+    assert_eq!(windows(), 180 * 2, "none is a day old");
+    while store
+        .retain(hour + DAY + 121 * MINUTE)
+        .await
+        .expect("sweeps")
+    {}
+    assert_eq!(windows(), 2 * 2 + 60 * 2, "two hours are");
+    assert_eq!(store.history(&shop(), 0).expect("reads"), before);
+    let late = observation("home1", 2000, hour + 30 * MINUTE, None);
+    store
+        .commit(vec![Write::Observation(late)])
+        .await
+        .expect("stored");
+    while store.retain(hour + 2 * DAY).await.expect("sweeps") {}
+    let after = store.history(&shop(), 0).expect("reads");
+    assert_eq!(after[0].passed, before[0].passed + 1);
+    while store.retain(hour + 31 * DAY).await.expect("sweeps") {}
+    assert_eq!(windows(), 0);
+}
+
+#[tokio::test]
+async fn a_damaged_window_starts_afresh() {
+    let dir = TempDir::new().expect("folder");
+    let store = open(&dir);
+    let write = |n| vec![Write::Observation(observation("home1", n, NOW, None))];
+    store.commit(write(1)).await.expect("stored");
+    let mut batch = sled::Batch::default();
+    for entry in store
+        .0
+        .shared
+        .disk
+        .db
+        .range(Kind::Window.start()..Kind::Window.end())
+    {
+        let (key, mut value) = entry.expect("reads");
+        value[12] ^= 1;
+        batch.insert(key, value);
+    }
+    store.0.shared.apply(batch).expect("applied");
+    assert!(
+        store.history(&shop(), 0).expect("reads").is_empty(),
+        "left out"
+    );
+    store.commit(write(2)).await.expect("stored");
+    assert_eq!(store.history(&shop(), 0).expect("reads")[0].passed, 1);
+}
+
+#[tokio::test]
 async fn a_folder_belongs_to_one_process() {
     let dir = TempDir::new().expect("folder");
     let store = open(&dir);

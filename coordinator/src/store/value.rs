@@ -17,6 +17,9 @@ pub(super) const PIECE_BYTES: usize = 900;
 /// Format, checksum and number of further pieces.
 const HEAD_BYTES: usize = 9;
 
+/// Most further pieces: those of the longest case, should it not deflate.
+const MAX_PIECES: u32 = 300_000;
+
 /// Payloads from this length on are worth deflating.
 const DEFLATE_FROM_BYTES: usize = 300;
 
@@ -34,6 +37,9 @@ pub enum ValueError {
     /// A format byte that this version does not know.
     #[error("unknown format {0}")]
     UnknownFormat(u8),
+    /// More further pieces than any value has.
+    #[error("names {0} further pieces")]
+    TooManyPieces(u32),
     /// A further piece is not there.
     #[error("piece {0} is missing")]
     MissingPiece(u32),
@@ -100,10 +106,11 @@ impl Packed {
 /// How many further pieces the head piece of a value names.
 pub(super) fn further_pieces(head: &[u8]) -> Result<u32, ValueError> {
     let bytes = head.get(5..HEAD_BYTES).ok_or(ValueError::Short)?;
-    bytes
-        .try_into()
-        .map(u32::from_be_bytes)
-        .map_err(|_| ValueError::Short)
+    match bytes.try_into().map(u32::from_be_bytes) {
+        Ok(count) if count <= MAX_PIECES => Ok(count),
+        Ok(count) => Err(ValueError::TooManyPieces(count)),
+        Err(_) => Err(ValueError::Short),
+    }
 }
 
 /// The bytes of a value of which all pieces are at hand; at most `limit` after inflating.
