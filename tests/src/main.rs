@@ -9,9 +9,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lab::app::{self, App};
 use lab::edge::{self, Edge};
 use lab::fault::Fault;
+use lab::killing;
 use lab::namespace;
 use lab::net::{HOSTS, Options};
 use lab::run::{self, Plan};
+use lab::skew;
 use lab::symptom;
 use lab::topology::{self, Lab};
 use lab::verdicts::Coverage;
@@ -44,6 +46,18 @@ enum What {
     },
     /// Switch faults on one by one and check what the meshes say
     Run(RunArgs),
+    /// Measure on the wire how well the agents fire together, and whether their stamps are honest
+    Skew {
+        /// How many rounds
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+    },
+    /// Kill coordinator and agents at random instants and count what is lost
+    Kill {
+        /// How many kills of each
+        #[arg(long, default_value_t = 20)]
+        kills: u32,
+    },
     /// Remove what runs left that were killed
     Down,
     /// Serve as a backend's application
@@ -129,6 +143,11 @@ fn act(what: What) -> Result<bool> {
             topology::remove_on_signal()?;
             run::run(&plan(args))
         }
+        What::Skew { rounds } => {
+            topology::remove_on_signal()?;
+            skew::run(rounds)
+        }
+        What::Kill { kills } => killing::run(kills),
         What::Down => {
             println!("{} removed", namespace::remove_stale());
             Ok(true)

@@ -30,6 +30,15 @@ pub struct AgentPlan {
     pub host: Option<&'static str>,
 }
 
+/// How often a mesh looks by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// A round every two seconds.
+    Usual,
+    /// A round each second.
+    Dense,
+}
+
 /// A coordinator with its agents.
 #[derive(Debug)]
 pub struct Mesh {
@@ -86,7 +95,12 @@ impl Coverage {
 
 impl Mesh {
     /// Starts a coordinator and its agents, and applies the service's file.
-    pub fn start(run: &Run, coverage: Coverage, certificates: &Certificates) -> Result<Mesh> {
+    pub fn start(
+        run: &Run,
+        coverage: Coverage,
+        certificates: &Certificates,
+        schedule: Schedule,
+    ) -> Result<Mesh> {
         let folder = run.folder().join(format!("mesh-{}", coverage.name()));
         std::fs::create_dir_all(&folder)?;
         let mut mesh = Mesh {
@@ -104,7 +118,7 @@ impl Mesh {
             mesh.start_agent(mesh.agents.len() - 1, Some(&token))?;
         }
         let file = mesh.folder.join("service.toml");
-        std::fs::write(&file, service_file(certificates))?;
+        std::fs::write(&file, service_file(certificates, schedule))?;
         let file = file.display().to_string();
         mesh.meshctl(&["service", "apply", "-f", &file])?;
         mesh.wait_connected()?;
@@ -256,14 +270,18 @@ fn check_exit(code: Option<i32>, verdict: &Verdict) -> Result<()> {
 }
 
 /// The service file of the lab.
-pub fn service_file(certificates: &Certificates) -> String {
+pub fn service_file(certificates: &Certificates, schedule: Schedule) -> String {
+    let every = match schedule {
+        Schedule::Usual => "2s",
+        Schedule::Dense => "1s",
+    };
     let [ns1, ns2] = NAME_SERVERS;
     let mut file = format!(
         "name = \"{SERVICE}\"\nurl = \"https://{SERVICE}/\"\n\n\
          [tls]\nca_file = \"{ca}\"\n\n\
          [dns]\nauthoritative = [\"{ns1}\", \"{ns2}\"]\n\n\
          [load_balancer]\nvip = [\"{VIP}:443\"]\n\n\
-         [schedule]\nevery = \"2s\"\n\
+         [schedule]\nevery = \"{every}\"\n\
          timeout = {{ dns = \"1s\", connect = \"3s\", tls = \"3s\", total = \"6s\" }}\n",
         ca = certificates.ca.display(),
     );
@@ -276,7 +294,7 @@ pub fn service_file(certificates: &Certificates) -> String {
 }
 
 /// The folder of the programs under test: the lab's own.
-fn programs() -> Result<PathBuf> {
+pub fn programs() -> Result<PathBuf> {
     let own = std::env::current_exe().context("this program's own path")?;
     let folder = own
         .parent()

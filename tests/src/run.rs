@@ -9,7 +9,7 @@ use localize::verdict::{Outcome, Verdict};
 
 use crate::expectation::{Judgement, judge};
 use crate::fault::{Fault, Strength};
-use crate::mesh::{Localized, Mesh};
+use crate::mesh::{Localized, Mesh, Schedule};
 use crate::net::Options;
 use crate::topology::Lab;
 use crate::verdicts::{Coverage, expected};
@@ -49,7 +49,12 @@ pub fn run(plan: &Plan) -> Result<bool> {
     let mut lab = Lab::up(plan.options).context("the topology")?;
     let mut meshes = Vec::new();
     for coverage in &plan.meshes {
-        meshes.push(Mesh::start(&lab.run, *coverage, &lab.certificates)?);
+        meshes.push(Mesh::start(
+            &lab.run,
+            *coverage,
+            &lab.certificates,
+            Schedule::Usual,
+        )?);
     }
     // Baselines come from rounds in good health.
     std::thread::sleep(Duration::from_secs(20));

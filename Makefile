@@ -1,0 +1,83 @@
+# What there is to do here. `make demo` and `make test` need nothing but git, rustup and a C
+# compiler; `make test` installs the Debian packages of the lab by itself.
+
+CARGO  ?= cargo
+TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
+PROGRAMS = -p coordinator -p probe-agent -p cli
+
+.PHONY: help build release demo test check format lint docs no-std unit lab verify bench deny clean
+
+help:
+	@echo "make build    the programs, into $(TARGET)/debug"
+	@echo "make release  the same, optimised"
+	@echo "make demo     [FAULT=name|list] a mesh on loopback addresses, broken and localised"
+	@echo "make test     every test; the lab as root or by sudo"
+	@echo "make check    the tests that need neither root nor minutes"
+	@echo "make lab      [FAULTS='name ...'] the delivery path in network namespaces, fault by fault"
+	@echo "make bench    the speed of what is measured"
+	@echo "make deny     licences and advisories of the dependencies (needs cargo-deny)"
+
+build:
+	$(CARGO) build $(PROGRAMS)
+
+release:
+	$(CARGO) build --release $(PROGRAMS)
+
+demo: build
+	$(TARGET)/debug/meshctl demo $(if $(FAULT),--fault $(FAULT))
+
+test: check
+	@$(CARGO) build -p lab
+	tests/lab.sh $(TARGET)/debug verify
+	tests/lab.sh $(TARGET)/debug run --healthy 3
+	tests/lab.sh $(TARGET)/debug run
+	tests/lab.sh $(TARGET)/debug skew
+	$(TARGET)/debug/lab kill
+
+check: format lint docs no-std unit
+
+format:
+	$(CARGO) fmt --all --check
+
+lint:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --workspace --quiet
+
+# The heart must build where there is no standard library; without such a target installed, the
+# build of the crate alone still proves that it asks for none.
+no-std:
+	@if rustup target list --installed 2>/dev/null | grep -q '^thumbv7em-none-eabi$$'; then \
+		$(CARGO) build -p localize --target thumbv7em-none-eabi; \
+	else \
+		$(CARGO) build -p localize --no-default-features; \
+	fi
+
+unit: build
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		$(CARGO) nextest run --workspace; \
+	else \
+		$(CARGO) test --workspace --quiet; \
+	fi
+
+lab: build
+	@$(CARGO) build -p lab
+	tests/lab.sh $(TARGET)/debug run $(FAULTS)
+
+verify:
+	@$(CARGO) build -p lab
+	tests/lab.sh $(TARGET)/debug verify $(FAULTS)
+
+bench:
+	$(CARGO) bench --workspace
+
+deny:
+	@if $(CARGO) deny --version >/dev/null 2>&1; then \
+		$(CARGO) deny check; \
+	else \
+		echo "cargo-deny is not installed: cargo install --locked cargo-deny"; exit 1; \
+	fi
+
+clean:
+	$(CARGO) clean
