@@ -274,15 +274,15 @@ fn fill(path: &Path) {
 #[test]
 fn a_full_disk_refuses_and_loses_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(disk) = SmallDisk::mount(folder.path(), "96m") else {
+    let Some(disk) = SmallDisk::mount(folder.path(), "44m") else {
         println!("skipped: mounting a small disk needs root");
         return;
     };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let data = folder.path().join("data");
     let space = SpaceLimits {
-        low_water: 16 << 20,
-        ballast: 16 << 20,
+        low_water: 10 << 20,
+        ballast: 10 << 20,
     };
     let agent = AGENTS[0];
     let name = VantageName(agent.into());

@@ -72,12 +72,21 @@ impl Disk {
         })
     }
 
-    /// Applies a batch and returns when it is on disk. After an error the state is unknown.
+    /// Applies a batch, which [`Self::sync`] makes durable. After an error the state is unknown.
     pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
         self.db
             .apply_batch(batch)
-            .map_err(StoreError::database("apply a batch"))?;
-        self.sync()
+            .map_err(StoreError::database("apply a batch"))
+    }
+
+    /// Returns when what was applied is on disk. After an error the state is unknown.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.db
+            .flush()
+            .map_err(StoreError::database("flush the database"))?;
+        self.file
+            .sync_data()
+            .map_err(StoreError::io("sync the database's file"))
     }
 
     /// Refuses when less than the low-water mark, or the given share of it, is free.
@@ -97,15 +106,6 @@ impl Disk {
             });
         }
         Ok(())
-    }
-
-    fn sync(&self) -> Result<(), StoreError> {
-        self.db
-            .flush()
-            .map_err(StoreError::database("flush the database"))?;
-        self.file
-            .sync_data()
-            .map_err(StoreError::io("sync the database's file"))
     }
 }
 

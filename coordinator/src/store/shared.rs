@@ -118,8 +118,12 @@ impl Shared {
 
     /// Applies a batch durably, hidden from readers of long values until it is whole.
     pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
-        let _whole = write(&self.pieces);
-        self.disk.apply(batch)
+        {
+            let _whole = write(&self.pieces);
+            self.disk.apply(batch)?;
+        }
+        // Readers need not wait for the disk: what they see early is not acknowledged yet.
+        self.disk.sync()
     }
 
     /// Makes known what has reached the disk.
