@@ -20,8 +20,8 @@ const HEAD_BYTES: usize = 9;
 /// Most further pieces: those of the longest case, should it not deflate.
 const MAX_PIECES: u32 = 300_000;
 
-/// Payloads from this length on are worth deflating.
-const DEFLATE_FROM_BYTES: usize = 300;
+/// Payloads of more than one piece are worth deflating; most observations fit into one.
+const DEFLATE_FROM_BYTES: usize = PIECE_BYTES - HEAD_BYTES + 1;
 
 /// As it is.
 const PLAIN: u8 = 1;
