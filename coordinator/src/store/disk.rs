@@ -3,6 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg, posix_fallocate};
 use nix::sys::statvfs::statvfs;
@@ -14,6 +15,10 @@ const CACHE_BYTES: u64 = 64 << 20;
 
 /// Below this much free space opening is known to fail or to spin.
 const OPENING_BYTES: u64 = 8 << 20;
+
+/// As long as sled may take to let go of its own lock: it writes out what is in memory first.
+const OPENING_TRIES: u32 = 250;
+const OPENING_PAUSE: Duration = Duration::from_millis(20);
 
 /// How much of the disk is left to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,11 +56,7 @@ impl Disk {
         let lock = lock(dir)?;
         remove_torn_snapshots(dir)?;
         make_room(dir, space)?;
-        let db = sled::Config::default()
-            .path(dir)
-            .cache_capacity(CACHE_BYTES)
-            .open()
-            .map_err(StoreError::database("open the database"))?;
+        let db = open_database(dir)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -124,6 +125,29 @@ fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
             StoreError::io("lock the data folder")(errno)
         }
     })
+}
+
+/// sled's threads may keep its own lock for a moment after this process has closed it. No other
+/// process can be the one that holds it: the folder is ours by then.
+fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::default()
+        .path(dir)
+        .cache_capacity(CACHE_BYTES);
+    let mut patience = OPENING_TRIES;
+    loop {
+        match config.open() {
+            Err(sled::Error::Io(error)) if patience > 0 && is_lock_taken(&error) => {
+                patience -= 1;
+                std::thread::sleep(OPENING_PAUSE);
+            }
+            opened => return opened.map_err(StoreError::database("open the database")),
+        }
+    }
+}
+
+/// sled wraps the kernel's answer in a text.
+fn is_lock_taken(error: &std::io::Error) -> bool {
+    error.to_string().starts_with("could not acquire lock")
 }
 
 /// A kill while sled writes a snapshot leaves `snap.N.generating`, which it would take for the newest
