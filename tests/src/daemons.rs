@@ -13,6 +13,7 @@ use crate::app::{BEHIND_NGINX, HEALTH_PATH, IN_FRONT, behaviour_file};
 use crate::certificates::Certificates;
 use crate::daemon::Daemon;
 use crate::namespace::Run;
+use crate::net::Balancer;
 use crate::shell;
 
 /// What a name server of the zone does.
@@ -123,29 +124,39 @@ pub fn edge_behaviour_file(run: &Run, number: usize) -> PathBuf {
 
 /// Starts the balancer. Health checks each second, two failures take a backend out, two successes
 /// bring it back. Each backend is used from both of the balancer's addresses.
-pub fn balancer(run: &Run, certificates: &Certificates, shown: Shown) -> Result<Daemon> {
-    let certificate = match shown {
-        Shown::Good => &certificates.good,
-        Shown::Expired => &certificates.expired,
+///
+/// In TCP mode the backends end TLS and a check is a connection.
+pub fn balancer(
+    run: &Run,
+    certificates: &Certificates,
+    shown: Shown,
+    mode: Balancer,
+) -> Result<Daemon> {
+    let (port, word, bind, check) = match mode {
+        Balancer::L7 => {
+            let bind = format!("ssl crt {}", shown_file(certificates, shown).display());
+            let check = format!("option httpchk GET {HEALTH_PATH}\n  http-check expect status 200");
+            (80, "http\n  http-reuse never", bind, check)
+        }
+        Balancer::Tcp | Balancer::L4 => (443, "tcp", String::new(), "option tcp-check".to_owned()),
     };
     let mut servers = String::new();
     for (n, backend) in BACKENDS.iter().enumerate() {
         for (source, letter) in BALANCER.iter().zip(["a", "b"]) {
             let name = server_name(n, letter);
             servers.push_str(&format!(
-                "  server {name} {backend}:80 source {source} check\n"
+                "  server {name} {backend}:{port} source {source} check\n"
             ));
         }
     }
     let config = format!(
         "global\n  stats socket {socket} mode 600 level admin\n  nbthread 1\n\
-         defaults\n  mode http\n  timeout connect 2s\n  timeout client 15s\n  timeout server 10s\n\
-         \x20 timeout check 1s\n  timeout http-request 5s\n  retries 1\n  http-reuse never\n\
-         frontend shop\n  bind {VIP}:443 ssl crt {certificate}\n  default_backend web\n\
-         backend web\n  balance roundrobin\n  option httpchk GET {HEALTH_PATH}\n\
-         \x20 http-check expect status 200\n  default-server inter 1s fall 2 rise 2\n{servers}",
+         defaults\n  mode {word}\n  timeout connect 2s\n  timeout client 15s\n  timeout server 10s\n\
+         \x20 timeout check 1s\n  timeout http-request 5s\n  retries 1\n\
+         frontend shop\n  bind {VIP}:443 {bind}\n  default_backend web\n\
+         backend web\n  balance roundrobin\n  {check}\n\
+         \x20 default-server inter 1s fall 2 rise 2\n{servers}",
         socket = balancer_socket(run).display(),
-        certificate = certificate.display(),
     );
     let file = write(run, "haproxy.cfg", &config)?;
     let mut command = run.command("lb", "haproxy");
@@ -153,6 +164,13 @@ pub fn balancer(run: &Run, certificates: &Certificates, shown: Shown) -> Result<
     let mut daemon = Daemon::start("haproxy", command, &run.folder())?;
     daemon.wait_ready(|| listens(run, "lb", "-t", VIP, 443))?;
     Ok(daemon)
+}
+
+fn shown_file(certificates: &Certificates, shown: Shown) -> &Path {
+    match shown {
+        Shown::Good => &certificates.good,
+        Shown::Expired => &certificates.expired,
+    }
 }
 
 /// Gives the running balancer an order over its admin socket.
@@ -183,7 +201,7 @@ fn balancer_socket(run: &Run) -> PathBuf {
 }
 
 /// Starts nginx on a backend (0 to 2).
-pub fn web(run: &Run, number: usize) -> Result<Daemon> {
+pub fn web(run: &Run, number: usize, certificates: &Certificates) -> Result<Daemon> {
     let host = crate::address::BACKEND_NAMES[number];
     let folder = run.folder().join(format!("nginx-{host}"));
     fs::create_dir_all(&folder)?;
@@ -192,8 +210,10 @@ pub fn web(run: &Run, number: usize) -> Result<Daemon> {
          events {{ worker_connections 256; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;\n\
          \x20 fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
-         \x20 server {{ listen 80; location / {{\n\
-         \x20   proxy_pass http://{BEHIND_NGINX}; proxy_read_timeout 15s; }} }} }}\n"
+         \x20 server {{ listen 80; listen 443 ssl;\n\
+         \x20 ssl_certificate {good}; ssl_certificate_key {good}; location / {{\n\
+         \x20   proxy_pass http://{BEHIND_NGINX}; proxy_read_timeout 15s; }} }} }}\n",
+        good = certificates.good.display(),
     );
     fs::write(folder.join("nginx.conf"), config)?;
     let mut command = run.command(host, "nginx");

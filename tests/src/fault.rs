@@ -11,6 +11,7 @@ use crate::address::{
 use crate::app::{IN_FRONT, behaviour_file};
 use crate::behaviour::{self, AppBehaviour, EdgeBehaviour};
 use crate::daemons::{self, Shown, Zone};
+use crate::net::Balancer;
 use crate::shell;
 use crate::topology::Lab;
 
@@ -200,6 +201,19 @@ impl Fault {
         Duration::from_secs(seconds)
     }
 
+    /// Whether the fault means anything with this balancer. A balancer that does not end TLS has no
+    /// certificate and no answers of its own, and a kernel's translation has no process.
+    pub fn fits(self, balancer: Balancer) -> bool {
+        let of_proxy = matches!(self, Fault::Balancer503 | Fault::BalancerExpired);
+        // The application stands in for nginx here, and does not speak TLS.
+        let plain = self == Fault::BackendResets;
+        match balancer {
+            Balancer::L7 => true,
+            Balancer::Tcp => !of_proxy && !plain,
+            Balancer::L4 => !of_proxy && !plain && self != Fault::BalancerDead,
+        }
+    }
+
     /// Switches the fault on.
     pub fn apply(self, lab: &mut Lab) -> Result<()> {
         switch(self, lab, true).with_context(|| format!("switching {} on", self.name()))
@@ -247,7 +261,7 @@ fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
             lab.webs[0] = if on {
                 None
             } else {
-                Some(daemons::web(&lab.run, 0)?)
+                Some(daemons::web(&lab.run, 0, &lab.certificates)?)
             };
             Ok(())
         }
@@ -259,7 +273,7 @@ fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
             redirect(lab, BACKEND_NAMES[2], on, port)
         }
         Fault::BackendDropsSyns => {
-            let rule = format!("input tcp dport 80 {SYN} {}", lose(0.4));
+            let rule = format!("input tcp dport {{ 80, 443 }} {SYN} {}", lose(0.4));
             packets(lab, BACKEND_NAMES[1], on, &[rule])
         }
         Fault::HomeLossy => packets(lab, "gw1", on, &lossy_line()),
@@ -365,7 +379,12 @@ fn application(lab: &Lab, number: usize, on: bool, broken: AppBehaviour) -> Resu
 fn balancer(lab: &mut Lab, shown: Option<Shown>) -> Result<()> {
     lab.balancer = None;
     if let Some(shown) = shown {
-        lab.balancer = Some(daemons::balancer(&lab.run, &lab.certificates, shown)?);
+        lab.balancer = Some(daemons::balancer(
+            &lab.run,
+            &lab.certificates,
+            shown,
+            lab.mode,
+        )?);
     }
     Ok(())
 }

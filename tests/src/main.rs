@@ -11,7 +11,7 @@ use lab::edge::{self, Edge};
 use lab::fault::Fault;
 use lab::killing;
 use lab::namespace;
-use lab::net::{HOSTS, Options};
+use lab::net::{Balancer, HOSTS, Options};
 use lab::run::{self, Plan};
 use lab::skew;
 use lab::symptom;
@@ -43,6 +43,8 @@ enum What {
         /// The faults [default: all]
         #[arg(value_parser = fault)]
         faults: Vec<Fault>,
+        #[command(flatten)]
+        network: Network,
     },
     /// Switch faults on one by one and check what the meshes say
     Run(RunArgs),
@@ -104,6 +106,9 @@ struct Network {
     /// Milliseconds by which the backbone delays packets
     #[arg(long, default_value_t = 0)]
     delay: u64,
+    /// How the balancer works
+    #[arg(long, value_enum, default_value_t = Balancer::L7)]
+    balancer: Balancer,
     /// Keep the agent in the data centre from the VIP
     #[arg(long)]
     vip_closed_to_dc1: bool,
@@ -138,7 +143,7 @@ fn act(what: What) -> Result<bool> {
             Ok(true)
         }
         What::Up { fault, network } => up(fault, options(&network)).map(|()| true),
-        What::Verify { faults } => verify(&faults),
+        What::Verify { faults, network } => verify(&faults, options(&network)),
         What::Run(args) => {
             topology::remove_on_signal()?;
             run::run(&plan(args))
@@ -179,25 +184,28 @@ fn up(fault: Option<Fault>, options: Options) -> Result<()> {
     }
 }
 
-fn verify(faults: &[Fault]) -> Result<bool> {
+fn verify(faults: &[Fault], options: Options) -> Result<bool> {
     topology::remove_on_signal()?;
-    let mut lab = Lab::up(Options::default())?;
+    let mut lab = Lab::up(options)?;
     let faults = if faults.is_empty() {
         &Fault::ALL[..]
     } else {
         faults
     };
-    let mut failed = 0;
-    for fault in faults {
+    let (mut shown, mut failed) = (0, 0);
+    for fault in faults.iter().filter(|fault| fault.fits(options.balancer)) {
         match symptom::verify(&mut lab, *fault) {
-            Ok(()) => println!("{:<26} shows", fault.name()),
+            Ok(()) => {
+                shown += 1;
+                println!("{:<26} shows", fault.name());
+            }
             Err(error) => {
                 failed += 1;
                 println!("{:<26} DOES NOT SHOW  {error:#}", fault.name());
             }
         }
     }
-    println!("{} shown, {failed} not", faults.len() - failed);
+    println!("{shown} shown, {failed} not");
     Ok(failed == 0)
 }
 
@@ -225,6 +233,7 @@ fn options(network: &Network) -> Options {
     Options {
         backbone_loss: network.loss,
         backbone_delay_ms: network.delay,
+        balancer: network.balancer,
         vip_closed_to_dc1: network.vip_closed_to_dc1,
     }
 }

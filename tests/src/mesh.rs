@@ -16,6 +16,7 @@ use crate::clock;
 use crate::daemon::Daemon;
 use crate::daemons;
 use crate::namespace::Run;
+use crate::net::Balancer;
 use crate::shell;
 use crate::verdicts::Coverage;
 
@@ -100,6 +101,7 @@ impl Mesh {
         coverage: Coverage,
         certificates: &Certificates,
         schedule: Schedule,
+        balancer: Balancer,
     ) -> Result<Mesh> {
         let folder = run.folder().join(format!("mesh-{}", coverage.name()));
         std::fs::create_dir_all(&folder)?;
@@ -118,7 +120,7 @@ impl Mesh {
             mesh.start_agent(mesh.agents.len() - 1, Some(&token))?;
         }
         let file = mesh.folder.join("service.toml");
-        std::fs::write(&file, service_file(certificates, schedule))?;
+        std::fs::write(&file, service_file(certificates, schedule, balancer))?;
         let file = file.display().to_string();
         mesh.meshctl(&["service", "apply", "-f", &file])?;
         mesh.wait_connected()?;
@@ -270,7 +272,12 @@ fn check_exit(code: Option<i32>, verdict: &Verdict) -> Result<()> {
 }
 
 /// The service file of the lab.
-pub fn service_file(certificates: &Certificates, schedule: Schedule) -> String {
+pub fn service_file(certificates: &Certificates, schedule: Schedule, balancer: Balancer) -> String {
+    let (mode, port, scheme) = match balancer {
+        Balancer::L7 => ("auto", 80, "http"),
+        Balancer::Tcp => ("auto", 443, "https"),
+        Balancer::L4 => ("l4", 443, "https"),
+    };
     let every = match schedule {
         Schedule::Usual => "2s",
         Schedule::Dense => "1s",
@@ -280,14 +287,15 @@ pub fn service_file(certificates: &Certificates, schedule: Schedule) -> String {
         "name = \"{SERVICE}\"\nurl = \"https://{SERVICE}/\"\n\n\
          [tls]\nca_file = \"{ca}\"\n\n\
          [dns]\nauthoritative = [\"{ns1}\", \"{ns2}\"]\n\n\
-         [load_balancer]\nvip = [\"{VIP}:443\"]\n\n\
+         [load_balancer]\nvip = [\"{VIP}:443\"]\nmode = \"{mode}\"\n\n\
          [schedule]\nevery = \"{every}\"\n\
          timeout = {{ dns = \"1s\", connect = \"3s\", tls = \"3s\", total = \"6s\" }}\n",
         ca = certificates.ca.display(),
     );
     for (name, address) in BACKEND_NAMES.iter().zip(BACKENDS) {
         file.push_str(&format!(
-            "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}:80\"\n"
+            "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}:{port}\"\n\
+             scheme = \"{scheme}\"\n"
         ));
     }
     file

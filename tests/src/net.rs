@@ -42,6 +42,18 @@ struct Link {
     far: End,
 }
 
+/// How the balancer works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Balancer {
+    /// HAProxy ends TLS and speaks HTTP to the backends.
+    #[default]
+    L7,
+    /// HAProxy passes the bytes of a connection on; the backends end TLS.
+    Tcp,
+    /// The kernel translates addresses packet by packet; the backends answer the SYN and end TLS.
+    L4,
+}
+
 /// Options of the topology.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
@@ -49,6 +61,8 @@ pub struct Options {
     pub backbone_loss: f64,
     /// How long the backbone delays each packet, in milliseconds.
     pub backbone_delay_ms: u64,
+    /// How the balancer works.
+    pub balancer: Balancer,
     /// The firewall keeps the agent in the data centre from the VIP.
     pub vip_closed_to_dc1: bool,
 }
@@ -66,6 +80,20 @@ pub fn build(run: &Run, options: Options) -> Result<()> {
     }
     second_address_of_the_balancer(run)?;
     shell::nft(&run.namespace("dc"), &firewall(options))?;
+    if options.balancer == Balancer::L4 {
+        let lb = run.namespace("lb");
+        let words = [
+            "netns",
+            "exec",
+            &lb,
+            "sysctl",
+            "-q",
+            "-w",
+            "net.ipv4.ip_forward=1",
+        ];
+        shell::run("ip", words)?;
+        shell::nft(&lb, &translation())?;
+    }
     if options.backbone_loss > 0.0 {
         let drop = crate::fault::lose(options.backbone_loss);
         let script = format!(
@@ -273,6 +301,22 @@ fn firewall(options: Options) -> String {
   }}
 }}
 "#
+    )
+}
+
+/// A balancer of the kernel's own: backends in turn, answers forced back through it.
+fn translation() -> String {
+    let [web1, web2, web3] = BACKENDS;
+    let forward = format!(
+        "ip daddr {VIP} tcp dport 443 dnat to numgen inc mod 3 map {{ 0 : {web1}, 1 : {web2}, 2 : {web3} }}"
+    );
+    format!(
+        "table ip balancer {{\n\
+         chain from_others {{ type nat hook prerouting priority -100;\n {forward}\n }}\n\
+         chain from_itself {{ type nat hook output priority -100;\n {forward}\n }}\n\
+         chain back {{ type nat hook postrouting priority 100;\n\
+         ct status dnat snat to {}\n }}\n}}\n",
+        BALANCER[0]
     )
 }
 

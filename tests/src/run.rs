@@ -54,6 +54,7 @@ pub fn run(plan: &Plan) -> Result<bool> {
             *coverage,
             &lab.certificates,
             Schedule::Usual,
+            plan.options.balancer,
         )?);
     }
     // Baselines come from rounds in good health.
@@ -62,7 +63,11 @@ pub fn run(plan: &Plan) -> Result<bool> {
     for _ in 0..plan.healthy {
         localize_all(plan, &mut meshes, None, &mut lines)?;
     }
-    for fault in &plan.faults {
+    let fit = plan
+        .faults
+        .iter()
+        .filter(|fault| fault.fits(plan.options.balancer));
+    for fault in fit {
         fault.apply(&mut lab)?;
         std::thread::sleep(fault.settles());
         let done = localize_all(plan, &mut meshes, Some(*fault), &mut lines);
@@ -97,7 +102,7 @@ fn localize_all(
         if let (Some(folder), Ok(localized)) = (&plan.record, &localized) {
             record(folder, mesh, fault, &localized.verdict)?;
         }
-        let expected = expected(fault, mesh.coverage);
+        let expected = expected(fault, mesh.coverage, plan.options.balancer);
         let outcome = localized.map(|localized| {
             let judgement = judge(&expected, &localized.verdict);
             (localized, judgement)

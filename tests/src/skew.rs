@@ -14,7 +14,7 @@ use localize::{Case, Observation, Target, VantageName};
 
 use crate::daemon::Daemon;
 use crate::mesh::{Mesh, Schedule};
-use crate::net::Options;
+use crate::net::{Balancer, Options};
 use crate::topology::Lab;
 use crate::verdicts::Coverage;
 
@@ -39,7 +39,13 @@ struct First {
 /// Measures over so many rounds; true when the stamps hold in 99 % of them.
 pub fn run(rounds: u32) -> Result<bool> {
     let lab = Lab::up(Options::default())?;
-    let mut mesh = Mesh::start(&lab.run, Coverage::Full, &lab.certificates, Schedule::Dense)?;
+    let mut mesh = Mesh::start(
+        &lab.run,
+        Coverage::Full,
+        &lab.certificates,
+        Schedule::Dense,
+        Balancer::L7,
+    )?;
     // The agents' clocks need some exchanges to settle.
     std::thread::sleep(Duration::from_secs(10));
     let captures = [capture(&lab, "net")?, capture(&lab, "dc")?];

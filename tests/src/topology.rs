@@ -11,13 +11,15 @@ use crate::certificates::{self, Certificates};
 use crate::daemon::Daemon;
 use crate::daemons::{self, Shown, Zone};
 use crate::namespace::{self, Run};
-use crate::net::{self, Options};
+use crate::net::{self, Balancer, Options};
 
 /// The delivery path with its daemons. Everything is removed when the value goes.
 #[derive(Debug)]
 pub struct Lab {
     /// The names of this run.
     pub run: Run,
+    /// How the balancer works.
+    pub mode: Balancer,
     /// The service's certificates.
     pub certificates: Certificates,
     /// The resolvers of the home networks.
@@ -53,6 +55,7 @@ impl Lab {
         let certificates = certificates::make(&run.folder())?;
         let mut lab = Lab {
             run,
+            mode: options.balancer,
             certificates,
             resolvers: [None, None],
             name_servers: [None, None],
@@ -86,9 +89,12 @@ impl Lab {
         }
         for n in 0..BACKENDS.len() {
             self.applications[n] = Some(daemons::application(run, n)?);
-            self.webs[n] = Some(daemons::web(run, n)?);
+            self.webs[n] = Some(daemons::web(run, n, &self.certificates)?);
         }
-        self.balancer = Some(daemons::balancer(run, &self.certificates, Shown::Good)?);
+        if self.mode != Balancer::L4 {
+            let balancer = daemons::balancer(run, &self.certificates, Shown::Good, self.mode)?;
+            self.balancer = Some(balancer);
+        }
         for n in 0..EDGES.len() {
             self.edges[n] = Some(daemons::edge(run, n, &self.certificates)?);
         }

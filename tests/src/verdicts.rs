@@ -7,6 +7,7 @@ use localize::verdict::Kind;
 use crate::address::{BALANCER, DC1, EDGES, NAME_SERVERS, RESOLVERS, VIP};
 use crate::expectation::{Blame, Expected, Name};
 use crate::fault::Fault;
+use crate::net::Balancer;
 
 /// Which agents a mesh has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,14 +19,21 @@ pub enum Coverage {
 }
 
 /// What a mesh must say of a fault; of no fault, that all is well.
-pub fn expected(fault: Option<Fault>, coverage: Coverage) -> Expected {
+pub fn expected(fault: Option<Fault>, coverage: Coverage, balancer: Balancer) -> Expected {
     let Some(fault) = fault else {
         return Expected::Healthy;
     };
-    match coverage {
+    let mut expected = match coverage {
         Coverage::Full => Expected::Faults(truth(fault)),
         Coverage::Bare => without_agents_on_hosts(fault),
+    };
+    // Without health checks no fault of a backend is masked.
+    if let (Expected::Faults(blames), Balancer::L4) = (&mut expected, balancer) {
+        for blame in blames {
+            blame.user_impact = None;
+        }
     }
+    expected
 }
 
 /// The components that are at fault.
@@ -166,7 +174,9 @@ mod tests {
     #[test]
     fn what_a_mesh_without_host_agents_cannot_tell_it_must_ask_about() {
         for fault in Fault::ALL {
-            if let Expected::Ambiguous { ask, .. } = expected(Some(fault), Coverage::Bare) {
+            if let Expected::Ambiguous { ask, .. } =
+                expected(Some(fault), Coverage::Bare, Balancer::L7)
+            {
                 assert!(!ask.is_empty(), "{fault:?}");
             }
         }
