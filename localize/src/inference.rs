@@ -1,36 +1,275 @@
 //! From a case to an assessment.
 
-use alloc::string::ToString;
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::ask;
 use crate::case::Case;
-use crate::verdict::{Assessment, Clock, Detection, Outcome, Verdict};
+use crate::cells::{self, Evidence};
+use crate::explain;
+use crate::likelihood::Problem;
+use crate::mode::Signatures;
+use crate::observation::Observation;
+use crate::path::{self, PartId};
+use crate::search::{Posterior, search};
+use crate::verdict::{
+    Alternative, Assessment, Clock, Component, Detection, Kind, Outcome, Verdict,
+};
+use crate::words;
+
+/// A component is named from here on.
+const NAME: f64 = 0.9;
+/// A rival is listed from here on.
+const LIST: f64 = 0.02;
+/// Nobody hands a verdict out as certain.
+const CEILING: f64 = 0.995;
+/// The power at which the detectable rate is stated.
+const POWER: f64 = 0.95;
+/// Healthy is said when a fault of this rate would have been seen.
+const HEALTHY_RATE: f64 = 0.3;
+
+/// When more rounds are not worth waiting for.
+mod enough {
+    /// Rounds of the last minute before anything is settled.
+    pub(super) const ROUNDS: usize = 4;
+    /// For a verdict of health: the rate that would have been seen.
+    pub(super) const HEALTHY_RATE: f64 = 0.07;
+    /// For a fault: the rate of another one that would have been seen.
+    pub(super) const FAULT_RATE: f64 = 0.5;
+    /// Posterior of what is named, and of everything else being well.
+    pub(super) const SURE: f64 = 0.95;
+    /// Rounds after which candidates that no round has told apart are reported as such.
+    pub(super) const ROUNDS_AMBIGUOUS: usize = 25;
+}
+
+/// Prior odds of an undeclared balancer working at layer 4, as a logarithm.
+const LAYER4_LOG_ODDS: f64 = -0.85;
 
 /// Judges a case.
 pub(crate) fn assess(case: &Case) -> Assessment {
-    Assessment {
-        verdict: Verdict {
-            schema: 1,
-            service: case.topology.service.to_string(),
-            id: Default::default(),
-            outcome: Outcome::Inconclusive,
-            faults: Vec::new(),
-            exonerated: Vec::new(),
-            alternatives: Vec::new(),
-            ask: Vec::new(),
-            detection: Detection {
-                rate: 1.0,
-                power: 0.0,
-            },
-            clock: Clock::default(),
-            rounds: 0,
-            probes: case.observations.len() as u64,
-            vantages: Vec::new(),
-            started_at: Default::default(),
-            elapsed_ms: 0,
+    let observations = cells::usable(case);
+    let signatures = Signatures::new();
+    let readings = path::readings(&case.topology);
+    let evidence: Vec<(bool, Evidence)> = readings
+        .iter()
+        .map(|l4| (*l4, cells::count(case, &observations, *l4)))
+        .collect();
+    let mut judged: Vec<(f64, Problem<'_>, Posterior)> = evidence
+        .iter()
+        .map(|(layer4, evidence)| {
+            let (problem, posterior) = search(evidence, &signatures);
+            let prior = if *layer4 && readings.len() > 1 {
+                LAYER4_LOG_ODDS
+            } else {
+                0.0
+            };
+            (posterior.evidence + prior, problem, posterior)
+        })
+        .collect();
+    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
+    match judged.first() {
+        Some((_, problem, posterior)) => conclude(case, &observations, problem, posterior),
+        None => Assessment {
+            verdict: frame(case, &observations),
+            settled: false,
+            leading: "unknown".to_string(),
+            leading_confidence: 0.0,
         },
-        settled: false,
-        leading: "unknown".to_string(),
-        leading_confidence: 0.0,
+    }
+}
+
+/// A verdict with everything in it but the judgement.
+fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
+    let rounds: BTreeSet<_> = observations.iter().map(|o| o.round).collect();
+    let vantages: BTreeSet<String> = observations
+        .iter()
+        .map(|o| o.vantage().to_string())
+        .collect();
+    Verdict {
+        schema: 1,
+        service: case.topology.service.to_string(),
+        id: String::new(),
+        outcome: Outcome::Inconclusive,
+        faults: Vec::new(),
+        exonerated: Vec::new(),
+        alternatives: Vec::new(),
+        ask: Vec::new(),
+        detection: Detection {
+            rate: 1.0,
+            power: 0.0,
+        },
+        clock: Clock {
+            worst_uncertainty_us: observations
+                .iter()
+                .map(|o| o.started.uncertainty_us)
+                .max()
+                .unwrap_or(0),
+        },
+        rounds: rounds.len() as u64,
+        probes: observations.len() as u64,
+        vantages: vantages.into_iter().collect(),
+        started_at: String::new(),
+        elapsed_ms: 0,
+    }
+}
+
+/// A part with the probability that it is at fault at present.
+pub(crate) struct Suspect {
+    pub(crate) part: PartId,
+    pub(crate) component: Component,
+    pub(crate) blame: f64,
+}
+
+fn conclude(
+    case: &Case,
+    observations: &[&Observation],
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+) -> Assessment {
+    let suspects = suspects(problem, posterior);
+    let healthy = posterior.healthy(problem);
+    let unknown = posterior.unknown();
+    let detection = detection(problem);
+    let mut verdict = frame(case, observations);
+    verdict.detection = detection;
+    let named: Vec<&Suspect> = suspects.iter().filter(|s| s.blame >= NAME).collect();
+    verdict.outcome = if !named.is_empty() {
+        Outcome::Fault
+    } else if healthy >= NAME && detection.rate <= HEALTHY_RATE {
+        Outcome::Healthy
+    } else {
+        Outcome::Inconclusive
+    };
+    verdict.faults = named
+        .iter()
+        .filter_map(|s| explain::fault(problem, posterior, s, CEILING))
+        .collect();
+    verdict.alternatives = suspects
+        .iter()
+        .filter(|s| s.blame < NAME && s.blame >= LIST)
+        .map(|s| Alternative {
+            component: s.component.clone(),
+            mode: explain::mode_word(posterior, s.part).to_string(),
+            confidence: s.blame,
+        })
+        .collect();
+    verdict.exonerated = explain::exonerated(problem, &suspects, &verdict.faults, CEILING);
+    verdict.ask = ask::questions(
+        &case.topology,
+        verdict.outcome,
+        &verdict.alternatives,
+        unknown,
+    );
+    let rounds = recent_rounds(observations);
+    let settled = settled(&verdict, &suspects, healthy, unknown, rounds);
+    let (leading, leading_confidence) = leading(&suspects, healthy, unknown);
+    Assessment {
+        verdict,
+        settled,
+        leading,
+        leading_confidence,
+    }
+}
+
+fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
+    let mut suspects: Vec<Suspect> = problem
+        .evidence
+        .parts
+        .iter()
+        .enumerate()
+        .filter_map(|(part, p)| {
+            let component = p.component()?;
+            Some(Suspect {
+                part,
+                component,
+                blame: posterior.blame(part),
+            })
+        })
+        .collect();
+    suspects.sort_by(|a, b| {
+        b.blame
+            .total_cmp(&a.blame)
+            .then_with(|| a.component.cmp(&b.component))
+    });
+    suspects
+}
+
+/// The rate that a fault in the least probed component would have to have to be seen, within the last
+/// minute. Return paths and shared parents are left out: their own probes are those of their parts.
+fn detection(problem: &Problem<'_>) -> Detection {
+    let least = problem
+        .evidence
+        .parts
+        .iter()
+        .enumerate()
+        .filter(|(_, part)| {
+            part.component().is_some_and(|c| {
+                c.kind != Kind::ReturnPath
+                    && !(c.kind == Kind::CdnOriginPath && c.name.starts_with('*'))
+                    && c.kind != Kind::LbBackendPath
+            })
+        })
+        .map(|(part, _)| explain::crossing_probes(problem, part))
+        .fold(f64::INFINITY, f64::min);
+    if !least.is_finite() || least <= 0.0 {
+        return Detection {
+            rate: 1.0,
+            power: 0.0,
+        };
+    }
+    Detection {
+        rate: 1.0 - libm::pow(1.0 - POWER, 1.0 / least),
+        power: POWER,
+    }
+}
+
+fn recent_rounds(observations: &[&Observation]) -> usize {
+    let now = observations
+        .iter()
+        .map(|o| o.scheduled_us)
+        .max()
+        .unwrap_or(0);
+    observations
+        .iter()
+        .filter(|o| o.scheduled_us + 60_000_000 >= now)
+        .map(|o| o.round)
+        .collect::<BTreeSet<_>>()
+        .len()
+}
+
+fn settled(
+    verdict: &Verdict,
+    suspects: &[Suspect],
+    healthy: f64,
+    unknown: f64,
+    rounds: usize,
+) -> bool {
+    if rounds < enough::ROUNDS {
+        return false;
+    }
+    let clear = suspects
+        .iter()
+        .all(|s| s.blame >= enough::SURE || s.blame <= 1.0 - enough::SURE);
+    let known = unknown <= 1.0 - enough::SURE;
+    match verdict.outcome {
+        Outcome::Healthy => {
+            healthy >= enough::SURE && verdict.detection.rate <= enough::HEALTHY_RATE
+        }
+        Outcome::Fault => {
+            clear && known && verdict.detection.rate <= enough::FAULT_RATE
+                || rounds >= enough::ROUNDS_AMBIGUOUS
+        }
+        Outcome::Inconclusive => healthy <= LIST && rounds >= enough::ROUNDS_AMBIGUOUS,
+    }
+}
+
+fn leading(suspects: &[Suspect], healthy: f64, unknown: f64) -> (String, f64) {
+    match suspects.first() {
+        Some(top) if top.blame > healthy && top.blame > unknown => {
+            (words::noun(&top.component), top.blame)
+        }
+        _ if unknown > healthy => ("something no component explains".to_string(), unknown),
+        _ => ("healthy".to_string(), healthy),
     }
 }

@@ -7,14 +7,25 @@
 
 extern crate alloc;
 
+mod ask;
 pub mod baseline;
 pub mod case;
+mod cells;
+mod explain;
 mod inference;
+mod likelihood;
+mod mode;
 pub mod observation;
+mod path;
+mod reading;
+mod search;
 pub mod sighting;
+mod symptom;
 pub mod time;
 pub mod topology;
 pub mod verdict;
+mod witness;
+mod words;
 
 pub use baseline::{Baseline, Baselines};
 pub use case::Case;

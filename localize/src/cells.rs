@@ -1,0 +1,425 @@
+//! From observations to counts: the cells of the differential test.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::case::Case;
+use crate::observation::{Arm, Failure, Layer, Observation, ObservationId, Outcome, Target};
+use crate::path::{Alternative, Part, Paths};
+use crate::reading::Reading;
+use crate::symptom::{Stage, Symptom};
+use crate::topology::{Role, VantageName, VantagePoint};
+use crate::witness::Witnesses;
+
+/// At most this many windows; the cost of a judgement grows with their square.
+const MAX_WINDOWS: usize = 24;
+
+/// Lost SYNs of one connection that count: those of one connection are not independent, and a fault
+/// that swallows them all would otherwise outweigh every other evidence.
+const MAX_SYNS: u32 = 3;
+
+/// What happened so many times in a cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// The symptom; `None` for success.
+    pub(crate) symptom: Option<Symptom>,
+    /// The backend that served, where the answer told.
+    pub(crate) served_by: Option<usize>,
+    /// How many times, by window.
+    pub(crate) counts: Vec<u32>,
+}
+
+impl Tally {
+    /// How many times in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().map(|c| u64::from(*c)).sum()
+    }
+}
+
+/// One arm from one vantage point at one stage, counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) vantage: VantageName,
+    pub(crate) arm: Arm,
+    pub(crate) stage: Stage,
+    /// The paths that its probes may take.
+    pub(crate) alternatives: Vec<Alternative>,
+    pub(crate) tallies: Vec<Tally>,
+    /// The probes do what users do.
+    pub(crate) user_facing: bool,
+    /// Probes of the last minute that reached the stage.
+    pub(crate) recent: u64,
+    /// Some SYN-ACKs left the far host by another interface than the SYNs came in by.
+    pub(crate) asymmetric: bool,
+}
+
+impl Cell {
+    /// Probes that reached the stage.
+    pub(crate) fn trials(&self) -> u64 {
+        self.tallies.iter().map(Tally::total).sum()
+    }
+
+    /// Probes that failed at the stage.
+    pub(crate) fn failed(&self) -> u64 {
+        self.tallies
+            .iter()
+            .filter(|t| t.symptom.is_some())
+            .map(Tally::total)
+            .sum()
+    }
+}
+
+/// The evidence, counted.
+pub(crate) struct Evidence {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) parts: Vec<Part>,
+    /// How many windows the counts are split into; the last one holds the present.
+    pub(crate) windows: usize,
+}
+
+/// One probe at one stage.
+struct Trial {
+    at: u64,
+    stage: Stage,
+    symptom: Option<Symptom>,
+    served_by: Option<usize>,
+    count: u32,
+    asymmetric: bool,
+}
+
+type Key = (VantageName, Arm, Stage);
+
+/// Observations that are evidence: each once, in order of their ids, without those never fired.
+pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
+    let unique: BTreeMap<&ObservationId, &Observation> =
+        case.observations.iter().map(|o| (&o.id, o)).collect();
+    unique
+        .into_values()
+        .filter(|o| o.outcome != Outcome::NotFired)
+        .collect()
+}
+
+/// Counts a case under one reading of its balancer.
+pub(crate) fn count(case: &Case, observations: &[&Observation], layer4: bool) -> Evidence {
+    let reading = Reading::new(case, observations);
+    let witnesses = Witnesses::new(&case.topology, &case.sightings, observations);
+    let mut paths = Paths::new(&case.topology, layer4);
+    let mut trials: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
+    let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
+    for observation in observations {
+        if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
+        {
+            continue;
+        }
+        for trial in read(observation, &reading, &witnesses) {
+            let key = (
+                observation.vantage().clone(),
+                observation.arm.clone(),
+                trial.stage,
+            );
+            if let Some(tcp) = &observation.facts.tcp {
+                local.entry(key.clone()).or_insert(tcp.local.ip());
+            }
+            trials.entry(key).or_default().push(trial);
+        }
+    }
+    let bounds = boundaries(&trials);
+    let now = observations
+        .iter()
+        .map(|o| o.scheduled_us)
+        .max()
+        .unwrap_or(0);
+    let mut cells = Vec::new();
+    for (key, trials) in trials {
+        let Some(vantage) = case.topology.vantages.iter().find(|v| v.name == key.0) else {
+            continue;
+        };
+        let destination = destination(&local, &key, vantage);
+        let forbidden = !reading.reached(&key.0, &key.1.target);
+        let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, forbidden);
+        if alternatives.is_empty() {
+            continue;
+        }
+        cells.push(cell(
+            key,
+            vantage,
+            alternatives,
+            &trials,
+            &bounds,
+            now,
+            &reading,
+        ));
+    }
+    Evidence {
+        cells,
+        parts: paths.into_parts(),
+        windows: bounds.len() + 1,
+    }
+}
+
+/// Where answers to a cell's probes go.
+fn destination(local: &BTreeMap<Key, IpAddr>, key: &Key, vantage: &VantagePoint) -> Option<IpAddr> {
+    key.1
+        .source
+        .or_else(|| local.get(key).copied().filter(|a| !a.is_unspecified()))
+        .or_else(|| vantage.addresses.first().copied())
+}
+
+fn cell(
+    key: Key,
+    vantage: &VantagePoint,
+    alternatives: Vec<Alternative>,
+    trials: &[Trial],
+    bounds: &[u64],
+    now: u64,
+    reading: &Reading<'_>,
+) -> Cell {
+    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>), Vec<u32>> = BTreeMap::new();
+    let mut recent = 0;
+    for trial in trials {
+        let window = bounds.partition_point(|bound| *bound <= trial.at);
+        counts
+            .entry((trial.symptom, trial.served_by))
+            .or_insert_with(|| vec![0; bounds.len() + 1])[window] += trial.count;
+        if trial.at + 60_000_000 >= now {
+            recent += u64::from(trial.count);
+        }
+    }
+    let tallies = counts
+        .into_iter()
+        .map(|((symptom, served_by), counts)| Tally {
+            symptom,
+            served_by,
+            counts,
+        })
+        .collect();
+    let (name, arm, stage) = key;
+    Cell {
+        user_facing: user_facing(vantage, &arm, reading),
+        asymmetric: trials.iter().any(|t| t.asymmetric),
+        vantage: name,
+        arm,
+        stage,
+        alternatives,
+        tallies,
+        recent,
+    }
+}
+
+/// Whether an arm does what users do: asks a resolver from outside, or fetches by a public address.
+fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool {
+    match &arm.target {
+        Target::Resolver { .. } => vantage.role == Role::Outside,
+        Target::Edge { .. } => true,
+        Target::Vip { .. } => {
+            reading.topology().edges.is_empty() || vantage.role == Role::BehindCdn
+        }
+        Target::NameServer { .. } | Target::Backend { .. } => false,
+    }
+}
+
+/// The windows begin and end where the record of some cell changes: at its first failure and after
+/// its last. Returns the starts of all windows but the first, ascending.
+fn boundaries(trials: &BTreeMap<Key, Vec<Trial>>) -> Vec<u64> {
+    let rounds: BTreeSet<u64> = trials.values().flatten().map(|t| t.at).collect();
+    let first_round = rounds.first().copied();
+    let mut votes: BTreeMap<u64, u32> = BTreeMap::new();
+    for trials in trials.values() {
+        let failures = || trials.iter().filter(|t| t.symptom.is_some()).map(|t| t.at);
+        if let (Some(first), Some(last)) = (failures().min(), failures().max()) {
+            *votes.entry(first).or_default() += 1;
+            if let Some(next) = rounds.range(last + 1..).next() {
+                *votes.entry(*next).or_default() += 1;
+            }
+        }
+    }
+    if let Some(first) = first_round {
+        votes.remove(&first);
+    }
+    let mut ranked: Vec<(u32, u64)> = votes.into_iter().map(|(at, n)| (n, at)).collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    let mut bounds: Vec<u64> = ranked
+        .into_iter()
+        .take(MAX_WINDOWS - 1)
+        .map(|(_, at)| at)
+        .collect();
+    bounds.sort_unstable();
+    bounds
+}
+
+/// The trials of one observation, one for each stage that it reached.
+fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let at = observation.scheduled_us;
+    let push = |trials: &mut Vec<Trial>, stage, symptom, served_by, count| {
+        if count > 0 {
+            trials.push(Trial {
+                at,
+                stage,
+                symptom,
+                served_by,
+                count,
+                asymmetric: false,
+            });
+        }
+    };
+    let failed = match &observation.outcome {
+        Outcome::Failed { layer, failure, .. } => match Symptom::of(*failure) {
+            Some(_) => Some((*layer, *failure)),
+            None => return trials,
+        },
+        Outcome::Passed | Outcome::NotFired => None,
+    };
+    for layer in [Layer::Dns, Layer::Tls, Layer::Http] {
+        if let Some(took) = observation.took(layer) {
+            let symptom = after_passing(observation, layer, took, reading);
+            let served = served_by(observation, layer, reading);
+            push(&mut trials, stage_of(layer), symptom, served, 1);
+        }
+    }
+    if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
+        let symptom = if reading.usual(failure) {
+            None
+        } else {
+            Symptom::of(failure)
+        };
+        let served = served_by(observation, layer, reading);
+        push(&mut trials, stage_of(layer), symptom, served, 1);
+    }
+    trials.extend(handshake(observation, failed, witnesses));
+    trials
+}
+
+fn stage_of(layer: Layer) -> Stage {
+    match layer {
+        Layer::Dns => Stage::Dns,
+        Layer::Tcp => Stage::Tcp,
+        Layer::Tls => Stage::Tls,
+        Layer::Http => Stage::Http,
+    }
+}
+
+/// What a comparison holds against a layer that was passed.
+fn after_passing(
+    observation: &Observation,
+    layer: Layer,
+    took: crate::time::Micros,
+    reading: &Reading<'_>,
+) -> Option<Symptom> {
+    let facts = &observation.facts;
+    if layer == Layer::Dns
+        && facts
+            .dns
+            .as_ref()
+            .is_some_and(|dns| reading.wrong_answer(&dns.addresses))
+    {
+        return Some(Symptom::WrongAnswer);
+    }
+    if layer == Layer::Http
+        && facts
+            .http
+            .as_ref()
+            .is_some_and(|http| reading.differs(http))
+    {
+        return Some(Symptom::ContentDiffers);
+    }
+    reading
+        .slow(observation, layer, took)
+        .then_some(Symptom::Slow)
+}
+
+fn served_by(observation: &Observation, layer: Layer, reading: &Reading<'_>) -> Option<usize> {
+    let behind = matches!(
+        observation.arm.target,
+        Target::Edge { .. } | Target::Vip { .. }
+    );
+    if layer != Layer::Http || !behind {
+        return None;
+    }
+    observation
+        .facts
+        .http
+        .as_ref()
+        .and_then(|http| reading.served_by(http))
+}
+
+/// The handshake, SYN by SYN; in three stages where the far end has a witness.
+fn handshake(
+    observation: &Observation,
+    failed: Option<(Layer, Failure)>,
+    witnesses: &Witnesses,
+) -> Vec<Trial> {
+    let passed = observation.took(Layer::Tcp).is_some();
+    let failure = failed
+        .filter(|(layer, _)| *layer == Layer::Tcp)
+        .map(|(_, failure)| failure);
+    if !passed && failure.is_none() {
+        return Vec::new();
+    }
+    let again = observation
+        .facts
+        .tcp
+        .as_ref()
+        .map_or(0, |tcp| tcp.syn_retransmissions);
+    let last = failure.and_then(Symptom::of);
+    let unanswered = again.min(MAX_SYNS) + u32::from(last == Some(Symptom::SynLost));
+    let at = observation.scheduled_us;
+    let seen = witnesses.saw(observation);
+    let asymmetric = seen
+        .as_ref()
+        .is_some_and(|s| !s.left_by.is_empty() && s.left_by.is_disjoint(&s.arrived_by));
+    let trial = |stage, symptom, count: u32| {
+        (count > 0).then_some(Trial {
+            at,
+            stage,
+            symptom,
+            served_by: None,
+            count,
+            asymmetric,
+        })
+    };
+    let lost = Some(Symptom::SynLost);
+    let other = last.filter(|symptom| *symptom != Symptom::SynLost);
+    let trials = match seen {
+        None => vec![
+            trial(Stage::Tcp, lost, unanswered),
+            trial(Stage::Tcp, other, u32::from(other.is_some())),
+            trial(Stage::Tcp, None, u32::from(passed)),
+        ],
+        Some(seen) => {
+            let sent = unanswered + u32::from(passed) + u32::from(other.is_some());
+            let arrived = seen.syns.min(sent);
+            let answered = (seen.answers.min(arrived)).max(u32::from(passed).min(arrived));
+            let refused = other.is_some() && seen.resets > 0 && arrived > answered;
+            let silent = (arrived - answered).saturating_sub(u32::from(refused));
+            let unreachable = other.is_some() && !refused;
+            let came_back = u32::from(passed);
+            let lost_back = if passed {
+                seen.answers.saturating_sub(1).min(again).min(MAX_SYNS)
+            } else {
+                seen.answers.min(MAX_SYNS)
+            };
+            vec![
+                trial(Stage::Arrive, None, arrived),
+                trial(
+                    Stage::Arrive,
+                    other,
+                    u32::from(unreachable && sent > arrived),
+                ),
+                trial(
+                    Stage::Arrive,
+                    lost,
+                    (sent - arrived).saturating_sub(u32::from(unreachable)),
+                ),
+                trial(Stage::Answer, None, answered),
+                trial(Stage::Answer, other, u32::from(refused)),
+                trial(Stage::Answer, lost, silent),
+                trial(Stage::Return, None, came_back),
+                trial(Stage::Return, lost, lost_back),
+            ]
+        }
+    };
+    trials.into_iter().flatten().collect()
+}

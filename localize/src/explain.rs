@@ -1,0 +1,353 @@
+//! Why: the evidence for every fault and the reason for every component cleared.
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use crate::cells::Cell;
+use crate::inference::Suspect;
+use crate::likelihood::{Fault as Fitted, Fit, Problem, rate_at};
+use crate::mode::{MODES, View};
+use crate::path::PartId;
+use crate::search::{Posterior, Set};
+use crate::symptom::Symptom;
+use crate::verdict::{Evidence, Exonerated, Fault, Kind, Rate};
+use crate::words;
+
+/// Lines of evidence for a fault, and lines of contrast.
+const MAX_LINES: usize = 6;
+const MAX_CONTRASTS: usize = 3;
+
+/// A component is listed as cleared up to this probability of blame, and from so many probes on.
+const CLEARED: f64 = 0.02;
+const CLEARED_PROBES: f64 = 5.0;
+
+/// Gain over all that users do from which a fault is said to reach them, in nats.
+const FELT: f64 = 1.0;
+
+/// The word for how a part fails, in its most probable reading.
+pub(crate) fn mode_word(posterior: &Posterior, part: PartId) -> &'static str {
+    posterior
+        .fit(part)
+        .map_or("unknown", |fit| MODES[fit.best.hypothesis.mode].word)
+}
+
+/// A blamed component with everything that a person needs to act on it.
+pub(crate) fn fault(
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+    suspect: &Suspect,
+    ceiling: f64,
+) -> Option<Fault> {
+    let set = posterior
+        .sets
+        .iter()
+        .map(|(_, set)| set)
+        .find(|set| set.faults.iter().any(|f| f.hypothesis.part == suspect.part))?;
+    let position = set
+        .faults
+        .iter()
+        .position(|f| f.hypothesis.part == suspect.part)?;
+    let fitted = set.faults[position];
+    let mode = MODES[fitted.hypothesis.mode].word;
+    let gains = contributions(problem, set, position);
+    let felt: f64 = gains
+        .iter()
+        .filter(|(_, cell)| cell.user_facing)
+        .map(|(gain, _)| gain)
+        .sum();
+    let user_impact = felt > FELT;
+    let rate = rate(problem, &set.fits[position]);
+    Some(Fault {
+        component: suspect.component.clone(),
+        mode: mode.to_string(),
+        confidence: suspect.blame.min(ceiling),
+        user_impact,
+        rate,
+        summary: summary(suspect, mode, rate, user_impact),
+        owner: words::owner(suspect.component.kind).to_string(),
+        evidence: evidence(problem, &gains, fitted),
+        next_step: words::next_step(&suspect.component, mode),
+    })
+}
+
+fn summary(suspect: &Suspect, mode: &str, rate: Rate, user_impact: bool) -> String {
+    let noun = words::noun(&suspect.component);
+    let misdeed = words::misdeed(mode);
+    let share = if rate.estimate > 0.9 {
+        "(nearly) every time".to_string()
+    } else {
+        format!("in {:.0} % of the cases", rate.estimate * 100.0)
+    };
+    let impact = if user_impact {
+        "users are affected"
+    } else {
+        "redundancy hides it from users, capacity is reduced"
+    };
+    let mut sentence = format!("{noun} {misdeed}, {share}; {impact}.");
+    if let Some(first) = sentence.get(..1) {
+        let upper = first.to_uppercase();
+        sentence.replace_range(..1, &upper);
+    }
+    sentence
+}
+
+/// For every cell that crosses the fault, by how much it speaks for it: the gain of the whole set
+/// over the set without the fault. Strongest first.
+fn contributions<'p>(problem: &'p Problem<'_>, set: &Set, position: usize) -> Vec<(f64, &'p Cell)> {
+    let mut others = set.faults.clone();
+    let fitted = others.remove(position);
+    let mut gains: Vec<(f64, &Cell)> = problem.cells_of[fitted.hypothesis.part]
+        .iter()
+        .map(|index| &problem.evidence.cells[*index])
+        .filter(|cell| problem.visible(fitted.hypothesis, cell))
+        .map(|cell| {
+            (
+                problem.cell_gain(cell, &set.faults) - problem.cell_gain(cell, &others),
+                cell,
+            )
+        })
+        .collect();
+    gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+    gains
+}
+
+fn evidence(problem: &Problem<'_>, gains: &[(f64, &Cell)], fitted: Fitted) -> Vec<Evidence> {
+    let mut lines: Vec<Evidence> = gains
+        .iter()
+        .filter(|(gain, cell)| *gain > 0.0 && problem.shows(fitted.hypothesis, cell))
+        .take(MAX_LINES)
+        .map(|(_, cell)| line(cell, fitted, true))
+        .collect();
+    let strongest = gains.first().map(|(_, cell)| *cell);
+    lines.extend(
+        strongest
+            .into_iter()
+            .flat_map(|cell| contrasts(problem, cell, fitted)),
+    );
+    lines
+}
+
+/// Sibling cells that do not cross the fault and are clean: the same stage of the same kind of arm.
+fn contrasts(problem: &Problem<'_>, like: &Cell, fitted: Fitted) -> Vec<Evidence> {
+    let mut siblings: Vec<(usize, &Cell)> = problem
+        .evidence
+        .cells
+        .iter()
+        .enumerate()
+        .filter(|(index, cell)| {
+            cell.stage == like.stage
+                && core::mem::discriminant(&cell.arm.target)
+                    == core::mem::discriminant(&like.arm.target)
+                && problem.cells_of[fitted.hypothesis.part]
+                    .binary_search(index)
+                    .is_err()
+                && cell.failed() * 20 <= cell.trials()
+        })
+        .collect();
+    siblings
+        .sort_by_key(|(_, cell)| core::cmp::Reverse((cell.vantage == like.vantage, cell.trials())));
+    siblings
+        .into_iter()
+        .take(MAX_CONTRASTS)
+        .map(|(_, cell)| line(cell, fitted, false))
+        .collect()
+}
+
+fn line(cell: &Cell, fitted: Fitted, implicates: bool) -> Evidence {
+    let (mut failed, mut of) = (0, 0);
+    let mut kinds: BTreeMap<Symptom, u64> = BTreeMap::new();
+    for tally in &cell.tallies {
+        let count: u64 = within(&tally.counts, fitted).map(|c| u64::from(*c)).sum();
+        of += count;
+        if let Some(symptom) = tally.symptom {
+            failed += count;
+            *kinds.entry(symptom).or_default() += count;
+        }
+    }
+    let failure = kinds
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .max_by_key(|(_, count)| **count)
+        .map_or("", |(symptom, _)| symptom.word());
+    let arm = cell.arm.label();
+    let counted = words::counted(cell.stage);
+    let text = if failed == 0 {
+        format!("{} to {arm}: none of {of} {counted} failed", cell.vantage)
+    } else {
+        let way = if cell.asymmetric {
+            "; answers leave by another interface than requests come in by"
+        } else {
+            ""
+        };
+        format!(
+            "{} to {arm}: {failed} of {of} {counted} failed, mostly {failure}{way}",
+            cell.vantage
+        )
+    };
+    Evidence {
+        text,
+        vantage: cell.vantage.to_string(),
+        arm,
+        failed,
+        of,
+        failure: failure.to_string(),
+        implicates,
+    }
+}
+
+fn within(counts: &[u32], fitted: Fitted) -> impl Iterator<Item = &u32> {
+    counts.iter().take(fitted.to).skip(fitted.from)
+}
+
+/// The rate with its interval: counted where the component itself was probed (Wilson's interval on
+/// Jeffreys' counts), else from the posterior over the grid.
+fn rate(problem: &Problem<'_>, fit: &Fit) -> Rate {
+    let fitted = fit.best;
+    let (mut failed, mut of) = (0.0, 0.0);
+    for index in &problem.cells_of[fitted.hypothesis.part] {
+        let cell = &problem.evidence.cells[*index];
+        if !direct(cell, fitted.hypothesis.part)
+            || !problem.visible(fitted.hypothesis, cell)
+            || lossy_data(cell, fitted)
+        {
+            continue;
+        }
+        for tally in &cell.tallies {
+            let count: f64 = within(&tally.counts, fitted).map(|c| f64::from(*c)).sum();
+            of += count;
+            if tally
+                .symptom
+                .is_some_and(|s| problem.explains(fitted.hypothesis, cell, s))
+            {
+                failed += count;
+            }
+        }
+    }
+    if of > 0.0 {
+        wilson(failed + 0.5, of + 1.0)
+    } else {
+        from_grid(fit)
+    }
+}
+
+fn direct(cell: &Cell, part: PartId) -> bool {
+    cell.alternatives.len() == 1
+        && cell.alternatives[0]
+            .crossed
+            .iter()
+            .any(|c| c.part == part && c.view == View::Direct)
+}
+
+fn lossy_data(cell: &Cell, fitted: Fitted) -> bool {
+    use crate::symptom::Stage;
+    MODES[fitted.hypothesis.mode].lossy && matches!(cell.stage, Stage::Tls | Stage::Http)
+}
+
+fn wilson(k: f64, n: f64) -> Rate {
+    const Z: f64 = 1.96;
+    let p = k / n;
+    let denominator = 1.0 + Z * Z / n;
+    let centre = (p + Z * Z / (2.0 * n)) / denominator;
+    let half = Z * libm::sqrt(p * (1.0 - p) / n + Z * Z / (4.0 * n * n)) / denominator;
+    Rate {
+        estimate: p,
+        low: (centre - half).max(0.0),
+        high: (centre + half).min(1.0),
+    }
+}
+
+fn from_grid(fit: &Fit) -> Rate {
+    let estimate = fit
+        .rates
+        .iter()
+        .enumerate()
+        .map(|(i, p)| p * rate_at(i))
+        .sum();
+    let quantile = |share: f64| {
+        let mut sum = 0.0;
+        for (index, p) in fit.rates.iter().enumerate() {
+            sum += p;
+            if sum >= share {
+                return rate_at(index);
+            }
+        }
+        1.0
+    };
+    Rate {
+        estimate,
+        low: quantile(0.025),
+        high: quantile(0.975),
+    }
+}
+
+/// Probes of the last minute that a fault in the part could have failed, at the stage with the most.
+pub(crate) fn crossing_probes(problem: &Problem<'_>, part: PartId) -> f64 {
+    let mut by_stage: BTreeMap<_, f64> = BTreeMap::new();
+    for index in &problem.cells_of[part] {
+        let cell = &problem.evidence.cells[*index];
+        let share: f64 = cell
+            .alternatives
+            .iter()
+            .filter(|a| a.crossed.iter().any(|c| c.part == part))
+            .map(|a| a.weight)
+            .sum();
+        *by_stage.entry(cell.stage).or_default() += share * cell.recent as f64;
+    }
+    by_stage.into_values().fold(0.0, f64::max)
+}
+
+/// The components that the probes clear.
+pub(crate) fn exonerated(
+    problem: &Problem<'_>,
+    suspects: &[Suspect],
+    faults: &[Fault],
+    ceiling: f64,
+) -> Vec<Exonerated> {
+    let mut cleared: Vec<Exonerated> = suspects
+        .iter()
+        .filter(|s| s.blame <= CLEARED && !shared_parent(s))
+        .filter_map(|suspect| {
+            let probes = crossing_probes(problem, suspect.part);
+            (probes >= CLEARED_PROBES).then(|| Exonerated {
+                component: suspect.component.clone(),
+                confidence: (1.0 - suspect.blame).min(ceiling),
+                because: because(problem, suspect, faults),
+            })
+        })
+        .collect();
+    cleared.sort_by(|a, b| a.component.cmp(&b.component));
+    cleared
+}
+
+/// Parents that only sum up their children are not worth a line of their own.
+fn shared_parent(suspect: &Suspect) -> bool {
+    let name = &suspect.component.name;
+    suspect.component.kind == Kind::ReturnPath && name.contains('/') || name.starts_with("*->")
+}
+
+fn because(problem: &Problem<'_>, suspect: &Suspect, faults: &[Fault]) -> String {
+    let (mut failed, mut of) = (0, 0);
+    for index in &problem.cells_of[suspect.part] {
+        let cell = &problem.evidence.cells[*index];
+        if cell.alternatives.len() == 1 || !any_direct(problem, suspect.part) {
+            failed += cell.failed();
+            of += cell.trials();
+        }
+    }
+    match faults.first() {
+        _ if failed == 0 => format!("none of {of} probes across it failed"),
+        Some(fault) => format!(
+            "{failed} of {of} probes across it failed, which {} explains",
+            words::noun(&fault.component)
+        ),
+        None => format!("{failed} of {of} probes across it failed, no more than by chance"),
+    }
+}
+
+fn any_direct(problem: &Problem<'_>, part: PartId) -> bool {
+    problem.cells_of[part]
+        .iter()
+        .any(|index| direct(&problem.evidence.cells[*index], part))
+}

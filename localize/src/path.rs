@@ -1,0 +1,524 @@
+//! Which components a probe crosses, layer by layer.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::mode::{Class, View};
+use crate::observation::{Arm, Target};
+use crate::symptom::Stage;
+use crate::topology::{
+    BALANCER_HOST, CdnProvider, Role, Topology, VantageName, VantagePoint, VipMode,
+};
+use crate::verdict::{Component, Kind};
+
+/// Number of a part in one problem.
+pub(crate) type PartId = usize;
+
+/// Something that can be the reason of a failed probe.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// What it is; for a firewall rule, `name` says between whom.
+    pub(crate) class: Class,
+    /// Its name, as the verdict prints it.
+    pub(crate) name: String,
+    /// Prior probability that it is at fault in any one window.
+    pub(crate) prior: f64,
+}
+
+impl Part {
+    /// The component, when a verdict can name it.
+    pub(crate) fn component(&self) -> Option<Component> {
+        match self.class {
+            Class::Blamable(kind) => Some(Component {
+                kind,
+                name: self.name.clone(),
+            }),
+            Class::Firewall => None,
+        }
+    }
+}
+
+/// A part crossed, and through what it is seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Crossing {
+    pub(crate) part: PartId,
+    pub(crate) view: View,
+}
+
+/// One of the paths that a probe may have taken.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Alternative {
+    /// Probability of this path when nothing is known to be out of rotation.
+    pub(crate) weight: f64,
+    /// The backend that serves on this path, by its place in the topology.
+    pub(crate) backend: Option<usize>,
+    /// The parts crossed.
+    pub(crate) crossed: Vec<Crossing>,
+}
+
+/// How probable faults of each kind are before any probe: rough shares of what incident reports name.
+mod prior {
+    pub(super) const CLIENT_NETWORK: f64 = 0.02;
+    pub(super) const RESOLVER: f64 = 0.015;
+    pub(super) const NAME_SERVER: f64 = 0.01;
+    pub(super) const EDGE: f64 = 0.01;
+    pub(super) const PROVIDER: f64 = 0.004;
+    pub(super) const ONE_ORIGIN_PATH: f64 = 0.004;
+    pub(super) const EVERY_ORIGIN_PATH: f64 = 0.002;
+    pub(super) const BALANCER: f64 = 0.012;
+    pub(super) const LB_BACKEND_PATH: f64 = 0.006;
+    pub(super) const BACKEND: f64 = 0.02;
+    pub(super) const RETURN_PATH: f64 = 0.004;
+    pub(super) const RETURN_PREFIX: f64 = 0.001;
+    pub(super) const RETURN_EVERYWHERE: f64 = 0.003;
+    pub(super) const EXPECTED_OPEN: f64 = 0.02;
+    pub(super) const EXPECTED_CLOSED: f64 = 0.5;
+}
+
+/// Name of the balancer in messages when the service file has no VIP.
+const UNKNOWN_ORIGIN: &str = "origin";
+
+/// The parts of a delivery path, made as probes turn out to cross them.
+pub(crate) struct Paths<'a> {
+    topology: &'a Topology,
+    parts: Vec<Part>,
+    index: BTreeMap<(Kind, String), PartId>,
+    firewalls: BTreeMap<String, PartId>,
+    /// Addresses that the balancer's own connections may leave from.
+    balancer_addresses: Vec<IpAddr>,
+    /// Prefixes that hold at least two of the addresses that backends answer to.
+    prefixes: BTreeSet<String>,
+    layer4: bool,
+}
+
+impl<'a> Paths<'a> {
+    /// Prepares the paths of a topology; `layer4` chooses between the two readings of an undeclared
+    /// balancer.
+    pub(crate) fn new(topology: &'a Topology, layer4: bool) -> Self {
+        let balancer_addresses = balancer_addresses(topology);
+        let destinations: BTreeSet<IpAddr> = topology
+            .vantages
+            .iter()
+            .flat_map(|v| v.addresses.iter().copied())
+            .chain(balancer_addresses.iter().copied())
+            .collect();
+        let mut seen = BTreeSet::new();
+        let prefixes = destinations
+            .iter()
+            .map(|a| prefix(*a))
+            .filter(|p| !seen.insert(p.clone()))
+            .collect();
+        Self {
+            topology,
+            parts: Vec::new(),
+            index: BTreeMap::new(),
+            firewalls: BTreeMap::new(),
+            balancer_addresses,
+            prefixes,
+            layer4,
+        }
+    }
+
+    /// The parts made so far.
+    pub(crate) fn into_parts(self) -> Vec<Part> {
+        self.parts
+    }
+
+    /// The paths that a probe may take at a stage, or none when it says nothing there.
+    ///
+    /// `destination` is the prober's own address, where answers go to; `forbidden` adds the reading
+    /// that a rule keeps this vantage point from this target.
+    pub(crate) fn alternatives(
+        &mut self,
+        vantage: &VantagePoint,
+        arm: &Arm,
+        stage: Stage,
+        destination: Option<IpAddr>,
+        forbidden: bool,
+    ) -> Vec<Alternative> {
+        let mut alternatives = match &arm.target {
+            Target::Resolver { server } => self.resolver(vantage, *server),
+            Target::NameServer { name, .. } => {
+                let crossed = vec![
+                    self.access(&vantage.name),
+                    direct(self.part(Kind::AuthoritativeDns, name, prior::NAME_SERVER)),
+                ];
+                vec![only(crossed)]
+            }
+            Target::Edge { address } => self.edge(vantage, *address, stage),
+            Target::Vip { address } => self.vip(vantage, *address, stage, destination),
+            Target::Backend { name, .. } => self.backend(vantage, name, stage, destination),
+        };
+        if forbidden
+            && !matches!(
+                stage,
+                Stage::Tls | Stage::Http | Stage::Return | Stage::Answer
+            )
+        {
+            let rule = self.firewall(vantage, &arm.target);
+            for alternative in &mut alternatives {
+                alternative.crossed.push(direct(rule));
+            }
+        }
+        alternatives
+    }
+
+    fn access(&mut self, vantage: &VantageName) -> Crossing {
+        direct(self.part(Kind::ClientNetwork, &vantage.0, prior::CLIENT_NETWORK))
+    }
+
+    fn resolver(&mut self, vantage: &VantagePoint, server: SocketAddr) -> Vec<Alternative> {
+        let name = server.ip().to_string();
+        let front = vec![
+            self.access(&vantage.name),
+            direct(self.part(Kind::Resolver, &name, prior::RESOLVER)),
+        ];
+        let servers: Vec<String> = self
+            .topology
+            .name_servers
+            .iter()
+            .map(|n| n.name.clone())
+            .collect();
+        let behind = servers
+            .iter()
+            .map(|name| {
+                let part = self.part(Kind::AuthoritativeDns, name, prior::NAME_SERVER);
+                (
+                    vec![Crossing {
+                        part,
+                        view: View::BehindResolver,
+                    }],
+                    None,
+                )
+            })
+            .collect();
+        fan_out(front, behind)
+    }
+
+    fn edge(&mut self, vantage: &VantagePoint, edge: SocketAddr, stage: Stage) -> Vec<Alternative> {
+        let mut front = vec![
+            self.access(&vantage.name),
+            direct(self.part(Kind::Cdn, &edge.ip().to_string(), prior::EDGE)),
+        ];
+        if self.topology.edges.len() > 1 {
+            let provider = provider_name(&self.topology.cdn);
+            front.push(direct(self.part(Kind::Cdn, &provider, prior::PROVIDER)));
+        }
+        if stage != Stage::Http {
+            return vec![only(front)];
+        }
+        let mut behind = Vec::new();
+        for vip in self.vip_names() {
+            let mut origin = vec![self.behind_cdn(
+                Kind::CdnOriginPath,
+                &format!("{}->{vip}", edge.ip()),
+                prior::ONE_ORIGIN_PATH,
+            )];
+            if self.topology.edges.len() > 1 {
+                origin.push(self.behind_cdn(
+                    Kind::CdnOriginPath,
+                    &format!("*->{vip}"),
+                    prior::EVERY_ORIGIN_PATH,
+                ));
+            }
+            origin.push(self.behind_cdn(Kind::LoadBalancer, &vip, prior::BALANCER));
+            let view = if self.layer4 {
+                View::BehindCdn
+            } else {
+                View::BehindCdnAndLb
+            };
+            for (crossed, backend) in self.pool(&vip, view) {
+                let mut path = origin.clone();
+                path.extend(crossed);
+                behind.push((path, backend));
+            }
+        }
+        fan_out(front, behind)
+    }
+
+    fn vip(
+        &mut self,
+        vantage: &VantagePoint,
+        vip: SocketAddr,
+        stage: Stage,
+        destination: Option<IpAddr>,
+    ) -> Vec<Alternative> {
+        let name = vip.to_string();
+        let balancer = direct(self.part(Kind::LoadBalancer, &name, prior::BALANCER));
+        match stage {
+            Stage::Arrive => return vec![only(vec![self.access(&vantage.name)])],
+            Stage::Answer => return vec![only(vec![balancer])],
+            Stage::Return => return vec![only(vec![self.access(&vantage.name)])],
+            Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {}
+        }
+        let mut front = vec![balancer];
+        if vantage.host.as_deref() != Some(BALANCER_HOST) {
+            front.push(self.access(&vantage.name));
+        }
+        if self.layer4 {
+            let mut behind = Vec::new();
+            for (index, backend) in self.topology.backends.iter().enumerate() {
+                let mut crossed = vec![
+                    direct(self.lb_backend_path(&name, &backend.name)),
+                    direct(self.part(Kind::Backend, &backend.name, prior::BACKEND)),
+                ];
+                crossed.extend(
+                    self.return_paths(&backend.name, destination)
+                        .map_or(vec![], |p| p.into_iter().map(direct).collect()),
+                );
+                behind.push((crossed, Some(index)));
+            }
+            return fan_out(front, behind);
+        }
+        if stage != Stage::Http {
+            return vec![only(front)];
+        }
+        let behind = self.pool(&name, View::BehindLb);
+        fan_out(front, behind)
+    }
+
+    /// What lies behind the balancer: one path for each backend and each address that the balancer's
+    /// connections may leave from.
+    fn pool(&mut self, vip: &str, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
+        let sources: Vec<Option<IpAddr>> = if self.balancer_addresses.is_empty() {
+            vec![self.topology.vips.first().map(SocketAddr::ip)]
+        } else {
+            self.balancer_addresses.iter().copied().map(Some).collect()
+        };
+        let mut paths = Vec::new();
+        for (index, backend) in self.topology.backends.iter().enumerate() {
+            for source in &sources {
+                let mut crossed = vec![
+                    Crossing {
+                        part: self.lb_backend_path(vip, &backend.name),
+                        view,
+                    },
+                    Crossing {
+                        part: self.part(Kind::Backend, &backend.name, prior::BACKEND),
+                        view,
+                    },
+                ];
+                for part in self
+                    .return_paths(&backend.name, *source)
+                    .unwrap_or_default()
+                {
+                    crossed.push(Crossing { part, view });
+                }
+                paths.push((crossed, Some(index)));
+            }
+        }
+        paths
+    }
+
+    fn backend(
+        &mut self,
+        vantage: &VantagePoint,
+        name: &str,
+        stage: Stage,
+        destination: Option<IpAddr>,
+    ) -> Vec<Alternative> {
+        let backend = direct(self.part(Kind::Backend, name, prior::BACKEND));
+        if vantage.host.as_deref() == Some(name) {
+            return match stage {
+                Stage::Tls | Stage::Http => vec![only(vec![backend])],
+                Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => vec![],
+            };
+        }
+        let forward = if vantage.host.as_deref() == Some(BALANCER_HOST) {
+            let vip = self.vip_names().swap_remove(0);
+            direct(self.lb_backend_path(&vip, name))
+        } else {
+            self.access(&vantage.name)
+        };
+        let back: Vec<Crossing> = self
+            .return_paths(name, destination)
+            .unwrap_or_default()
+            .into_iter()
+            .map(direct)
+            .collect();
+        let mut crossed = Vec::new();
+        match stage {
+            Stage::Arrive => crossed.push(forward),
+            Stage::Answer => crossed.push(backend),
+            Stage::Return => {
+                crossed.extend(back);
+                if vantage.host.as_deref() != Some(BALANCER_HOST) {
+                    crossed.push(forward);
+                }
+            }
+            Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {
+                crossed.push(forward);
+                crossed.push(backend);
+                crossed.extend(back);
+            }
+        }
+        vec![only(crossed)]
+    }
+
+    fn behind_cdn(&mut self, kind: Kind, name: &str, prior: f64) -> Crossing {
+        Crossing {
+            part: self.part(kind, name, prior),
+            view: View::BehindCdn,
+        }
+    }
+
+    fn lb_backend_path(&mut self, vip: &str, backend: &str) -> PartId {
+        self.part(
+            Kind::LbBackendPath,
+            &format!("{vip}->{backend}"),
+            prior::LB_BACKEND_PATH,
+        )
+    }
+
+    /// The ways back from a backend to an address: to it alone, to its prefix, to everywhere.
+    fn return_paths(&mut self, backend: &str, to: Option<IpAddr>) -> Option<Vec<PartId>> {
+        let to = to?;
+        let share = 1.0 / (self.balancer_addresses.len().max(1)) as f64;
+        let mut parts = vec![self.part(
+            Kind::ReturnPath,
+            &format!("{backend}->{to}"),
+            prior::RETURN_PATH * share.max(0.5),
+        )];
+        let prefix = prefix(to);
+        if self.prefixes.contains(&prefix) {
+            parts.push(self.part(
+                Kind::ReturnPath,
+                &format!("{backend}->{prefix}"),
+                prior::RETURN_PREFIX,
+            ));
+        }
+        let everywhere = if to.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
+        parts.push(self.part(
+            Kind::ReturnPath,
+            &format!("{backend}->{everywhere}"),
+            prior::RETURN_EVERYWHERE,
+        ));
+        Some(parts)
+    }
+
+    fn vip_names(&self) -> Vec<String> {
+        if self.topology.vips.is_empty() {
+            vec![UNKNOWN_ORIGIN.to_string()]
+        } else {
+            self.topology.vips.iter().map(ToString::to_string).collect()
+        }
+    }
+
+    fn part(&mut self, kind: Kind, name: &str, prior: f64) -> PartId {
+        let next = self.parts.len();
+        let id = *self.index.entry((kind, name.to_string())).or_insert(next);
+        if id == next {
+            self.parts.push(Part {
+                class: Class::Blamable(kind),
+                name: name.to_string(),
+                prior,
+            });
+        }
+        id
+    }
+
+    fn firewall(&mut self, vantage: &VantagePoint, target: &Target) -> PartId {
+        let next = self.parts.len();
+        let name = format!("{}->{}", vantage.name, target.label());
+        let id = *self.firewalls.entry(name.clone()).or_insert(next);
+        if id == next {
+            let prior = match (vantage.role, target) {
+                (Role::Outside, Target::Vip { .. } | Target::Backend { .. })
+                | (Role::BehindCdn, Target::Backend { .. }) => prior::EXPECTED_CLOSED,
+                (Role::Inside, Target::Vip { .. } | Target::Edge { .. }) => 0.2,
+                _ => prior::EXPECTED_OPEN,
+            };
+            self.parts.push(Part {
+                class: Class::Firewall,
+                name,
+                prior,
+            });
+        }
+        id
+    }
+}
+
+/// Whether an undeclared balancer needs both readings.
+pub(crate) fn readings(topology: &Topology) -> &'static [bool] {
+    match topology.vip_mode {
+        VipMode::L7 => &[false],
+        VipMode::L4 | VipMode::Dsr => &[true],
+        VipMode::Auto if topology.vips.is_empty() || topology.backends.is_empty() => &[false],
+        VipMode::Auto => &[false, true],
+    }
+}
+
+/// The name that the verdict gives to all edges together.
+pub(crate) fn provider_name(provider: &CdnProvider) -> String {
+    match provider {
+        CdnProvider::Named(name) | CdnProvider::Auto(Some(name)) => name.clone(),
+        CdnProvider::Auto(None) | CdnProvider::None => "cdn".to_string(),
+    }
+}
+
+/// Addresses of the balancer's host, from its agent; empty without one.
+pub(crate) fn balancer_addresses(topology: &Topology) -> Vec<IpAddr> {
+    let vips: BTreeSet<IpAddr> = topology.vips.iter().map(SocketAddr::ip).collect();
+    let all: Vec<IpAddr> = topology
+        .vantages
+        .iter()
+        .filter(|v| v.host.as_deref() == Some(BALANCER_HOST))
+        .flat_map(|v| v.addresses.iter().copied())
+        .collect();
+    let own: Vec<IpAddr> = all.iter().copied().filter(|a| !vips.contains(a)).collect();
+    if own.is_empty() { all } else { own }
+}
+
+/// The /24 or /64 around an address, in text.
+fn prefix(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            format!("{a}.{b}.{c}.0/24")
+        }
+        IpAddr::V6(v6) => {
+            let s = v6.segments();
+            let network = core::net::Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0);
+            format!("{network}/64")
+        }
+    }
+}
+
+fn direct(part: PartId) -> Crossing {
+    Crossing {
+        part,
+        view: View::Direct,
+    }
+}
+
+fn only(crossed: Vec<Crossing>) -> Alternative {
+    Alternative {
+        weight: 1.0,
+        backend: None,
+        crossed,
+    }
+}
+
+/// One alternative for each way behind a common front; the front alone when nothing is behind it.
+fn fan_out(front: Vec<Crossing>, behind: Vec<(Vec<Crossing>, Option<usize>)>) -> Vec<Alternative> {
+    if behind.is_empty() {
+        return vec![only(front)];
+    }
+    let weight = 1.0 / behind.len() as f64;
+    behind
+        .into_iter()
+        .map(|(crossed, backend)| {
+            let mut path = front.clone();
+            path.extend(crossed);
+            Alternative {
+                weight,
+                backend,
+                crossed: path,
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,316 @@
+//! What only a comparison of observations shows: who served, what is slow, what is different.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::case::Case;
+use crate::observation::{Arm, Failure, HttpFacts, Layer, Observation, Outcome, Target};
+use crate::time::Micros;
+use crate::topology::{Topology, VantageName};
+
+/// Excess over three times the usual time that makes a passed layer slow: under the one second after
+/// which a lost SYN is sent again (RFC 6298), over the 200 to 300 ms of one lost segment later on.
+const SLOW_EXCESS: Micros = Micros::from_millis(700);
+
+/// Probes that a baseline needs before it counts.
+const BASELINE_ENOUGH: u64 = 20;
+
+/// Share of the votes that makes a content or a status the usual one.
+const CLEAR_MAJORITY: f64 = 0.6;
+
+/// What the window as a whole tells about single observations.
+pub(crate) struct Reading<'a> {
+    topology: &'a Topology,
+    identities: BTreeMap<(String, String), usize>,
+    wrong_contents: BTreeSet<String>,
+    usual_status: Option<u16>,
+    slow: BTreeMap<(VantageName, Layer, bool), Micros>,
+    baselines: BTreeMap<(VantageName, Arm, Layer), Micros>,
+    dead: BTreeSet<IpAddr>,
+    reached: BTreeSet<(VantageName, Target)>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads the window.
+    pub(crate) fn new(case: &'a Case, observations: &[&Observation]) -> Self {
+        let dead = removed_addresses(observations);
+        Self {
+            topology: &case.topology,
+            identities: identities(&case.topology, observations),
+            wrong_contents: wrong_contents(&case.topology, observations),
+            usual_status: usual_status(observations),
+            slow: usual_times(observations),
+            baselines: case
+                .baselines
+                .0
+                .iter()
+                .filter(|b| b.passed >= BASELINE_ENOUGH)
+                .map(|b| ((b.vantage.clone(), b.arm.clone(), b.layer), b.median))
+                .collect(),
+            dead,
+            reached: reached(case, observations),
+        }
+    }
+
+    /// The backend that served an answer, by its place in the topology, where the answer tells.
+    pub(crate) fn served_by(&self, http: &HttpFacts) -> Option<usize> {
+        let marks = http.headers.iter().map(|(n, v)| (n.clone(), v.clone()));
+        let mut named = marks.filter_map(|mark| self.identities.get(&mark).copied());
+        let first = named.next()?;
+        named.all(|other| other == first).then_some(first)
+    }
+
+    /// Whether a passed answer is not what its siblings give.
+    pub(crate) fn differs(&self, http: &HttpFacts) -> bool {
+        self.wrong_contents.contains(&http.body_digest)
+    }
+
+    /// Whether a status that is an error elsewhere is what this service usually answers.
+    pub(crate) fn usual(&self, failure: Failure) -> bool {
+        matches!(failure, Failure::HttpStatus(status) if Some(status) == self.usual_status)
+    }
+
+    /// Whether a passed layer took much longer than it usually does.
+    pub(crate) fn slow(&self, observation: &Observation, layer: Layer, took: Micros) -> bool {
+        let vantage = observation.vantage();
+        let name_layer = is_dns(&observation.arm);
+        let sibling = self
+            .slow
+            .get(&(vantage.clone(), layer, name_layer))
+            .copied();
+        let baseline = self
+            .baselines
+            .get(&(vantage.clone(), observation.arm.clone(), layer))
+            .copied();
+        let usual = match (sibling, baseline) {
+            (Some(a), Some(b)) => a.min(b),
+            (Some(a), None) | (None, Some(a)) => a,
+            (None, None) => return false,
+        };
+        took.0 > usual.0.saturating_mul(3).saturating_add(SLOW_EXCESS.0)
+    }
+
+    /// Whether a DNS answer holds an address that serves nobody and that other servers do not give.
+    pub(crate) fn wrong_answer(&self, addresses: &[IpAddr]) -> bool {
+        addresses.iter().any(|address| self.dead.contains(address))
+    }
+
+    /// Whether an edge address is not part of the service any more: its probes say nothing about the
+    /// CDN, only about whoever hands it out.
+    pub(crate) fn removed(&self, edge: SocketAddr) -> bool {
+        self.dead.contains(&edge.ip())
+    }
+
+    /// Whether this vantage point has ever got through to the target.
+    pub(crate) fn reached(&self, vantage: &VantageName, target: &Target) -> bool {
+        self.reached.contains(&(vantage.clone(), target.clone()))
+    }
+
+    /// The topology read against.
+    pub(crate) fn topology(&self) -> &'a Topology {
+        self.topology
+    }
+}
+
+fn is_dns(arm: &Arm) -> bool {
+    matches!(
+        arm.target,
+        Target::Resolver { .. } | Target::NameServer { .. }
+    )
+}
+
+/// Headers whose value tells the backends apart: a value that direct probes saw from one backend
+/// only, for a name that every backend probed has sent.
+fn identities(
+    topology: &Topology,
+    observations: &[&Observation],
+) -> BTreeMap<(String, String), usize> {
+    let mut owners: BTreeMap<(String, String), BTreeSet<usize>> = BTreeMap::new();
+    let mut values: BTreeMap<(String, usize), BTreeSet<String>> = BTreeMap::new();
+    let mut probed = BTreeSet::new();
+    for observation in observations {
+        let Target::Backend { name, .. } = &observation.arm.target else {
+            continue;
+        };
+        let Some(http) = &observation.facts.http else {
+            continue;
+        };
+        let Some(index) = topology.backends.iter().position(|b| b.name == *name) else {
+            continue;
+        };
+        if observation.outcome != Outcome::Passed {
+            continue;
+        }
+        probed.insert(index);
+        for (header, value) in &http.headers {
+            owners
+                .entry((header.clone(), value.clone()))
+                .or_default()
+                .insert(index);
+            values
+                .entry((header.clone(), index))
+                .or_default()
+                .insert(value.clone());
+        }
+    }
+    let constant = |header: &String| {
+        probed.iter().all(|i| {
+            values
+                .get(&(header.clone(), *i))
+                .is_some_and(|v| v.len() == 1)
+        })
+    };
+    owners
+        .into_iter()
+        .filter(|((header, _), who)| who.len() == 1 && probed.len() > 1 && constant(header))
+        .filter_map(|(mark, who)| who.first().map(|index| (mark, *index)))
+        .collect()
+}
+
+/// Digests of bodies that are the minority among siblings whose bodies otherwise do not vary.
+fn wrong_contents(topology: &Topology, observations: &[&Observation]) -> BTreeSet<String> {
+    let mut by_group: BTreeMap<String, BTreeMap<String, BTreeMap<String, u32>>> = BTreeMap::new();
+    for observation in observations {
+        if observation.outcome != Outcome::Passed {
+            continue;
+        }
+        let Some(http) = &observation.facts.http else {
+            continue;
+        };
+        let (group, member) = match &observation.arm.target {
+            Target::Backend { name, .. } => {
+                let path = topology
+                    .backends
+                    .iter()
+                    .find(|b| b.name == *name)
+                    .map(|b| b.path.clone());
+                (
+                    alloc::format!("backend {}", path.unwrap_or_default()),
+                    name.clone(),
+                )
+            }
+            Target::Edge { .. } | Target::Vip { .. } => {
+                (String::from("public"), observation.arm.target.label())
+            }
+            Target::Resolver { .. } | Target::NameServer { .. } => continue,
+        };
+        *by_group
+            .entry(group)
+            .or_default()
+            .entry(member)
+            .or_default()
+            .entry(http.body_digest.clone())
+            .or_default() += 1;
+    }
+    let mut wrong = BTreeSet::new();
+    let mut right = BTreeSet::new();
+    for members in by_group.values() {
+        let Some(usual) = agreed(members) else {
+            continue;
+        };
+        for digest in members.values().flat_map(BTreeMap::keys) {
+            if *digest == usual {
+                right.insert(digest.clone());
+            } else {
+                wrong.insert(digest.clone());
+            }
+        }
+    }
+    &wrong - &right
+}
+
+/// The digest that a clear majority of the members give most of the time; `None` where bodies vary
+/// by themselves or nobody has a majority.
+fn agreed(members: &BTreeMap<String, BTreeMap<String, u32>>) -> Option<String> {
+    let mut votes: BTreeMap<&String, f64> = BTreeMap::new();
+    for digests in members.values() {
+        let total: u32 = digests.values().sum();
+        for (digest, count) in digests {
+            *votes.entry(digest).or_default() += f64::from(*count) / f64::from(total);
+        }
+    }
+    let (digest, votes) = votes.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    (votes / members.len() as f64 >= CLEAR_MAJORITY).then(|| digest.clone())
+}
+
+/// A 4xx that nearly every answer carries is what the operator asked for, not a fault.
+fn usual_status(observations: &[&Observation]) -> Option<u16> {
+    let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
+    for http in observations.iter().filter_map(|o| o.facts.http.as_ref()) {
+        *counts.entry(http.status).or_default() += 1;
+    }
+    let total: u32 = counts.values().sum();
+    let (status, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    let clear = f64::from(count) >= CLEAR_MAJORITY * f64::from(total);
+    (clear && (400..500).contains(&status)).then_some(status)
+}
+
+/// For each vantage point and layer the lower quartile of its quickest arm: what the layer takes when
+/// nothing is in the way. The last part of the key parts DNS arms from the others.
+fn usual_times(observations: &[&Observation]) -> BTreeMap<(VantageName, Layer, bool), Micros> {
+    let mut times: BTreeMap<(&VantageName, Layer, &Arm), Vec<Micros>> = BTreeMap::new();
+    for observation in observations {
+        for step in &observation.steps {
+            times
+                .entry((observation.vantage(), step.layer, &observation.arm))
+                .or_default()
+                .push(step.took);
+        }
+    }
+    let mut usual = BTreeMap::new();
+    for ((vantage, layer, arm), mut took) in times {
+        took.sort_unstable();
+        let quartile = took[took.len() / 4];
+        usual
+            .entry((vantage.clone(), layer, is_dns(arm)))
+            .and_modify(|least: &mut Micros| *least = (*least).min(quartile))
+            .or_insert(quartile);
+    }
+    usual
+}
+
+/// Addresses that some servers hand out and others do not, and that never served anybody in the
+/// window although they were tried.
+fn removed_addresses(observations: &[&Observation]) -> BTreeSet<IpAddr> {
+    let mut tried: BTreeMap<IpAddr, (u32, u32)> = BTreeMap::new();
+    let mut answers: Vec<&Vec<IpAddr>> = Vec::new();
+    for observation in observations {
+        match &observation.arm.target {
+            Target::Edge { address } => {
+                let (passed, all) = tried.entry(address.ip()).or_default();
+                *passed += u32::from(observation.outcome == Outcome::Passed);
+                *all += 1;
+            }
+            Target::NameServer { .. } | Target::Resolver { .. } => {
+                let dns = observation.facts.dns.as_ref();
+                answers.extend(dns.map(|d| &d.addresses).filter(|a| !a.is_empty()));
+            }
+            Target::Vip { .. } | Target::Backend { .. } => {}
+        }
+    }
+    let alive = tried.values().any(|(passed, _)| *passed > 0);
+    tried
+        .into_iter()
+        .filter(|(address, (passed, all))| {
+            alive && *passed == 0 && *all >= 2 && answers.iter().any(|a| !a.contains(address))
+        })
+        .map(|(address, _)| address)
+        .collect()
+}
+
+/// Which targets each vantage point has got through to, in the window or before it.
+fn reached(case: &Case, observations: &[&Observation]) -> BTreeSet<(VantageName, Target)> {
+    let now = observations
+        .iter()
+        .filter(|o| !o.steps.is_empty())
+        .map(|o| (o.vantage().clone(), o.arm.target.clone()));
+    let before = case
+        .baselines
+        .0
+        .iter()
+        .filter(|b| b.passed > 0)
+        .map(|b| (b.vantage.clone(), b.arm.target.clone()));
+    now.chain(before).collect()
+}

@@ -1,0 +1,781 @@
+//! A delivery path that lives in memory.
+
+use std::net::{IpAddr, SocketAddr};
+
+use localize::{
+    Arm, Backend, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure, Firing,
+    FlowSighting, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId, Outcome,
+    Packet, Role, RoundId, Scheme, Seen, ServiceName, Stamp, Step, Target, TcpFacts, Topology,
+    VantageName, VantagePoint, VipMode, WitnessReport,
+};
+
+/// With or without agents on the hosts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Mesh {
+    Full,
+    Bare,
+}
+
+/// What is broken; places count from zero, rates are shares of one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Fault {
+    Backbone(f64),
+    Resolver(usize, f64),
+    NameServerRefuses(usize),
+    NameServerStale(usize),
+    EdgeStatus(usize, u16, f64),
+    EdgeStalls(usize),
+    EdgesReset(f64),
+    EdgeCertificate(usize),
+    OriginPath(usize),
+    BalancerDead,
+    BalancerStatus(u16),
+    BalancerCertificate,
+    BackendStatus(usize, f64),
+    BackendSlow(usize, f64),
+    BackendClosed(usize),
+    BackendSyn(usize, f64),
+    BackendResets(usize),
+    BackendTruncates(usize),
+    BackendBody(usize),
+    Access(usize, f64),
+    LbPath(usize, f64),
+    Return(usize, &'static str, f64),
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    fn chance(&mut self, p: f64) -> bool {
+        ((self.next() >> 11) as f64 / (1u64 << 53) as f64) < p
+    }
+    fn below(&mut self, n: usize) -> usize {
+        (self.next() % n as u64) as usize
+    }
+}
+
+pub struct World {
+    pub faults: Vec<Fault>,
+    topology: Topology,
+    observations: Vec<Observation>,
+    sightings: Vec<WitnessReport>,
+    random: Random,
+    now: u64,
+    round: u64,
+    sequence: u64,
+    port: u16,
+    turn: usize,
+}
+
+const EDGES: [&str; 3] = [
+    "198.51.100.11:443",
+    "198.51.100.12:443",
+    "198.51.100.99:443",
+];
+
+/// How a TCP handshake went, seen from all sides.
+struct Handshake {
+    passed: Result<u64, Failure>,
+    sent: u32,
+    arrived: u32,
+    answered: u32,
+    reset: bool,
+}
+
+impl World {
+    pub fn new(mesh: Mesh, seed: u64) -> Self {
+        let vantage = |name: &str, role, host: Option<&str>, addresses: &[&str], resolver: &str| {
+            VantagePoint {
+                name: VantageName(name.into()),
+                role,
+                host: host.map(Into::into),
+                addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+                witness: host.is_some(),
+                resolvers: vec![resolver.parse().unwrap()],
+            }
+        };
+        let mut vantages = vec![
+            vantage(
+                "home1",
+                Role::Outside,
+                None,
+                &["192.0.2.101"],
+                "192.0.2.11:53",
+            ),
+            vantage(
+                "home2",
+                Role::Outside,
+                None,
+                &["192.0.2.201"],
+                "192.0.2.12:53",
+            ),
+            vantage(
+                "cdn1",
+                Role::BehindCdn,
+                None,
+                &["198.51.100.50"],
+                "192.0.2.13:53",
+            ),
+            vantage("dc1", Role::Inside, None, &["10.0.5.5"], "10.0.5.53:53"),
+        ];
+        if mesh == Mesh::Full {
+            vantages.push(vantage(
+                "lb",
+                Role::Inside,
+                Some("lb"),
+                &["10.0.0.10", "10.0.9.10"],
+                "10.0.5.53:53",
+            ));
+            for i in 1..=3 {
+                let name = format!("web{i}");
+                vantages.push(vantage(
+                    &name,
+                    Role::Inside,
+                    Some(&name),
+                    &[&format!("10.0.{i}.2")],
+                    "10.0.5.53:53",
+                ));
+            }
+        }
+        let topology = Topology {
+            service: ServiceName("shop.example".into()),
+            scheme: Scheme::Https,
+            vantages,
+            resolvers: vec![],
+            name_servers: (1..=2)
+                .map(|i| NameServer {
+                    name: format!("ns{i}.shop.example"),
+                    server: format!("192.0.2.{}:53", 50 + i).parse().unwrap(),
+                })
+                .collect(),
+            edges: EDGES[..2].iter().map(|e| e.parse().unwrap()).collect(),
+            cdn: CdnProvider::Auto(Some("cloudflare".into())),
+            vips: vec!["203.0.113.10:443".parse().unwrap()],
+            vip_mode: VipMode::Auto,
+            backends: (1..=3)
+                .map(|i| Backend {
+                    name: format!("web{i}"),
+                    address: format!("10.0.{i}.2:80").parse().unwrap(),
+                    scheme: Scheme::Http,
+                    path: "/".into(),
+                })
+                .collect(),
+        };
+        Self {
+            faults: vec![],
+            topology,
+            observations: vec![],
+            sightings: vec![],
+            random: Random(seed),
+            now: 1_700_000_000_000_000,
+            round: 0,
+            sequence: 0,
+            port: 20_000,
+            turn: 0,
+        }
+    }
+
+    pub fn case(&self) -> Case {
+        Case {
+            topology: self.topology.clone(),
+            baselines: Baselines::default(),
+            observations: self.observations.clone(),
+            sightings: self.sightings.clone(),
+        }
+    }
+
+    /// Fires every arm of every vantage point once, a second after the last round.
+    pub fn round(&mut self) {
+        self.now += 1_000_000;
+        self.round += 1;
+        if self
+            .has(|f| matches!(f, Fault::NameServerStale(_)).then_some(()))
+            .is_some()
+        {
+            self.topology.edges = EDGES.iter().map(|e| e.parse().unwrap()).collect();
+        }
+        for vantage in self.topology.vantages.clone() {
+            for arm in self.arms(&vantage) {
+                self.probe(&vantage, arm);
+            }
+        }
+        for vantage in self.topology.vantages.clone().iter().filter(|v| v.witness) {
+            self.report(&vantage.name, vec![]);
+        }
+    }
+
+    fn arms(&self, vantage: &VantagePoint) -> Vec<Arm> {
+        let arm = |target| Arm {
+            target,
+            source: None,
+        };
+        let mut arms = vec![arm(Target::Resolver {
+            server: vantage.resolvers[0],
+        })];
+        for ns in &self.topology.name_servers {
+            arms.push(arm(Target::NameServer {
+                name: ns.name.clone(),
+                server: ns.server,
+            }));
+        }
+        if vantage.host.is_none() {
+            arms.extend(
+                self.topology
+                    .edges
+                    .iter()
+                    .map(|e| arm(Target::Edge { address: *e })),
+            );
+        }
+        if vantage.role != Role::Outside {
+            arms.extend(
+                self.topology
+                    .vips
+                    .iter()
+                    .map(|v| arm(Target::Vip { address: *v })),
+            );
+        }
+        if vantage.role == Role::Inside {
+            for b in &self.topology.backends {
+                for source in &vantage.addresses {
+                    let source = (vantage.addresses.len() > 1).then_some(*source);
+                    let target = Target::Backend {
+                        name: b.name.clone(),
+                        address: b.address,
+                    };
+                    arms.push(Arm { target, source });
+                }
+            }
+        }
+        arms
+    }
+
+    fn has<T>(&self, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        self.faults.iter().find_map(pick)
+    }
+
+    fn share(&mut self, pick: impl Fn(&Fault) -> Option<f64>) -> bool {
+        let rate = self.has(pick).unwrap_or(0.0);
+        self.random.chance(rate)
+    }
+
+    fn backbone(&self) -> f64 {
+        self.has(|f| {
+            if let Fault::Backbone(p) = f {
+                Some(*p)
+            } else {
+                None
+            }
+        })
+        .unwrap_or(0.0)
+    }
+
+    fn access_loss(&self, vantage: &VantageName) -> f64 {
+        let i = match vantage.0.as_str() {
+            "home1" => 0,
+            "home2" => 1,
+            _ => return 0.0,
+        };
+        self.has(|f| {
+            matches!(f, Fault::Access(j, _) if *j == i)
+                .then_some(())
+                .and(match f {
+                    Fault::Access(_, p) => Some(*p),
+                    _ => None,
+                })
+        })
+        .unwrap_or(0.0)
+    }
+
+    fn probe(&mut self, vantage: &VantagePoint, arm: Arm) {
+        let mut facts = Facts::default();
+        let mut steps = vec![];
+        let end = match &arm.target {
+            Target::Resolver { .. } => self.ask_resolver(vantage, &mut steps, &mut facts),
+            Target::NameServer { name, .. } => {
+                let i = usize::from(name.starts_with("ns2"));
+                self.ask_name_server(vantage, i, &mut steps, &mut facts)
+            }
+            _ => self.fetch(vantage, &arm, &mut steps, &mut facts),
+        };
+        self.sequence += 1;
+        let outcome = match end {
+            Ok(()) => Outcome::Passed,
+            Err((layer, failure, after)) => Outcome::Failed {
+                layer,
+                failure,
+                after: Micros(after),
+            },
+        };
+        self.observations.push(Observation {
+            id: ObservationId {
+                vantage: vantage.name.clone(),
+                sequence: self.sequence,
+            },
+            service: self.topology.service.clone(),
+            round: RoundId(self.round),
+            arm,
+            started: Stamp {
+                at_us: self.now,
+                uncertainty_us: 100,
+            },
+            scheduled_us: self.now,
+            firing: Firing::OnTime,
+            steps,
+            outcome,
+            facts,
+        });
+    }
+
+    fn dns_loss(&mut self, vantage: &VantagePoint) -> bool {
+        let p =
+            1.0 - (1.0 - self.access_loss(&vantage.name)).powi(2) * (1.0 - self.backbone()).powi(2);
+        self.random.chance(p)
+    }
+
+    fn ask_resolver(
+        &mut self,
+        vantage: &VantagePoint,
+        steps: &mut Vec<Step>,
+        facts: &mut Facts,
+    ) -> End {
+        let i = match vantage.name.0.as_str() {
+            "home1" => 0,
+            "home2" => 1,
+            _ => 9,
+        };
+        let lost = self.dns_loss(vantage)
+            || self.share(|f| {
+                matches!(f, Fault::Resolver(j, _) if *j == i)
+                    .then_some(())
+                    .and(match f {
+                        Fault::Resolver(_, p) => Some(*p),
+                        _ => None,
+                    })
+            });
+        if lost {
+            return Err((Layer::Dns, Failure::DnsTimeout, 1_000_000));
+        }
+        steps.push(Step {
+            layer: Layer::Dns,
+            took: Micros(3000),
+        });
+        let stale = self
+            .has(|f| matches!(f, Fault::NameServerStale(_)).then_some(()))
+            .is_some()
+            && self.random.chance(0.5);
+        facts.dns = Some(answer(stale));
+        Ok(())
+    }
+
+    fn ask_name_server(
+        &mut self,
+        vantage: &VantagePoint,
+        i: usize,
+        steps: &mut Vec<Step>,
+        facts: &mut Facts,
+    ) -> End {
+        if self.dns_loss(vantage) {
+            return Err((Layer::Dns, Failure::DnsTimeout, 1_000_000));
+        }
+        if self.faults.contains(&Fault::NameServerRefuses(i)) {
+            return Err((Layer::Dns, Failure::DnsRefused, 2000));
+        }
+        steps.push(Step {
+            layer: Layer::Dns,
+            took: Micros(2000),
+        });
+        facts.dns = Some(answer(self.faults.contains(&Fault::NameServerStale(i))));
+        Ok(())
+    }
+
+    /// One handshake; losses are per packet and way.
+    fn handshake(&mut self, forward: f64, host_drops: f64, back: f64, closed: bool) -> Handshake {
+        let mut h = Handshake {
+            passed: Err(Failure::ConnectTimeout),
+            sent: 0,
+            arrived: 0,
+            answered: 0,
+            reset: false,
+        };
+        for try_at in [0u64, 1, 2] {
+            h.sent += 1;
+            if self.random.chance(forward) {
+                continue;
+            }
+            h.arrived += 1;
+            if closed {
+                h.reset = true;
+                h.passed = Err(Failure::ConnectRefused);
+                return h;
+            }
+            if self.random.chance(host_drops) {
+                continue;
+            }
+            h.answered += 1;
+            if !self.random.chance(back) {
+                h.passed = Ok(500 + try_at * 1_000_000);
+                return h;
+            }
+        }
+        h
+    }
+
+    fn fetch(
+        &mut self,
+        vantage: &VantagePoint,
+        arm: &Arm,
+        steps: &mut Vec<Step>,
+        facts: &mut Facts,
+    ) -> End {
+        let access = self.access_loss(&vantage.name);
+        let public = matches!(arm.target, Target::Edge { .. });
+        let noise = if public { self.backbone() } else { 0.0 };
+        let source = arm.source.unwrap_or(vantage.addresses[0]);
+        self.port = if self.port > 60_000 {
+            20_000
+        } else {
+            self.port + 1
+        };
+        let local = SocketAddr::new(source, self.port);
+        let both = 1.0 - (1.0 - access) * (1.0 - noise);
+        let (forward, drops, back, closed) = match &arm.target {
+            Target::Edge { address } if *address == EDGES[2].parse().unwrap() => {
+                (1.0, 0.0, 0.0, false)
+            }
+            Target::Vip { .. } => (both, 0.0, both, self.faults.contains(&Fault::BalancerDead)),
+            Target::Backend { name, .. } => {
+                let i = index(name);
+                let from_lb = vantage.host.as_deref() == Some("lb");
+                let forward = if from_lb { self.lb_path(i) } else { 0.0 };
+                let own = vantage.host.as_deref() == Some(name.as_str());
+                let drops = if own { 0.0 } else { self.syn_drops(i) };
+                (
+                    forward,
+                    drops,
+                    self.back(i, source),
+                    self.faults.contains(&Fault::BackendClosed(i)),
+                )
+            }
+            _ => (both, 0.0, both, false),
+        };
+        let h = self.handshake(forward, drops, back, closed);
+        facts.tcp = Some(TcpFacts {
+            local,
+            syn_retransmissions: h.sent - 1,
+            retransmissions: h.sent - 1,
+            rtt: None,
+        });
+        self.witnessed(vantage, arm, local, &h);
+        match h.passed {
+            Ok(took) => steps.push(Step {
+                layer: Layer::Tcp,
+                took: Micros(took),
+            }),
+            Err(Failure::ConnectTimeout) => {
+                return Err((Layer::Tcp, Failure::ConnectTimeout, 3_000_000));
+            }
+            Err(failure) => return Err((Layer::Tcp, failure, 300)),
+        }
+        match &arm.target {
+            Target::Edge { address } => self.at_edge(
+                usize::from(*address == EDGES[1].parse().unwrap()),
+                both,
+                steps,
+                facts,
+            ),
+            Target::Vip { .. } => self.at_vip(both, steps, facts),
+            Target::Backend { name, .. } => {
+                let i = index(name);
+                let extra = self.packets(self.back(i, source), 4);
+                self.at_backend(i, extra, steps, facts, true)
+            }
+            _ => unreachable!("DNS is elsewhere"),
+        }
+    }
+
+    fn lb_path(&self, i: usize) -> f64 {
+        self.has(|f| match f {
+            Fault::LbPath(j, p) if *j == i => Some(*p),
+            _ => None,
+        })
+        .unwrap_or(0.0)
+    }
+
+    fn syn_drops(&self, i: usize) -> f64 {
+        self.has(|f| match f {
+            Fault::BackendSyn(j, p) if *j == i => Some(*p),
+            _ => None,
+        })
+        .unwrap_or(0.0)
+    }
+
+    fn back(&self, i: usize, to: IpAddr) -> f64 {
+        self.has(|f| match f {
+            Fault::Return(j, address, p) if *j == i && to.to_string() == *address => Some(*p),
+            _ => None,
+        })
+        .unwrap_or(0.0)
+    }
+
+    /// Delay that losing packets at a rate adds to a stage of so many packets, in microseconds.
+    fn packets(&mut self, loss: f64, n: u32) -> u64 {
+        let mut delay = 0;
+        for _ in 0..n {
+            let mut wait = 250_000;
+            while self.random.chance(loss) && delay < 6_000_000 {
+                delay += wait;
+                wait *= 2;
+            }
+        }
+        delay
+    }
+
+    fn tls(&mut self, loss: f64, expired: bool, steps: &mut Vec<Step>) -> End {
+        if expired {
+            return Err((Layer::Tls, Failure::CertificateExpired, 1000));
+        }
+        let took = 1500 + self.packets(loss, 6);
+        if took > 3_000_000 {
+            return Err((Layer::Tls, Failure::TlsTimeout, 3_000_000));
+        }
+        steps.push(Step {
+            layer: Layer::Tls,
+            took: Micros(took),
+        });
+        Ok(())
+    }
+
+    fn at_edge(&mut self, i: usize, loss: f64, steps: &mut Vec<Step>, facts: &mut Facts) -> End {
+        self.tls(
+            loss,
+            self.faults.contains(&Fault::EdgeCertificate(i)),
+            steps,
+        )?;
+        if self.share(|f| {
+            if let Fault::EdgesReset(p) = f {
+                Some(*p)
+            } else {
+                None
+            }
+        }) {
+            return Err((Layer::Http, Failure::ResetAfterRequest, 500));
+        }
+        if self.faults.contains(&Fault::EdgeStalls(i)) {
+            return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
+        }
+        let own = self.has(|f| match f {
+            Fault::EdgeStatus(j, s, p) if *j == i => Some((*s, *p)),
+            _ => None,
+        });
+        if let Some((status, p)) = own
+            && self.random.chance(p)
+        {
+            return Err((Layer::Http, Failure::HttpStatus(status), 900));
+        }
+        let cdn = |status| Err((Layer::Http, Failure::CdnStatus(status), 5000));
+        if self.faults.contains(&Fault::OriginPath(i)) {
+            return cdn(522);
+        }
+        if self.faults.contains(&Fault::BalancerDead) {
+            return cdn(521);
+        }
+        if self.faults.contains(&Fault::BalancerCertificate) {
+            return cdn(526);
+        }
+        let extra = self.packets(loss, 4);
+        self.balanced(extra, steps, facts)
+    }
+
+    fn at_vip(&mut self, loss: f64, steps: &mut Vec<Step>, facts: &mut Facts) -> End {
+        self.tls(
+            loss,
+            self.faults.contains(&Fault::BalancerCertificate),
+            steps,
+        )?;
+        let extra = self.packets(loss, 4);
+        self.balanced(extra, steps, facts)
+    }
+
+    /// Through the balancer: health checks take a backend out that is closed or always answers 500.
+    fn balanced(&mut self, extra: u64, steps: &mut Vec<Step>, facts: &mut Facts) -> End {
+        if let Some(status) = self.has(|f| {
+            if let Fault::BalancerStatus(s) = f {
+                Some(*s)
+            } else {
+                None
+            }
+        }) {
+            return Err((Layer::Http, Failure::HttpStatus(status), 700));
+        }
+        let in_rotation: Vec<usize> = (0..3)
+            .filter(|i| {
+                !self.faults.contains(&Fault::BackendClosed(*i))
+                    && !self.faults.contains(&Fault::BackendStatus(*i, 1.0))
+            })
+            .collect();
+        self.turn += 1 + self.random.below(2);
+        let i = in_rotation[self.turn % in_rotation.len()];
+        let lb = "10.0.0.10".parse().unwrap();
+        let h = self.handshake(self.lb_path(i), self.syn_drops(i), self.back(i, lb), false);
+        match h.passed {
+            Ok(took) => {
+                let back = self.packets(self.back(i, lb), 3);
+                self.at_backend(i, extra + took + back, steps, facts, false)
+            }
+            Err(_) => Err((Layer::Http, Failure::HttpStatus(503), 3_000_000)),
+        }
+    }
+
+    fn at_backend(
+        &mut self,
+        i: usize,
+        extra: u64,
+        steps: &mut Vec<Step>,
+        facts: &mut Facts,
+        direct: bool,
+    ) -> End {
+        let status = |s| Err((Layer::Http, Failure::HttpStatus(s), 1500));
+        if self.share(|f| match f {
+            Fault::BackendStatus(j, p) if *j == i => Some(*p),
+            _ => None,
+        }) {
+            return status(500);
+        }
+        if self.faults.contains(&Fault::BackendResets(i)) {
+            return if direct {
+                Err((Layer::Http, Failure::ResetAfterRequest, 600))
+            } else {
+                status(502)
+            };
+        }
+        if self.faults.contains(&Fault::BackendTruncates(i)) {
+            return Err((Layer::Http, Failure::BodyTruncated, 1500));
+        }
+        let slow = self
+            .has(|f| match f {
+                Fault::BackendSlow(j, s) if *j == i => Some(*s),
+                _ => None,
+            })
+            .unwrap_or(0.0);
+        let took = 1500 + extra + (slow * 1e6) as u64;
+        if took > 6_000_000 {
+            return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
+        }
+        steps.push(Step {
+            layer: Layer::Http,
+            took: Micros(took),
+        });
+        let body = if self.faults.contains(&Fault::BackendBody(i)) {
+            "other"
+        } else {
+            "usual"
+        };
+        facts.http = Some(HttpFacts {
+            status: 200,
+            first_byte: Micros(took),
+            body_bytes: 4096,
+            body_digest: body.into(),
+            headers: vec![
+                ("server".into(), "nginx".into()),
+                ("x-served-by".into(), format!("web{}", i + 1)),
+            ],
+        });
+        Ok(())
+    }
+
+    fn witnessed(&mut self, vantage: &VantagePoint, arm: &Arm, local: SocketAddr, h: &Handshake) {
+        let (host, server) = match &arm.target {
+            Target::Vip { address } => ("lb".to_string(), *address),
+            Target::Backend { name, address } => (name.clone(), *address),
+            _ => return,
+        };
+        let watched = self
+            .topology
+            .vantages
+            .iter()
+            .find(|v| v.host.as_deref() == Some(&host));
+        let Some(witness) = watched
+            .filter(|w| w.name != vantage.name)
+            .map(|w| w.name.clone())
+        else {
+            return;
+        };
+        let first = Stamp {
+            at_us: self.now + 50,
+            uncertainty_us: 100,
+        };
+        let seen = |packet, direction, count| Seen {
+            packet,
+            direction,
+            interface: "eth0".into(),
+            count,
+            first,
+        };
+        let mut all = vec![];
+        if h.arrived > 0 {
+            all.push(seen(Packet::Syn, Direction::In, h.arrived));
+        }
+        if h.answered > 0 {
+            all.push(seen(Packet::SynAck, Direction::Out, h.answered));
+        }
+        if h.reset {
+            all.push(seen(Packet::ResetByServer, Direction::Out, 1));
+        }
+        if !all.is_empty() {
+            self.report(
+                &witness,
+                vec![FlowSighting {
+                    client: local,
+                    server,
+                    seen: all,
+                }],
+            );
+        }
+    }
+
+    fn report(&mut self, witness: &VantageName, flows: Vec<FlowSighting>) {
+        self.sequence += 1;
+        self.sightings.push(WitnessReport {
+            witness: witness.clone(),
+            sequence: self.sequence,
+            from: Stamp {
+                at_us: self.now - 100_000,
+                uncertainty_us: 100,
+            },
+            to: Stamp {
+                at_us: self.now + 8_000_000,
+                uncertainty_us: 100,
+            },
+            dropped: 0,
+            flows,
+        });
+    }
+}
+
+type End = Result<(), (Layer, Failure, u64)>;
+
+fn index(name: &str) -> usize {
+    name.trim_start_matches("web").parse::<usize>().unwrap() - 1
+}
+
+fn answer(stale: bool) -> DnsFacts {
+    let take = if stale { 3 } else { 2 };
+    DnsFacts {
+        rcode: 0,
+        addresses: EDGES[..take]
+            .iter()
+            .map(|e| e.parse::<SocketAddr>().unwrap().ip())
+            .collect(),
+        authoritative: true,
+        over_tcp: false,
+        ttl: Some(5),
+    }
+}
