@@ -14,7 +14,7 @@ use crate::topology::{Role, VantageName, VantagePoint};
 use crate::witness::Witnesses;
 
 /// At most this many windows; the cost of a judgement grows with their square.
-const MAX_WINDOWS: usize = 24;
+const MAX_WINDOWS: usize = 12;
 
 /// Lost SYNs of one connection that count: those of one connection are not independent, and a fault
 /// that swallows them all would otherwise outweigh every other evidence.

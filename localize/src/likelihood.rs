@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cells::{Cell, Evidence};
-use crate::mode::{Class, MODES, Signatures, View};
+use crate::mode::{Class, MODES, STAGES, Signatures, View};
 use crate::path::PartId;
 use crate::symptom::{Stage, Symptom};
 
@@ -19,19 +19,33 @@ const GRID_FRONT: usize = 6;
 const GRID_TOP: f64 = 0.98;
 const GRID_STEP: f64 = 1.341;
 
-/// Index of "out of rotation" beside the rates: the proxy in front sends nothing there.
+/// Beside the rates: the proxy in front sends nothing there, and: what it sends there comes to no harm.
 const MASKED: usize = GRID;
+const INERT: usize = GRID + 1;
+const PLACES: usize = GRID + 2;
 
 /// Prior share of hard faults; the others are even over the logarithm of the rate.
 const HARD: f64 = 0.25;
 
-/// How the rate of what follows the handshake relates to the rate of lost SYNs, in grid steps: a
-/// request is many packets, and TCP mends some losses without anybody noticing.
-const DATA_SHIFTS: [isize; 4] = [-5, -2, 0, 2];
+/// How a rate elsewhere relates to the rate that direct probes meet.
+#[derive(Clone, Copy)]
+enum Elsewhere {
+    /// The proxy in front keeps its clients away from the component.
+    OutOfRotation,
+    /// Retries, another source address or a cache spare the proxy's clients.
+    Spared,
+    /// So many grid steps higher.
+    Shifted(isize),
+}
 
-/// How a proxy in front changes the rate, in grid steps; `None` is "out of rotation". Retries lower
-/// it, uneven balancing raises it.
-const PROXY_SHIFTS: [Option<isize>; 4] = [None, Some(-4), Some(0), Some(2)];
+use Elsewhere::{OutOfRotation, Shifted, Spared};
+
+/// What follows the handshake, when packets are lost: a request is many packets, and TCP mends some
+/// losses without anybody noticing.
+const DATA: &[Elsewhere] = &[Shifted(-5), Shifted(-2), Shifted(0), Shifted(2)];
+
+/// Behind a proxy: retries lower the rate, uneven balancing and several packets raise it.
+const PROXY: &[Elsewhere] = &[OutOfRotation, Spared, Shifted(-4), Shifted(0), Shifted(3)];
 
 /// Prior of a fault that was on during the whole record, that began in it, and that is over.
 const ALWAYS: f64 = 0.5;
@@ -89,13 +103,21 @@ impl Fault {
         self.from <= window && window < self.to
     }
 
-    fn theta(&self, group: Group) -> f64 {
-        rate_at(match group {
-            Group::Front => self.rate,
-            Group::Data => self.data,
-            Group::Behind => self.behind,
-        })
+    fn acting(&self) -> Acting {
+        Acting {
+            hypothesis: self.hypothesis,
+            theta: [rate_at(self.rate), rate_at(self.data), rate_at(self.behind)],
+            masked: self.masked(),
+        }
     }
+}
+
+/// A fault while it is on: its rate by group.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Acting {
+    hypothesis: Hypothesis,
+    theta: [f64; 3],
+    masked: bool,
 }
 
 /// One hypothesis fitted beside others that are held fast.
@@ -121,6 +143,9 @@ pub(crate) struct Problem<'a> {
     background: f64,
     /// For each part the cells that cross it.
     pub(crate) cells_of: Vec<Vec<usize>>,
+    /// Probability that chance alone fails a probe, by stage.
+    noise: [f64; Stage::COUNT],
+    rates: [f64; GRID],
 }
 
 impl<'a> Problem<'a> {
@@ -135,11 +160,19 @@ impl<'a> Problem<'a> {
                 }
             }
         }
+        let mut noise = [0.0; Stage::COUNT];
+        for stage in STAGES {
+            let seen = Symptom::ALL.iter().filter(|s| s.seen_at(stage));
+            noise[stage as usize] = seen.map(|s| s.background() * background).sum();
+        }
+        let rates = core::array::from_fn(rate_at);
         Self {
             evidence,
             signatures,
             background,
             cells_of,
+            noise,
+            rates,
         }
     }
 
@@ -211,12 +244,30 @@ impl<'a> Problem<'a> {
 
     /// Logarithm of the likelihood of a set of faults over that of none, in one cell.
     pub(crate) fn cell_gain(&self, cell: &Cell, faults: &[Fault]) -> f64 {
+        self.tallies_gain(cell, faults, |_| true)
+    }
+
+    /// The part of a cell's gain that its failures make.
+    pub(crate) fn failure_gain(&self, cell: &Cell, faults: &[Fault]) -> f64 {
+        self.tallies_gain(cell, faults, |tally| tally.symptom.is_some())
+    }
+
+    fn tallies_gain(
+        &self,
+        cell: &Cell,
+        faults: &[Fault],
+        counts: impl Fn(&crate::cells::Tally) -> bool,
+    ) -> f64 {
         let mut gain = 0.0;
-        for tally in &cell.tallies {
+        for tally in cell.tallies.iter().filter(|t| counts(t)) {
             let calm = libm::log(self.probability(cell, tally.symptom, tally.served_by, &[]));
-            let mut known: Vec<(Vec<Fault>, f64)> = Vec::new();
+            let mut known: Vec<(Vec<Acting>, f64)> = Vec::new();
             for (window, count) in tally.counts.iter().enumerate().filter(|(_, c)| **c > 0) {
-                let acting: Vec<Fault> = faults.iter().copied().filter(|f| f.on(window)).collect();
+                let acting: Vec<Acting> = faults
+                    .iter()
+                    .filter(|f| f.on(window))
+                    .map(Fault::acting)
+                    .collect();
                 let log = match known.iter().find(|(pattern, _)| *pattern == acting) {
                     Some((_, log)) => *log,
                     None => {
@@ -249,7 +300,7 @@ impl<'a> Problem<'a> {
     /// a rate of its own with a Beta(1/2, 1/2) prior and symptoms at random.
     pub(crate) fn unknown_gain(&self, faults: &[Fault]) -> f64 {
         /// Share of the cells that an unknown cause touches.
-        const TOUCHED: f64 = 0.1;
+        const TOUCHED: f64 = 0.05;
         let mut total = 0.0;
         for cell in &self.evidence.cells {
             let failed = cell.failed() as f64;
@@ -261,7 +312,8 @@ impl<'a> Problem<'a> {
                 .iter()
                 .filter(|s| s.seen_at(cell.stage))
                 .count() as f64;
-            let free = log_beta_binomial(failed, cell.trials() as f64) - failed * libm::log(kinds);
+            let free = log_beta_binomial(failed, cell.trials() as f64) - failed * libm::log(kinds)
+                + served_share(cell);
             let modelled = self.cell_gain(cell, faults) + self.calm(cell);
             total += libm::log(1.0 - TOUCHED + TOUCHED * libm::exp((free - modelled).min(500.0)));
         }
@@ -283,18 +335,39 @@ impl<'a> Problem<'a> {
         cell: &Cell,
         symptom: Option<Symptom>,
         served_by: Option<usize>,
-        acting: &[Fault],
+        acting: &[Acting],
     ) -> f64 {
+        let masks = acting.iter().any(|a| a.masked);
+        let mut share = self.mixture(cell, symptom, served_by, acting, masks);
+        if share.is_none() {
+            // Everything is out of rotation: then something is served in spite of it.
+            share = self.mixture(cell, symptom, served_by, acting, false);
+        }
+        let share = share.unwrap_or(0.0);
+        let noise = self.noise[cell.stage as usize];
+        let random = symptom.map_or(0.0, |s| s.background() * self.background);
+        (share * (1.0 - noise) + random).max(1e-12)
+    }
+
+    /// The mean over the paths that a probe may take; `None` when none is in rotation.
+    fn mixture(
+        &self,
+        cell: &Cell,
+        symptom: Option<Symptom>,
+        served_by: Option<usize>,
+        acting: &[Acting],
+        masks: bool,
+    ) -> Option<f64> {
         let mut weights = 0.0;
         let mut share = 0.0;
         for alternative in &cell.alternatives {
-            let out = acting.iter().any(|fault| {
-                fault.masked()
-                    && alternative
-                        .crossed
-                        .iter()
-                        .any(|c| c.part == fault.hypothesis.part && c.view != View::Direct)
-            });
+            let out = masks
+                && alternative.crossed.iter().any(|c| {
+                    c.view != View::Direct
+                        && acting
+                            .iter()
+                            .any(|a| a.masked && a.hypothesis.part == c.part)
+                });
             if out {
                 continue;
             }
@@ -302,32 +375,21 @@ impl<'a> Problem<'a> {
             if matches!((served_by, alternative.backend), (Some(a), Some(b)) if a != b) {
                 continue;
             }
-            share += alternative.weight
-                * self.path_probability(cell.stage, alternative, symptom, acting);
+            let path = self.path_probability(cell.stage, alternative, symptom, acting);
+            share += alternative.weight * path;
         }
-        if weights > 0.0 {
-            share /= weights;
-        } else {
-            share = if symptom.is_none() { 1.0 } else { 0.0 };
-        }
-        let noise: f64 = Symptom::ALL
-            .iter()
-            .filter(|s| s.seen_at(cell.stage))
-            .map(|s| s.background() * self.background)
-            .sum();
-        let random = symptom.map_or(0.0, |s| s.background() * self.background);
-        (share * (1.0 - noise) + random).max(1e-12)
+        (weights > 0.0).then(|| share / weights)
     }
 
+    /// Along one path the first part that fails decides what is seen.
     fn path_probability(
         &self,
         stage: Stage,
         alternative: &crate::path::Alternative,
         symptom: Option<Symptom>,
-        acting: &[Fault],
+        acting: &[Acting],
     ) -> f64 {
         let mut survival = 1.0;
-        let mut rates = 0.0;
         let mut towards = 0.0;
         for crossing in &alternative.crossed {
             for fault in acting.iter().filter(|f| f.hypothesis.part == crossing.part) {
@@ -335,17 +397,12 @@ impl<'a> Problem<'a> {
                 let Some(signature) = self.signatures.of(mode, crossing.view, stage) else {
                     continue;
                 };
-                let theta = fault.theta(group(mode, crossing.view, stage));
+                let theta = fault.theta[group(mode, crossing.view, stage) as usize];
+                towards += survival * theta * symptom.map_or(0.0, |s| signature[s as usize]);
                 survival *= 1.0 - theta;
-                rates += theta;
-                towards += theta * symptom.map_or(0.0, |s| signature[s as usize]);
             }
         }
-        match symptom {
-            None => survival,
-            Some(_) if rates > 0.0 => (1.0 - survival) * towards / rates,
-            Some(_) => 0.0,
-        }
+        if symptom.is_none() { survival } else { towards }
     }
 
     /// For each group, rate and window the logarithm of what the hypothesis adds.
@@ -382,38 +439,59 @@ impl<'a> Problem<'a> {
         others: &[Fault],
         gains: &mut Gains,
     ) {
-        let mut known: Vec<(Vec<Fault>, [f64; GRID + 1])> = Vec::new();
+        let mut known: Vec<(Vec<Acting>, [f64; PLACES])> = Vec::new();
         for (window, count) in tally.counts.iter().enumerate().filter(|(_, c)| **c > 0) {
-            let mut acting: Vec<Fault> = others.iter().copied().filter(|f| f.on(window)).collect();
+            let acting: Vec<Acting> = others
+                .iter()
+                .filter(|f| f.on(window))
+                .map(Fault::acting)
+                .collect();
             let position = known.iter().position(|(pattern, _)| *pattern == acting);
-            let ratios = match position {
-                Some(found) => known[found].1,
-                None => {
-                    let pattern = acting.clone();
-                    let before = self.probability(cell, tally.symptom, tally.served_by, &acting);
-                    let mut ratios = [0.0; GRID + 1];
-                    for (rate, ratio) in ratios.iter_mut().enumerate() {
-                        if rate == MASKED && group != Group::Behind {
-                            continue;
-                        }
-                        acting.push(Fault {
-                            hypothesis,
-                            rate,
-                            data: rate,
-                            behind: rate,
-                            from: 0,
-                            to: usize::MAX,
-                        });
-                        let after = self.probability(cell, tally.symptom, tally.served_by, &acting);
-                        acting.pop();
-                        *ratio = libm::log(after / before);
-                    }
-                    known.push((pattern, ratios));
-                    ratios
-                }
-            };
-            gains.add(group, window, f64::from(*count), &ratios);
+            let position = position.unwrap_or_else(|| {
+                let ratios = self.ratios(hypothesis, cell, group, tally, &acting);
+                known.push((acting, ratios));
+                known.len() - 1
+            });
+            gains.add(group, window, f64::from(*count), &known[position].1);
         }
+    }
+
+    /// By how much the hypothesis raises the logarithm of a tally's probability, for each rate. The
+    /// probability is linear in the rate, so that both ends tell everything in between.
+    fn ratios(
+        &self,
+        hypothesis: Hypothesis,
+        cell: &Cell,
+        group: Group,
+        tally: &crate::cells::Tally,
+        others: &[Acting],
+    ) -> [f64; PLACES] {
+        let before = self.probability(cell, tally.symptom, tally.served_by, others);
+        let mut acting = others.to_vec();
+        acting.push(Acting {
+            hypothesis,
+            theta: [1.0; 3],
+            masked: false,
+        });
+        let hard = self.probability(cell, tally.symptom, tally.served_by, &acting);
+        let mut ratios = [0.0; PLACES];
+        if (hard - before).abs() > 1e-15 {
+            for (index, ratio) in ratios.iter_mut().take(GRID).enumerate() {
+                let theta = self.rates[index];
+                *ratio = libm::log((1.0 - theta) + theta * hard / before);
+            }
+        }
+        if group == Group::Behind {
+            acting.pop();
+            acting.push(Acting {
+                hypothesis,
+                theta: [0.0; 3],
+                masked: true,
+            });
+            let masked = self.probability(cell, tally.symptom, tally.served_by, &acting);
+            ratios[MASKED] = libm::log(masked / before);
+        }
+        ratios
     }
 
     /// The group of the hypothesis's crossing in a cell; `None` when it cannot show there.
@@ -440,18 +518,18 @@ impl<'a> Problem<'a> {
 
 /// Cumulative gains over windows: `by_group[group][rate][window]` is the sum of the windows before.
 struct Gains {
-    by_group: [Vec<[f64; GRID + 1]>; 3],
+    by_group: [Vec<[f64; PLACES]>; 3],
 }
 
 impl Gains {
     fn new(windows: usize) -> Self {
-        let zeros = || vec![[0.0; GRID + 1]; windows];
+        let zeros = || vec![[0.0; PLACES]; windows];
         Self {
             by_group: [zeros(), zeros(), zeros()],
         }
     }
 
-    fn add(&mut self, group: Group, window: usize, count: f64, ratios: &[f64; GRID + 1]) {
+    fn add(&mut self, group: Group, window: usize, count: f64, ratios: &[f64; PLACES]) {
         let row = &mut self.by_group[group as usize][window];
         for (sum, ratio) in row.iter_mut().zip(ratios) {
             *sum += count * ratio;
@@ -459,8 +537,8 @@ impl Gains {
     }
 
     /// Sums of the windows `from..to`, by running along `to`.
-    fn cumulative(&self, group: Group) -> Vec<[f64; GRID + 1]> {
-        let mut running = [0.0; GRID + 1];
+    fn cumulative(&self, group: Group) -> Vec<[f64; PLACES]> {
+        let mut running = [0.0; PLACES];
         let mut out = vec![running];
         for row in &self.by_group[group as usize] {
             for (sum, value) in running.iter_mut().zip(row) {
@@ -472,7 +550,7 @@ impl Gains {
     }
 }
 
-fn difference(cumulative: &[[f64; GRID + 1]], from: usize, to: usize) -> [f64; GRID + 1] {
+fn difference(cumulative: &[[f64; PLACES]], from: usize, to: usize) -> [f64; PLACES] {
     let mut out = cumulative[to];
     for (value, before) in out.iter_mut().zip(&cumulative[from]) {
         *value -= before;
@@ -480,39 +558,54 @@ fn difference(cumulative: &[[f64; GRID + 1]], from: usize, to: usize) -> [f64; G
     out
 }
 
+/// Terms this far under the largest one are left out of the sums, in nats.
+const NEGLIGIBLE: f64 = 18.0;
+
 /// Sums over rates, attenuations and stretches of time.
 fn integrate(hypothesis: Hypothesis, gains: &Gains, windows: usize) -> Fit {
-    let front = gains.cumulative(Group::Front);
-    let data = gains.cumulative(Group::Data);
-    let behind = gains.cumulative(Group::Behind);
-    let mut all = LogSum::default();
-    let mut present = LogSum::default();
-    let mut by_rate = vec![LogSum::default(); GRID];
+    let cumulative = [Group::Front, Group::Data, Group::Behind].map(|g| gains.cumulative(g));
+    let log_rate: [f64; GRID] = core::array::from_fn(log_rate_prior);
+    let terms = |(from, to, prior): (usize, usize, f64)| {
+        let sums = [0, 1, 2].map(|g| difference(&cumulative[g], from, to));
+        (from, to, prior, sums)
+    };
     let mut best: Option<(f64, Fault)> = None;
-    for (from, to, prior) in stretches(windows) {
-        let front = difference(&front, from, to);
-        let data = difference(&data, from, to);
-        let behind = difference(&behind, from, to);
+    let mut largest = f64::NEG_INFINITY;
+    for (from, to, prior, [front, data, behind]) in stretches(windows).into_iter().map(terms) {
         for rate in GRID_FRONT..GRID {
-            let (data_sum, data_best) = attenuate(rate, &data, &DATA_SHIFTS.map(Some));
-            let (behind_sum, behind_best) = attenuate(rate, &behind, &PROXY_SHIFTS);
-            let log = front[rate] + data_sum + behind_sum + prior + log_rate_prior(rate);
-            all.add(log);
-            by_rate[rate].add(log);
-            if to == windows {
-                present.add(log);
-            }
-            let top = front[rate] + data[data_best] + behind[behind_best];
+            let at_data = strongest(rate, &data, DATA);
+            let at_behind = strongest(rate, &behind, PROXY);
+            let top = front[rate] + data[at_data] + behind[at_behind];
+            largest = largest.max(top + prior + log_rate[rate]);
             if best.as_ref().is_none_or(|(value, _)| top > *value) {
                 let fault = Fault {
                     hypothesis,
                     rate,
-                    data: data_best,
-                    behind: behind_best,
+                    data: at_data,
+                    behind: at_behind,
                     from,
                     to,
                 };
                 best = Some((top, fault));
+            }
+        }
+    }
+    let mut all = LogSum::default();
+    let mut present = LogSum::default();
+    let mut by_rate = vec![LogSum::default(); GRID];
+    for (_, to, prior, [front, data, behind]) in stretches(windows).into_iter().map(terms) {
+        for rate in GRID_FRONT..GRID {
+            let base = front[rate] + prior + log_rate[rate];
+            let top =
+                base + data[strongest(rate, &data, DATA)] + behind[strongest(rate, &behind, PROXY)];
+            if top < largest - NEGLIGIBLE {
+                continue;
+            }
+            let log = base + average(rate, &data, DATA) + average(rate, &behind, PROXY);
+            all.add(log);
+            by_rate[rate].add(log);
+            if to == windows {
+                present.add(log);
             }
         }
     }
@@ -553,30 +646,34 @@ fn stretches(windows: usize) -> Vec<(usize, usize, f64)> {
     out
 }
 
-/// Averages over the attenuations; returns the logarithm of the mean and the best one's rate.
-fn attenuate(rate: usize, gains: &[f64; GRID + 1], shifts: &[Option<isize>; 4]) -> (f64, usize) {
-    let shifted = |shift: &Option<isize>| match shift {
-        None => MASKED,
-        Some(by) => rate.saturating_add_signed(*by).min(GRID - 1),
-    };
-    let mut best = shifted(&Some(0));
-    let (mut least, mut most) = (f64::INFINITY, f64::NEG_INFINITY);
-    for index in shifts.iter().map(shifted) {
-        least = least.min(gains[index]);
-        if gains[index] > most {
-            most = gains[index];
-            best = index;
+fn place(rate: usize, elsewhere: Elsewhere) -> usize {
+    match elsewhere {
+        OutOfRotation => MASKED,
+        Spared => INERT,
+        Shifted(steps) => rate.saturating_add_signed(steps).min(GRID - 1),
+    }
+}
+
+/// The place with the largest gain; that of the rate itself where nothing is seen.
+fn strongest(rate: usize, gains: &[f64; PLACES], choices: &[Elsewhere]) -> usize {
+    let mut best = place(rate, Shifted(0));
+    for choice in choices {
+        let here = place(rate, *choice);
+        if gains[here] > gains[best] + 1e-12 {
+            best = here;
         }
     }
-    // Nothing is seen there: the average needs no exponentials.
-    if most - least < 1e-12 {
-        return (most, shifted(&Some(0)));
-    }
-    let sum: f64 = shifts
+    best
+}
+
+/// Logarithm of the mean of the gains' exponentials.
+fn average(rate: usize, gains: &[f64; PLACES], choices: &[Elsewhere]) -> f64 {
+    let most = gains[strongest(rate, gains, choices)];
+    let sum: f64 = choices
         .iter()
-        .map(|shift| libm::exp(gains[shifted(shift)] - most))
+        .map(|c| libm::exp(gains[place(rate, *c)] - most))
         .sum();
-    (most + libm::log(sum / shifts.len() as f64), best)
+    most + libm::log(sum / choices.len() as f64)
 }
 
 fn log_rate_prior(rate: usize) -> f64 {
@@ -589,7 +686,7 @@ fn log_rate_prior(rate: usize) -> f64 {
 
 /// The rate at a place of the grid.
 pub(crate) fn rate_at(index: usize) -> f64 {
-    if index == MASKED {
+    if index >= GRID {
         return 0.0;
     }
     GRID_TOP / libm::pow(GRID_STEP, (GRID - 1 - index) as f64)
@@ -601,6 +698,24 @@ fn log_beta_binomial(k: f64, n: f64) -> f64 {
     libm::lgamma(k + 0.5) + libm::lgamma(n - k + 0.5)
         - libm::lgamma(n + 1.0)
         - 2.0 * libm::lgamma(0.5)
+}
+
+/// Logarithm of the probability of who served, where answers told, at even balancing.
+fn served_share(cell: &Cell) -> f64 {
+    let told = cell
+        .tallies
+        .iter()
+        .filter_map(|t| Some((t.served_by?, t.total() as f64)));
+    told.map(|(backend, count)| {
+        let share: f64 = cell
+            .alternatives
+            .iter()
+            .filter(|a| a.backend.is_none_or(|b| b == backend))
+            .map(|a| a.weight)
+            .sum();
+        count * libm::log(share.max(1e-6))
+    })
+    .sum()
 }
 
 /// A running logarithm of a sum of exponentials.

@@ -459,11 +459,11 @@ pub(crate) const MODES: &[Mode] = &[
 fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
         S::SynLost => &[
-            (S::Slow, 0.45),
-            (S::Status503, 0.3),
-            (S::Status504, 0.15),
-            (S::Status502, 0.05),
-            (S::HttpTimeout, 0.05),
+            (S::Slow, 0.76),
+            (S::Status503, 0.12),
+            (S::Status504, 0.06),
+            (S::Status502, 0.02),
+            (S::HttpTimeout, 0.04),
         ],
         S::Refused | S::Unreachable => &[
             (S::Status503, 0.65),
@@ -646,7 +646,8 @@ impl Signatures {
     }
 }
 
-const STAGES: [Stage; Stage::COUNT] = [
+/// Every stage.
+pub(crate) const STAGES: [Stage; Stage::COUNT] = [
     Stage::Dns,
     Stage::Tcp,
     Stage::Arrive,

@@ -77,6 +77,8 @@ mod prior {
     pub(super) const RETURN_EVERYWHERE: f64 = 0.003;
     pub(super) const EXPECTED_OPEN: f64 = 0.02;
     pub(super) const EXPECTED_CLOSED: f64 = 0.5;
+    pub(super) const PERHAPS_CLOSED: f64 = 0.2;
+    pub(super) const NEVER_CLOSED: f64 = 0.0002;
 }
 
 /// Name of the balancer in messages when the service file has no VIP.
@@ -281,35 +283,34 @@ impl<'a> Paths<'a> {
         fan_out(front, behind)
     }
 
-    /// What lies behind the balancer: one path for each backend and each address that the balancer's
-    /// connections may leave from.
+    /// What lies behind the balancer: one path for each backend, and back by whichever of its
+    /// addresses the balancer's connection left from.
     fn pool(&mut self, vip: &str, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
-        let sources: Vec<Option<IpAddr>> = if self.balancer_addresses.is_empty() {
-            vec![self.topology.vips.first().map(SocketAddr::ip)]
-        } else {
-            self.balancer_addresses.iter().copied().map(Some).collect()
-        };
+        let mut sources = self.balancer_addresses.clone();
+        if sources.is_empty() {
+            sources.extend(self.topology.vips.first().map(SocketAddr::ip));
+        }
         let mut paths = Vec::new();
         for (index, backend) in self.topology.backends.iter().enumerate() {
+            let mut parts = vec![
+                self.lb_backend_path(vip, &backend.name),
+                self.part(Kind::Backend, &backend.name, prior::BACKEND),
+            ];
             for source in &sources {
-                let mut crossed = vec![
-                    Crossing {
-                        part: self.lb_backend_path(vip, &backend.name),
-                        view,
-                    },
-                    Crossing {
-                        part: self.part(Kind::Backend, &backend.name, prior::BACKEND),
-                        view,
-                    },
-                ];
                 for part in self
-                    .return_paths(&backend.name, *source)
+                    .return_paths(&backend.name, Some(*source))
                     .unwrap_or_default()
                 {
-                    crossed.push(Crossing { part, view });
+                    if !parts.contains(&part) {
+                        parts.push(part);
+                    }
                 }
-                paths.push((crossed, Some(index)));
             }
+            let crossed = parts
+                .into_iter()
+                .map(|part| Crossing { part, view })
+                .collect();
+            paths.push((crossed, Some(index)));
         }
         paths
     }
@@ -429,7 +430,10 @@ impl<'a> Paths<'a> {
             let prior = match (vantage.role, target) {
                 (Role::Outside, Target::Vip { .. } | Target::Backend { .. })
                 | (Role::BehindCdn, Target::Backend { .. }) => prior::EXPECTED_CLOSED,
-                (Role::Inside, Target::Vip { .. } | Target::Edge { .. }) => 0.2,
+                (Role::Inside, Target::Vip { .. } | Target::Edge { .. }) => prior::PERHAPS_CLOSED,
+                (_, Target::Resolver { server }) if vantage.resolvers.contains(server) => {
+                    prior::NEVER_CLOSED
+                }
                 _ => prior::EXPECTED_OPEN,
             };
             self.parts.push(Part {

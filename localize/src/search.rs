@@ -14,7 +14,7 @@ const BEAM: usize = 6;
 /// Most faults that are looked for at once.
 const MAX_FAULTS: usize = 5;
 /// Hypotheses tried as additions.
-const MAX_ADDITIONS: usize = 48;
+const MAX_ADDITIONS: usize = 32;
 /// The search ends when a larger set is this much worse than the best, in nats.
 const HOPELESS: f64 = 3.0;
 /// Prior odds of "something that no component explains".

@@ -198,7 +198,11 @@ fn bare_balancer_syns_lost_is_ambiguous() {
 #[test]
 fn masked_faults_do_not_reach_users() {
     let (assessment, _) = run(&[Fault::BackendClosed(0)], Mesh::Full, 1, 50);
-    assert!(!assessment.verdict.faults[0].user_impact);
+    assert!(
+        !assessment.verdict.faults[0].user_impact,
+        "{:#?}",
+        assessment.verdict.faults
+    );
     let (assessment, _) = run(&[Fault::BalancerStatus(503)], Mesh::Full, 1, 50);
     assert!(assessment.verdict.faults[0].user_impact);
 }
