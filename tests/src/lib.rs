@@ -23,6 +23,7 @@ pub mod net;
 pub mod run;
 pub mod shell;
 pub mod skew;
+pub mod switch;
 pub mod symptom;
 pub mod topology;
 pub mod verdicts;

@@ -95,7 +95,7 @@ pub fn build(run: &Run, options: Options) -> Result<()> {
         shell::nft(&lb, &translation())?;
     }
     if options.backbone_loss > 0.0 {
-        let drop = crate::fault::lose(options.backbone_loss);
+        let drop = crate::switch::lose(options.backbone_loss);
         let script = format!(
             "table inet loss {{\n chain forward {{ type filter hook forward priority 10;\n {drop}\n }}\n}}\n"
         );
