@@ -28,11 +28,8 @@ demo: build
 
 test: check
 	@$(CARGO) build -p lab
-	tests/lab.sh $(TARGET)/debug verify
-	tests/lab.sh $(TARGET)/debug run --healthy 3
-	tests/lab.sh $(TARGET)/debug run
-	tests/lab.sh $(TARGET)/debug skew --rounds 100
 	$(TARGET)/debug/lab kill
+	tests/lab.sh $(TARGET)/debug verify "run --healthy 3" run "skew --rounds 100"
 
 check: format lint docs no-std unit
 
@@ -65,11 +62,11 @@ unit: build
 
 lab: build
 	@$(CARGO) build -p lab
-	tests/lab.sh $(TARGET)/debug run $(FAULTS)
+	tests/lab.sh $(TARGET)/debug "run $(FAULTS)"
 
 verify:
 	@$(CARGO) build -p lab
-	tests/lab.sh $(TARGET)/debug verify $(FAULTS)
+	tests/lab.sh $(TARGET)/debug "verify $(FAULTS)"
 
 bench:
 	$(CARGO) bench --workspace
