@@ -1,1 +1,425 @@
 //! What the coordinator has not acknowledged yet, on disk.
+//!
+//! Records lie in segment files, each named by the first sequence number in it; the segments go as
+//! wholes, when all of their records are acknowledged or when the spool is over its bound. A small
+//! mark file beside them keeps what the segments cannot tell once they are gone.
+//!
+//! A record is handed to the kernel by the time that [`Spool::append`] returns, so that a kill loses
+//! none. It is forced to the disk only when its segment ends: a power cut may cost the last segment,
+//! which holds minutes of facts, while forcing every record would wear out the cheap flash of the
+//! machines that agents live on. Sequence numbers survive both, since they are reserved in blocks
+//! that are forced to the disk before the first of them is used.
+
+mod mark;
+mod segment;
+
+use std::collections::VecDeque;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use self::mark::Mark;
+use self::segment::{Records, Segment};
+
+/// Numbers reserved by one write of the mark. A crash skips at most this many, and a busy agent
+/// writes the mark a few times an hour.
+const RESERVED_BLOCK: u64 = 10_000;
+
+/// A segment's aim. Small enough that dropping one loses little, large enough that a spool of 256 MiB
+/// has a few hundred files.
+const SEGMENT_BYTES: u64 = 1 << 20;
+
+/// The longest record: what a gRPC message may hold by default, so a longer one could not be sent.
+const MAX_RECORD: usize = 4 << 20;
+
+/// What one call of [`Spool::pending_after`] reads at most, one record besides: the memory that a
+/// resend holds, however many records were asked for.
+const READ_BYTES: usize = 4 << 20;
+
+/// A bounded queue of numbered records on disk, for one process at a time.
+#[derive(Debug)]
+pub struct Spool {
+    dir: PathBuf,
+    max_bytes: u64,
+    mark: Mark,
+    /// Oldest first; none is empty.
+    segments: VecDeque<Segment>,
+    /// The last segment's file, while it is appended to.
+    writer: Option<File>,
+    next: u64,
+    acknowledged: u64,
+    /// Held for the lock on it.
+    _lock: File,
+}
+
+/// The spool could not do it; nothing that it held is lost by that.
+#[derive(Debug, Error)]
+pub enum SpoolError {
+    /// Another process has the folder open.
+    #[error("the spool {dir} is in use by another process")]
+    InUse {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The file system is full, or the quota used up. Works again when there is space.
+    #[error("no space is left for the spool at {path}: records are refused until there is")]
+    Full {
+        /// The file that could not grow.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Any other failure of the file system.
+    #[error("cannot {operation} {path}")]
+    Io {
+        /// What was tried.
+        operation: &'static str,
+        /// On which file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A record that could never be kept or sent.
+    #[error("a record of {bytes} bytes is over the limit of {limit}")]
+    TooLarge {
+        /// Its length.
+        bytes: usize,
+        /// The longest that is taken.
+        limit: usize,
+    },
+}
+
+impl Spool {
+    /// Opens the folder, makes it if need be, and cuts off what a crash left half written.
+    ///
+    /// `first_sequence` is the first number of a new spool. It must be larger than any number that a
+    /// lost spool of this agent can have used, as the Unix time in microseconds is. `max_bytes`
+    /// bounds the segments on disk.
+    ///
+    /// # Errors
+    /// When the folder is in use, or the file system refuses.
+    pub fn open(dir: &Path, first_sequence: u64, max_bytes: u64) -> Result<Self, SpoolError> {
+        fs::create_dir_all(dir).map_err(failed("make the folder", dir))?;
+        let lock = lock(dir)?;
+        let found = Mark::read(dir)?;
+        let mut mark = found.unwrap_or_default();
+        let segments = recover(dir, &mut mark)?;
+        let after_last = segments.back().map_or(0, |segment| segment.last + 1);
+        let next = match (found, after_last) {
+            (Some(found), _) => found.reserved.max(after_last),
+            (None, 0) => first_sequence,
+            // The records that were acknowledged and deleted may have had numbers above those left.
+            (None, _) => first_sequence.max(after_last + RESERVED_BLOCK),
+        };
+        let counted = mark.dropped;
+        mark.reserved = next;
+        let mut spool = Self {
+            dir: dir.to_owned(),
+            max_bytes,
+            acknowledged: mark.acknowledged,
+            mark,
+            segments,
+            writer: None,
+            next,
+            _lock: lock,
+        };
+        if found.is_some_and(|found| found.dropped != counted) {
+            spool.replace_mark(mark)?;
+        }
+        Ok(spool)
+    }
+
+    /// The number that the next record must carry.
+    #[must_use]
+    pub fn next_sequence(&self) -> u64 {
+        self.next
+    }
+
+    /// Takes a record, which carries [`Self::next_sequence`], and drops the oldest segments if the
+    /// bound asks for it.
+    ///
+    /// # Errors
+    /// When the record is too long or the file system refuses. The record is not kept then, and the
+    /// next one has the same number.
+    pub fn append(&mut self, record: &[u8]) -> Result<(), SpoolError> {
+        let bytes = self.fitting(record)?;
+        self.reserve()?;
+        while self.bytes() + bytes > self.max_bytes && !self.segments.is_empty() {
+            self.drop_oldest()?;
+        }
+        let full = |segment: &Segment| segment.bytes + bytes > self.segment_bytes();
+        if self.segments.back().is_some_and(full) {
+            self.seal()?;
+        }
+        match self.writer.take() {
+            Some(file) => self.extend(file, record),
+            None => self.begin(record),
+        }
+    }
+
+    /// Forgets every record up to and including `through`. A number that was never given out counts
+    /// as the last one given.
+    ///
+    /// # Errors
+    /// When a segment cannot be removed; it is tried again at the next call.
+    pub fn acknowledge(&mut self, through: u64) -> Result<(), SpoolError> {
+        let given = self.next.saturating_sub(1);
+        self.acknowledged = self.acknowledged.max(through.min(given));
+        while let Some(oldest) = self.segments.front() {
+            let written_to = self.segments.len() == 1 && self.writer.is_some();
+            if oldest.last > self.acknowledged || written_to {
+                break;
+            }
+            remove(&oldest.path)?;
+            self.segments.pop_front();
+        }
+        Ok(())
+    }
+
+    /// The oldest records that have a number above `sequence` and are not acknowledged: at most
+    /// `max`, and fewer when they are long. An empty answer means that there are none.
+    ///
+    /// # Errors
+    /// When a segment cannot be read.
+    pub fn pending_after(
+        &self,
+        sequence: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, Vec<u8>)>, SpoolError> {
+        let floor = sequence.max(self.acknowledged);
+        let mut pending = Vec::new();
+        let mut read = 0;
+        for segment in self.segments.iter().filter(|segment| segment.last > floor) {
+            let content = segment.read()?;
+            for (number, record) in Records::of(&content).filter(|(number, _)| *number > floor) {
+                if pending.len() >= max || read >= READ_BYTES {
+                    return Ok(pending);
+                }
+                read += record.len();
+                pending.push((number, record.to_vec()));
+            }
+        }
+        Ok(pending)
+    }
+
+    /// Bytes of the segments on disk. The segment that is appended to counts in full, even where its
+    /// records are acknowledged.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.bytes).sum()
+    }
+
+    /// Records that were dropped unacknowledged since the folder was made. A damaged stretch inside a
+    /// segment counts as one, since it cannot be told how many records it held.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.mark.dropped
+    }
+
+    /// The length that the record takes on disk.
+    fn fitting(&self, record: &[u8]) -> Result<u64, SpoolError> {
+        let room = usize::try_from(self.max_bytes).unwrap_or(usize::MAX);
+        let limit = MAX_RECORD.min(room.saturating_sub(segment::HEADER));
+        if record.len() > limit {
+            return Err(SpoolError::TooLarge {
+                bytes: record.len(),
+                limit,
+            });
+        }
+        Ok((segment::HEADER + record.len()) as u64)
+    }
+
+    /// A small spool has small segments, so that dropping one leaves most of the records.
+    fn segment_bytes(&self) -> u64 {
+        SEGMENT_BYTES.min(self.max_bytes / 8)
+    }
+
+    fn reserve(&mut self) -> Result<(), SpoolError> {
+        if self.next < self.mark.reserved {
+            return Ok(());
+        }
+        self.replace_mark(Mark {
+            reserved: self.next + RESERVED_BLOCK,
+            ..self.mark
+        })
+    }
+
+    /// The mark goes first: when the process dies in between, the next start finishes the removal,
+    /// and the records are counted once.
+    fn drop_oldest(&mut self) -> Result<(), SpoolError> {
+        let Some(oldest) = self.segments.front() else {
+            return Ok(());
+        };
+        let lost = oldest.records_after(self.acknowledged)?;
+        let (path, through) = (oldest.path.clone(), oldest.last);
+        if through > self.mark.dropped_through {
+            self.replace_mark(Mark {
+                dropped: self.mark.dropped + lost,
+                dropped_through: through,
+                ..self.mark
+            })?;
+        }
+        remove(&path)?;
+        if self.segments.len() == 1 {
+            self.writer = None;
+        }
+        self.segments.pop_front();
+        Ok(())
+    }
+
+    /// Forces the last segment to the disk; the next record begins another.
+    fn seal(&mut self) -> Result<(), SpoolError> {
+        if let (Some(file), Some(segment)) = (&self.writer, self.segments.back()) {
+            file.sync_data()
+                .map_err(failed("force to the disk", &segment.path))?;
+            sync_folder(&self.dir)?;
+        }
+        self.writer = None;
+        Ok(())
+    }
+
+    /// Begins a segment with the record.
+    fn begin(&mut self, record: &[u8]) -> Result<(), SpoolError> {
+        let path = segment::path(&self.dir, self.next);
+        let opened = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&path);
+        let file = opened.map_err(failed("make", &path))?;
+        let bytes = segment::encode(self.next, record);
+        if let Err(error) = file.write_all_at(&bytes, 0) {
+            // Nothing is in it: a leftover would be removed at the next start anyway.
+            let _ = fs::remove_file(&path);
+            return Err(failed("write to", &path)(error));
+        }
+        self.segments.push_back(Segment {
+            path,
+            last: self.next,
+            records: 1,
+            bytes: bytes.len() as u64,
+        });
+        self.writer = Some(file);
+        self.next += 1;
+        Ok(())
+    }
+
+    /// Adds the record to the last segment, at the end of its whole records: what a failed write left
+    /// behind them is cut off, at once or, should that fail too, at the next start.
+    fn extend(&mut self, file: File, record: &[u8]) -> Result<(), SpoolError> {
+        let Some(segment) = self.segments.back_mut() else {
+            return self.begin(record);
+        };
+        let bytes = segment::encode(self.next, record);
+        if let Err(error) = file.write_all_at(&bytes, segment.bytes) {
+            // A segment that could not be cut is not written to again.
+            if file.set_len(segment.bytes).is_ok() {
+                self.writer = Some(file);
+            }
+            return Err(failed("write to", &segment.path)(error));
+        }
+        segment.last = self.next;
+        segment.records += 1;
+        segment.bytes += bytes.len() as u64;
+        self.writer = Some(file);
+        self.next += 1;
+        Ok(())
+    }
+
+    fn replace_mark(&mut self, mark: Mark) -> Result<(), SpoolError> {
+        let mark = Mark {
+            acknowledged: self.acknowledged,
+            ..mark
+        };
+        mark.write(&self.dir)?;
+        self.mark = mark;
+        Ok(())
+    }
+}
+
+impl Drop for Spool {
+    /// A clean end gives back the numbers that were reserved and not used. When it fails, the next
+    /// start skips them.
+    fn drop(&mut self) {
+        let given_back = Mark {
+            reserved: self.next,
+            ..self.mark
+        };
+        let ended = self.seal().and_then(|()| self.replace_mark(given_back));
+        if let Err(error) = ended {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the spool did not end cleanly"
+            );
+        }
+    }
+}
+
+/// Makes the error of an operation on a file.
+fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
+    let path = path.to_owned();
+    move |source| match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            SpoolError::Full { path, source }
+        }
+        // The kinds of the standard library grow; whatever the rest are, the source says it.
+        _ => SpoolError::Io {
+            operation,
+            path,
+            source,
+        },
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, SpoolError> {
+    let path = dir.join("lock");
+    let file = File::create(&path).map_err(failed("make", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(SpoolError::InUse {
+            dir: dir.to_owned(),
+        }),
+        Err(TryLockError::Error(source)) => Err(failed("lock", &path)(source)),
+    }
+}
+
+/// Reads every segment, cuts each after its whole records, and removes what is empty or was counted
+/// as dropped.
+fn recover(dir: &Path, mark: &mut Mark) -> Result<VecDeque<Segment>, SpoolError> {
+    let paths = segment::list(dir)?;
+    let newest = paths.last().cloned();
+    let mut segments = VecDeque::new();
+    for path in paths {
+        let (segment, cut) = Segment::recover(&path)?;
+        let torn_tail = newest.as_ref() == Some(&path);
+        if cut > 0 {
+            tracing::warn!(path = %path.display(), bytes = cut, torn_tail, "a damaged end of a segment was cut off");
+            if !torn_tail {
+                mark.dropped += 1;
+            }
+        }
+        match segment {
+            Some(segment) if segment.last > mark.dropped_through => segments.push_back(segment),
+            Some(_) | None => remove(&path)?,
+        }
+    }
+    Ok(segments)
+}
+
+fn remove(path: &Path) -> Result<(), SpoolError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn sync_folder(dir: &Path) -> Result<(), SpoolError> {
+    let synced = File::open(dir).and_then(|folder| folder.sync_all());
+    synced.map_err(failed("force to the disk", dir))
+}
+
+#[cfg(test)]
+mod tests;
