@@ -52,10 +52,14 @@ pub(crate) fn fault(
     let fitted = set.faults[position];
     let mode = MODES[fitted.hypothesis.mode].word;
     let gains = contributions(problem, set, position);
+    let mut others = set.faults.clone();
+    others.remove(position);
     let felt: f64 = gains
         .iter()
         .filter(|(_, cell)| cell.user_facing)
-        .map(|(gain, _)| gain)
+        .map(|(_, cell)| {
+            problem.failure_gain(cell, &set.faults) - problem.failure_gain(cell, &others)
+        })
         .sum();
     let user_impact = felt > FELT;
     let rate = rate(problem, &set.fits[position]);

@@ -1,1 +1,195 @@
 //! Conversions between wire and heart.
+//!
+//! Towards the wire they cannot fail (`From`); towards the heart (`TryFrom`) they are the last place
+//! where anything can be malformed, and [`Malformed`] says which field and why.
+
+mod observation;
+mod sighting;
+mod verdict;
+
+use core::net::{IpAddr, SocketAddr};
+
+use localize::{Layer, Micros, Role, Stamp};
+
+use crate::v1;
+
+/// A message that a peer of this version would not have sent.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    /// A field that must be there is not.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// A number that stands for nothing known.
+    #[error("{field} has the unknown value {value}")]
+    Unknown {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: i64,
+    },
+    /// A word that stands for nothing known.
+    #[error("{field} has the unknown word {word:?}")]
+    UnknownWord {
+        /// The field.
+        field: &'static str,
+        /// The word.
+        word: String,
+    },
+    /// Text that is no address.
+    #[error("{field} is no address: {text:?}")]
+    NotAnAddress {
+        /// The field.
+        field: &'static str,
+        /// The text.
+        text: String,
+    },
+    /// More, longer or larger than allowed.
+    #[error("{field} is over its bound of {bound}")]
+    OverBound {
+        /// The field.
+        field: &'static str,
+        /// The bound.
+        bound: u64,
+    },
+}
+
+/// The longest name, that of DNS (RFC 1035 section 2.3.4).
+const MAX_NAME: usize = 253;
+/// The longest text that explains something.
+const MAX_TEXT: usize = 1000;
+/// No layer and no error of a clock lasts an hour, in microseconds.
+const MAX_TIME: u64 = 3_600_000_000;
+/// The latest instant that fits the signed times of other libraries, in microseconds.
+const MAX_INSTANT: u64 = i64::MAX as u64;
+
+fn bounded(field: &'static str, text: String, bound: usize) -> Result<String, Malformed> {
+    if text.len() > bound {
+        return Err(Malformed::OverBound {
+            field,
+            bound: bound as u64,
+        });
+    }
+    Ok(text)
+}
+
+fn at_most(field: &'static str, value: u64, bound: u64) -> Result<u64, Malformed> {
+    if value > bound {
+        Err(Malformed::OverBound { field, bound })
+    } else {
+        Ok(value)
+    }
+}
+
+fn few<T>(field: &'static str, items: &[T], bound: usize) -> Result<(), Malformed> {
+    at_most(field, items.len() as u64, bound as u64).map(drop)
+}
+
+fn name(field: &'static str, text: String) -> Result<String, Malformed> {
+    if text.is_empty() {
+        return Err(Malformed::Missing(field));
+    }
+    bounded(field, text, MAX_NAME)
+}
+
+fn ip(field: &'static str, text: &str) -> Result<IpAddr, Malformed> {
+    text.parse().map_err(|_| Malformed::NotAnAddress {
+        field,
+        text: shortened(text),
+    })
+}
+
+fn socket(field: &'static str, text: &str) -> Result<SocketAddr, Malformed> {
+    text.parse().map_err(|_| Malformed::NotAnAddress {
+        field,
+        text: shortened(text),
+    })
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+fn micros(field: &'static str, value: u64) -> Result<Micros, Malformed> {
+    at_most(field, value, MAX_TIME).map(Micros)
+}
+
+fn narrow<T: TryFrom<u32>>(field: &'static str, value: u32, bound: u64) -> Result<T, Malformed> {
+    T::try_from(value).map_err(|_| Malformed::OverBound { field, bound })
+}
+
+impl From<Stamp> for v1::Stamp {
+    fn from(stamp: Stamp) -> Self {
+        Self {
+            at_us: stamp.at_us,
+            uncertainty_us: stamp.uncertainty_us,
+        }
+    }
+}
+
+impl TryFrom<v1::Stamp> for Stamp {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Stamp) -> Result<Self, Malformed> {
+        Ok(Self {
+            at_us: at_most("stamp", wire.at_us, MAX_INSTANT)?,
+            uncertainty_us: at_most("uncertainty", wire.uncertainty_us, MAX_TIME)?,
+        })
+    }
+}
+
+impl From<Layer> for v1::Layer {
+    fn from(layer: Layer) -> Self {
+        match layer {
+            Layer::Dns => Self::Dns,
+            Layer::Tcp => Self::Tcp,
+            Layer::Tls => Self::Tls,
+            Layer::Http => Self::Http,
+        }
+    }
+}
+
+impl TryFrom<v1::Layer> for Layer {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Layer) -> Result<Self, Malformed> {
+        match wire {
+            v1::Layer::Dns => Ok(Self::Dns),
+            v1::Layer::Tcp => Ok(Self::Tcp),
+            v1::Layer::Tls => Ok(Self::Tls),
+            v1::Layer::Http => Ok(Self::Http),
+            v1::Layer::Unspecified => Err(Malformed::Missing("layer")),
+        }
+    }
+}
+
+fn layer(value: i32) -> Result<Layer, Malformed> {
+    v1::Layer::try_from(value)
+        .map_err(|_| Malformed::Unknown {
+            field: "layer",
+            value: value.into(),
+        })?
+        .try_into()
+}
+
+impl From<Role> for v1::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Outside => Self::Outside,
+            Role::BehindCdn => Self::BehindCdn,
+            Role::Inside => Self::Inside,
+        }
+    }
+}
+
+impl TryFrom<v1::Role> for Role {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Role) -> Result<Self, Malformed> {
+        match wire {
+            v1::Role::Outside => Ok(Self::Outside),
+            v1::Role::BehindCdn => Ok(Self::BehindCdn),
+            v1::Role::Inside => Ok(Self::Inside),
+            v1::Role::Unspecified => Err(Malformed::Missing("role")),
+        }
+    }
+}

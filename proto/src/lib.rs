@@ -1,12 +1,21 @@
 //! The wire: `mesh.v1`, its generated code, and the conversions to the types of the heart.
 //!
 //! Conversions towards the heart are the last place where anything can be malformed; business code
-//! on either side never sees a wire type of a fact.
+//! on either side never sees a wire type of a fact. Beside them stands what else both sides share:
+//! identities, join tokens and the context file.
 
+pub mod context;
 pub mod convert;
+pub mod identity;
+pub mod token;
 
 /// The generated messages and services of `mesh.v1`.
-#[allow(missing_docs, clippy::all, clippy::pedantic)]
+#[allow(
+    missing_docs,
+    clippy::all,
+    clippy::pedantic,
+    clippy::wildcard_enum_match_arm
+)]
 pub mod v1 {
     tonic::include_proto!("mesh.v1");
 }

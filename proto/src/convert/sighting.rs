@@ -1,0 +1,120 @@
+//! What witnesses saw.
+
+use localize::{Direction, FlowSighting, Packet, Seen, VantageName, WitnessReport};
+
+use super::{Malformed, few, name, socket};
+use crate::v1;
+
+/// Flows of one report, and kinds of packet of one flow: six packets, two ways, a few interfaces.
+const MAX_FLOWS: usize = 20_000;
+const MAX_SEEN: usize = 64;
+
+fn packet_to_wire(packet: Packet) -> v1::Packet {
+    match packet {
+        Packet::Syn => v1::Packet::Syn,
+        Packet::SynAck => v1::Packet::SynAck,
+        Packet::Ack => v1::Packet::Ack,
+        Packet::ResetByClient => v1::Packet::ResetByClient,
+        Packet::ResetByServer => v1::Packet::ResetByServer,
+    }
+}
+
+fn packet_from_wire(value: i32) -> Result<Packet, Malformed> {
+    match v1::Packet::try_from(value) {
+        Ok(v1::Packet::Syn) => Ok(Packet::Syn),
+        Ok(v1::Packet::SynAck) => Ok(Packet::SynAck),
+        Ok(v1::Packet::Ack) => Ok(Packet::Ack),
+        Ok(v1::Packet::ResetByClient) => Ok(Packet::ResetByClient),
+        Ok(v1::Packet::ResetByServer) => Ok(Packet::ResetByServer),
+        Ok(v1::Packet::Unspecified) => Err(Malformed::Missing("packet")),
+        Err(_) => Err(Malformed::Unknown {
+            field: "packet",
+            value: value.into(),
+        }),
+    }
+}
+
+impl From<&FlowSighting> for v1::FlowSighting {
+    fn from(flow: &FlowSighting) -> Self {
+        Self {
+            client: flow.client.to_string(),
+            server: flow.server.to_string(),
+            seen: flow
+                .seen
+                .iter()
+                .map(|seen| v1::Seen {
+                    packet: packet_to_wire(seen.packet).into(),
+                    out: seen.direction == Direction::Out,
+                    interface: seen.interface.clone(),
+                    count: seen.count,
+                    first: Some(seen.first.into()),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::FlowSighting> for FlowSighting {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::FlowSighting) -> Result<Self, Malformed> {
+        few("flow.seen", &wire.seen, MAX_SEEN)?;
+        let seen = wire.seen.into_iter().map(|seen| {
+            Ok(Seen {
+                packet: packet_from_wire(seen.packet)?,
+                direction: if seen.out {
+                    Direction::Out
+                } else {
+                    Direction::In
+                },
+                interface: name("seen.interface", seen.interface)?,
+                count: seen.count,
+                first: seen
+                    .first
+                    .ok_or(Malformed::Missing("seen.first"))?
+                    .try_into()?,
+            })
+        });
+        Ok(Self {
+            client: socket("flow.client", &wire.client)?,
+            server: socket("flow.server", &wire.server)?,
+            seen: seen.collect::<Result<_, Malformed>>()?,
+        })
+    }
+}
+
+impl From<&WitnessReport> for v1::WitnessReport {
+    fn from(report: &WitnessReport) -> Self {
+        Self {
+            witness: report.witness.0.clone(),
+            sequence: report.sequence,
+            from: Some(report.from.into()),
+            to: Some(report.to.into()),
+            dropped: report.dropped,
+            flows: report.flows.iter().map(v1::FlowSighting::from).collect(),
+        }
+    }
+}
+
+impl TryFrom<v1::WitnessReport> for WitnessReport {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::WitnessReport) -> Result<Self, Malformed> {
+        few("report.flows", &wire.flows, MAX_FLOWS)?;
+        Ok(Self {
+            witness: VantageName(name("report.witness", wire.witness)?),
+            sequence: wire.sequence,
+            from: wire
+                .from
+                .ok_or(Malformed::Missing("report.from"))?
+                .try_into()?,
+            to: wire.to.ok_or(Malformed::Missing("report.to"))?.try_into()?,
+            dropped: wire.dropped,
+            flows: wire
+                .flows
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}

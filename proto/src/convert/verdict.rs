@@ -1,0 +1,246 @@
+//! Verdicts.
+
+use localize::{
+    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Verdict,
+    VerdictOutcome,
+};
+
+use super::Malformed;
+use crate::v1;
+
+/// The kinds and their words, those of the JSON.
+const KINDS: [(Kind, &str); 9] = [
+    (Kind::ClientNetwork, "client_network"),
+    (Kind::Resolver, "resolver"),
+    (Kind::AuthoritativeDns, "authoritative_dns"),
+    (Kind::Cdn, "cdn"),
+    (Kind::CdnOriginPath, "cdn_origin_path"),
+    (Kind::LoadBalancer, "load_balancer"),
+    (Kind::LbBackendPath, "lb_backend_path"),
+    (Kind::Backend, "backend"),
+    (Kind::ReturnPath, "return_path"),
+];
+
+/// The outcomes and their words, those of the JSON.
+const OUTCOMES: [(VerdictOutcome, &str); 3] = [
+    (VerdictOutcome::Healthy, "healthy"),
+    (VerdictOutcome::Fault, "fault"),
+    (VerdictOutcome::Inconclusive, "inconclusive"),
+];
+
+fn word<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> String {
+    table
+        .iter()
+        .find(|(known, _)| *known == value)
+        .map_or("", |(_, word)| word)
+        .to_string()
+}
+
+fn meaning<T: Copy>(
+    field: &'static str,
+    table: &[(T, &'static str)],
+    word: &str,
+) -> Result<T, Malformed> {
+    table
+        .iter()
+        .find(|(_, known)| *known == word)
+        .map(|(value, _)| *value)
+        .ok_or_else(|| Malformed::UnknownWord {
+            field,
+            word: super::shortened(word),
+        })
+}
+
+impl From<&Component> for v1::Component {
+    fn from(component: &Component) -> Self {
+        Self {
+            kind: word(&KINDS, component.kind),
+            name: component.name.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Component> for Component {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Component) -> Result<Self, Malformed> {
+        Ok(Self {
+            kind: meaning("component.kind", &KINDS, &wire.kind)?,
+            name: wire.name,
+        })
+    }
+}
+
+fn component(wire: Option<v1::Component>) -> Result<Component, Malformed> {
+    wire.ok_or(Malformed::Missing("component"))?.try_into()
+}
+
+impl From<&Evidence> for v1::Evidence {
+    fn from(evidence: &Evidence) -> Self {
+        Self {
+            text: evidence.text.clone(),
+            vantage: evidence.vantage.clone(),
+            arm: evidence.arm.clone(),
+            failed: evidence.failed,
+            of: evidence.of,
+            failure: evidence.failure.clone(),
+            implicates: evidence.implicates,
+        }
+    }
+}
+
+impl From<v1::Evidence> for Evidence {
+    fn from(wire: v1::Evidence) -> Self {
+        Self {
+            text: wire.text,
+            vantage: wire.vantage,
+            arm: wire.arm,
+            failed: wire.failed,
+            of: wire.of,
+            failure: wire.failure,
+            implicates: wire.implicates,
+        }
+    }
+}
+
+impl From<&Fault> for v1::Fault {
+    fn from(fault: &Fault) -> Self {
+        Self {
+            component: Some((&fault.component).into()),
+            mode: fault.mode.clone(),
+            confidence: fault.confidence,
+            user_impact: fault.user_impact,
+            rate: Some(v1::Rate {
+                estimate: fault.rate.estimate,
+                low: fault.rate.low,
+                high: fault.rate.high,
+            }),
+            summary: fault.summary.clone(),
+            owner: fault.owner.clone(),
+            evidence: fault.evidence.iter().map(Into::into).collect(),
+            next_step: fault.next_step.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Fault> for Fault {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Fault) -> Result<Self, Malformed> {
+        let rate = wire.rate.ok_or(Malformed::Missing("fault.rate"))?;
+        Ok(Self {
+            component: component(wire.component)?,
+            mode: wire.mode,
+            confidence: wire.confidence,
+            user_impact: wire.user_impact,
+            rate: Rate {
+                estimate: rate.estimate,
+                low: rate.low,
+                high: rate.high,
+            },
+            summary: wire.summary,
+            owner: wire.owner,
+            evidence: wire.evidence.into_iter().map(Into::into).collect(),
+            next_step: wire.next_step,
+        })
+    }
+}
+
+impl From<&Exonerated> for v1::Exonerated {
+    fn from(cleared: &Exonerated) -> Self {
+        Self {
+            component: Some((&cleared.component).into()),
+            confidence: cleared.confidence,
+            because: cleared.because.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Exonerated> for Exonerated {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Exonerated) -> Result<Self, Malformed> {
+        Ok(Self {
+            component: component(wire.component)?,
+            confidence: wire.confidence,
+            because: wire.because,
+        })
+    }
+}
+
+impl From<&Alternative> for v1::Alternative {
+    fn from(rival: &Alternative) -> Self {
+        Self {
+            component: Some((&rival.component).into()),
+            mode: rival.mode.clone(),
+            confidence: rival.confidence,
+        }
+    }
+}
+
+impl TryFrom<v1::Alternative> for Alternative {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Alternative) -> Result<Self, Malformed> {
+        Ok(Self {
+            component: component(wire.component)?,
+            mode: wire.mode,
+            confidence: wire.confidence,
+        })
+    }
+}
+
+impl From<&Verdict> for v1::Verdict {
+    fn from(verdict: &Verdict) -> Self {
+        Self {
+            schema: verdict.schema,
+            service: verdict.service.clone(),
+            id: verdict.id.clone(),
+            outcome: word(&OUTCOMES, verdict.outcome),
+            faults: verdict.faults.iter().map(Into::into).collect(),
+            exonerated: verdict.exonerated.iter().map(Into::into).collect(),
+            alternatives: verdict.alternatives.iter().map(Into::into).collect(),
+            ask: verdict.ask.clone(),
+            detection_rate: verdict.detection.rate,
+            detection_power: verdict.detection.power,
+            worst_uncertainty_us: verdict.clock.worst_uncertainty_us,
+            rounds: verdict.rounds,
+            probes: verdict.probes,
+            vantages: verdict.vantages.clone(),
+            started_at: verdict.started_at.clone(),
+            elapsed_ms: verdict.elapsed_ms,
+        }
+    }
+}
+
+impl TryFrom<v1::Verdict> for Verdict {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Verdict) -> Result<Self, Malformed> {
+        let faults = wire.faults.into_iter().map(TryInto::try_into);
+        let exonerated = wire.exonerated.into_iter().map(TryInto::try_into);
+        let alternatives = wire.alternatives.into_iter().map(TryInto::try_into);
+        Ok(Self {
+            schema: wire.schema,
+            service: wire.service,
+            id: wire.id,
+            outcome: meaning("outcome", &OUTCOMES, &wire.outcome)?,
+            faults: faults.collect::<Result<_, Malformed>>()?,
+            exonerated: exonerated.collect::<Result<_, Malformed>>()?,
+            alternatives: alternatives.collect::<Result<_, Malformed>>()?,
+            ask: wire.ask,
+            detection: Detection {
+                rate: wire.detection_rate,
+                power: wire.detection_power,
+            },
+            clock: Clock {
+                worst_uncertainty_us: wire.worst_uncertainty_us,
+            },
+            rounds: wire.rounds,
+            probes: wire.probes,
+            vantages: wire.vantages,
+            started_at: wire.started_at,
+            elapsed_ms: wire.elapsed_ms,
+        })
+    }
+}
