@@ -1,6 +1,17 @@
 //! The coordinator: the agents' and operators' gRPC services, schedule, store and localisation.
 
+pub mod ca;
+pub mod clock;
+pub mod config;
+pub mod coverage;
+pub mod engine;
+pub mod enrolment;
+pub mod files;
+pub mod grpc;
+pub mod localisation;
 pub mod plan;
 pub mod schedule;
+pub mod server;
 pub mod service_file;
 pub mod store;
+pub mod tls;

@@ -1,0 +1,294 @@
+//! What the coordinator is told when it starts: flags, and a file that the flags win over.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+use thiserror::Error;
+
+/// Where the coordinator listens unless told otherwise.
+const DEFAULT_LISTEN: &str = "0.0.0.0:7443";
+/// Lifetime of an agent's certificate: a stolen one is worth a day.
+const DEFAULT_AGENT: Duration = Duration::from_secs(24 * 3600);
+/// Lifetime of the server's certificate, which is renewed in process.
+const DEFAULT_SERVER: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Lifetime of the first operator's certificate, which lies in a file.
+const DEFAULT_OPERATOR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// The shortest lifetime: below that a certificate ends while it is being fetched.
+const SHORTEST: Duration = Duration::from_secs(2);
+/// The longest lifetime.
+const LONGEST: Duration = Duration::from_secs(5 * 365 * 24 * 3600);
+
+/// The configuration is not usable.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be; the text names line and field.
+    #[error("{}: {reason}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value of flag or file is not usable.
+    #[error("{field}: {reason}")]
+    Value {
+        /// Flag or field.
+        field: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Lifetimes of the certificates that the coordinator makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of agents'; they renew at half of it.
+    pub agent: Duration,
+    /// Of its own; renewed in process at half of it.
+    pub server: Duration,
+    /// Of the operator's in `admin.toml`.
+    pub operator: Duration,
+}
+
+/// The configuration, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Folder of authority, store and `admin.toml`.
+    pub data_dir: PathBuf,
+    /// Where to listen; port 0 lets the kernel choose.
+    pub listen: SocketAddr,
+    /// `HOST:PORT` as agents and operators reach the coordinator; empty when nobody said.
+    pub advertise: Vec<String>,
+    /// Lifetimes of certificates.
+    pub lifetimes: Lifetimes,
+}
+
+/// The file of `--config`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    listen: Option<String>,
+    #[serde(default)]
+    advertise: Vec<String>,
+    #[serde(default)]
+    certificates: Certificates,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Certificates {
+    agent: Option<String>,
+    server: Option<String>,
+    operator: Option<String>,
+}
+
+impl Config {
+    /// Puts flags and file together; what a flag says wins.
+    ///
+    /// # Errors
+    /// When the file cannot be read or has an unknown field, or a value makes no sense.
+    pub fn new(
+        data_dir: PathBuf,
+        listen: Option<String>,
+        advertise: Vec<String>,
+        file: Option<&Path>,
+    ) -> Result<Self, ConfigError> {
+        let file = file.map_or_else(|| Ok(File::default()), read)?;
+        let listen = listen
+            .or(file.listen)
+            .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
+        let advertise = if advertise.is_empty() {
+            file.advertise
+        } else {
+            advertise
+        };
+        for address in &advertise {
+            check_address(address)?;
+        }
+        let times = &file.certificates;
+        Ok(Self {
+            data_dir,
+            listen: listen.parse().map_err(|_| ConfigError::Value {
+                field: "listen",
+                reason: format!("{listen:?} is not ADDRESS:PORT, as in 0.0.0.0:7443"),
+            })?,
+            advertise,
+            lifetimes: Lifetimes {
+                agent: lifetime("certificates.agent", times.agent.as_deref(), DEFAULT_AGENT)?,
+                server: lifetime(
+                    "certificates.server",
+                    times.server.as_deref(),
+                    DEFAULT_SERVER,
+                )?,
+                operator: lifetime(
+                    "certificates.operator",
+                    times.operator.as_deref(),
+                    DEFAULT_OPERATOR,
+                )?,
+            },
+        })
+    }
+
+    /// The addresses that join tokens and `admin.toml` carry, best first.
+    ///
+    /// What `advertise` says, else the address listened on; where that is every address, the host's
+    /// `own` ones and 127.0.0.1 last, for agents on the same host.
+    #[must_use]
+    pub fn addresses(&self, bound: SocketAddr, own: &[IpAddr]) -> Vec<String> {
+        if !self.advertise.is_empty() {
+            return self.advertise.clone();
+        }
+        if !bound.ip().is_unspecified() {
+            return vec![bound.to_string()];
+        }
+        let wanted = |ip: &&IpAddr| !ip.is_loopback() && (bound.is_ipv6() || ip.is_ipv4());
+        let mut addresses: Vec<String> = own
+            .iter()
+            .filter(wanted)
+            .map(|ip| SocketAddr::new(*ip, bound.port()).to_string())
+            .collect();
+        addresses.push(format!("127.0.0.1:{}", bound.port()));
+        addresses
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|error| ConfigError::File {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+fn check_address(address: &str) -> Result<(), ConfigError> {
+    let refused = |reason: String| ConfigError::Value {
+        field: "advertise",
+        reason,
+    };
+    let (host, port) = address
+        .rsplit_once(':')
+        .ok_or_else(|| refused(format!("{address:?} has no port; write HOST:PORT")))?;
+    if host.is_empty() || port.parse::<u16>().map_or(true, |port| port == 0) {
+        return Err(refused(format!("{address:?} is not HOST:PORT")));
+    }
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_unspecified()) {
+        return Err(refused(format!(
+            "{address:?} is no address that an agent could dial"
+        )));
+    }
+    Ok(())
+}
+
+fn lifetime(
+    field: &'static str,
+    text: Option<&str>,
+    default: Duration,
+) -> Result<Duration, ConfigError> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    let refused = |reason: String| ConfigError::Value { field, reason };
+    let length = duration(text).ok_or_else(|| {
+        refused(format!(
+            "{text:?} is not a length of time, as in \"24h\" or \"20s\""
+        ))
+    })?;
+    if length < SHORTEST || length > LONGEST {
+        return Err(refused(format!("{text:?} is not between 2s and 5 years")));
+    }
+    Ok(length)
+}
+
+/// A whole number and one of `s`, `m`, `h`, `d`.
+fn duration(text: &str) -> Option<Duration> {
+    let unit = text.chars().last()?;
+    let number: u64 = text.strip_suffix(unit)?.parse().ok()?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    number.checked_mul(seconds).map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from_file(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::new("d".into(), None, Vec::new(), Some(&path))
+    }
+
+    #[test]
+    fn one_bad_file_for_each_message() {
+        for (text, expected) in [
+            ("lisen = \"0.0.0.0:1\"", "unknown field `lisen`"),
+            ("[certificates]\nagents = \"1h\"", "unknown field `agents`"),
+            ("listen = \"7443\"", "is not ADDRESS:PORT"),
+            ("advertise = [\"mesh.example\"]", "has no port"),
+            (
+                "advertise = [\"0.0.0.0:7443\"]",
+                "no address that an agent could dial",
+            ),
+            ("[certificates]\nagent = \"1 day\"", "not a length of time"),
+            ("[certificates]\nagent = \"1s\"", "not between"),
+        ] {
+            let message = from_file(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+    }
+
+    #[test]
+    fn flags_win() {
+        let config =
+            from_file("listen = \"127.0.0.1:1\"\n[certificates]\nagent = \"20s\"").unwrap();
+        assert_eq!(config.listen.port(), 1);
+        assert_eq!(config.lifetimes.agent, Duration::from_secs(20));
+        let listen = Some("127.0.0.1:2".to_owned());
+        let config = Config::new("d".into(), listen, Vec::new(), None).unwrap();
+        assert_eq!(config.listen.port(), 2);
+    }
+
+    #[test]
+    fn addresses_that_can_be_dialled() {
+        let own: Vec<IpAddr> = ["127.0.0.1", "192.0.2.7", "2001:db8::7"]
+            .map(|a| a.parse().unwrap())
+            .into();
+        let check = |listen: &str, advertise: &[&str], expected: &[&str]| {
+            let advertise = advertise.iter().map(ToString::to_string).collect();
+            let config = Config::new("d".into(), Some(listen.into()), advertise, None).unwrap();
+            assert_eq!(config.addresses(config.listen, &own), expected);
+        };
+        check("127.0.0.1:7443", &[], &["127.0.0.1:7443"]);
+        check("0.0.0.0:7443", &[], &["192.0.2.7:7443", "127.0.0.1:7443"]);
+        check(
+            "[::]:1",
+            &[],
+            &["192.0.2.7:1", "[2001:db8::7]:1", "127.0.0.1:1"],
+        );
+        check(
+            "0.0.0.0:7443",
+            &["mesh.example:7443"],
+            &["mesh.example:7443"],
+        );
+    }
+}

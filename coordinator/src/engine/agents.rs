@@ -1,0 +1,370 @@
+//! Agents: joining, sessions, renewal, revocation.
+
+use localize::VantageName;
+use proto::v1::coordinator_message::Message;
+use proto::v1::goodbye::Reason;
+use proto::v1::{CoordinatorMessage, Discover, Goodbye, Welcome};
+
+use super::operators::AgentView;
+use super::scribe::Job;
+use super::state::State;
+use super::{ClockEstimate, Host, Link, Presence, Refusal, Reply, Said, SessionId, publicness};
+use crate::ca::{Issued, Serial};
+use crate::enrolment::{self, Invitation, JoinError};
+use crate::plan;
+use crate::store::{AgentRecord, AgentState, StoreError, Write};
+use crate::tls::PeerCertificate;
+use proto::token::JoinToken;
+
+/// Name servers are asked for this often, in microseconds: delegations change in days.
+const DISCOVER_EVERY_US: u64 = 10 * 60 * 1_000_000;
+/// And again this soon while none are known.
+const DISCOVER_AGAIN_US: u64 = 30 * 1_000_000;
+
+/// The one session of an agent.
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) link: Link,
+    /// End of the newest certificate that the agent has fetched, in microseconds.
+    pub(super) not_after_us: u64,
+    pub(super) host: Host,
+    pub(super) clock: ClockEstimate,
+}
+
+impl Session {
+    /// Puts a message on its way; false when the agent is too slow or gone.
+    fn send(&self, message: Message) -> bool {
+        let message = CoordinatorMessage {
+            message: Some(message),
+        };
+        self.link.outgoing.try_send(Ok(message)).is_ok()
+    }
+}
+
+impl State {
+    pub(super) fn connect(
+        &mut self,
+        now_us: u64,
+        peer: &PeerCertificate,
+        name: VantageName,
+        version: String,
+        host: Host,
+        link: Link,
+    ) -> Result<SessionId, Refusal> {
+        self.accept(now_us, &name, &peer.serial, peer.not_after_us)?;
+        if self.sessions.contains_key(&name) {
+            self.end_session(now_us, &name, Reason::Replaced);
+        }
+        self.session_count += 1;
+        let id = SessionId(self.session_count);
+        let session = Session {
+            id,
+            link,
+            not_after_us: peer.not_after_us,
+            host: Host::default(),
+            clock: ClockEstimate::default(),
+        };
+        session.send(Message::Welcome(Welcome {
+            coordinator_version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: name.0.clone(),
+            durable_through: self.store.durable_through(&name).unwrap_or(0),
+        }));
+        for service in self.services.values() {
+            session.send(Message::Service(plan::spec(&service.file)));
+        }
+        self.sessions.insert(name.clone(), session);
+        if let Some(agent) = self.agents.get_mut(&name) {
+            agent.version = version;
+        }
+        self.host_changed(now_us, &name, host);
+        self.happened_to(now_us, &name, Presence::Connected);
+        Ok(id)
+    }
+
+    pub(super) fn gone(&mut self, now_us: u64, id: SessionId) {
+        let name = self.sessions.iter().find(|(_, s)| s.id == id);
+        let Some(name) = name.map(|(name, _)| name.clone()) else {
+            // It was ended from here.
+            return;
+        };
+        self.sessions.remove(&name);
+        self.left(now_us, &name, Presence::Disconnected);
+    }
+
+    /// Ends the session of an agent, with a last word.
+    pub(super) fn end_session(&mut self, now_us: u64, name: &VantageName, reason: Reason) {
+        let Some(session) = self.sessions.remove(name) else {
+            return;
+        };
+        session.send(Message::Goodbye(Goodbye {
+            reason: reason.into(),
+        }));
+        session.link.end.cancel();
+        let presence = match reason {
+            Reason::Revoked => Presence::Revoked,
+            Reason::Replaced
+            | Reason::ShuttingDown
+            | Reason::CertificateExpired
+            | Reason::Unspecified => Presence::Disconnected,
+        };
+        self.left(now_us, name, presence);
+    }
+
+    fn left(&mut self, now_us: u64, name: &VantageName, presence: Presence) {
+        if let Some(agent) = self.agents.get_mut(name) {
+            agent.last_seen_us = Some(now_us);
+            let write = Write::Agent(agent.clone());
+            self.note(vec![write]);
+        }
+        self.happened_to(now_us, name, presence);
+        self.expect_nothing_of(now_us, name);
+    }
+
+    /// Sends a message to an agent; one that does not keep up loses its session, and its spool keeps
+    /// what it has.
+    pub(super) fn send(&mut self, now_us: u64, name: &VantageName, message: Message) {
+        let slow = self.sessions.get(name).is_some_and(|s| !s.send(message));
+        if slow {
+            tracing::warn!(agent = %name, "too slow or gone; its session ends");
+            self.end_session(now_us, name, Reason::Unspecified);
+        }
+    }
+
+    pub(super) fn send_to_all(&mut self, now_us: u64, message: &Message) {
+        let names: Vec<VantageName> = self.sessions.keys().cloned().collect();
+        for name in names {
+            self.send(now_us, &name, message.clone());
+        }
+    }
+
+    pub(super) fn heard(&mut self, now_us: u64, id: SessionId, said: Said) {
+        let Some((name, session)) = self.sessions.iter_mut().find(|(_, s)| s.id == id) else {
+            return;
+        };
+        let name = name.clone();
+        match said {
+            Said::Clock(clock) => session.clock = clock,
+            Said::Host(host) => self.host_changed(now_us, &name, host),
+            Said::Refused { round, why } => {
+                tracing::info!(agent = %name, round = round.0, why, "round refused");
+                self.expect_nothing(now_us, round, &name);
+            }
+            Said::Found {
+                service,
+                name_servers,
+            } => {
+                if let Some(service) = self.services.get_mut(&service) {
+                    let learnt = &mut service.record.learnt;
+                    service.dirty |= plan::learn_name_servers(learnt, &name_servers);
+                }
+            }
+        }
+    }
+
+    fn host_changed(&mut self, now_us: u64, name: &VantageName, host: Host) {
+        if let Some(agent) = self.agents.get_mut(name) {
+            agent.addresses.clone_from(&host.addresses);
+            agent.resolvers.clone_from(&host.resolvers);
+            agent.witness = host.witness;
+            agent.witness_trouble.clone_from(&host.witness_trouble);
+            agent.last_seen_us = Some(now_us);
+            let write = Write::Agent(agent.clone());
+            self.note(vec![write]);
+        }
+        if let Some(session) = self.sessions.get_mut(name) {
+            session.host = host;
+        }
+    }
+
+    /// Asks one agent for the name servers of each service where they are not declared.
+    pub(super) fn discover_due(&mut self, now_us: u64) {
+        let connected = self.sessions.keys();
+        let Some(name) = connected
+            .filter_map(|name| self.agents.get(name))
+            .min_by_key(|agent| (publicness(agent.role), &agent.name))
+            .map(|agent| agent.name.clone())
+        else {
+            return;
+        };
+        let mut questions = Vec::new();
+        for (service, known) in &mut self.services {
+            if known.file.name_servers.is_empty() && now_us >= known.discover_us {
+                let none = known.record.learnt.name_servers.is_empty();
+                let pause = if none {
+                    DISCOVER_AGAIN_US
+                } else {
+                    DISCOVER_EVERY_US
+                };
+                known.discover_us = now_us + pause;
+                questions.push(Message::Discover(Discover {
+                    service: service.0.clone(),
+                    host: known.file.url.host.clone(),
+                }));
+            }
+        }
+        for question in questions {
+            self.send(now_us, &name, question);
+        }
+    }
+
+    /// Ends the sessions whose certificate has ended and was not renewed, and those whose call was
+    /// given up before it was answered.
+    pub(super) fn end_expired(&mut self, now_us: u64) {
+        let expired =
+            |session: &Session| session.not_after_us <= now_us || session.link.outgoing.is_closed();
+        let names: Vec<VantageName> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| expired(session))
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in names {
+            self.end_session(now_us, &name, Reason::CertificateExpired);
+        }
+    }
+
+    fn accept(
+        &self,
+        now_us: u64,
+        name: &VantageName,
+        serial: &Serial,
+        not_after_us: u64,
+    ) -> Result<(), Refusal> {
+        let agent = self.agents.get(name);
+        Ok(enrolment::accept(
+            name,
+            agent,
+            serial,
+            not_after_us,
+            now_us,
+        )?)
+    }
+
+    pub(super) fn invite(&mut self, now_us: u64, invitation: &Invitation, reply: Reply<JoinToken>) {
+        let secret: [u8; 32] = rand::random();
+        let name = invitation.name();
+        let mut writes = vec![Write::Token(invitation.token(&secret, now_us))];
+        if let Some(agent) = invitation.invited(self.agents.get(name)) {
+            writes.push(Write::Agent(agent.clone()));
+            self.agents.insert(name.clone(), agent);
+            self.happened_to(now_us, name, Presence::Invited);
+        }
+        let token = JoinToken {
+            addresses: self.setup.addresses.clone(),
+            ca_sha256: self.setup.authority.fingerprint(),
+            name: name.0.clone(),
+            secret: hex::encode(secret),
+        };
+        self.settle(writes, token, reply);
+    }
+
+    pub(super) fn join(
+        &mut self,
+        now_us: u64,
+        secret: &[u8; 32],
+        csr_pem: &str,
+        version: String,
+        reply: Reply<(AgentRecord, Issued)>,
+    ) {
+        let hash = enrolment::hash(secret);
+        let joined = self
+            .store
+            .token(&hash)
+            .map_err(Refusal::from)
+            .and_then(|token| {
+                let state = |name: &VantageName| self.agents.get(name).map(|agent| agent.state);
+                let token = enrolment::admit(token, state, now_us)?;
+                let identity = proto::identity::Identity::Agent(token.name.0.clone());
+                let lifetime = self.setup.lifetimes.agent;
+                let authority = &self.setup.authority;
+                let issued = authority.issue_requested(&identity, csr_pem, now_us, lifetime)?;
+                let known = self.agents.get(&token.name);
+                let agent = enrolment::enrolled(&token, known, &issued, version, now_us);
+                Ok((agent, issued))
+            });
+        let (agent, issued) = match joined {
+            Ok(joined) => joined,
+            Err(refusal) => return reply.send(Err(refusal)),
+        };
+        tracing::info!(agent = %agent.name, serial = issued.serial.0, "joined");
+        self.agents.insert(agent.name.clone(), agent.clone());
+        let burn = Write::BurnToken {
+            secret: hash,
+            used_at_us: now_us,
+            agent: agent.clone(),
+        };
+        let job = Job {
+            writes: vec![burn],
+            then: Box::new(move |done| {
+                reply.send(match done {
+                    Ok(()) => Ok((agent, issued)),
+                    // Two at once with one token: the store lets the first through.
+                    Err(StoreError::TokenUsed) => Err(Refusal::Join(JoinError::Used {
+                        at: crate::clock::rfc3339(now_us),
+                        name: agent.name,
+                    })),
+                    Err(error) => Err(error.into()),
+                });
+            }),
+        };
+        if self.outside.jobs.try_send(job).is_err() {
+            tracing::warn!("too much waits for the disk; a join was refused");
+        }
+    }
+
+    pub(super) fn renew(
+        &mut self,
+        now_us: u64,
+        peer: &PeerCertificate,
+        name: &VantageName,
+        csr_pem: &str,
+        reply: Reply<Issued>,
+    ) {
+        let authority = &self.setup.authority;
+        let identity = &peer.identity;
+        let lifetime = self.setup.lifetimes.agent;
+        let issued = self
+            .accept(now_us, name, &peer.serial, peer.not_after_us)
+            .and_then(|()| Ok(authority.issue_requested(identity, csr_pem, now_us, lifetime)?));
+        let issued = match issued {
+            Ok(issued) => issued,
+            Err(refusal) => return reply.send(Err(refusal)),
+        };
+        let Some(agent) = self.agents.get_mut(name) else {
+            return reply.send(Err(Refusal::UnknownAgent(name.clone())));
+        };
+        enrolment::certified(agent, &issued, now_us);
+        let write = Write::Agent(agent.clone());
+        if let Some(session) = self.sessions.get_mut(name) {
+            session.not_after_us = session.not_after_us.max(issued.not_after_us);
+        }
+        tracing::info!(agent = %name, serial = issued.serial.0, "renewed");
+        self.settle(vec![write], issued, reply);
+    }
+
+    pub(super) fn revoke(&mut self, now_us: u64, name: &VantageName, reply: Reply<AgentView>) {
+        let Some(agent) = self.agents.get_mut(name) else {
+            return reply.send(Err(Refusal::UnknownAgent(name.clone())));
+        };
+        enrolment::revoke(agent);
+        let write = Write::Agent(agent.clone());
+        if self.sessions.contains_key(name) {
+            self.end_session(now_us, name, Reason::Revoked);
+        } else {
+            self.happened_to(now_us, name, Presence::Revoked);
+        }
+        match self.agent_view(name) {
+            Ok(view) => self.settle(vec![write], view, reply),
+            Err(refusal) => reply.send(Err(refusal)),
+        }
+    }
+
+    pub(super) fn presence(&self, agent: &AgentRecord) -> Presence {
+        match agent.state {
+            AgentState::Invited => Presence::Invited,
+            AgentState::Revoked => Presence::Revoked,
+            AgentState::Enrolled if self.sessions.contains_key(&agent.name) => Presence::Connected,
+            AgentState::Enrolled => Presence::Disconnected,
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What the engine does with facts: it learns from them, counts them and keeps the recent ones.
+
+use std::sync::Arc;
+
+use localize::{Observation, VantageName, WitnessReport};
+
+use super::state::State;
+use crate::plan;
+
+impl State {
+    /// Facts of one agent that are on disk. A repeat, after a session was replaced, is known by its
+    /// sequence.
+    pub(super) fn recorded(
+        &mut self,
+        now_us: u64,
+        vantage: &VantageName,
+        observations: Vec<Observation>,
+        reports: Vec<WitnessReport>,
+    ) {
+        let seen = self.seen_through.get(vantage).copied().unwrap_or(0);
+        let sequences = observations.iter().map(|o| o.id.sequence);
+        let through = sequences
+            .chain(reports.iter().map(|report| report.sequence))
+            .fold(seen, u64::max);
+        self.seen_through.insert(vantage.clone(), through);
+        for observation in observations {
+            if observation.id.sequence > seen {
+                self.observed(now_us, Arc::new(observation));
+            }
+        }
+        for report in reports {
+            if report.sequence > seen {
+                self.report_count += 1;
+                self.reports.push(Arc::new(report), now_us);
+            }
+        }
+    }
+
+    fn observed(&mut self, now_us: u64, observation: Arc<Observation>) {
+        let Some(service) = self.services.get_mut(&observation.service) else {
+            return;
+        };
+        // What an agent delivers after a long cut says nothing about the path as it is.
+        if service.recent.push(Arc::clone(&observation), now_us) {
+            service.dirty |= plan::learn(&mut service.record.learnt, &observation);
+        }
+        self.count_for_round(now_us, &observation);
+    }
+}

@@ -1,0 +1,245 @@
+//! Rounds: announced ahead, closed when everything expected is in or cannot come any more.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use localize::{Arm, Firing, Observation, Outcome, RoundId, ServiceName, VantageName};
+use proto::v1;
+use proto::v1::coordinator_message::Message;
+
+use super::state::State;
+use super::{Evidence, Fired, Refusal, What, vantage_point};
+use crate::plan;
+use crate::store::{RoundRecord, Write};
+
+/// How far ahead a round is announced, in microseconds: longer than the way to any agent.
+const AHEAD_US: u64 = 300_000;
+/// How long after the limit of its probes a round is waited for, in microseconds: the way back, and
+/// the agents' batches.
+const SLACK_US: u64 = 2_000_000;
+/// Rounds of a service in flight: one a second for as long as the longest probe takes.
+const IN_FLIGHT: usize = 30;
+
+/// A round that is announced and not closed.
+#[derive(Debug)]
+pub(super) struct OpenRound {
+    pub(super) service: ServiceName,
+    fire_at_us: u64,
+    /// From when on nothing more is waited for.
+    pub(super) close_us: u64,
+    /// What has not come, by vantage point.
+    outstanding: BTreeMap<VantageName, Vec<Arm>>,
+    expected: usize,
+    received: usize,
+    failed: usize,
+    /// First and last firing of those on time.
+    fired: Option<(u64, u64)>,
+    worst_uncertainty_us: u64,
+}
+
+impl OpenRound {
+    pub(super) fn new(
+        service: ServiceName,
+        fire_at_us: u64,
+        close_us: u64,
+        outstanding: BTreeMap<VantageName, Vec<Arm>>,
+    ) -> Self {
+        Self {
+            service,
+            fire_at_us,
+            close_us,
+            expected: outstanding.values().map(Vec::len).sum(),
+            outstanding,
+            received: 0,
+            failed: 0,
+            fired: None,
+            worst_uncertainty_us: 0,
+        }
+    }
+
+    /// Counts an observation that was waited for.
+    pub(super) fn observe(&mut self, observation: &Observation) {
+        let Some(arms) = self.outstanding.get_mut(observation.vantage()) else {
+            return;
+        };
+        let Some(place) = arms.iter().position(|arm| *arm == observation.arm) else {
+            return;
+        };
+        arms.swap_remove(place);
+        if arms.is_empty() {
+            self.outstanding.remove(observation.vantage());
+        }
+        self.received += 1;
+        self.failed += usize::from(matches!(observation.outcome, Outcome::Failed { .. }));
+        let stamp = observation.started;
+        if observation.firing == Firing::OnTime {
+            let (first, last) = self.fired.unwrap_or((stamp.at_us, stamp.at_us));
+            self.fired = Some((first.min(stamp.at_us), last.max(stamp.at_us)));
+            self.worst_uncertainty_us = self.worst_uncertainty_us.max(stamp.uncertainty_us);
+        }
+    }
+
+    /// Waits no more for a vantage point.
+    pub(super) fn expect_nothing_of(&mut self, vantage: &VantageName) {
+        self.outstanding.remove(vantage);
+    }
+
+    /// Whether nothing is waited for.
+    pub(super) fn is_complete(&self) -> bool {
+        self.outstanding.is_empty()
+    }
+
+    pub(super) fn record(&self, round: RoundId) -> RoundRecord {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        RoundRecord {
+            service: self.service.clone(),
+            round,
+            fire_at_us: self.fire_at_us,
+            expected: number(self.expected),
+            received: number(self.received),
+            failed: number(self.failed),
+            skew_us: self.fired.map_or(0, |(first, last)| last - first),
+            worst_uncertainty_us: self.worst_uncertainty_us,
+        }
+    }
+}
+
+impl State {
+    /// Announces a round of a service to every connected agent that has an arm.
+    pub(super) fn fire(&mut self, now_us: u64, name: &ServiceName) -> Result<Fired, Refusal> {
+        let topology = self.path(name)?;
+        if self.sessions.is_empty() {
+            return Err(Refusal::NoAgent);
+        }
+        let in_flight = self.rounds.values().filter(|r| r.service == *name).count();
+        if in_flight >= IN_FLIGHT {
+            return Ok(Fired::TooManyInFlight);
+        }
+        let outstanding: BTreeMap<VantageName, Vec<Arm>> = self
+            .sessions
+            .keys()
+            .filter_map(|agent| self.agents.get(agent))
+            .map(|agent| {
+                (
+                    agent.name.clone(),
+                    plan::arms(&topology, &vantage_point(agent)),
+                )
+            })
+            .filter(|(_, arms)| !arms.is_empty())
+            .collect();
+        if outstanding.is_empty() {
+            return Err(Refusal::NothingToProbe(name.clone()));
+        }
+        let id = self.store.next_round_id()?;
+        let fire_at_us = now_us + AHEAD_US;
+        let total = self.service(name)?.file.timeouts.total.as_micros();
+        let total_us = u64::try_from(total).unwrap_or(u64::MAX);
+        let close_us = fire_at_us.saturating_add(total_us).saturating_add(SLACK_US);
+        let announced: Vec<(VantageName, Vec<v1::Arm>)> = outstanding
+            .iter()
+            .map(|(agent, arms)| (agent.clone(), arms.iter().map(v1::Arm::from).collect()))
+            .collect();
+        // The round stands before it is announced: an agent found gone is then no longer waited for.
+        let round = OpenRound::new(name.clone(), fire_at_us, close_us, outstanding);
+        self.rounds.insert(id, round);
+        for (agent, arms) in announced {
+            let round = Message::Round(v1::Round {
+                service: name.0.clone(),
+                round: id.0,
+                fire_at_us,
+                arms,
+            });
+            self.send(now_us, &agent, round);
+        }
+        Ok(Fired::Round(id))
+    }
+
+    /// Counts an observation for its round, and closes the round when it was the last.
+    pub(super) fn count_for_round(&mut self, now_us: u64, observation: &Observation) {
+        match self.rounds.get_mut(&observation.round) {
+            Some(round) => {
+                round.observe(observation);
+                if round.is_complete() {
+                    self.close(now_us, observation.round);
+                }
+            }
+            // Late, after its round was closed: it counts from now on.
+            None => {
+                if let Some(service) = self.services.get_mut(&observation.service) {
+                    service.version += 1;
+                }
+            }
+        }
+    }
+
+    /// An agent fires nothing of a round.
+    pub(super) fn expect_nothing(&mut self, now_us: u64, id: RoundId, vantage: &VantageName) {
+        if let Some(round) = self.rounds.get_mut(&id) {
+            round.expect_nothing_of(vantage);
+            if round.is_complete() {
+                self.close(now_us, id);
+            }
+        }
+    }
+
+    /// An agent is gone: nothing of it is waited for.
+    pub(super) fn expect_nothing_of(&mut self, now_us: u64, vantage: &VantageName) {
+        let open: Vec<RoundId> = self.rounds.keys().copied().collect();
+        for id in open {
+            self.expect_nothing(now_us, id, vantage);
+        }
+    }
+
+    /// Closes the rounds that have been waited for long enough.
+    pub(super) fn close_overdue(&mut self, now_us: u64) {
+        let overdue: Vec<RoundId> = self
+            .rounds
+            .iter()
+            .filter(|(_, round)| round.close_us <= now_us)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in overdue {
+            self.close(now_us, id);
+        }
+    }
+
+    fn close(&mut self, now_us: u64, id: RoundId) {
+        let Some(round) = self.rounds.remove(&id) else {
+            return;
+        };
+        let record = round.record(id);
+        tracing::debug!(
+            service = %record.service, round = id.0, expected = record.expected,
+            received = record.received, failed = record.failed, skew_us = record.skew_us,
+            "round closed"
+        );
+        if let Some(service) = self.services.get_mut(&record.service) {
+            service.version += 1;
+            service.rounds += 1;
+            service.last_round_us = record.fire_at_us;
+        }
+        self.note(vec![Write::Round(record.clone())]);
+        self.happened(now_us, What::Round(record));
+    }
+
+    /// What a localisation is made from, unless it has it.
+    pub(super) fn gather(
+        &self,
+        name: &ServiceName,
+        from_us: u64,
+        have: Option<u64>,
+    ) -> Result<Option<Evidence>, Refusal> {
+        let service = self.service(name)?;
+        // Both only rise, so that the sum stays the same only when both do.
+        let version = service.version + self.report_count;
+        if have == Some(version) {
+            return Ok(None);
+        }
+        let open: BTreeSet<RoundId> = self.rounds.keys().copied().collect();
+        Ok(Some(Evidence {
+            version,
+            topology: self.path(name)?,
+            observations: service.recent.closed_since(from_us, &open),
+            reports: self.reports.since(from_us),
+        }))
+    }
+}

@@ -1,0 +1,372 @@
+//! What the engine owns, how it comes back after a restart, and what the passing of time does.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use localize::{RoundId, ServiceName, VantageName, VantagePoint, VerdictOutcome};
+use proto::v1::goodbye::Reason;
+use tokio::sync::{broadcast, mpsc};
+
+use super::agents::Session;
+use super::rounds::OpenRound;
+use super::scribe::Job;
+use super::window::{Observations, Reports, WINDOW_US};
+use super::{Event, Happening, Presence, Refusal, Reply, What, vantage_point};
+use crate::ca::Authority;
+use crate::config::Lifetimes;
+use crate::plan::{self, Learnt};
+use crate::schedule::Schedule;
+use crate::service_file::ServiceFile;
+use crate::store::{AgentRecord, ServiceRecord, Store, StoreError, Write};
+
+/// Housekeeping: certificates that end, discovery, what was learnt.
+const HOUSEKEEPING_US: u64 = 1_000_000;
+/// What was learnt is written down this long after it changed at the earliest: most of it is learnt
+/// in the first rounds of a service, in a burst.
+const LEARNT_PAUSE_US: u64 = 5_000_000;
+/// What was learnt is written down this often although nothing new came: the times of last answers
+/// move all the time.
+const LEARNT_REFRESH_US: u64 = 60_000_000;
+
+/// What the engine needs besides the store.
+pub struct Setup {
+    /// Makes certificates.
+    pub authority: Arc<Authority>,
+    /// How long they live.
+    pub lifetimes: Lifetimes,
+    /// What join tokens say about where the coordinator is.
+    pub addresses: Vec<String>,
+}
+
+/// Where the engine's wishes go.
+pub(super) struct Outside {
+    pub(super) jobs: mpsc::Sender<Job>,
+    pub(super) happenings: broadcast::Sender<Happening>,
+    pub(super) services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+}
+
+/// A service that is watched.
+pub(super) struct Service {
+    pub(super) file: ServiceFile,
+    pub(super) record: ServiceRecord,
+    /// `record.learnt` holds something that must be written down soon.
+    pub(super) dirty: bool,
+    pub(super) written_us: u64,
+    pub(super) recent: Observations,
+    /// Rises whenever a round closes or an observation of a closed one comes late.
+    pub(super) version: u64,
+    pub(super) rounds: u64,
+    pub(super) last_round_us: u64,
+    pub(super) last_outcome: Option<VerdictOutcome>,
+    /// When an agent is asked next for the name servers.
+    pub(super) discover_us: u64,
+}
+
+impl Service {
+    pub(super) fn new(file: ServiceFile, record: ServiceRecord) -> Self {
+        Self {
+            file,
+            dirty: false,
+            written_us: record.applied_us,
+            record,
+            recent: Observations::default(),
+            version: 0,
+            rounds: 0,
+            last_round_us: 0,
+            last_outcome: None,
+            discover_us: 0,
+        }
+    }
+
+    /// A service as the store has it; `None` when this version cannot read its file.
+    fn restore(
+        store: &Store,
+        record: ServiceRecord,
+        now_us: u64,
+    ) -> Result<Option<Self>, StoreError> {
+        let file = match ServiceFile::parse(&record.toml, record.ca_pem.as_deref()) {
+            Ok(file) => file,
+            Err(error) => {
+                tracing::error!(service = %record.name, %error, "the stored service file cannot be read; apply it again");
+                return Ok(None);
+            }
+        };
+        let summary = store.round_summary(&record.name)?;
+        let verdicts = store.verdicts(Some(&record.name), 1)?;
+        let from_us = now_us.saturating_sub(WINDOW_US);
+        let observations = store.observations(&record.name, from_us, u64::MAX - 1)?;
+        let mut service = Self::new(file, record);
+        service.rounds = summary.rounds;
+        service.last_round_us = summary.last_fire_at_us;
+        service.last_outcome = verdicts.first().map(|verdict| verdict.outcome);
+        for observation in observations {
+            service.recent.push(Arc::new(observation), now_us);
+        }
+        Ok(Some(service))
+    }
+}
+
+/// Everything that changes while the coordinator runs.
+pub(super) struct State {
+    pub(super) store: Store,
+    pub(super) setup: Setup,
+    pub(super) outside: Outside,
+    pub(super) started_us: u64,
+    pub(super) agents: BTreeMap<VantageName, AgentRecord>,
+    pub(super) sessions: BTreeMap<VantageName, Session>,
+    pub(super) session_count: u64,
+    /// The highest sequence seen of each agent; a repeat is at or below it.
+    pub(super) seen_through: BTreeMap<VantageName, u64>,
+    pub(super) services: BTreeMap<ServiceName, Service>,
+    pub(super) rounds: BTreeMap<RoundId, OpenRound>,
+    pub(super) schedule: Schedule,
+    pub(super) reports: Reports,
+    /// Reports seen since the start.
+    pub(super) report_count: u64,
+    housekeeping_us: u64,
+}
+
+impl State {
+    /// Brings back what the store has.
+    pub(super) fn restore(
+        store: Store,
+        setup: Setup,
+        outside: Outside,
+        now_us: u64,
+    ) -> Result<Self, StoreError> {
+        let agents: BTreeMap<_, _> = store
+            .agents()?
+            .into_iter()
+            .map(|agent| (agent.name.clone(), agent))
+            .collect();
+        let seen_through = agents
+            .keys()
+            .filter_map(|name| Some((name.clone(), store.durable_through(name)?)))
+            .collect();
+        let mut state = Self {
+            started_us: now_us,
+            agents,
+            sessions: BTreeMap::new(),
+            session_count: 0,
+            seen_through,
+            services: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            schedule: Schedule::default(),
+            reports: Reports::default(),
+            report_count: 0,
+            housekeeping_us: now_us,
+            setup,
+            outside,
+            store,
+        };
+        for record in state.store.services()? {
+            if let Some(service) = Service::restore(&state.store, record, now_us)? {
+                state.watch_service(service);
+            }
+        }
+        let from_us = now_us.saturating_sub(WINDOW_US);
+        for report in state.store.reports(from_us, u64::MAX - WINDOW_US)? {
+            state.reports.push(Arc::new(report), now_us);
+        }
+        Ok(state)
+    }
+
+    /// Takes a service in, in place of the one of its name.
+    pub(super) fn watch_service(&mut self, service: Service) {
+        let name = service.record.name.clone();
+        match service.file.every {
+            Some(every) => self.schedule.set(name.clone(), every),
+            None => self.schedule.remove(&name),
+        }
+        self.services.insert(name, service);
+        self.publish_services();
+    }
+
+    pub(super) fn publish_services(&self) {
+        let names = self.services.keys().cloned().collect();
+        self.outside.services.store(Arc::new(names));
+    }
+
+    /// One event.
+    pub(super) fn handle(&mut self, now_us: u64, event: Event) {
+        match event {
+            Event::Connect {
+                peer,
+                name,
+                version,
+                host,
+                link,
+                reply,
+            } => {
+                reply.send(self.connect(now_us, &peer, name, version, host, link));
+            }
+            Event::Gone(session) => self.gone(now_us, session),
+            Event::Heard(session, said) => self.heard(now_us, session, said),
+            Event::Recorded {
+                vantage,
+                observations,
+                reports,
+            } => {
+                self.recorded(now_us, &vantage, observations, reports);
+            }
+            Event::Join {
+                secret,
+                csr_pem,
+                version,
+                reply,
+            } => {
+                self.join(now_us, &secret, &csr_pem, version, reply);
+            }
+            Event::Renew {
+                peer,
+                name,
+                csr_pem,
+                reply,
+            } => {
+                self.renew(now_us, &peer, &name, &csr_pem, reply);
+            }
+            Event::Status(reply) => reply.send(Ok(self.status())),
+            Event::Invite(invitation, reply) => self.invite(now_us, &invitation, reply),
+            Event::Agents(reply) => reply.send(Ok(self.agent_views())),
+            Event::Agent(name, reply) => reply.send(self.agent_view(&name)),
+            Event::Revoke(name, reply) => self.revoke(now_us, &name, reply),
+            Event::Apply {
+                toml,
+                ca_pem,
+                reply,
+            } => self.apply(now_us, toml, ca_pem, reply),
+            Event::Services(reply) => reply.send(Ok(self.service_views())),
+            Event::Service(name, reply) => reply.send(self.service_view(&name)),
+            Event::Delete(name, reply) => self.delete(now_us, &name, reply),
+            Event::Path(service, reply) => reply.send(self.path(&service)),
+            Event::Fire(service, reply) => reply.send(self.fire(now_us, &service)),
+            Event::Gather {
+                service,
+                from_us,
+                have,
+                reply,
+            } => {
+                reply.send(self.gather(&service, from_us, have));
+            }
+            Event::Concluded(verdict) => self.concluded(now_us, verdict),
+        }
+    }
+
+    /// When the engine wants to be woken, in microseconds of mesh time.
+    pub(super) fn next_wake(&mut self, now_us: u64) -> u64 {
+        let scheduled = self.schedule.next_wake(now_us).unwrap_or(u64::MAX);
+        let closing = self.rounds.values().map(|round| round.close_us).min();
+        self.housekeeping_us
+            .min(scheduled)
+            .min(closing.unwrap_or(u64::MAX))
+    }
+
+    /// What is due.
+    pub(super) fn tick(&mut self, now_us: u64) {
+        for service in self.schedule.due(now_us) {
+            if let Err(refusal) = self.fire(now_us, &service) {
+                tracing::debug!(%service, %refusal, "scheduled round not fired");
+            }
+        }
+        self.close_overdue(now_us);
+        // A clock that was set back must not stop the housekeeping.
+        if now_us >= self.housekeeping_us || self.housekeeping_us - now_us > HOUSEKEEPING_US {
+            self.housekeeping_us = now_us + HOUSEKEEPING_US;
+            self.end_expired(now_us);
+            self.discover_due(now_us);
+            self.write_learnt(now_us);
+            self.reports.trim(now_us);
+            for service in self.services.values_mut() {
+                service.recent.trim(now_us);
+            }
+        }
+    }
+
+    fn write_learnt(&mut self, now_us: u64) {
+        let mut writes = Vec::new();
+        for service in self.services.values_mut() {
+            let pause = if service.dirty {
+                LEARNT_PAUSE_US
+            } else {
+                LEARNT_REFRESH_US
+            };
+            let news = service.dirty || service.record.learnt.last_answer_us > service.written_us;
+            if news && now_us.saturating_sub(service.written_us) >= pause {
+                service.dirty = false;
+                service.written_us = now_us;
+                writes.push(Write::Service(service.record.clone()));
+            }
+        }
+        if !writes.is_empty() {
+            self.note(writes);
+        }
+    }
+
+    /// Takes leave of every agent and writes down what was learnt.
+    pub(super) fn shut_down(mut self, now_us: u64) {
+        let names: Vec<VantageName> = self.sessions.keys().cloned().collect();
+        for name in names {
+            self.end_session(now_us, &name, Reason::ShuttingDown);
+        }
+        for service in self.services.values_mut() {
+            service.dirty = true;
+            service.written_us = 0;
+        }
+        self.write_learnt(now_us);
+    }
+
+    /// Writes something down that nobody waits for. It is left out when too much waits for the disk.
+    pub(super) fn note(&self, writes: Vec<Write>) {
+        let job = Job {
+            writes,
+            then: Box::new(|_| {}),
+        };
+        if self.outside.jobs.try_send(job).is_err() {
+            tracing::warn!("too much waits for the disk; a decision was not written down");
+        }
+    }
+
+    /// Writes something down and answers when it is on disk.
+    pub(super) fn settle<T: Send + 'static>(&self, writes: Vec<Write>, answer: T, reply: Reply<T>) {
+        let job = Job {
+            writes,
+            then: Box::new(move |done| reply.send(done.map(|()| answer).map_err(Refusal::from))),
+        };
+        // Dropping the job answers that the coordinator is stopping, which a stuck disk comes to.
+        if self.outside.jobs.try_send(job).is_err() {
+            tracing::warn!("too much waits for the disk; a request was refused");
+        }
+    }
+
+    pub(super) fn service(&self, name: &ServiceName) -> Result<&Service, Refusal> {
+        self.services
+            .get(name)
+            .ok_or_else(|| Refusal::UnknownService(name.clone()))
+    }
+
+    /// The path of a service with the vantage points that are connected or were lately.
+    pub(super) fn path(&self, name: &ServiceName) -> Result<localize::Topology, Refusal> {
+        let service = self.service(name)?;
+        let mut names = service.recent.vantages();
+        names.extend(self.sessions.keys().cloned());
+        let vantages: Vec<VantagePoint> = names
+            .iter()
+            .filter_map(|name| self.agents.get(name))
+            .map(vantage_point)
+            .collect();
+        let learnt: &Learnt = &service.record.learnt;
+        Ok(plan::topology(&service.file, learnt, &vantages))
+    }
+
+    pub(super) fn happened(&self, at_us: u64, what: What) {
+        // Nobody may be watching.
+        let _ = self.outside.happenings.send(Happening { at_us, what });
+    }
+
+    pub(super) fn happened_to(&self, at_us: u64, name: &VantageName, state: Presence) {
+        tracing::info!(agent = %name, ?state, "agent");
+        let name = name.clone();
+        self.happened(at_us, What::Agent { name, state });
+    }
+}

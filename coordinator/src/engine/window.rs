@@ -1,0 +1,96 @@
+//! The facts of the last quarter of an hour, in memory.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use localize::{Observation, RoundId, VantageName, WitnessReport};
+
+/// Length of the window, in microseconds: what `localize --since` looks back by default. What is
+/// older is read from the store.
+pub const WINDOW_US: u64 = 15 * 60 * 1_000_000;
+
+/// Observations kept of one service: a quarter of an hour of a round every second with a hundred
+/// arms, at about a kilobyte each.
+const OBSERVATIONS: usize = 90_000;
+/// Reports kept: a quarter of an hour of ten witnesses that report every second.
+const REPORTS: usize = 9_000;
+
+/// The recent observations of one service.
+#[derive(Debug, Default)]
+pub(super) struct Observations(VecDeque<Arc<Observation>>);
+
+impl Observations {
+    /// Adds one; false when it is too old to matter.
+    pub(super) fn push(&mut self, observation: Arc<Observation>, now_us: u64) -> bool {
+        if observation.scheduled_us.saturating_add(WINDOW_US) < now_us {
+            return false;
+        }
+        if self.0.len() >= OBSERVATIONS {
+            self.0.pop_front();
+        }
+        self.0.push_back(observation);
+        true
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn trim(&mut self, now_us: u64) {
+        let oldest = now_us.saturating_sub(WINDOW_US);
+        while self.0.front().is_some_and(|o| o.scheduled_us < oldest) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Those since an instant, of rounds that are not open.
+    pub(super) fn closed_since(
+        &self,
+        from_us: u64,
+        open: &BTreeSet<RoundId>,
+    ) -> Vec<Arc<Observation>> {
+        self.0
+            .iter()
+            .filter(|o| o.scheduled_us >= from_us && !open.contains(&o.round))
+            .cloned()
+            .collect()
+    }
+
+    /// The vantage points that made one.
+    pub(super) fn vantages(&self) -> BTreeSet<VantageName> {
+        // A name is cloned once for each vantage point, not once for each observation.
+        let mut names: BTreeMap<&VantageName, ()> = BTreeMap::new();
+        for observation in &self.0 {
+            names.entry(observation.vantage()).or_default();
+        }
+        names.into_keys().cloned().collect()
+    }
+}
+
+/// The recent reports of all witnesses.
+#[derive(Debug, Default)]
+pub(super) struct Reports(VecDeque<Arc<WitnessReport>>);
+
+impl Reports {
+    /// Adds one, unless it is too old to matter.
+    pub(super) fn push(&mut self, report: Arc<WitnessReport>, now_us: u64) {
+        if report.to.at_us.saturating_add(WINDOW_US) < now_us {
+            return;
+        }
+        if self.0.len() >= REPORTS {
+            self.0.pop_front();
+        }
+        self.0.push_back(report);
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn trim(&mut self, now_us: u64) {
+        let oldest = now_us.saturating_sub(WINDOW_US);
+        while self.0.front().is_some_and(|r| r.to.at_us < oldest) {
+            self.0.pop_front();
+        }
+    }
+
+    /// Those that end at or after an instant.
+    pub(super) fn since(&self, from_us: u64) -> Vec<Arc<WitnessReport>> {
+        let wanted = self.0.iter().filter(|r| r.to.at_us >= from_us);
+        wanted.cloned().collect()
+    }
+}

@@ -1,0 +1,332 @@
+//! The agents' service: one stream each, and the next certificate.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use localize::{NameServer, Observation, RoundId, ServiceName, VantageName, WitnessReport};
+use proto::v1::agent_message::Message;
+use proto::v1::agent_service_server::AgentService;
+use proto::v1::{
+    Ack, AgentMessage, ClockReply, CoordinatorMessage, RenewRequest, RenewResponse,
+    coordinator_message,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::view;
+use crate::ca::Authority;
+use crate::clock;
+use crate::engine::{ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Said, SessionId};
+use crate::store::{Store, StoreError, Write};
+
+/// The first message follows the call at once.
+const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// Facts of one agent that wait for the disk: two batches. When they are full the stream is not read,
+/// and the agent's spool keeps the rest.
+const WAITING: usize = 1024;
+/// Facts in one commit.
+const BATCH: usize = 512;
+/// Pause before a full disk is tried again.
+const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
+
+/// The agents' service.
+pub struct AgentsService {
+    engine: Handle,
+    store: Store,
+    authority: Arc<Authority>,
+    fatal: Fatal,
+}
+
+impl AgentsService {
+    /// Forwards to engine and store.
+    #[must_use]
+    pub fn new(engine: Handle, store: Store, authority: Arc<Authority>, fatal: Fatal) -> Self {
+        Self {
+            engine,
+            store,
+            authority,
+            fatal,
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl AgentService for AgentsService {
+    type SessionStream = ReceiverStream<Result<CoordinatorMessage, Status>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<AgentMessage>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let (name, peer) = super::agent(&request)?;
+        let mut incoming = request.into_inner();
+        let first = tokio::time::timeout(HELLO_LIMIT, incoming.message())
+            .await
+            .map_err(|_| Status::deadline_exceeded("no Hello within 10 s"))??;
+        let Some(Message::Hello(hello)) = first.and_then(|m| m.message) else {
+            return Err(Status::invalid_argument(
+                "the first message of a session is Hello",
+            ));
+        };
+        let host = view::host(hello.host.unwrap_or_default())?;
+        let (outgoing, stream) = mpsc::channel(OUTGOING);
+        let end = CancellationToken::new();
+        let link = Link {
+            outgoing: outgoing.clone(),
+            end: end.clone(),
+        };
+        let connect = self.engine.ask(|reply| Event::Connect {
+            peer,
+            name: name.clone(),
+            version: view::shortened(hello.agent_version),
+            host,
+            link,
+            reply,
+        });
+        let id = connect.await?;
+        let (facts, waiting) = mpsc::channel(WAITING);
+        let recorder = Recorder {
+            name: name.clone(),
+            engine: self.engine.clone(),
+            store: self.store.clone(),
+            fatal: self.fatal.clone(),
+            outgoing: outgoing.clone(),
+            end: end.clone(),
+        };
+        let reader = Reader {
+            id,
+            name,
+            engine: self.engine.clone(),
+            facts,
+            outgoing,
+        };
+        // It ends when the reader has, and what was read is on disk.
+        tokio::spawn(recorder.run(waiting));
+        tokio::spawn(reader.run(incoming, end));
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn renew(
+        &self,
+        request: Request<RenewRequest>,
+    ) -> Result<Response<RenewResponse>, Status> {
+        let (name, peer) = super::agent(&request)?;
+        let csr_pem = request.into_inner().csr_pem;
+        let renew = self.engine.ask(|reply| Event::Renew {
+            peer,
+            name,
+            csr_pem,
+            reply,
+        });
+        let issued = renew.await?;
+        Ok(Response::new(RenewResponse {
+            certificate_pem: issued.pem,
+            ca_pem: self.authority.pem().to_owned(),
+        }))
+    }
+}
+
+/// A fact on its way to the disk.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "observations are both the largest and by far the commonest variant"
+)]
+enum Fact {
+    Observation(Observation),
+    Report(WitnessReport),
+}
+
+/// Reads what an agent sends.
+struct Reader {
+    id: SessionId,
+    name: VantageName,
+    engine: Handle,
+    facts: mpsc::Sender<Fact>,
+    outgoing: mpsc::Sender<Result<CoordinatorMessage, Status>>,
+}
+
+impl Reader {
+    async fn run(self, mut incoming: Streaming<AgentMessage>, end: CancellationToken) {
+        let ended = tokio::select! {
+            () = end.cancelled() => Ok(()),
+            () = self.outgoing.closed() => Ok(()),
+            ended = self.read(&mut incoming) => ended,
+        };
+        if let Err(status) = ended {
+            tracing::warn!(agent = %self.name, %status, "session ended");
+            // The agent learns why, unless it is gone or does not read.
+            let _ = self.outgoing.try_send(Err(status));
+        }
+        end.cancel();
+        // Nobody is there to tell when the engine has stopped.
+        let _ = self.engine.tell(Event::Gone(self.id)).await;
+    }
+
+    async fn read(&self, incoming: &mut Streaming<AgentMessage>) -> Result<(), Status> {
+        while let Some(message) = incoming.message().await? {
+            let received_us = clock::now_us();
+            // A message of a later version has nothing for this one.
+            if let Some(message) = message.message {
+                self.take(message, received_us).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(&self, message: Message, received_us: u64) -> Result<(), Status> {
+        match message {
+            Message::Hello(_) => Err(Status::invalid_argument("a second Hello")),
+            Message::Clock(request) => {
+                let reply = ClockReply {
+                    t1_us: request.t1_us,
+                    t2_us: received_us,
+                    t3_us: clock::now_us(),
+                };
+                send(&self.outgoing, coordinator_message::Message::Clock(reply)).await
+            }
+            Message::Observation(wire) => {
+                let observation: Observation = wire.try_into().map_err(view::malformed)?;
+                self.must_be_own(observation.vantage())?;
+                if !self.engine.knows(&observation.service) {
+                    tracing::debug!(agent = %self.name, service = %observation.service, "observation of an unknown service dropped");
+                    return Ok(());
+                }
+                self.record(Fact::Observation(observation)).await
+            }
+            Message::Report(wire) => {
+                let report: WitnessReport = wire.try_into().map_err(view::malformed)?;
+                self.must_be_own(&report.witness)?;
+                self.record(Fact::Report(report)).await
+            }
+            Message::RoundAnswer(answer) if answer.refused.is_empty() => Ok(()),
+            Message::RoundAnswer(answer) => {
+                self.say(Said::Refused {
+                    round: RoundId(answer.round),
+                    why: view::shortened(answer.refused),
+                })
+                .await
+            }
+            Message::Discovery(found) => {
+                let name_servers: Vec<NameServer> = view::name_servers(found.name_servers)?;
+                self.say(Said::Found {
+                    service: ServiceName(found.service),
+                    name_servers,
+                })
+                .await
+            }
+            Message::ClockState(state) => {
+                self.say(Said::Clock(ClockEstimate {
+                    offset_us: state.offset_us,
+                    uncertainty_us: state.uncertainty_us,
+                }))
+                .await
+            }
+            Message::HostState(host) => self.say(Said::Host(view::host(host)?)).await,
+        }
+    }
+
+    /// The name in a message must be the certificate's.
+    fn must_be_own(&self, vantage: &VantageName) -> Result<(), Status> {
+        if *vantage == self.name {
+            return Ok(());
+        }
+        Err(Status::permission_denied(format!(
+            "agent {} sent a fact of {vantage}",
+            self.name
+        )))
+    }
+
+    async fn say(&self, said: Said) -> Result<(), Status> {
+        Ok(self.engine.tell(Event::Heard(self.id, said)).await?)
+    }
+
+    async fn record(&self, fact: Fact) -> Result<(), Status> {
+        self.facts
+            .send(fact)
+            .await
+            .map_err(|_| Status::unavailable("the store does not take facts"))
+    }
+}
+
+/// Brings an agent's facts to the disk in their order, and acknowledges them.
+struct Recorder {
+    name: VantageName,
+    engine: Handle,
+    store: Store,
+    fatal: Fatal,
+    outgoing: mpsc::Sender<Result<CoordinatorMessage, Status>>,
+    end: CancellationToken,
+}
+
+impl Recorder {
+    async fn run(self, mut waiting: mpsc::Receiver<Fact>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while waiting.recv_many(&mut batch, BATCH).await > 0 {
+            if self.store_batch(&batch).await.is_err() {
+                return;
+            }
+            let (mut observations, mut reports) = (Vec::new(), Vec::new());
+            for fact in batch.drain(..) {
+                match fact {
+                    Fact::Observation(observation) => observations.push(observation),
+                    Fact::Report(report) => reports.push(report),
+                }
+            }
+            let recorded = Event::Recorded {
+                vantage: self.name.clone(),
+                observations,
+                reports,
+            };
+            let ack = coordinator_message::Message::Ack(Ack {
+                durable_through: self.store.durable_through(&self.name).unwrap_or(0),
+            });
+            if self.engine.tell(recorded).await.is_err() {
+                return;
+            }
+            tokio::select! {
+                // What is in the queue goes to the disk all the same; the next welcome tells of it.
+                () = self.end.cancelled() => {}
+                _ = send(&self.outgoing, ack) => {}
+            }
+        }
+    }
+
+    /// Stores a batch. While the disk is full it is tried again and again, and nothing is
+    /// acknowledged.
+    async fn store_batch(&self, batch: &[Fact]) -> Result<(), StoreError> {
+        loop {
+            let writes = batch.iter().map(|fact| match fact {
+                Fact::Observation(observation) => Write::Observation(observation.clone()),
+                Fact::Report(report) => Write::Report(report.clone()),
+            });
+            match self.store.commit(writes.collect()).await {
+                Ok(()) => return Ok(()),
+                Err(error @ StoreError::DiskFull { .. }) => {
+                    tracing::error!(agent = %self.name, %error, "facts wait in the agents' spools");
+                    tokio::select! {
+                        () = self.end.cancelled() => return Err(error),
+                        () = tokio::time::sleep(FULL_DISK_PAUSE) => {}
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(agent = %self.name, %error, "facts cannot be stored");
+                    self.fatal.judge(&error);
+                    return Err(error);
+                }
+            }
+        }
+    }
+}
+
+async fn send(
+    outgoing: &mpsc::Sender<Result<CoordinatorMessage, Status>>,
+    message: coordinator_message::Message,
+) -> Result<(), Status> {
+    let message = CoordinatorMessage {
+        message: Some(message),
+    };
+    let sent = outgoing.send(Ok(message)).await;
+    sent.map_err(|_| Status::cancelled("the agent is gone"))
+}

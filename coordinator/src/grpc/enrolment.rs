@@ -1,0 +1,60 @@
+//! The service that is open to strangers: joining with a token.
+
+use proto::v1::enrolment_server::Enrolment;
+use proto::v1::{JoinRequest, JoinResponse, Role};
+use tonic::{Request, Response, Status};
+
+use super::view;
+use crate::ca::Authority;
+use crate::engine::{Event, Handle, Refusal};
+use crate::enrolment::JoinError;
+use std::sync::Arc;
+
+/// Longest signing request taken: one of an RSA key of 4096 bits is a third of it.
+const LONGEST_REQUEST: usize = 8192;
+
+/// The enrolment service.
+pub struct EnrolmentService {
+    engine: Handle,
+    authority: Arc<Authority>,
+}
+
+impl EnrolmentService {
+    /// Forwards to the engine.
+    #[must_use]
+    pub fn new(engine: Handle, authority: Arc<Authority>) -> Self {
+        Self { engine, authority }
+    }
+}
+
+#[tonic::async_trait]
+impl Enrolment for EnrolmentService {
+    async fn join(&self, request: Request<JoinRequest>) -> Result<Response<JoinResponse>, Status> {
+        let JoinRequest {
+            token_secret,
+            csr_pem,
+            agent_version,
+        } = request.into_inner();
+        if csr_pem.len() > LONGEST_REQUEST {
+            return Err(Status::invalid_argument("the signing request is too long"));
+        }
+        let mut secret = [0; 32];
+        // A secret that is none cannot be one that is known.
+        hex::decode_to_slice(token_secret, &mut secret)
+            .map_err(|_| Refusal::Join(JoinError::Unknown))?;
+        let join = self.engine.ask(|reply| Event::Join {
+            secret,
+            csr_pem,
+            version: view::shortened(agent_version),
+            reply,
+        });
+        let (agent, issued) = join.await?;
+        Ok(Response::new(JoinResponse {
+            name: agent.name.0,
+            certificate_pem: issued.pem,
+            ca_pem: self.authority.pem().to_owned(),
+            role: Role::from(agent.role).into(),
+            host: agent.host.unwrap_or_default(),
+        }))
+    }
+}

@@ -1,0 +1,352 @@
+//! The operators' service.
+
+use std::time::Duration;
+
+use localize::{Role, ServiceName, VantageName};
+use proto::v1;
+use proto::v1::operator_server::Operator;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use super::view;
+use crate::clock;
+use crate::clock::rfc3339;
+use crate::coverage;
+use crate::engine::{Applied, Event, Handle, Refusal};
+use crate::enrolment::Invitation;
+use crate::localisation::{Localiser, Wish};
+use crate::store::{Store, StoreError};
+
+/// Messages that wait for a slow reader of a stream; what makes them waits then.
+const STREAM: usize = 16;
+/// Bytes of a case in one message: well under the limit of a message.
+const PIECE: usize = 256 << 10;
+/// Verdicts listed when nobody said how many, and at most.
+const VERDICTS: usize = 20;
+const MOST_VERDICTS: usize = 500;
+/// Longest service file and longest trust anchors, in bytes.
+const LONGEST_FILE: usize = 256 << 10;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The operators' service.
+pub struct OperatorsService {
+    engine: Handle,
+    store: Store,
+    localiser: Localiser,
+    stop: CancellationToken,
+}
+
+impl OperatorsService {
+    /// Forwards to engine, store and localiser; streams end with `stop`.
+    #[must_use]
+    pub fn new(
+        engine: Handle,
+        store: Store,
+        localiser: Localiser,
+        stop: CancellationToken,
+    ) -> Self {
+        Self {
+            engine,
+            store,
+            localiser,
+            stop,
+        }
+    }
+
+    /// Reads from the store where waiting for the disk holds up nobody.
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Store) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, Status> {
+        let store = self.store.clone();
+        let read = tokio::task::spawn_blocking(move || read(&store)).await;
+        let read = read.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(read.map_err(Refusal::from)?)
+    }
+}
+
+fn let_in<T>(request: Request<T>) -> Result<T, Status> {
+    super::operator(&request, clock::now_us())?;
+    Ok(request.into_inner())
+}
+
+fn none_if_empty(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+#[tonic::async_trait]
+impl Operator for OperatorsService {
+    type LocalizeStream = ReceiverStream<Result<v1::LocalizeEvent, Status>>;
+    type WatchStream = ReceiverStream<Result<v1::WatchEvent, Status>>;
+    type ExportCaseStream = ReceiverStream<Result<v1::CasePiece, Status>>;
+
+    async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
+        let_in(request)?;
+        let status = self.engine.ask(Event::Status).await?;
+        let store_bytes = self.read(Store::size_on_disk).await?;
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok(Response::new(v1::StatusResponse {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: rfc3339(status.started_us),
+            agents_connected: number(status.connected),
+            agents_known: number(status.known),
+            services: number(status.services),
+            observations_stored: self.store.stored_count(),
+            store_bytes,
+            now_us: clock::now_us(),
+        }))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        let request = let_in(request)?;
+        let role = Role::try_from(request.role()).map_err(view::malformed)?;
+        let invitation = Invitation::new(
+            request.name,
+            role,
+            none_if_empty(request.host),
+            request.labels.into_iter().collect(),
+            Duration::from_secs(request.ttl_seconds),
+        )
+        .map_err(Refusal::from)?;
+        let expires_us = clock::now_us().saturating_add(invitation.ttl_us());
+        let token = self
+            .engine
+            .ask(|reply| Event::Invite(invitation, reply))
+            .await?;
+        Ok(Response::new(v1::CreateTokenResponse {
+            token: token.to_string(),
+            expires_at: rfc3339(expires_us),
+        }))
+    }
+
+    async fn list_agents(
+        &self,
+        request: Request<v1::ListAgentsRequest>,
+    ) -> Answer<v1::ListAgentsResponse> {
+        let_in(request)?;
+        let agents = self.engine.ask(Event::Agents).await?;
+        Ok(Response::new(v1::ListAgentsResponse {
+            agents: agents.into_iter().map(view::agent).collect(),
+        }))
+    }
+
+    async fn get_agent(&self, request: Request<v1::GetAgentRequest>) -> Answer<v1::Agent> {
+        let name = VantageName(let_in(request)?.name);
+        let agent = self.engine.ask(|reply| Event::Agent(name, reply)).await?;
+        Ok(Response::new(view::agent(agent)))
+    }
+
+    async fn revoke_agent(&self, request: Request<v1::RevokeAgentRequest>) -> Answer<v1::Agent> {
+        let name = VantageName(let_in(request)?.name);
+        let agent = self.engine.ask(|reply| Event::Revoke(name, reply)).await?;
+        Ok(Response::new(view::agent(agent)))
+    }
+
+    async fn apply_service(
+        &self,
+        request: Request<v1::ApplyServiceRequest>,
+    ) -> Answer<v1::ApplyServiceResponse> {
+        let v1::ApplyServiceRequest { toml, ca_pem } = let_in(request)?;
+        if toml.len() > LONGEST_FILE || ca_pem.as_ref().is_some_and(|pem| pem.len() > LONGEST_FILE)
+        {
+            return Err(Status::invalid_argument(
+                "a service file has at most 256 KiB",
+            ));
+        }
+        let apply = self.engine.ask(|reply| Event::Apply {
+            toml,
+            ca_pem,
+            reply,
+        });
+        let (name, result) = match apply.await? {
+            Applied::Created(name) => (name, "created"),
+            Applied::Changed(name) => (name, "changed"),
+            Applied::Unchanged(name) => (name, "unchanged"),
+        };
+        Ok(Response::new(v1::ApplyServiceResponse {
+            name: name.0,
+            result: result.to_owned(),
+        }))
+    }
+
+    async fn list_services(
+        &self,
+        request: Request<v1::ListServicesRequest>,
+    ) -> Answer<v1::ListServicesResponse> {
+        let_in(request)?;
+        let services = self.engine.ask(Event::Services).await?;
+        Ok(Response::new(v1::ListServicesResponse {
+            services: services.into_iter().map(view::service).collect(),
+        }))
+    }
+
+    async fn get_service(&self, request: Request<v1::GetServiceRequest>) -> Answer<v1::Service> {
+        let name = ServiceName(let_in(request)?.name);
+        let service = self.engine.ask(|reply| Event::Service(name, reply)).await?;
+        Ok(Response::new(view::service(service)))
+    }
+
+    async fn delete_service(
+        &self,
+        request: Request<v1::DeleteServiceRequest>,
+    ) -> Answer<v1::DeleteServiceResponse> {
+        let name = ServiceName(let_in(request)?.name);
+        self.engine.ask(|reply| Event::Delete(name, reply)).await?;
+        Ok(Response::new(v1::DeleteServiceResponse {}))
+    }
+
+    async fn localize(
+        &self,
+        request: Request<v1::LocalizeRequest>,
+    ) -> Answer<Self::LocalizeStream> {
+        let request = let_in(request)?;
+        let wish = Wish::new(
+            ServiceName(request.service),
+            Duration::from_millis(request.budget_ms),
+            Duration::from_millis(request.since_ms),
+        );
+        let (events, stream) = mpsc::channel(STREAM);
+        let run = self.localiser.begin(wish).await?;
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::select! {
+                () = events.closed() => {}
+                () = stop.cancelled() => {
+                    let _ = events.try_send(Err(Refusal::Stopping.into()));
+                }
+                () = run.to_the_end(&events) => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
+        let service = let_in(request)?.service;
+        let mut happenings = self.engine.watch();
+        let (events, stream) = mpsc::channel(STREAM);
+        let stop = self.stop.clone();
+        let forward = async move {
+            loop {
+                let event = match happenings.recv().await {
+                    Ok(happening) if !view::concerns(&happening, &service) => continue,
+                    Ok(happening) => Ok(view::happening(&happening)),
+                    Err(RecvError::Closed) => Err(Refusal::Stopping.into()),
+                    Err(RecvError::Lagged(missed)) => Err(Status::data_loss(format!(
+                        "{missed} events were missed, because they were read too slowly; watch again"
+                    ))),
+                };
+                let last = event.is_err();
+                if events.send(event).await.is_err() || last {
+                    return;
+                }
+            }
+        };
+        tokio::spawn(async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = forward => {}
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<v1::HistoryResponse> {
+        let request = let_in(request)?;
+        let name = ServiceName(request.service);
+        self.must_know(&name)?;
+        let since_us = clock::now_us().saturating_sub(request.since_ms.saturating_mul(1000));
+        let lines = self
+            .read(move |store| store.history(&name, since_us))
+            .await?;
+        Ok(Response::new(v1::HistoryResponse {
+            lines: lines.into_iter().map(view::history_line).collect(),
+        }))
+    }
+
+    async fn list_verdicts(
+        &self,
+        request: Request<v1::ListVerdictsRequest>,
+    ) -> Answer<v1::ListVerdictsResponse> {
+        let request = let_in(request)?;
+        let service = none_if_empty(request.service).map(ServiceName);
+        let limit = match usize::try_from(request.limit).unwrap_or(usize::MAX) {
+            0 => VERDICTS,
+            limit => limit.min(MOST_VERDICTS),
+        };
+        let verdicts = self
+            .read(move |store| store.verdicts(service.as_ref(), limit))
+            .await?;
+        Ok(Response::new(v1::ListVerdictsResponse {
+            verdicts: verdicts.iter().map(v1::Verdict::from).collect(),
+        }))
+    }
+
+    async fn get_verdict(&self, request: Request<v1::GetVerdictRequest>) -> Answer<v1::Verdict> {
+        let id = let_in(request)?.id;
+        let none = no_verdict(&id);
+        let verdict = self.read(move |store| store.verdict(&id)).await?;
+        let verdict = verdict.ok_or(none)?;
+        Ok(Response::new(v1::Verdict::from(&verdict)))
+    }
+
+    async fn export_case(
+        &self,
+        request: Request<v1::GetVerdictRequest>,
+    ) -> Answer<Self::ExportCaseStream> {
+        let id = let_in(request)?.id;
+        let none = no_verdict(&id);
+        let case = self.read(move |store| store.case(&id)).await?.ok_or(none)?;
+        let (pieces, stream) = mpsc::channel(STREAM);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            for piece in case.chunks(PIECE) {
+                let piece = v1::CasePiece {
+                    json: piece.to_vec(),
+                };
+                let sent = tokio::select! {
+                    () = stop.cancelled() => return,
+                    sent = pieces.send(Ok(piece)) => sent,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+
+    async fn coverage(
+        &self,
+        request: Request<v1::CoverageRequest>,
+    ) -> Answer<v1::CoverageResponse> {
+        let name = ServiceName(let_in(request)?.service);
+        let topology = self.engine.ask(|reply| Event::Path(name, reply)).await?;
+        let parts = coverage::coverage(&topology);
+        Ok(Response::new(v1::CoverageResponse {
+            parts: parts.into_iter().map(view::part).collect(),
+        }))
+    }
+}
+
+impl OperatorsService {
+    fn must_know(&self, name: &ServiceName) -> Result<(), Status> {
+        if self.engine.knows(name) {
+            return Ok(());
+        }
+        Err(Refusal::UnknownService(name.clone()).into())
+    }
+}
+
+fn no_verdict(id: &str) -> Status {
+    let id = view::shortened(id.to_owned());
+    Status::not_found(format!(
+        "there is no verdict {id}, or its case is no longer kept; `meshctl verdicts` shows what there is"
+    ))
+}

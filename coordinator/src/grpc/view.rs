@@ -1,0 +1,259 @@
+//! Between the wire and the coordinator's own types, where these are not facts of the heart.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+use localize::{CdnProvider, NameServer, Topology, VerdictOutcome, VipMode};
+use proto::v1;
+use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
+use tonic::Status;
+
+use crate::clock::rfc3339;
+use crate::coverage::Part;
+use crate::engine::{AgentView, Happening, Host, Presence, ServiceView, What};
+use crate::store::HistoryLine;
+
+/// Addresses of a host, and resolvers of one: more are taken for a mistake.
+const ADDRESSES: usize = 256;
+const RESOLVERS: usize = 32;
+/// Name servers of a zone, addresses of all together: the root zone has 26.
+const NAME_SERVERS: usize = 64;
+/// Longest text of an agent that is kept, in bytes.
+const LONGEST_TEXT: usize = 256;
+/// Where name servers listen.
+const DNS_PORT: u16 = 53;
+
+/// A fact that cannot be one.
+pub(super) fn malformed(error: impl Display) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+/// The beginning of a text that only people read.
+pub(super) fn shortened(mut text: String) -> String {
+    let mut end = text.len().min(LONGEST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.truncate(end);
+    text
+}
+
+/// What an agent says about its host.
+pub(super) fn host(host: v1::HostState) -> Result<Host, Status> {
+    Ok(Host {
+        addresses: list("addresses", &host.addresses, ADDRESSES)?,
+        resolvers: list("resolvers", &host.resolvers, RESOLVERS)?,
+        witness: host.witness,
+        witness_trouble: shortened(host.witness_trouble),
+        spool_bytes: host.spool_bytes,
+        spool_dropped: host.spool_dropped,
+    })
+}
+
+fn list<T: FromStr>(field: &str, texts: &[String], most: usize) -> Result<Vec<T>, Status> {
+    if texts.len() > most {
+        return Err(malformed(format!("more than {most} {field}")));
+    }
+    let parse = |text: &String| {
+        text.parse()
+            .map_err(|_| malformed(format!("{field}: {text:?} is not an address")))
+    };
+    texts.iter().map(parse).collect()
+}
+
+/// The name servers that an agent found.
+pub(super) fn name_servers(
+    found: Vec<v1::discovery::FoundNameServer>,
+) -> Result<Vec<NameServer>, Status> {
+    let mut name_servers = Vec::new();
+    for server in found {
+        let addresses: Vec<IpAddr> = list("name_servers", &server.addresses, NAME_SERVERS)?;
+        let name = shortened(server.name);
+        name_servers.extend(addresses.into_iter().map(|address| NameServer {
+            name: name.clone(),
+            server: SocketAddr::new(address, DNS_PORT),
+        }));
+    }
+    if name_servers.len() > NAME_SERVERS {
+        return Err(malformed(format!("more than {NAME_SERVERS} name servers")));
+    }
+    Ok(name_servers)
+}
+
+/// An agent's state in the word of the interface.
+fn presence(presence: Presence) -> &'static str {
+    match presence {
+        Presence::Invited => "invited",
+        Presence::Connected => "connected",
+        Presence::Disconnected => "disconnected",
+        Presence::Revoked => "revoked",
+    }
+}
+
+pub(super) fn agent(view: AgentView) -> v1::Agent {
+    let AgentView {
+        record,
+        presence: state,
+        clock,
+        durable_through,
+        spool_bytes,
+        spool_dropped,
+    } = view;
+    let expires = record.certificates.iter().map(|c| c.expires_us).max();
+    v1::Agent {
+        name: record.name.0,
+        role: v1::Role::from(record.role).into(),
+        host: record.host.unwrap_or_default(),
+        labels: record.labels.into_iter().collect(),
+        state: presence(state).to_owned(),
+        last_seen_at: rfc3339(record.last_seen_us.unwrap_or(0)),
+        certificate_expires_at: rfc3339(expires.unwrap_or(0)),
+        version: record.version,
+        addresses: texts(&record.addresses),
+        resolvers: texts(&record.resolvers),
+        witness: record.witness,
+        witness_trouble: record.witness_trouble,
+        clock_offset_us: clock.offset_us,
+        clock_uncertainty_us: clock.uncertainty_us,
+        durable_through,
+        spool_bytes,
+        spool_dropped,
+    }
+}
+
+pub(super) fn service(view: ServiceView) -> v1::Service {
+    let Topology {
+        service,
+        scheme: _,
+        vantages: _,
+        resolvers,
+        name_servers,
+        edges,
+        cdn,
+        vips,
+        vip_mode,
+        backends,
+    } = view.topology;
+    let name_server = |known: &NameServer| format!("{} {}", known.name, known.server);
+    let backend = |known: &localize::Backend| format!("{} {}", known.name, known.address);
+    v1::Service {
+        name: service.0,
+        url: view.url,
+        toml: view.toml,
+        resolvers: texts(&resolvers),
+        name_servers: name_servers.iter().map(name_server).collect(),
+        edges: texts(&edges),
+        cdn_provider: match cdn {
+            CdnProvider::Auto(None) => "auto".to_owned(),
+            CdnProvider::None => "none".to_owned(),
+            CdnProvider::Auto(Some(name)) | CdnProvider::Named(name) => name,
+        },
+        vips: texts(&vips),
+        vip_mode: match vip_mode {
+            VipMode::Auto => "auto",
+            VipMode::L4 => "l4",
+            VipMode::L7 => "l7",
+            VipMode::Dsr => "dsr",
+        }
+        .to_owned(),
+        backends: backends.iter().map(backend).collect(),
+        every_ms: view.every_ms,
+        rounds: view.rounds,
+        last_round_at: rfc3339(view.last_round_us),
+        last_outcome: view
+            .last_outcome
+            .map(outcome)
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}
+
+fn outcome(outcome: VerdictOutcome) -> &'static str {
+    match outcome {
+        VerdictOutcome::Healthy => "healthy",
+        VerdictOutcome::Fault => "fault",
+        VerdictOutcome::Inconclusive => "inconclusive",
+    }
+}
+
+pub(super) fn happening(happening: &Happening) -> v1::WatchEvent {
+    let event = match &happening.what {
+        What::Agent { name, state } => Event::Agent(AgentChange {
+            name: name.0.clone(),
+            state: presence(*state).to_owned(),
+        }),
+        What::Round(round) => Event::Round(RoundClosed {
+            service: round.service.0.clone(),
+            round: round.round.0,
+            probes: round.received,
+            failed: round.failed,
+            missing: round.expected.saturating_sub(round.received),
+            skew_us: round.skew_us,
+            worst_uncertainty_us: round.worst_uncertainty_us,
+        }),
+        What::Verdict(verdict) => Event::Verdict(v1::Verdict::from(verdict.as_ref())),
+    };
+    v1::WatchEvent {
+        at: rfc3339(happening.at_us),
+        event: Some(event),
+    }
+}
+
+/// Whether somebody who watches one service wants to hear of it; agents concern every service.
+pub(super) fn concerns(happening: &Happening, service: &str) -> bool {
+    service.is_empty()
+        || match &happening.what {
+            What::Agent { .. } => true,
+            What::Round(round) => round.service.0 == service,
+            What::Verdict(verdict) => verdict.service == service,
+        }
+}
+
+pub(super) fn history_line(line: HistoryLine) -> v1::history_response::Line {
+    v1::history_response::Line {
+        vantage: line.vantage.0,
+        arm: line.arm,
+        layer: v1::Layer::from(line.layer).into(),
+        passed: line.passed,
+        failed: line.failed,
+        p50_us: line.p50_us,
+        p90_us: line.p90_us,
+        p99_us: line.p99_us,
+        max_us: line.max_us,
+        failure: line.failure.map(failure_word).unwrap_or_default(),
+    }
+}
+
+/// A failure in the word of the JSON, without its number.
+fn failure_word(failure: localize::Failure) -> String {
+    match serde_json::to_value(failure) {
+        Ok(serde_json::Value::String(word)) => word,
+        Ok(serde_json::Value::Object(fields)) => fields
+            .into_iter()
+            .next()
+            .map(|(word, _)| word)
+            .unwrap_or_default(),
+        Ok(
+            serde_json::Value::Null
+            | serde_json::Value::Bool(_)
+            | serde_json::Value::Number(_)
+            | serde_json::Value::Array(_),
+        )
+        | Err(_) => String::new(),
+    }
+}
+
+pub(super) fn part(part: Part) -> v1::coverage_response::Part {
+    let component = |component: localize::Component| v1::Component::from(&component);
+    v1::coverage_response::Part {
+        component: Some(component(part.component)),
+        probes_per_round: part.probes_per_round,
+        same_as: part.same_as.into_iter().map(component).collect(),
+        ask: part.ask,
+    }
+}
+
+fn texts<T: Display>(values: &[T]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}

@@ -1,0 +1,359 @@
+//! A localisation: rounds on demand until the evidence decides or the budget ends.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use localize::{
+    Assessment, Baselines, Case, Observation, Outcome, RoundId, ServiceName, Topology, Verdict,
+    WitnessReport,
+};
+use proto::v1;
+use proto::v1::localize_event::Event as Said;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tonic::Status;
+
+use crate::clock;
+use crate::engine::{Event, Evidence, Fatal, Fired, Handle, Refusal, WINDOW_US};
+use crate::store::{Store, StoreError, Write};
+
+/// Localisations at once: each judges twice a second on a thread of its own.
+const RUNS: usize = 8;
+/// A round is fired this often.
+const FIRE_EVERY: Duration = Duration::from_secs(1);
+/// What is new is judged this often.
+const JUDGE_EVERY: Duration = Duration::from_millis(500);
+/// Budget when nobody said, and the longest.
+const BUDGET: Duration = Duration::from_secs(60);
+const LONGEST_BUDGET: Duration = Duration::from_secs(600);
+/// The farthest look back: observations that passed are kept whole for an hour.
+const LONGEST_SINCE: Duration = Duration::from_secs(3600);
+/// What is usual is learnt from the day before the window, in microseconds.
+const CALM_US: u64 = 24 * 3600 * 1_000_000;
+
+/// What an operator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wish {
+    service: ServiceName,
+    budget: Duration,
+    since: Duration,
+}
+
+impl Wish {
+    /// Within bounds: a budget of zero means a minute, at most ten; at most an hour of looking back.
+    #[must_use]
+    pub fn new(service: ServiceName, budget: Duration, since: Duration) -> Self {
+        let budget = if budget.is_zero() { BUDGET } else { budget };
+        Self {
+            service,
+            budget: budget.min(LONGEST_BUDGET),
+            since: since.min(LONGEST_SINCE),
+        }
+    }
+}
+
+/// Runs localisations.
+#[derive(Clone)]
+pub struct Localiser {
+    engine: Handle,
+    store: Store,
+    fatal: Fatal,
+    places: Arc<Semaphore>,
+}
+
+impl Localiser {
+    /// Asks the engine for rounds and evidence, and puts verdicts into the store.
+    #[must_use]
+    pub fn new(engine: Handle, store: Store, fatal: Fatal) -> Self {
+        Self {
+            engine,
+            store,
+            fatal,
+            places: Arc::new(Semaphore::new(RUNS)),
+        }
+    }
+
+    /// Fires the first round of a localisation.
+    ///
+    /// # Errors
+    /// When there is no such service, nobody to probe it, or too many localisations run.
+    pub async fn begin(&self, wish: Wish) -> Result<Run, Refusal> {
+        let place = Arc::clone(&self.places).try_acquire_owned();
+        let place = place.map_err(|_| Refusal::TooManyRuns)?;
+        let (started, started_us) = (Instant::now(), clock::now_us());
+        let fire = self
+            .engine
+            .ask(|reply| Event::Fire(wish.service.clone(), reply));
+        let first = match fire.await? {
+            Fired::Round(round) => Some(round),
+            Fired::TooManyInFlight => None,
+        };
+        let since_us = u64::try_from(wish.since.as_micros()).unwrap_or(u64::MAX);
+        let (notes, _) = watch::channel(String::new());
+        Ok(Run {
+            localiser: self.clone(),
+            from_us: started_us.saturating_sub(since_us),
+            wish,
+            started,
+            started_us,
+            first,
+            notes,
+            _place: place,
+        })
+    }
+}
+
+/// One localisation under way.
+pub struct Run {
+    localiser: Localiser,
+    wish: Wish,
+    started: Instant,
+    started_us: u64,
+    /// Start of what counts, in microseconds of mesh time.
+    from_us: u64,
+    /// The first round fired for this run; `None` when rounds in flight took its place.
+    first: Option<RoundId>,
+    notes: watch::Sender<String>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What is read from the store once.
+#[derive(Clone, Default)]
+struct Past {
+    baselines: Baselines,
+    observations: Vec<Observation>,
+    reports: Vec<WitnessReport>,
+}
+
+/// A case with what came of it.
+struct Judged {
+    case: Case,
+    assessment: Assessment,
+    /// It holds observations of a round of this run.
+    fresh: bool,
+}
+
+impl Run {
+    /// Goes on until the evidence decides or the budget ends; the last event is the verdict, or the
+    /// reason why there is none. Dropping the future ends the run.
+    pub async fn to_the_end(self, events: &mpsc::Sender<Result<v1::LocalizeEvent, Status>>) {
+        let verdict = tokio::select! {
+            refusal = self.keep_firing() => Err(refusal),
+            verdict = self.judge_until_settled(events) => verdict,
+        };
+        let last = match verdict {
+            Ok(verdict) => Ok(Said::Verdict(v1::Verdict::from(verdict.as_ref()))),
+            Err(refusal) => Err(Status::from(refusal)),
+        };
+        // The caller may have hung up.
+        let _ = events.send(last.map(event)).await;
+    }
+
+    /// Fires a round a second. Ends only when the engine refuses for good.
+    async fn keep_firing(&self) -> Refusal {
+        let mut ticks = interval_at(self.started + FIRE_EVERY, FIRE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        loop {
+            ticks.tick().await;
+            let service = self.wish.service.clone();
+            let fired = self
+                .localiser
+                .engine
+                .ask(|reply| Event::Fire(service, reply));
+            let note = match fired.await {
+                Ok(Fired::Round(_)) => String::new(),
+                Ok(Fired::TooManyInFlight) => {
+                    "30 rounds are in flight; the next waits for their time-outs".to_owned()
+                }
+                Err(refusal @ (Refusal::UnknownService(_) | Refusal::Stopping)) => return refusal,
+                Err(refusal) => refusal.to_string(),
+            };
+            self.notes.send_replace(note);
+        }
+    }
+
+    async fn judge_until_settled(
+        &self,
+        events: &mpsc::Sender<Result<v1::LocalizeEvent, Status>>,
+    ) -> Result<Arc<Verdict>, Refusal> {
+        let past = Arc::new(self.past().await?);
+        let end = self.started + self.wish.budget;
+        let mut ticks = interval_at(self.started + JUDGE_EVERY, JUDGE_EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut have = None;
+        let mut judged: Option<Judged> = None;
+        loop {
+            let over = tokio::select! {
+                _ = ticks.tick() => false,
+                () = tokio::time::sleep_until(end) => true,
+            };
+            let service = self.wish.service.clone();
+            let gather = self.localiser.engine.ask(|reply| Event::Gather {
+                service,
+                from_us: self.from_us,
+                have,
+                reply,
+            });
+            if let Some(evidence) = gather.await? {
+                have = Some(evidence.version);
+                judged = Some(self.judge(evidence, &past).await?);
+            }
+            if let Some(judged) = judged.take_if(|judged| over || judged.settled()) {
+                return self.conclude(judged).await;
+            }
+            let progress = self.progress(judged.as_ref());
+            // A slow reader misses some progress, never the verdict.
+            let _ = events.try_send(Ok(event(Said::Progress(progress))));
+        }
+    }
+
+    /// Judges on a thread of its own: the heart may take a second on a large mesh.
+    async fn judge(&self, evidence: Evidence, past: &Arc<Past>) -> Result<Judged, Refusal> {
+        let past = Arc::clone(past);
+        let first = self.first;
+        let judged = tokio::task::spawn_blocking(move || {
+            let fresh = first
+                .is_none_or(|first| evidence.observations.iter().any(|seen| seen.round >= first));
+            let case = case(evidence, &past);
+            Judged {
+                assessment: localize::localize(&case),
+                case,
+                fresh,
+            }
+        });
+        judged.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Baselines, and what the engine's memory does not reach back to.
+    async fn past(&self) -> Result<Past, Refusal> {
+        let store = self.localiser.store.clone();
+        let service = self.wish.service.clone();
+        let from_us = self.from_us;
+        let remembered_us = self.started_us.saturating_sub(WINDOW_US);
+        let past = tokio::task::spawn_blocking(move || -> Result<Past, StoreError> {
+            let mut past = Past {
+                baselines: store.baselines(&service, from_us.saturating_sub(CALM_US), from_us)?,
+                ..Past::default()
+            };
+            if from_us < remembered_us {
+                past.observations = store.observations(&service, from_us, remembered_us)?;
+                past.reports = store.reports(from_us, remembered_us)?;
+            }
+            Ok(past)
+        });
+        Ok(past.await.map_err(|_| Refusal::Stopping)??)
+    }
+
+    /// Stores the verdict with its case, and tells those who watch.
+    async fn conclude(&self, judged: Judged) -> Result<Arc<Verdict>, Refusal> {
+        let Judged {
+            case, assessment, ..
+        } = judged;
+        let mut verdict = assessment.verdict;
+        verdict.id = new_id();
+        verdict.started_at = clock::rfc3339(self.started_us);
+        verdict.elapsed_ms = self.elapsed_ms();
+        let case_json = tokio::task::spawn_blocking(move || serde_json::to_vec(&case)).await;
+        let case_json = case_json.map_err(|_| Refusal::Stopping)?;
+        let case_json = case_json.map_err(StoreError::from)?;
+        let write = Write::Verdict {
+            verdict: verdict.clone(),
+            case_json,
+        };
+        if let Err(error) = self.localiser.store.commit(vec![write]).await {
+            // The verdict is worth telling although nobody can ask for it again.
+            tracing::error!(id = verdict.id, %error, "cannot store a verdict");
+            self.localiser.fatal.judge(&error);
+        }
+        let verdict = Arc::new(verdict);
+        let concluded = Event::Concluded(Arc::clone(&verdict));
+        self.localiser.engine.tell(concluded).await?;
+        Ok(verdict)
+    }
+
+    fn progress(&self, judged: Option<&Judged>) -> v1::Progress {
+        let mut progress = v1::Progress {
+            elapsed_ms: self.elapsed_ms(),
+            note: self.notes.borrow().clone(),
+            ..v1::Progress::default()
+        };
+        let Some(Judged {
+            case, assessment, ..
+        }) = judged
+        else {
+            return progress;
+        };
+        let failed = |seen: &&Observation| matches!(seen.outcome, Outcome::Failed { .. });
+        progress.rounds = assessment.verdict.rounds;
+        progress.probes = assessment.verdict.probes;
+        progress.failed = case.observations.iter().filter(failed).count() as u64;
+        progress.leading.clone_from(&assessment.leading);
+        progress.leading_confidence = assessment.leading_confidence;
+        progress
+    }
+
+    fn elapsed_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Judged {
+    /// More rounds would not change it, and it speaks of the present: old rounds alone may tell of a
+    /// fault that has been mended since.
+    fn settled(&self) -> bool {
+        self.fresh && self.assessment.settled
+    }
+}
+
+fn case(evidence: Evidence, past: &Past) -> Case {
+    let topology: Topology = evidence.topology;
+    let mut observations = past.observations.clone();
+    observations.extend(evidence.observations.iter().map(|o| o.as_ref().clone()));
+    let mut sightings = past.reports.clone();
+    sightings.extend(evidence.reports.iter().map(|r| r.as_ref().clone()));
+    Case {
+        topology,
+        baselines: past.baselines.clone(),
+        observations,
+        sightings,
+    }
+}
+
+fn event(said: Said) -> v1::LocalizeEvent {
+    v1::LocalizeEvent { event: Some(said) }
+}
+
+/// `v-` and ten characters of RFC 4648 base32 in lower case: 50 random bits.
+fn new_id() -> String {
+    const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
+    let random: [u8; 10] = rand::random();
+    let letters = random.map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
+    format!("v-{}", letters.iter().collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wishes_are_kept_within_bounds() {
+        let wish = |budget, since| {
+            let wish = Wish::new(
+                ServiceName("a".into()),
+                Duration::from_secs(budget),
+                Duration::from_secs(since),
+            );
+            (wish.budget.as_secs(), wish.since.as_secs())
+        };
+        assert_eq!(wish(0, 0), (60, 0));
+        assert_eq!(wish(5, 900), (5, 900));
+        assert_eq!(wish(86_400, 86_400), (600, 3600));
+    }
+
+    #[test]
+    fn ids_look_like_ids() {
+        let id = new_id();
+        assert_eq!(id.len(), 12);
+        assert!(id.starts_with("v-") && id != new_id(), "{id}");
+    }
+}

@@ -1,0 +1,318 @@
+//! The coordinator's end of the link: TLS 1.3 alone, HTTP/2 alone, clients known by certificate.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use proto::identity::Identity;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+
+use crate::ca::{Authority, CaError, Serial};
+
+/// A handshake takes one round trip; five seconds are for links that lose packets.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
+/// Handshakes under way at once: each costs a signature and waits at most five seconds for its peer;
+/// the rest wait in the kernel's queue.
+const HANDSHAKES: usize = 128;
+/// Connections without a client certificate at once: they can only join, which takes a second.
+const STRANGERS: usize = 64;
+/// Connections handed over and not yet taken by the server, which takes them at once.
+const HANDED_OVER: usize = 64;
+/// Pause after the kernel refused to accept, which it does when descriptors run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// TLS cannot be set up.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    /// rustls refuses.
+    #[error("cannot set up TLS: {0}")]
+    Rustls(#[from] rustls::Error),
+    /// The verifier of client certificates cannot be built.
+    #[error("cannot set up the check of client certificates: {0}")]
+    Verifier(#[from] rustls::server::VerifierBuilderError),
+    /// No server certificate.
+    #[error(transparent)]
+    Certificate(#[from] CaError),
+}
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// Where the connection comes from.
+    pub address: SocketAddr,
+    /// What the certificate says; `None` without one.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// What is read from a client certificate that the authority has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerCertificate {
+    /// The SPIFFE identity.
+    pub identity: Identity,
+    /// The certificate's number.
+    pub serial: Serial,
+    /// The certificate's end, in microseconds since the Unix epoch.
+    pub not_after_us: u64,
+}
+
+impl PeerCertificate {
+    /// Reads a certificate whose chain has been checked; `None` when it names nobody of a mesh.
+    #[must_use]
+    pub fn read(der: &CertificateDer<'_>) -> Option<Self> {
+        let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+        let not_after = certificate.validity().not_after.timestamp();
+        Some(Self {
+            identity: identity(&certificate)?,
+            serial: Serial::from_bytes(certificate.raw_serial()),
+            not_after_us: u64::try_from(not_after).ok()?.saturating_mul(1_000_000),
+        })
+    }
+}
+
+/// The one SPIFFE URI among the names (X.509-SVID section 2); `None` when there is none or several.
+fn identity(certificate: &X509Certificate<'_>) -> Option<Identity> {
+    let names = certificate.subject_alternative_name().ok()??;
+    let mut uris = names
+        .value
+        .general_names
+        .iter()
+        .filter_map(|name| match name {
+            GeneralName::URI(uri) => Some(*uri),
+            GeneralName::OtherName(..)
+            | GeneralName::RFC822Name(_)
+            | GeneralName::DNSName(_)
+            | GeneralName::X400Address(_)
+            | GeneralName::DirectoryName(_)
+            | GeneralName::EDIPartyName(_)
+            | GeneralName::IPAddress(_)
+            | GeneralName::RegisteredID(_)
+            | GeneralName::Invalid(..) => None,
+        });
+    match (uris.next(), uris.next()) {
+        (Some(uri), None) => uri.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The server certificate in use, replaced while connections go on.
+#[derive(Debug)]
+pub struct HotCertificate(ArcSwap<CertifiedKey>);
+
+impl HotCertificate {
+    /// Makes the first certificate.
+    ///
+    /// # Errors
+    /// When the authority cannot make it.
+    pub fn new(authority: &Authority, now_us: u64, lifetime: Duration) -> Result<Self, TlsError> {
+        let key = certified(authority, now_us, lifetime)?;
+        Ok(Self(ArcSwap::from_pointee(key)))
+    }
+
+    /// Makes a new one and uses it from the next handshake on.
+    ///
+    /// # Errors
+    /// When the authority cannot make it; the old one then stays.
+    pub fn renew(
+        &self,
+        authority: &Authority,
+        now_us: u64,
+        lifetime: Duration,
+    ) -> Result<(), TlsError> {
+        self.0
+            .store(Arc::new(certified(authority, now_us, lifetime)?));
+        Ok(())
+    }
+}
+
+impl ResolvesServerCert for HotCertificate {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.load_full())
+    }
+}
+
+/// A server certificate with the authority's behind it: who joins knows only the latter's hash.
+fn certified(
+    authority: &Authority,
+    now_us: u64,
+    lifetime: Duration,
+) -> Result<CertifiedKey, TlsError> {
+    let (issued, key) = authority.issue_server(now_us, lifetime)?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let chain = vec![issued.der, authority.der().clone()];
+    Ok(CertifiedKey::from_der(chain, key, &provider())?)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// The server's TLS: a client certificate may be absent, and must be the authority's when present.
+///
+/// Sessions are not resumed, since a resumed one carries the client certificate of the first
+/// handshake unchecked.
+///
+/// # Errors
+/// When rustls refuses the authority's certificate.
+pub fn server_config(
+    authority: &Authority,
+    certificate: Arc<HotCertificate>,
+) -> Result<ServerConfig, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.der().clone())?;
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()?;
+    let mut config = ServerConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_client_cert_verifier(verifier)
+        .with_cert_resolver(certificate);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Ok(config)
+}
+
+/// A connection whose handshake is done.
+pub struct Connection {
+    stream: TlsStream<TcpStream>,
+    peer: Peer,
+    /// A place among those without certificate, given back when the connection ends.
+    _stranger: Option<OwnedSemaphorePermit>,
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        data: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(context, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+/// Accepts connections until `stop`, and hands those over whose handshake succeeds.
+#[must_use]
+pub fn accept(
+    listener: TcpListener,
+    config: ServerConfig,
+    stop: CancellationToken,
+) -> mpsc::Receiver<Result<Connection, io::Error>> {
+    let (handed, taken) = mpsc::channel(HANDED_OVER);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = accept_all(listener, config, handed) => {}
+        }
+    });
+    taken
+}
+
+async fn accept_all(
+    listener: TcpListener,
+    config: ServerConfig,
+    handed: mpsc::Sender<Result<Connection, io::Error>>,
+) {
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+    let strangers = Arc::new(Semaphore::new(STRANGERS));
+    // The semaphore is never closed, so that the loop ends only with the listener's task.
+    while let Ok(turn) = Arc::clone(&handshakes).acquire_owned().await {
+        let (stream, address) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let (acceptor, strangers, handed) =
+            (acceptor.clone(), Arc::clone(&strangers), handed.clone());
+        tokio::spawn(async move {
+            let done =
+                tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, strangers));
+            let done = done.await;
+            drop(turn);
+            match done {
+                // Nobody takes connections when the server is going down.
+                Ok(Ok(connection)) => drop(handed.send(Ok(connection)).await),
+                Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
+                Err(_) => tracing::debug!(%address, "handshake took too long"),
+            }
+        });
+    }
+}
+
+async fn shake(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    address: SocketAddr,
+    strangers: Arc<Semaphore>,
+) -> io::Result<Connection> {
+    // Clock replies and announcements are small and must not wait for more.
+    stream.set_nodelay(true)?;
+    let stream = acceptor.accept(stream).await?;
+    let (_, session) = stream.get_ref();
+    let certificate = session
+        .peer_certificates()
+        .and_then(<[_]>::first)
+        .and_then(PeerCertificate::read);
+    let stranger = match certificate {
+        Some(_) => None,
+        None => Some(strangers.try_acquire_owned().map_err(io::Error::other)?),
+    };
+    Ok(Connection {
+        stream,
+        peer: Peer {
+            address,
+            certificate,
+        },
+        _stranger: stranger,
+    })
+}
