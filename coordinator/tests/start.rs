@@ -1,0 +1,83 @@
+//! Starting and stopping the real binary.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a test may fail, skip what it does not wait for, and look at the clock"
+)]
+
+mod common;
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use common::{Coordinator, command, refused};
+use proto::v1::StatusRequest;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
+
+#[tokio::test]
+async fn a_first_start_makes_a_context_that_works_and_a_second_keeps_it() {
+    let first = Coordinator::start();
+    let path = first.data().join("admin.toml");
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert_eq!(
+        first.admin()["addresses"].as_array().unwrap()[0].as_str(),
+        Some(first.address.to_string().as_str())
+    );
+    let status = first
+        .operator()
+        .await
+        .status(StatusRequest {})
+        .await
+        .unwrap();
+    assert_eq!(status.into_inner().agents_known, 0);
+    let context = std::fs::read_to_string(&path).unwrap();
+
+    let (status, folder) = first.terminate().await;
+    assert_eq!(status.code(), Some(0));
+    let second = Coordinator::start_in(folder);
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), context);
+    second
+        .operator()
+        .await
+        .status(StatusRequest {})
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
+async fn reasons_not_to_start_are_told_with_status_2() {
+    let running = Coordinator::start();
+    let (code, said) = refused(command(&running.data(), "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("another coordinator runs on"), "{said}");
+
+    let other = tempfile::tempdir().unwrap();
+    let (code, said) = refused(command(other.path(), &running.address.to_string()));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("another program has the port"), "{said}");
+
+    let file = other.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let (code, said) = refused(command(&file.join("data"), "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("cannot make the folder") && said.contains("file/data"),
+        "{said}"
+    );
+
+    let (code, said) = refused(command(other.path(), "7443"));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("is not ADDRESS:PORT"), "{said}");
+}
+
+#[tokio::test]
+async fn health_is_open_to_strangers() {
+    let coordinator = Coordinator::start();
+    let mut health = HealthClient::new(coordinator.channel(None).await);
+    let service = String::new();
+    let answer = health.check(HealthCheckRequest { service }).await.unwrap();
+    assert_eq!(answer.into_inner().status, 1);
+}
