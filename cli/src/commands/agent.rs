@@ -1,0 +1,203 @@
+//! `meshctl agent`.
+
+use std::collections::{BTreeMap, HashMap};
+
+use proto::v1::{
+    Agent, CreateTokenRequest, GetAgentRequest, ListAgentsRequest, RevokeAgentRequest, Role,
+    StatusRequest,
+};
+use serde_json::{Value, json};
+
+use super::{Session, sure};
+use crate::args::{AgentCommand, RoleArg, TokenArgs};
+use crate::connect::{About, Subject};
+use crate::exit::Exit;
+use crate::render::{Table, ago, micros};
+use crate::trouble::Trouble;
+
+pub async fn run(session: Session<'_>, command: AgentCommand) -> Result<Exit, Trouble> {
+    match command {
+        AgentCommand::Token(args) => token(session, args).await?,
+        AgentCommand::List => list(session).await?,
+        AgentCommand::Show { name } => show(session, &name).await?,
+        AgentCommand::Revoke { name, yes } => revoke(session, &name, yes).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn token(mut session: Session<'_>, args: TokenArgs) -> Result<(), Trouble> {
+    let role = match args.role {
+        RoleArg::Outside => Role::Outside,
+        RoleArg::BehindCdn => Role::BehindCdn,
+        RoleArg::Inside => Role::Inside,
+    };
+    let request = session.request(CreateTokenRequest {
+        name: args.name.clone(),
+        role: role.into(),
+        host: args.host.unwrap_or_default(),
+        labels: args.labels.into_iter().collect::<HashMap<_, _>>(),
+        ttl_seconds: args.ttl.as_secs(),
+    });
+    let answer = session
+        .client
+        .create_token(request)
+        .await
+        .about(Subject::Mesh)?;
+    let value = json!({"name": args.name, "token": answer.token, "expires_at": answer.expires_at});
+    session
+        .output
+        .print(&value, || format!("{}\n", answer.token))
+}
+
+async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
+    let request = session.request(ListAgentsRequest {});
+    let agents = session
+        .client
+        .list_agents(request)
+        .await
+        .about(Subject::Mesh)?
+        .agents;
+    let now_us = now(&mut session).await?;
+    let value: Vec<Value> = agents.iter().map(as_json).collect();
+    session.output.print(&value, || {
+        let mut table = Table::new([
+            "NAME", "ROLE", "HOST", "STATE", "SEEN", "CLOCK", "WITNESS", "VERSION",
+        ]);
+        for agent in &agents {
+            table.row([
+                agent.name.clone(),
+                role(agent).to_owned(),
+                agent.host.clone(),
+                agent.state.clone(),
+                ago(&agent.last_seen_at, now_us),
+                clock(agent),
+                witness(agent),
+                agent.version.clone(),
+            ]);
+        }
+        table.text()
+    })
+}
+
+/// The coordinator's clock, by which "so long ago" is counted.
+async fn now(session: &mut Session<'_>) -> Result<u64, Trouble> {
+    let request = session.request(StatusRequest {});
+    Ok(session
+        .client
+        .status(request)
+        .await
+        .about(Subject::Mesh)?
+        .now_us)
+}
+
+async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
+    let request = session.request(GetAgentRequest {
+        name: name.to_owned(),
+    });
+    let agent = session
+        .client
+        .get_agent(request)
+        .await
+        .about(Subject::Agent(name))?;
+    session.output.print(&as_json(&agent), || text(&agent))
+}
+
+async fn revoke(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
+    sure(
+        yes,
+        &format!("Revoke agent {name}? It will have to be enrolled again."),
+    )?;
+    let request = session.request(RevokeAgentRequest {
+        name: name.to_owned(),
+    });
+    let agent = session
+        .client
+        .revoke_agent(request)
+        .await
+        .about(Subject::Agent(name))?;
+    session.output.print(&as_json(&agent), || {
+        format!("agent {} {}\n", agent.name, agent.state)
+    })
+}
+
+fn role(agent: &Agent) -> &'static str {
+    match agent.role() {
+        Role::Unspecified => "",
+        Role::Outside => "outside",
+        Role::BehindCdn => "behind-cdn",
+        Role::Inside => "inside",
+    }
+}
+
+/// The bound of the clock's error; empty while there is no estimate.
+fn clock(agent: &Agent) -> String {
+    match agent.clock_uncertainty_us {
+        0 => String::new(),
+        bound => format!("±{}", micros(bound)),
+    }
+}
+
+fn witness(agent: &Agent) -> String {
+    match (agent.witness, agent.witness_trouble.is_empty()) {
+        (true, _) => "yes".to_owned(),
+        (false, true) => String::new(),
+        (false, false) => "trouble".to_owned(),
+    }
+}
+
+fn as_json(agent: &Agent) -> Value {
+    json!({
+        "name": agent.name, "role": role(agent), "host": agent.host,
+        "labels": agent.labels.iter().collect::<BTreeMap<_, _>>(),
+        "state": agent.state, "last_seen_at": agent.last_seen_at,
+        "certificate_expires_at": agent.certificate_expires_at, "version": agent.version,
+        "addresses": agent.addresses, "resolvers": agent.resolvers,
+        "witness": agent.witness, "witness_trouble": agent.witness_trouble,
+        "clock_offset_us": agent.clock_offset_us,
+        "clock_uncertainty_us": agent.clock_uncertainty_us,
+        "durable_through": agent.durable_through,
+        "spool_bytes": agent.spool_bytes, "spool_dropped": agent.spool_dropped,
+    })
+}
+
+fn text(agent: &Agent) -> String {
+    let labels: BTreeMap<_, _> = agent.labels.iter().collect();
+    let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let witness = match (agent.witness, agent.witness_trouble.as_str()) {
+        (true, _) => "yes".to_owned(),
+        (false, "") => "no".to_owned(),
+        (false, why) => format!("no: {why}"),
+    };
+    let rows = [
+        ("Name", agent.name.clone()),
+        ("Role", role(agent).to_owned()),
+        ("Host", agent.host.clone()),
+        ("Labels", labels.join(", ")),
+        ("State", agent.state.clone()),
+        ("Last seen", agent.last_seen_at.clone()),
+        (
+            "Certificate",
+            format!("until {}", agent.certificate_expires_at),
+        ),
+        ("Version", agent.version.clone()),
+        ("Addresses", agent.addresses.join(", ")),
+        ("Resolvers", agent.resolvers.join(", ")),
+        ("Witness", witness),
+        (
+            "Clock",
+            format!("offset {} µs {}", agent.clock_offset_us, clock(agent)),
+        ),
+        ("Stored to", agent.durable_through.to_string()),
+        (
+            "Spool",
+            format!(
+                "{} bytes, {} dropped",
+                agent.spool_bytes, agent.spool_dropped
+            ),
+        ),
+    ];
+    rows.into_iter()
+        .filter(|(_, value)| !value.is_empty())
+        .map(|(name, value)| format!("{name:<13}{}\n", value.trim_end()))
+        .collect()
+}

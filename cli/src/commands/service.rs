@@ -1,0 +1,189 @@
+//! `meshctl service`.
+
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use proto::v1::{
+    ApplyServiceRequest, DeleteServiceRequest, GetServiceRequest, ListServicesRequest, Service,
+};
+use serde_json::{Value, json};
+
+use super::{Session, sure};
+use crate::args::ServiceCommand;
+use crate::connect::{About, Subject};
+use crate::exit::Exit;
+use crate::render::{Table, micros};
+use crate::trouble::Trouble;
+
+pub async fn run(session: Session<'_>, command: ServiceCommand) -> Result<Exit, Trouble> {
+    match command {
+        ServiceCommand::Apply { file } => apply(session, &file).await?,
+        ServiceCommand::List => list(session).await?,
+        ServiceCommand::Show { name } => show(session, &name).await?,
+        ServiceCommand::Delete { name, yes } => delete(session, &name, yes).await?,
+    }
+    Ok(Exit::Ok)
+}
+
+async fn apply(mut session: Session<'_>, file: &Path) -> Result<(), Trouble> {
+    let toml = read(file)?;
+    let request = session.request(ApplyServiceRequest {
+        ca_pem: ca_text(&toml, file)?,
+        toml,
+    });
+    let answer = session
+        .client
+        .apply_service(request)
+        .await
+        .about(Subject::Mesh)?;
+    let value = json!({"name": answer.name, "result": answer.result});
+    session.output.print(&value, || {
+        format!("service {} {}\n", answer.name, answer.result)
+    })
+}
+
+fn read(path: &Path) -> Result<String, Trouble> {
+    let text = if path == Path::new("-") {
+        let mut text = String::new();
+        std::io::stdin().read_to_string(&mut text).map(|_| text)
+    } else {
+        fs::read_to_string(path)
+    };
+    text.map_err(|source| Trouble::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The text of `tls.ca_file`, which is named relative to the service file. Everything else in the
+/// file is the coordinator's to judge.
+fn ca_text(toml: &str, file: &Path) -> Result<Option<String>, Trouble> {
+    let table: toml::Table = toml::from_str(toml).map_err(|source| Trouble::ServiceFile {
+        path: file.to_owned(),
+        source: Box::new(source),
+    })?;
+    let named = table
+        .get("tls")
+        .and_then(|tls| tls.get("ca_file"))
+        .and_then(toml::Value::as_str);
+    let Some(named) = named else {
+        return Ok(None);
+    };
+    let path = file
+        .parent()
+        .unwrap_or(Path::new(""))
+        .join(PathBuf::from(named));
+    read(&path).map(Some)
+}
+
+async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
+    let request = session.request(ListServicesRequest {});
+    let services = session
+        .client
+        .list_services(request)
+        .await
+        .about(Subject::Mesh)?
+        .services;
+    let value: Vec<Value> = services.iter().map(as_json).collect();
+    session.output.print(&value, || {
+        let mut table = Table::new([
+            "NAME",
+            "URL",
+            "EVERY",
+            "ROUNDS",
+            "LAST ROUND",
+            "LAST VERDICT",
+        ])
+        .numbers([3]);
+        for service in &services {
+            table.row([
+                service.name.clone(),
+                service.url.clone(),
+                every(service),
+                service.rounds.to_string(),
+                service.last_round_at.clone(),
+                service.last_outcome.clone(),
+            ]);
+        }
+        table.text()
+    })
+}
+
+async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
+    let request = session.request(GetServiceRequest {
+        name: name.to_owned(),
+    });
+    let service = session
+        .client
+        .get_service(request)
+        .await
+        .about(Subject::Service(name))?;
+    session.output.print(&as_json(&service), || text(&service))
+}
+
+async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
+    sure(
+        yes,
+        &format!("Delete service {name} and all that is known of it?"),
+    )?;
+    let request = session.request(DeleteServiceRequest {
+        name: name.to_owned(),
+    });
+    session
+        .client
+        .delete_service(request)
+        .await
+        .about(Subject::Service(name))?;
+    let value = json!({"name": name, "result": "deleted"});
+    session
+        .output
+        .print(&value, || format!("service {name} deleted\n"))
+}
+
+fn every(service: &Service) -> String {
+    service
+        .every_ms
+        .map_or_else(String::new, |ms| micros(ms.saturating_mul(1000)))
+}
+
+fn as_json(service: &Service) -> Value {
+    json!({
+        "name": service.name, "url": service.url, "toml": service.toml,
+        "resolvers": service.resolvers, "name_servers": service.name_servers,
+        "edges": service.edges, "cdn_provider": service.cdn_provider,
+        "vips": service.vips, "vip_mode": service.vip_mode, "backends": service.backends,
+        "every_ms": service.every_ms, "rounds": service.rounds,
+        "last_round_at": service.last_round_at, "last_outcome": service.last_outcome,
+    })
+}
+
+fn text(service: &Service) -> String {
+    let rows = [
+        ("Name", service.name.clone()),
+        ("URL", service.url.clone()),
+        ("Resolvers", service.resolvers.join(", ")),
+        ("Name servers", service.name_servers.join(", ")),
+        ("CDN", service.cdn_provider.clone()),
+        ("Edges", service.edges.join(", ")),
+        (
+            "Balancer",
+            format!("{} {}", service.vips.join(", "), service.vip_mode),
+        ),
+        ("Backends", service.backends.join(", ")),
+        ("Every", every(service)),
+        ("Rounds", service.rounds.to_string()),
+        ("Last round", service.last_round_at.clone()),
+        ("Last verdict", service.last_outcome.clone()),
+    ];
+    let mut out = String::new();
+    for (name, value) in rows {
+        let value = if value.trim().is_empty() {
+            "not known"
+        } else {
+            value.trim()
+        };
+        out += &format!("{name:<14}{value}\n");
+    }
+    out + "\n" + service.toml.trim_end() + "\n"
+}

@@ -1,0 +1,44 @@
+//! `meshctl verdicts`.
+
+use localize::Verdict;
+use proto::v1::ListVerdictsRequest;
+
+use super::{Session, verdict};
+use crate::connect::{About, CallError, Subject};
+use crate::exit::Exit;
+use crate::render::{Table, verdict_line};
+use crate::trouble::Trouble;
+
+pub async fn run(
+    mut session: Session<'_>,
+    name: Option<String>,
+    limit: u32,
+) -> Result<Exit, Trouble> {
+    let service = name.unwrap_or_default();
+    let request = session.request(ListVerdictsRequest {
+        service: service.clone(),
+        limit,
+    });
+    let subject = match service.as_str() {
+        "" => Subject::Mesh,
+        name => Subject::Service(name),
+    };
+    let answer = session.client.list_verdicts(request).await.about(subject)?;
+    let verdicts = answer
+        .verdicts
+        .into_iter()
+        .map(verdict)
+        .collect::<Result<Vec<Verdict>, CallError>>()?;
+    session.output.print(&verdicts, || {
+        let mut table = Table::new(["STARTED", "ID", "VERDICT"]);
+        for verdict in &verdicts {
+            table.row([
+                verdict.started_at.clone(),
+                verdict.id.clone(),
+                verdict_line(verdict),
+            ]);
+        }
+        table.text()
+    })?;
+    Ok(Exit::Ok)
+}

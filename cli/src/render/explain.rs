@@ -1,0 +1,84 @@
+//! A verdict with everything that is behind it.
+
+use localize::{Verdict, VerdictOutcome};
+
+use super::verdict::{detection, fault_body, fault_headline, origin, verdict_line};
+use super::words::{component, percent};
+use super::wrap::wrap;
+use crate::output::{Style, Tone};
+
+/// Every line of evidence, why each cleared component is cleared, and every rival.
+pub fn explain(verdict: &Verdict, style: Style) -> String {
+    let mut out = String::new();
+    if verdict.outcome == VerdictOutcome::Fault {
+        for (index, fault) in verdict.faults.iter().enumerate() {
+            out += &fault_headline(style, verdict, index);
+            out += &fault_body(fault, style, usize::MAX);
+            out.push('\n');
+        }
+    } else {
+        out += &style.paint(Tone::Strong, &verdict_line(verdict));
+        out += "\n\n";
+    }
+    if !verdict.exonerated.is_empty() {
+        out += &heading(style, "Cleared, and why");
+        for part in &verdict.exonerated {
+            out += &format!(
+                "  {} ({} sure)\n",
+                component(&part.component),
+                percent(part.confidence)
+            );
+            out += &wrap("      ", &part.because, style.width);
+        }
+        out.push('\n');
+    }
+    if !verdict.alternatives.is_empty() {
+        out += &heading(style, "Other explanations");
+        for rival in &verdict.alternatives {
+            out += &format!(
+                "  {:>6}  {} {}\n",
+                percent(rival.confidence),
+                component(&rival.component),
+                rival.mode
+            );
+        }
+        out.push('\n');
+    }
+    if !verdict.ask.is_empty() {
+        out += &heading(style, "What would tell more");
+        for ask in &verdict.ask {
+            out += &wrap("  ", ask, style.width);
+        }
+        out.push('\n');
+    }
+    out += &wrap("", &detection(verdict), style.width);
+    if !verdict.started_at.is_empty() {
+        out += &format!("Started at {}.\n", verdict.started_at);
+    }
+    out += &wrap("", &origin(verdict).join("; "), style.width);
+    out
+}
+
+fn heading(style: Style, text: &str) -> String {
+    style.paint(Tone::Strong, text) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn everything_is_told() {
+        let style = Style {
+            colour: false,
+            width: 100,
+        };
+        let text = explain(&samples::fault(), style);
+        assert_eq!(
+            text,
+            include_str!("golden/explain.txt"),
+            "\n--- rendered:\n{text}"
+        );
+    }
+}

@@ -1,0 +1,339 @@
+//! A verdict for the person on call: the headline says it, the rest says why and what next.
+
+use std::fmt::Write as _;
+
+use localize::{Component, Detection, Evidence, Fault, Kind, Verdict, VerdictOutcome};
+
+use super::words::{component, counted, kind, micros, outcome, percent};
+use super::wrap::wrap;
+use crate::output::{Style, Tone};
+
+/// Lines of evidence of a fault; `meshctl explain` shows all.
+const EVIDENCE_LINES: usize = 6;
+/// Rival explanations; the rest is in `meshctl explain`.
+const ALTERNATIVES: usize = 4;
+/// Columns of the left margin with the headings of a fault's lines.
+const MARGIN: usize = 12;
+
+/// The whole verdict.
+pub fn verdict(verdict: &Verdict, style: Style) -> String {
+    let mut out = String::new();
+    match verdict.outcome {
+        VerdictOutcome::Healthy => {
+            out += &headline(style, Tone::Good, verdict, "no component at fault");
+            out += &wrap("  ", &detection(verdict), style.width);
+        }
+        VerdictOutcome::Inconclusive => {
+            out += &headline(style, Tone::Doubt, verdict, &open_question(verdict));
+        }
+        VerdictOutcome::Fault => {
+            for (index, fault) in verdict.faults.iter().enumerate() {
+                if index > 0 {
+                    out.push('\n');
+                }
+                out += &fault_headline(style, verdict, index);
+                out += &fault_body(fault, style, EVIDENCE_LINES);
+            }
+        }
+    }
+    out.push('\n');
+    out += &others(verdict, style);
+    let mut parts = origin(verdict);
+    if verdict.outcome != VerdictOutcome::Healthy && verdict.detection.power > 0.0 {
+        let Detection { rate, power } = verdict.detection;
+        let shows = format!(
+            "a fault of {} would show with {}",
+            percent(rate),
+            percent(power)
+        );
+        parts.insert(2, shows);
+    }
+    out += &wrap("", &parts.join("; "), style.width);
+    out
+}
+
+/// The verdict on one line, for lists and for `watch`.
+pub fn verdict_line(verdict: &Verdict) -> String {
+    let what = match verdict.outcome {
+        VerdictOutcome::Healthy => String::new(),
+        VerdictOutcome::Inconclusive => open_question(verdict),
+        VerdictOutcome::Fault => {
+            let faults: Vec<String> = verdict
+                .faults
+                .iter()
+                .map(|fault| {
+                    format!(
+                        "{} {} {}",
+                        component(&fault.component),
+                        fault.mode,
+                        percent(fault.confidence)
+                    )
+                })
+                .collect();
+            faults.join(", ")
+        }
+    };
+    format!("{} {} {what}", outcome(verdict.outcome), verdict.service)
+        .trim_end()
+        .to_owned()
+}
+
+fn headline(style: Style, tone: Tone, verdict: &Verdict, what: &str) -> String {
+    format!(
+        "{}  {}  {what}\n",
+        style.paint(tone, outcome(verdict.outcome)),
+        style.paint(Tone::Strong, &verdict.service),
+    )
+}
+
+fn open_question(verdict: &Verdict) -> String {
+    match verdict.alternatives.as_slice() {
+        [] => "the evidence does not tell".to_owned(),
+        [one] => format!("perhaps {}", component(&one.component)),
+        [first, second] => format!(
+            "{} or {}",
+            component(&first.component),
+            component(&second.component)
+        ),
+        [first, second, rest @ ..] => format!(
+            "{}, {} or {}",
+            component(&first.component),
+            component(&second.component),
+            counted(rest.len() as u64, "other")
+        ),
+    }
+}
+
+/// What goes wrong, where, how sure, and whether anybody feels it: one line a fault.
+pub(super) fn fault_headline(style: Style, verdict: &Verdict, index: usize) -> String {
+    let Some(fault) = verdict.faults.get(index) else {
+        return String::new();
+    };
+    let word = match verdict.faults.len() {
+        1 => "FAULT".to_owned(),
+        several => format!("FAULT {} of {several}", index + 1),
+    };
+    let impact = if fault.user_impact {
+        "users are affected"
+    } else {
+        "masked"
+    };
+    format!(
+        "{}  {}  {}  {}  {} sure  {impact}\n",
+        style.paint(Tone::Bad, &word),
+        verdict.service,
+        style.paint(Tone::Strong, &component(&fault.component)),
+        fault.mode,
+        percent(fault.confidence),
+    )
+}
+
+/// Summary, owner, rate, evidence and next step.
+pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
+    let mut out = wrap("  ", &fault.summary, style.width);
+    if !fault.user_impact {
+        let masked = "users do not notice: redundancy masks it, at the price of capacity";
+        out += &entry("Impact", masked, style.width);
+    }
+    out += &entry("Owner", &fault.owner, style.width);
+    let rate = &fault.rate;
+    out += &entry(
+        "Rate",
+        &format!(
+            "{} of the probes that cross it ({} to {})",
+            percent(rate.estimate),
+            percent(rate.low),
+            percent(rate.high)
+        ),
+        style.width,
+    );
+    out += &evidence(&fault.evidence, style, most);
+    out += &entry("Next", &fault.next_step, style.width);
+    out
+}
+
+fn evidence(evidence: &[Evidence], style: Style, most: usize) -> String {
+    let mut out = String::new();
+    let counts: Vec<String> = evidence
+        .iter()
+        .take(most)
+        .map(|cell| format!("{}/{}", cell.failed, cell.of))
+        .collect();
+    let widest = counts.iter().map(String::len).max().unwrap_or(0);
+    for (index, (cell, count)) in evidence.iter().zip(&counts).enumerate() {
+        let heading = if index == 0 { "Evidence" } else { "" };
+        let first = format!("  {heading:<10}{count:>widest$}  ");
+        out += &wrap(&first, &cell.text, style.width);
+    }
+    let hidden = evidence.len().saturating_sub(most);
+    if hidden > 0 {
+        let _ = writeln!(out, "{:MARGIN$}and {hidden} more, in `meshctl explain`", "");
+    }
+    out
+}
+
+fn entry(heading: &str, text: &str, width: usize) -> String {
+    if text.is_empty() {
+        return String::new();
+    }
+    wrap(&format!("  {heading:<10}"), text, width)
+}
+
+/// The cleared, the rivals, and what would tell more.
+fn others(verdict: &Verdict, style: Style) -> String {
+    let mut out = items("Cleared", &cleared(verdict), style.width);
+    let heading = match verdict.outcome {
+        VerdictOutcome::Inconclusive => "Candidates",
+        VerdictOutcome::Healthy | VerdictOutcome::Fault => "Or else",
+    };
+    for (index, rival) in verdict.alternatives.iter().take(ALTERNATIVES).enumerate() {
+        let heading = if index == 0 { heading } else { "" };
+        let _ = writeln!(
+            out,
+            "{heading:<MARGIN$}{:>6}  {}  {}",
+            percent(rival.confidence),
+            component(&rival.component),
+            rival.mode
+        );
+    }
+    let hidden = verdict.alternatives.len().saturating_sub(ALTERNATIVES);
+    if hidden > 0 {
+        let _ = writeln!(out, "{:MARGIN$}and {hidden} less likely", "");
+    }
+    for ask in &verdict.ask {
+        out += &wrap(&format!("{:<MARGIN$}", "To tell"), ask, style.width);
+    }
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out
+}
+
+/// Kind by kind, with the names of the cleared.
+fn cleared(verdict: &Verdict) -> Vec<String> {
+    let mut kinds: Vec<(Kind, Vec<&str>)> = Vec::new();
+    for part in &verdict.exonerated {
+        let Component { kind, name } = &part.component;
+        match kinds.iter_mut().find(|(known, _)| known == kind) {
+            Some((_, names)) => names.push(name),
+            None => kinds.push((*kind, vec![name])),
+        }
+    }
+    kinds
+        .into_iter()
+        .map(|(of, names)| format!("{} {}", kind(of), names.join(", ")))
+        .collect()
+}
+
+/// A heading with one item a line.
+fn items(heading: &str, items: &[String], width: usize) -> String {
+    items
+        .iter()
+        .enumerate()
+        .map(|(index, item)| {
+            let heading = if index == 0 { heading } else { "" };
+            wrap(&format!("{heading:<MARGIN$}"), item, width)
+        })
+        .collect()
+}
+
+/// What the probes could have seen.
+pub(super) fn detection(verdict: &Verdict) -> String {
+    format!(
+        "A fault in {} of the requests through any component would have been seen with a \
+         probability of {}.",
+        percent(verdict.detection.rate),
+        percent(verdict.detection.power)
+    )
+}
+
+/// Where the verdict comes from, how long it took, and its id.
+pub(super) fn origin(verdict: &Verdict) -> Vec<String> {
+    let mut parts = vec![
+        format!(
+            "{}, {} from {}",
+            counted(verdict.rounds, "round"),
+            counted(verdict.probes, "probe"),
+            if verdict.vantages.is_empty() {
+                "nowhere".to_owned()
+            } else {
+                verdict.vantages.join(", ")
+            }
+        ),
+        format!(
+            "clocks within {}",
+            micros(verdict.clock.worst_uncertainty_us)
+        ),
+    ];
+    if verdict.elapsed_ms > 0 {
+        parts.push(micros(verdict.elapsed_ms.saturating_mul(1000)));
+    }
+    if !verdict.id.is_empty() {
+        parts.push(format!("id {}", verdict.id));
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    const PLAIN: Style = Style {
+        colour: false,
+        width: 100,
+    };
+
+    #[test]
+    fn verdicts_read_as_they_should() {
+        let rows = [
+            (samples::fault(), include_str!("golden/fault.txt")),
+            (samples::masked(), include_str!("golden/masked.txt")),
+            (samples::two_faults(), include_str!("golden/two_faults.txt")),
+            (samples::healthy(), include_str!("golden/healthy.txt")),
+            (
+                samples::inconclusive(),
+                include_str!("golden/inconclusive.txt"),
+            ),
+        ];
+        for (sample, expected) in rows {
+            let text = verdict(&sample, PLAIN);
+            assert_eq!(text, expected, "\n--- rendered:\n{text}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_wider_than_asked_where_words_allow() {
+        let narrow = Style {
+            colour: false,
+            width: 60,
+        };
+        for line in verdict(&samples::healthy(), narrow).lines().skip(1) {
+            assert!(line.chars().count() <= 60, "{line}");
+        }
+    }
+
+    #[test]
+    fn colours_come_only_when_welcome() {
+        let colourful = Style {
+            colour: true,
+            width: 100,
+        };
+        assert!(verdict(&samples::fault(), colourful).starts_with("\x1b[1;31mFAULT\x1b[0m"));
+        assert!(!verdict(&samples::fault(), PLAIN).contains('\x1b'));
+    }
+
+    #[test]
+    fn one_line_holds_the_essence() {
+        let rows = [
+            (
+                samples::fault(),
+                "FAULT shop.example backend web2 http_5xx 98%",
+            ),
+            (samples::healthy(), "HEALTHY shop.example"),
+        ];
+        for (sample, expected) in rows {
+            assert_eq!(verdict_line(&sample), expected);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Everything that can keep `meshctl` from doing what was asked, in the words that the user reads.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::connect::{CallError, ConnectError};
+use crate::context::ContextError;
+use crate::demo::DemoError;
+
+/// Why a command could not be carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum Trouble {
+    /// No usable context file.
+    #[error(transparent)]
+    Context(#[from] ContextError),
+    /// No connection to a coordinator.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The coordinator did not do what it was asked.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The demonstration could not run.
+    #[error(transparent)]
+    Demo(#[from] DemoError),
+    /// A file named on the command line cannot be read.
+    #[error("cannot read {path}: {source}.")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file named on the command line cannot be written.
+    #[error("cannot write {path}: {source}.")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A case file that is none.
+    #[error("{path} is not a case file: {source}. `meshctl explain ID --case FILE` writes one.")]
+    NotACase {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: serde_json::Error,
+    },
+    /// The service file names a certificate file and has no place that it could be relative to.
+    #[error("the service file {path} is not TOML: {}.", source.message())]
+    ServiceFile {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        source: Box<toml::de::Error>,
+    },
+    /// The user said no.
+    #[error("nothing was done.")]
+    NotConfirmed,
+    /// Standard output cannot be written.
+    #[error("cannot write to standard output: {0}.")]
+    Output(io::Error),
+    /// The threads of the program could not be started.
+    #[error("cannot start: {0}.")]
+    Runtime(io::Error),
+}
+
+impl Trouble {
+    /// The reader of standard output has gone (`| head`), which is no trouble at all.
+    pub fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
