@@ -361,16 +361,16 @@ impl Drop for Spool {
 /// Makes the error of an operation on a file.
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> SpoolError {
     let path = path.to_owned();
-    move |source| match source.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            SpoolError::Full { path, source }
+    move |source| {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        if full.contains(&source.kind()) {
+            return SpoolError::Full { path, source };
         }
-        // The kinds of the standard library grow; whatever the rest are, the source says it.
-        _ => SpoolError::Io {
+        SpoolError::Io {
             operation,
             path,
             source,
-        },
+        }
     }
 }
 
