@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 
 use crate::cells::Cell;
 use crate::inference::Suspect;
-use crate::likelihood::{Fault as Fitted, Fit, Problem, rate_at};
+use crate::integrate::{Fit, rate_at};
+use crate::likelihood::{Fault as Fitted, Problem};
 use crate::mode::{MODES, View};
 use crate::path::PartId;
 use crate::search::{Posterior, Set};
@@ -281,8 +282,8 @@ fn from_grid(fit: &Fit) -> Rate {
     };
     Rate {
         estimate,
-        low: quantile(0.025),
-        high: quantile(0.975),
+        low: quantile(0.025).min(estimate),
+        high: quantile(0.975).max(estimate),
     }
 }
 

@@ -9,10 +9,10 @@ use crate::case::Case;
 use crate::cells::{self, Evidence};
 use crate::explain;
 use crate::likelihood::Problem;
-use crate::mode::Signatures;
 use crate::observation::Observation;
 use crate::path::{self, PartId};
 use crate::search::{Posterior, search};
+use crate::signature::Signatures;
 use crate::verdict::{
     Alternative, Assessment, Clock, Component, Detection, Kind, Outcome, Verdict,
 };

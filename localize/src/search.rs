@@ -4,9 +4,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cells::Evidence;
-use crate::likelihood::{Fault, Fit, Hypothesis, LogSum, Problem};
-use crate::mode::Signatures;
+use crate::integrate::{Fit, LogSum};
+use crate::likelihood::{Fault, Hypothesis, Problem};
 use crate::path::PartId;
+use crate::signature::Signatures;
 use crate::symptom::Symptom;
 
 /// Sets kept at each size.

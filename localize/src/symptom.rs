@@ -29,6 +29,17 @@ impl Stage {
     pub(crate) const COUNT: usize = 7;
 }
 
+/// Every stage.
+pub(crate) const STAGES: [Stage; Stage::COUNT] = [
+    Stage::Dns,
+    Stage::Tcp,
+    Stage::Arrive,
+    Stage::Answer,
+    Stage::Return,
+    Stage::Tls,
+    Stage::Http,
+];
+
 macro_rules! symptoms {
     ($($name:ident => $word:literal, $stage:ident, $background:literal;)*) => {
         /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison

@@ -104,7 +104,7 @@ pub(crate) fn next_step(component: &Component, mode: &str) -> String {
             format!("renew the certificate on {name}")
         }
         (Kind::LoadBalancer, "http_5xx") => {
-            format!("read the balancer's log for the reason of its answers, and compare its health checks with the backends, which are well")
+            "read the balancer's log for the reason of its answers, and compare its health checks with the backends, which are well".to_string()
         }
         (Kind::LoadBalancer, _) => format!("check that the listener on {name} is up, then its log"),
         (Kind::LbBackendPath, _) => {

@@ -1,5 +1,7 @@
 //! What must hold for every case: order, repeats and names change nothing.
 
+#![allow(clippy::expect_used, reason = "a test")]
+
 #[path = "mesh/world.rs"]
 #[allow(dead_code, reason = "shared with the rows of verdicts")]
 mod world;
@@ -71,6 +73,9 @@ fn an_empty_case_is_inconclusive() {
     empty.observations.clear();
     empty.sightings.clear();
     let assessment = localize(&empty);
-    assert_eq!(assessment.verdict.outcome, localize::VerdictOutcome::Inconclusive);
+    assert_eq!(
+        assessment.verdict.outcome,
+        localize::VerdictOutcome::Inconclusive
+    );
     assert!(!assessment.settled);
 }

@@ -4,6 +4,8 @@
 //! layer-7 balancer with two addresses towards the backends, three backends, agents at the homes,
 //! behind the CDN, inside, and on the hosts. Seeds are fixed, so that a failure can be seen again.
 
+#![allow(clippy::expect_used, reason = "a test")]
+
 mod world;
 
 use localize::{Kind, VerdictOutcome, localize};

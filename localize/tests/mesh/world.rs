@@ -1,5 +1,13 @@
 //! A delivery path that lives in memory.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test's own constants"
+)]
+
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{

@@ -1,0 +1,162 @@
+//! How every mode looks through every view: P(symptom | mode, view, stage).
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::mode::{CONNECT, MODES, Mode, View, Weighted};
+use crate::proxy::{through_balancer, through_edge, through_resolver};
+use crate::symptom::{STAGES, Stage, Symptom};
+
+/// Probability of each symptom, given that a mode makes a probe fail at a stage.
+pub(crate) type Distribution = [f64; Symptom::COUNT];
+
+/// Share of every distribution that is spread evenly over what the stage can show, so that no single
+/// odd outcome rules a hypothesis out.
+const UNIFORM_SHARE: f64 = 0.03;
+
+/// P(symptom | mode, view, stage) for every mode.
+pub(crate) struct Signatures {
+    table: Vec<Option<Distribution>>,
+}
+
+impl Signatures {
+    /// Passes every mode through every view.
+    pub(crate) fn new() -> Self {
+        let mut table = vec![None; MODES.len() * View::COUNT * Stage::COUNT];
+        for (index, mode) in MODES.iter().enumerate() {
+            for view in View::ALL {
+                for stage in STAGES {
+                    table[slot(index, view, stage)] = distribution(mode, view, stage);
+                }
+            }
+        }
+        Self { table }
+    }
+
+    /// What a mode looks like there; `None` when it cannot be seen there at all.
+    pub(crate) fn of(&self, mode: usize, view: View, stage: Stage) -> Option<&Distribution> {
+        self.table[slot(mode, view, stage)].as_ref()
+    }
+}
+
+fn slot(mode: usize, view: View, stage: Stage) -> usize {
+    (mode * View::COUNT + view as usize) * Stage::COUNT + stage as usize
+}
+
+fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
+    let mut raw = [0.0; Symptom::COUNT];
+    match view {
+        View::Direct => {
+            for (at, weighted) in mode.direct {
+                if *at == stage {
+                    add(&mut raw, weighted, 1.0);
+                }
+            }
+        }
+        View::BehindResolver if stage == Stage::Dns => {
+            spread(mode, &mut raw, &[through_resolver]);
+        }
+        View::BehindLb if stage == Stage::Http => spread(mode, &mut raw, &[through_balancer]),
+        View::BehindCdn if stage == Stage::Http => spread(mode, &mut raw, &[through_edge]),
+        View::BehindCdnAndLb if stage == Stage::Http => {
+            spread(mode, &mut raw, &[through_balancer, through_edge]);
+        }
+        View::BehindResolver | View::BehindLb | View::BehindCdn | View::BehindCdnAndLb => {}
+    }
+    normalised(raw, stage)
+}
+
+/// Passes what the mode does to direct probes through proxies, nearest to the component first.
+///
+/// The earliest stage of the mode speaks for it, except that packet loss shows at every stage: a
+/// proxy whose handshakes fail never gets to see the rest.
+fn spread(mode: &Mode, raw: &mut Distribution, proxies: &[fn(Symptom) -> &'static [Weighted]]) {
+    let Some((first, _)) = mode.direct.first() else {
+        return;
+    };
+    for (at, weighted) in mode.direct {
+        if at == first || mode.lossy || !CONNECT.contains(at) && !CONNECT.contains(first) {
+            for (symptom, weight) in *weighted {
+                pass(raw, *symptom, *weight, proxies);
+            }
+        }
+    }
+}
+
+fn pass(
+    raw: &mut Distribution,
+    symptom: Symptom,
+    weight: f64,
+    proxies: &[fn(Symptom) -> &'static [Weighted]],
+) {
+    match proxies.split_first() {
+        None => raw[symptom as usize] += weight,
+        Some((nearest, rest)) => {
+            for (seen, share) in nearest(symptom) {
+                pass(raw, *seen, weight * share, rest);
+            }
+        }
+    }
+}
+
+fn add(raw: &mut Distribution, weighted: &[Weighted], factor: f64) {
+    for (symptom, weight) in weighted {
+        raw[*symptom as usize] += weight * factor;
+    }
+}
+
+fn normalised(mut raw: Distribution, stage: Stage) -> Option<Distribution> {
+    let total: f64 = raw.iter().sum();
+    if total <= 0.0 {
+        return None;
+    }
+    let possible = Symptom::ALL.iter().filter(|s| s.seen_at(stage)).count() as f64;
+    for symptom in Symptom::ALL {
+        let value = &mut raw[*symptom as usize];
+        *value *= (1.0 - UNIFORM_SHARE) / total;
+        if symptom.seen_at(stage) {
+            *value += UNIFORM_SHARE / possible;
+        }
+    }
+    Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mode::Class;
+    use crate::verdict::Kind;
+
+    #[test]
+    fn every_signature_is_a_distribution() {
+        let signatures = Signatures::new();
+        for (index, mode) in MODES.iter().enumerate() {
+            for view in View::ALL {
+                for stage in STAGES {
+                    if let Some(d) = signatures.of(index, view, stage) {
+                        let total: f64 = d.iter().sum();
+                        assert!(
+                            (total - 1.0).abs() < 1e-9,
+                            "{} {view:?} {stage:?}",
+                            mode.word
+                        );
+                        assert!(d.iter().all(|p| (0.0..1.0).contains(p)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_refusing_balancer_is_a_521_at_the_edge() {
+        let signatures = Signatures::new();
+        let refuses = MODES
+            .iter()
+            .position(|m| m.class == Class::Blamable(Kind::LoadBalancer) && m.word == "refuses")
+            .expect("the mode");
+        let seen = signatures
+            .of(refuses, View::BehindCdn, Stage::Http)
+            .expect("visible");
+        assert!(seen[Symptom::Cdn521 as usize] > 0.7);
+    }
+}
