@@ -28,6 +28,9 @@ const BUDGET: Duration = Duration::from_secs(60);
 const LONGEST_BUDGET: Duration = Duration::from_secs(600);
 /// The farthest look back: observations that passed are kept whole for an hour.
 const LONGEST_SINCE: Duration = Duration::from_secs(3600);
+/// As long as this a run waits for a round that was announced after the path last changed: some CDNs
+/// give out new addresses all the time.
+const PATH_PATIENCE: Duration = Duration::from_secs(10);
 /// What is usual is learnt from the day before the window, in microseconds.
 const CALM_US: u64 = 24 * 3600 * 1_000_000;
 
@@ -129,7 +132,7 @@ struct Past {
 struct Judged {
     case: Case,
     assessment: Assessment,
-    /// It holds observations of a round of this run.
+    /// The case speaks of the present.
     fresh: bool,
 }
 
@@ -210,10 +213,8 @@ impl Run {
     /// Judges on a thread of its own: the heart may take a second on a large mesh.
     async fn judge(&self, evidence: Evidence, past: &Arc<Past>) -> Result<Judged, Refusal> {
         let past = Arc::clone(past);
-        let first = self.first;
+        let fresh = self.is_fresh(&evidence);
         let judged = tokio::task::spawn_blocking(move || {
-            let fresh = first
-                .is_none_or(|first| evidence.observations.iter().any(|seen| seen.round >= first));
             let case = case(evidence, &past);
             Judged {
                 assessment: localize::localize(&case),
@@ -222,6 +223,17 @@ impl Run {
             }
         });
         judged.await.map_err(|_| Refusal::Stopping)
+    }
+
+    /// Whether the evidence speaks of the present, and of the whole path: old rounds alone may tell of
+    /// a fault that has been mended since, and the first round of a new service asks only for its
+    /// addresses.
+    fn is_fresh(&self, evidence: &Evidence) -> bool {
+        let path_settled = self.started.elapsed() >= PATH_PATIENCE;
+        evidence.observations.iter().any(|seen| {
+            self.first.is_none_or(|first| seen.round >= first)
+                && (path_settled || seen.scheduled_us > evidence.path_since_us)
+        })
     }
 
     /// Baselines, and what the engine's memory does not reach back to.
@@ -298,8 +310,7 @@ impl Run {
 }
 
 impl Judged {
-    /// More rounds would not change it, and it speaks of the present: old rounds alone may tell of a
-    /// fault that has been mended since.
+    /// More rounds would not change it.
     fn settled(&self) -> bool {
         self.fresh && self.assessment.settled
     }

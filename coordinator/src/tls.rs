@@ -34,7 +34,7 @@ use crate::ca::{Authority, CaError, Serial};
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// Handshakes under way at once: each costs a signature and waits at most five seconds for its peer;
 /// the rest wait in the kernel's queue.
-const HANDSHAKES: usize = 128;
+const HANDSHAKES: usize = 512;
 /// Connections without a client certificate at once: they can only join, which takes a second.
 const STRANGERS: usize = 64;
 /// Connections handed over and not yet taken by the server, which takes them at once.

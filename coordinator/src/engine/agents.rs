@@ -6,10 +6,12 @@ use proto::v1::goodbye::Reason;
 use proto::v1::{CoordinatorMessage, Discover, Goodbye, Welcome};
 
 use super::operators::AgentView;
-use super::scribe::Job;
 use super::state::State;
-use super::{ClockEstimate, Host, Link, Presence, Refusal, Reply, Said, SessionId, publicness};
+use super::{
+    ClockEstimate, Host, Link, Opening, Presence, Refusal, Reply, Said, SessionId, publicness,
+};
 use crate::ca::{Issued, Serial};
+use crate::clock;
 use crate::enrolment::{self, Invitation, JoinError};
 use crate::plan;
 use crate::store::{AgentRecord, AgentState, StoreError, Write};
@@ -42,15 +44,14 @@ impl Session {
 }
 
 impl State {
-    pub(super) fn connect(
-        &mut self,
-        now_us: u64,
-        peer: &PeerCertificate,
-        name: VantageName,
-        version: String,
-        host: Host,
-        link: Link,
-    ) -> Result<SessionId, Refusal> {
+    pub(super) fn connect(&mut self, now_us: u64, opening: Opening) -> Result<SessionId, Refusal> {
+        let Opening {
+            peer,
+            name,
+            version,
+            host,
+            link,
+        } = opening;
         self.accept(now_us, &name, &peer.serial, peer.not_after_us)?;
         if self.sessions.contains_key(&name) {
             self.end_session(now_us, &name, Reason::Replaced);
@@ -153,9 +154,10 @@ impl State {
                 service,
                 name_servers,
             } => {
-                if let Some(service) = self.services.get_mut(&service) {
-                    let learnt = &mut service.record.learnt;
-                    service.dirty |= plan::learn_name_servers(learnt, &name_servers);
+                if let Some(service) = self.services.get_mut(&service)
+                    && plan::learn_name_servers(&mut service.record.learnt, &name_servers)
+                {
+                    service.learnt_more(now_us);
                 }
             }
         }
@@ -293,23 +295,15 @@ impl State {
             used_at_us: now_us,
             agent: agent.clone(),
         };
-        let job = Job {
-            writes: vec![burn],
-            then: Box::new(move |done| {
-                reply.send(match done {
-                    Ok(()) => Ok((agent, issued)),
-                    // Two at once with one token: the store lets the first through.
-                    Err(StoreError::TokenUsed) => Err(Refusal::Join(JoinError::Used {
-                        at: crate::clock::rfc3339(now_us),
-                        name: agent.name,
-                    })),
-                    Err(error) => Err(error.into()),
-                });
-            }),
-        };
-        if self.outside.jobs.try_send(job).is_err() {
-            tracing::warn!("too much waits for the disk; a join was refused");
-        }
+        self.settle_with(vec![burn], reply, move |done| match done {
+            Ok(()) => Ok((agent, issued)),
+            // Two at once with one token: the store lets the first through.
+            Err(StoreError::TokenUsed) => Err(Refusal::Join(JoinError::Used {
+                at: clock::rfc3339(now_us),
+                name: agent.name,
+            })),
+            Err(error) => Err(error.into()),
+        });
     }
 
     pub(super) fn renew(

@@ -41,8 +41,10 @@ impl State {
             return;
         };
         // What an agent delivers after a long cut says nothing about the path as it is.
-        if service.recent.push(Arc::clone(&observation), now_us) {
-            service.dirty |= plan::learn(&mut service.record.learnt, &observation);
+        if service.recent.push(Arc::clone(&observation), now_us)
+            && plan::learn(&mut service.record.learnt, &observation)
+        {
+            service.learnt_more(now_us);
         }
         self.count_for_round(now_us, &observation);
     }

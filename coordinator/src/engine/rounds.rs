@@ -237,6 +237,7 @@ impl State {
         let open: BTreeSet<RoundId> = self.rounds.keys().copied().collect();
         Ok(Some(Evidence {
             version,
+            path_since_us: service.path_since_us,
             topology: self.path(name)?,
             observations: service.recent.closed_since(from_us, &open),
             reports: self.reports.since(from_us),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use localize::{RoundId, ServiceName, VantageName, VantagePoint, VerdictOutcome};
+use localize::{RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome};
 use proto::v1::goodbye::Reason;
 use tokio::sync::{broadcast, mpsc};
 
@@ -61,11 +61,17 @@ pub(super) struct Service {
     pub(super) last_outcome: Option<VerdictOutcome>,
     /// When an agent is asked next for the name servers.
     pub(super) discover_us: u64,
+    /// The path as it was last known, without vantage points ...
+    path: Topology,
+    /// ... and since when, in microseconds of mesh time.
+    pub(super) path_since_us: u64,
 }
 
 impl Service {
     pub(super) fn new(file: ServiceFile, record: ServiceRecord) -> Self {
         Self {
+            path: plan::topology(&file, &record.learnt, &[]),
+            path_since_us: record.applied_us,
             file,
             dirty: false,
             written_us: record.applied_us,
@@ -76,6 +82,16 @@ impl Service {
             last_round_us: 0,
             last_outcome: None,
             discover_us: 0,
+        }
+    }
+
+    /// Something was learnt, which is to be written down, and may have changed the path.
+    pub(super) fn learnt_more(&mut self, now_us: u64) {
+        self.dirty = true;
+        let path = plan::topology(&self.file, &self.record.learnt, &[]);
+        if path != self.path {
+            self.path = path;
+            self.path_since_us = now_us;
         }
     }
 
@@ -191,16 +207,7 @@ impl State {
     /// One event.
     pub(super) fn handle(&mut self, now_us: u64, event: Event) {
         match event {
-            Event::Connect {
-                peer,
-                name,
-                version,
-                host,
-                link,
-                reply,
-            } => {
-                reply.send(self.connect(now_us, &peer, name, version, host, link));
-            }
+            Event::Connect(opening, reply) => reply.send(self.connect(now_us, opening)),
             Event::Gone(session) => self.gone(now_us, session),
             Event::Heard(session, said) => self.heard(now_us, session, said),
             Event::Recorded {
@@ -329,13 +336,24 @@ impl State {
 
     /// Writes something down and answers when it is on disk.
     pub(super) fn settle<T: Send + 'static>(&self, writes: Vec<Write>, answer: T, reply: Reply<T>) {
-        let job = Job {
-            writes,
-            then: Box::new(move |done| reply.send(done.map(|()| answer).map_err(Refusal::from))),
-        };
-        // Dropping the job answers that the coordinator is stopping, which a stuck disk comes to.
-        if self.outside.jobs.try_send(job).is_err() {
-            tracing::warn!("too much waits for the disk; a request was refused");
+        self.settle_with(writes, reply, |done| {
+            done.map(|()| answer).map_err(Refusal::from)
+        });
+    }
+
+    /// Writes something down and answers by what came of it; at once when too much waits for the disk.
+    pub(super) fn settle_with<T: Send + 'static>(
+        &self,
+        writes: Vec<Write>,
+        reply: Reply<T>,
+        answer: impl FnOnce(Result<(), StoreError>) -> Result<T, Refusal> + Send + 'static,
+    ) {
+        match self.outside.jobs.try_reserve() {
+            Ok(place) => place.send(Job {
+                writes,
+                then: Box::new(move |done| reply.send(answer(done))),
+            }),
+            Err(_) => reply.send(Err(Refusal::Busy)),
         }
     }
 
@@ -346,7 +364,7 @@ impl State {
     }
 
     /// The path of a service with the vantage points that are connected or were lately.
-    pub(super) fn path(&self, name: &ServiceName) -> Result<localize::Topology, Refusal> {
+    pub(super) fn path(&self, name: &ServiceName) -> Result<Topology, Refusal> {
         let service = self.service(name)?;
         let mut names = service.recent.vantages();
         names.extend(self.sessions.keys().cloned());

@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use localize::{
-    Arm, Facts, Failure, Firing, Layer, Micros, Observation, ObservationId, Outcome, Role, RoundId,
-    ServiceName, Stamp, Target, VantageName,
+    Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Observation, ObservationId, Outcome,
+    Role, RoundId, ServiceName, Stamp, Target, VantageName,
 };
 use proto::v1;
 use proto::v1::coordinator_message::Message;
@@ -25,7 +25,8 @@ use super::state::{Outside, State};
 use super::*;
 use crate::ca::{Authority, Serial};
 use crate::config::Lifetimes;
-use crate::store::{AgentState, IssuedCertificate, Write};
+use crate::store::{AgentState, IssuedCertificate, RoundRecord, Write};
+use crate::tls::PeerCertificate;
 
 const NOW: u64 = 1_700_000_000_000_000;
 const SECOND: u64 = 1_000_000;
@@ -133,9 +134,14 @@ impl Bench {
             resolvers: vec!["192.0.2.1:53".parse().unwrap()],
             ..Host::default()
         };
-        let connected = self
-            .state
-            .connect(NOW, &peer, name.clone(), String::new(), host, link);
+        let opening = Opening {
+            peer,
+            name: name.clone(),
+            version: String::new(),
+            host,
+            link,
+        };
+        let connected = self.state.connect(NOW, opening);
         Agent {
             session: connected.unwrap(),
             name,

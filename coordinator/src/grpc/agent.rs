@@ -18,7 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 use super::view;
 use crate::ca::Authority;
 use crate::clock;
-use crate::engine::{ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Said, SessionId};
+use crate::engine::{
+    ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Opening, Said, SessionId,
+};
 use crate::store::{Store, StoreError, Write};
 
 /// The first message follows the call at once.
@@ -77,14 +79,14 @@ impl AgentService for AgentsService {
             outgoing: outgoing.clone(),
             end: end.clone(),
         };
-        let connect = self.engine.ask(|reply| Event::Connect {
+        let opening = Opening {
             peer,
             name: name.clone(),
             version: view::shortened(hello.agent_version),
             host,
             link,
-            reply,
-        });
+        };
+        let connect = self.engine.ask(|reply| Event::Connect(opening, reply));
         let id = connect.await?;
         let (facts, waiting) = mpsc::channel(WAITING);
         let recorder = Recorder {
@@ -113,7 +115,7 @@ impl AgentService for AgentsService {
         request: Request<RenewRequest>,
     ) -> Result<Response<RenewResponse>, Status> {
         let (name, peer) = super::agent(&request)?;
-        let csr_pem = request.into_inner().csr_pem;
+        let csr_pem = view::signing_request(request.into_inner().csr_pem)?;
         let renew = self.engine.ask(|reply| Event::Renew {
             peer,
             name,

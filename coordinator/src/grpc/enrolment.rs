@@ -1,5 +1,7 @@
 //! The service that is open to strangers: joining with a token.
 
+use std::sync::Arc;
+
 use proto::v1::enrolment_server::Enrolment;
 use proto::v1::{JoinRequest, JoinResponse, Role};
 use tonic::{Request, Response, Status};
@@ -8,10 +10,6 @@ use super::view;
 use crate::ca::Authority;
 use crate::engine::{Event, Handle, Refusal};
 use crate::enrolment::JoinError;
-use std::sync::Arc;
-
-/// Longest signing request taken: one of an RSA key of 4096 bits is a third of it.
-const LONGEST_REQUEST: usize = 8192;
 
 /// The enrolment service.
 pub struct EnrolmentService {
@@ -35,9 +33,7 @@ impl Enrolment for EnrolmentService {
             csr_pem,
             agent_version,
         } = request.into_inner();
-        if csr_pem.len() > LONGEST_REQUEST {
-            return Err(Status::invalid_argument("the signing request is too long"));
-        }
+        let csr_pem = view::signing_request(csr_pem)?;
         let mut secret = [0; 32];
         // A secret that is none cannot be one that is known.
         hex::decode_to_slice(token_secret, &mut secret)

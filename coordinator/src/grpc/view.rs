@@ -21,12 +21,22 @@ const RESOLVERS: usize = 32;
 const NAME_SERVERS: usize = 64;
 /// Longest text of an agent that is kept, in bytes.
 const LONGEST_TEXT: usize = 256;
+/// Longest signing request taken, in bytes: one of an RSA key of 4096 bits is a third of it.
+const LONGEST_REQUEST: usize = 8192;
 /// Where name servers listen.
 const DNS_PORT: u16 = 53;
 
 /// A fact that cannot be one.
 pub(super) fn malformed(error: impl Display) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+/// A signing request of a length that is worth parsing.
+pub(super) fn signing_request(pem: String) -> Result<String, Status> {
+    if pem.len() > LONGEST_REQUEST {
+        return Err(malformed("the signing request is too long"));
+    }
+    Ok(pem)
 }
 
 /// The beginning of a text that only people read.

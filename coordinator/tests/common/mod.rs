@@ -164,9 +164,13 @@ impl Coordinator {
 
     /// A token's secret.
     pub async fn invite(&self, name: &str, ttl_seconds: u64) -> String {
+        self.invite_as(name, Role::Outside, ttl_seconds).await
+    }
+
+    pub async fn invite_as(&self, name: &str, role: Role, ttl_seconds: u64) -> String {
         let request = CreateTokenRequest {
             name: name.to_owned(),
-            role: Role::Outside.into(),
+            role: role.into(),
             ttl_seconds,
             ..CreateTokenRequest::default()
         };

@@ -1,0 +1,304 @@
+//! What the engine is told and asked, and what it answers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use localize::{
+    NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict, WitnessReport,
+};
+use proto::token::JoinToken;
+use proto::v1;
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::operators::{AgentView, Applied, ServiceView, Status};
+use crate::ca::{CaError, Issued};
+use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
+use crate::service_file::ServiceFileError;
+use crate::store::{AgentRecord, RoundRecord, StoreError};
+use crate::tls::PeerCertificate;
+
+/// Why the engine does not do what it was asked.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// No service of that name.
+    #[error(
+        "there is no service {0}; `meshctl service list` shows what there is, `meshctl service apply -f FILE` makes one"
+    )]
+    UnknownService(ServiceName),
+    /// No agent of that name.
+    #[error("there is no agent {0}; `meshctl agent list` shows what there is")]
+    UnknownAgent(VantageName),
+    /// Nobody is there to fire probes.
+    #[error(
+        "no agent is connected, so nothing can be probed; `meshctl agent token --name NAME --role outside` makes a token to install one with"
+    )]
+    NoAgent,
+    /// Agents are there, but none of them can reach anything of the service.
+    #[error(
+        "no connected agent has anything to probe of {0}; an agent of role outside (`meshctl agent token --name NAME --role outside`) probes its public path"
+    )]
+    NothingToProbe(ServiceName),
+    /// The invitation is not usable.
+    #[error(transparent)]
+    Invite(#[from] InviteError),
+    /// The token does not let in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The certificate is not accepted.
+    #[error(transparent)]
+    Unaccepted(#[from] Unaccepted),
+    /// The certificate cannot be made.
+    #[error(transparent)]
+    Certificate(#[from] CaError),
+    /// The service file is not usable.
+    #[error("{0}")]
+    ServiceFile(#[from] ServiceFileError),
+    /// The store refuses.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Each localisation judges twice a second.
+    #[error("eight localisations are running; wait for one to end")]
+    TooManyRuns,
+    /// Too much waits for the store.
+    #[error("the coordinator is busy: too many changes wait for the disk; try again")]
+    Busy,
+    /// The coordinator is going down.
+    #[error("the coordinator is shutting down")]
+    Stopping,
+}
+
+/// Where an answer goes.
+#[derive(Debug)]
+pub struct Reply<T>(pub(super) oneshot::Sender<Result<T, Refusal>>);
+
+impl<T> Reply<T> {
+    /// Answers; nobody may be waiting any more.
+    pub(super) fn send(self, answer: Result<T, Refusal>) {
+        let _ = self.0.send(answer);
+    }
+}
+
+/// Names one session of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub(super) u64);
+
+/// The engine's end of a session.
+#[derive(Clone, Debug)]
+pub struct Link {
+    /// Messages to the agent, at most [`super::OUTGOING`].
+    pub outgoing: mpsc::Sender<Result<v1::CoordinatorMessage, tonic::Status>>,
+    /// Ends the session's tasks.
+    pub end: CancellationToken,
+}
+
+/// An agent that opens a session.
+#[derive(Debug)]
+pub struct Opening {
+    /// Its certificate.
+    pub peer: PeerCertificate,
+    /// Its name.
+    pub name: VantageName,
+    /// Its version.
+    pub version: String,
+    /// Its host.
+    pub host: Host,
+    /// The way to it.
+    pub link: Link,
+}
+
+/// What an agent says about its host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Host {
+    /// Its own unicast addresses.
+    pub addresses: Vec<IpAddr>,
+    /// The resolvers that it uses.
+    pub resolvers: Vec<SocketAddr>,
+    /// It is a working witness.
+    pub witness: bool,
+    /// Why not, where one was wanted.
+    pub witness_trouble: String,
+    /// Bytes in its spool.
+    pub spool_bytes: u64,
+    /// Observations that its spool has dropped.
+    pub spool_dropped: u64,
+}
+
+/// An agent's estimate of its clock against mesh time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ClockEstimate {
+    /// Mesh time minus its clock, in microseconds.
+    pub offset_us: i64,
+    /// Half width of the interval, in microseconds.
+    pub uncertainty_us: u64,
+}
+
+/// What an agent says besides facts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    /// It fires nothing of a round.
+    Refused {
+        /// The round.
+        round: RoundId,
+        /// Why, in its words.
+        why: String,
+    },
+    /// It has found name servers of a service.
+    Found {
+        /// The service.
+        service: ServiceName,
+        /// Its name servers.
+        name_servers: Vec<NameServer>,
+    },
+    /// Its clock.
+    Clock(ClockEstimate),
+    /// Its host has changed.
+    Host(Host),
+}
+
+/// What happens, for those who watch.
+#[derive(Clone, Debug)]
+pub struct Happening {
+    /// When, in microseconds of mesh time.
+    pub at_us: u64,
+    /// What.
+    pub what: What,
+}
+
+/// The kinds of happening.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// An agent came, went, was invited or revoked.
+    Agent {
+        /// Which.
+        name: VantageName,
+        /// Its state from now on.
+        state: Presence,
+    },
+    /// A round has closed.
+    Round(RoundRecord),
+    /// A verdict was reached.
+    Verdict(Arc<Verdict>),
+}
+
+/// Whether an agent is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// A token was made, and nobody has joined.
+    Invited,
+    /// It has a session.
+    Connected,
+    /// It may have one and has none.
+    Disconnected,
+    /// It may not have one.
+    Revoked,
+}
+
+/// What came of asking for a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fired {
+    /// It is announced.
+    Round(RoundId),
+    /// So many rounds of the service are in flight that another would only wait.
+    TooManyInFlight,
+}
+
+/// What a localisation is made from.
+#[derive(Clone, Debug)]
+pub struct Evidence {
+    /// Rises whenever a round closes or a report comes.
+    pub version: u64,
+    /// Since when the path is known as it is, in microseconds of mesh time.
+    pub path_since_us: u64,
+    /// Delivery path and vantage points.
+    pub topology: Topology,
+    /// The observations of closed rounds.
+    pub observations: Vec<Arc<Observation>>,
+    /// The witnesses' reports.
+    pub reports: Vec<Arc<WitnessReport>>,
+}
+
+/// What happens to the engine.
+#[derive(Debug)]
+pub enum Event {
+    /// An agent opens a session; answered when the welcome is on its way.
+    Connect(Opening, Reply<SessionId>),
+    /// A session has ended.
+    Gone(SessionId),
+    /// An agent says something.
+    Heard(SessionId, Said),
+    /// Facts are on disk, those of one agent in rising order.
+    Recorded {
+        /// The agent.
+        vantage: VantageName,
+        /// Observations.
+        observations: Vec<Observation>,
+        /// Reports.
+        reports: Vec<WitnessReport>,
+    },
+    /// Somebody wants to join.
+    Join {
+        /// The secret of the token.
+        secret: [u8; 32],
+        /// The signing request.
+        csr_pem: String,
+        /// The agent's version.
+        version: String,
+        /// Answered when it is on disk.
+        reply: Reply<(AgentRecord, Issued)>,
+    },
+    /// An agent wants its next certificate.
+    Renew {
+        /// Its present one.
+        peer: PeerCertificate,
+        /// Its name.
+        name: VantageName,
+        /// The signing request.
+        csr_pem: String,
+        /// Answered when it is on disk.
+        reply: Reply<Issued>,
+    },
+    /// The whole in numbers.
+    Status(Reply<Status>),
+    /// An operator invites an agent.
+    Invite(Invitation, Reply<JoinToken>),
+    /// Every agent, by name.
+    Agents(Reply<Vec<AgentView>>),
+    /// One agent.
+    Agent(VantageName, Reply<AgentView>),
+    /// An operator revokes an agent.
+    Revoke(VantageName, Reply<AgentView>),
+    /// A service file.
+    Apply {
+        /// Its text.
+        toml: String,
+        /// The text of its `tls.ca_file`.
+        ca_pem: Option<String>,
+        /// Answered when it is on disk.
+        reply: Reply<Applied>,
+    },
+    /// Every service, by name.
+    Services(Reply<Vec<ServiceView>>),
+    /// One service.
+    Service(ServiceName, Reply<ServiceView>),
+    /// An operator deletes a service.
+    Delete(ServiceName, Reply<()>),
+    /// A localisation begins, or asks what is known of the path.
+    Path(ServiceName, Reply<Topology>),
+    /// A round is wanted at once.
+    Fire(ServiceName, Reply<Fired>),
+    /// A localisation wants what is new.
+    Gather {
+        /// The service.
+        service: ServiceName,
+        /// From when on, in microseconds of mesh time.
+        from_us: u64,
+        /// The version that it has.
+        have: Option<u64>,
+        /// `None` when there is nothing new.
+        reply: Reply<Option<Evidence>>,
+    },
+    /// A localisation has ended with a verdict that is on disk.
+    Concluded(Arc<Verdict>),
+}

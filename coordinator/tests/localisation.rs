@@ -1,0 +1,370 @@
+//! From facts on the stream to a verdict that can be asked for again.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a test may fail, skip what it does not wait for, and look at the clock"
+)]
+
+mod common;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use common::{Coordinator, PATIENCE, Session};
+use proto::v1::agent_message::Message as FromAgent;
+use proto::v1::coordinator_message::Message;
+use proto::v1::firing::Firing;
+use proto::v1::localize_event::Event;
+use proto::v1::observation::Outcome;
+use proto::v1::{
+    ApplyServiceRequest, Arm, CoverageRequest, Failed, FailureKind, GetServiceRequest,
+    GetVerdictRequest, HistoryRequest, Layer, ListVerdictsRequest, LocalizeRequest, Observation,
+    OnTime, Passed, Round, RoundAnswer, Stamp, StatusRequest, Step, Verdict, WatchRequest, arm,
+    watch_event,
+};
+use tonic::Code;
+
+const SERVICE: &str = r#"
+name = "shop"
+url = "http://shop.example/"
+[dns]
+authoritative = ["192.0.2.53"]
+[load_balancer]
+vip = ["203.0.113.10:80"]
+[[backend]]
+name = "web1"
+address = "10.0.0.51:80"
+[[backend]]
+name = "web2"
+address = "10.0.0.52:80"
+[schedule]
+timeout = { connect = "1s", total = "2s" }
+"#;
+
+fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_micros()).unwrap()
+}
+
+/// An agent whose probes all pass, but for those of web2.
+struct Agent {
+    session: Session,
+    name: String,
+    sequence: u64,
+}
+
+impl Agent {
+    async fn connect(coordinator: &Coordinator, name: &str) -> Self {
+        let secret = coordinator
+            .invite_as(name, proto::v1::Role::Inside, 0)
+            .await;
+        let credentials = coordinator.join(&secret).await.unwrap().1;
+        Self {
+            session: coordinator.session(&credentials).await.unwrap(),
+            name: name.to_owned(),
+            sequence: now_us(),
+        }
+    }
+
+    fn saw(&mut self, service: &str, round: u64, scheduled_us: u64, arm: Arm) -> Observation {
+        self.sequence += 1;
+        let step = |layer: Layer| Step {
+            layer: layer.into(),
+            took_us: 900,
+        };
+        let (steps, outcome) = match &arm.target {
+            Some(arm::Target::Backend(backend)) if backend.name == "web2" => {
+                let failed = Failed {
+                    layer: Layer::Tcp.into(),
+                    failure: FailureKind::FailureConnectRefused.into(),
+                    code: 0,
+                    after_us: 800,
+                };
+                (vec![], Outcome::Failed(failed))
+            }
+            Some(arm::Target::Resolver(_) | arm::Target::NameServer(_)) => {
+                (vec![step(Layer::Dns)], Outcome::Passed(Passed {}))
+            }
+            _ => (
+                vec![step(Layer::Tcp), step(Layer::Http)],
+                Outcome::Passed(Passed {}),
+            ),
+        };
+        Observation {
+            vantage: self.name.clone(),
+            sequence: self.sequence,
+            service: service.to_owned(),
+            round,
+            arm: Some(arm),
+            started: Some(Stamp {
+                at_us: scheduled_us + 30,
+                uncertainty_us: 20,
+            }),
+            scheduled_us,
+            firing: Some(proto::v1::Firing {
+                firing: Some(Firing::OnTime(OnTime {})),
+            }),
+            steps,
+            outcome: Some(outcome),
+            ..Observation::default()
+        }
+    }
+
+    /// Answers every round until the stream ends.
+    async fn work(mut self) {
+        while let Ok(Some(message)) = self.session.next().await {
+            let Message::Round(Round {
+                service,
+                round,
+                fire_at_us,
+                arms,
+            }) = message
+            else {
+                continue;
+            };
+            let answer = RoundAnswer {
+                round,
+                accepted: u32::try_from(arms.len()).unwrap(),
+                refused: String::new(),
+            };
+            self.session.say(FromAgent::RoundAnswer(answer)).await;
+            let wait = fire_at_us.saturating_sub(now_us());
+            tokio::time::sleep(Duration::from_micros(wait)).await;
+            for arm in arms {
+                let observation = self.saw(&service, round, fire_at_us, arm);
+                self.session.say(FromAgent::Observation(observation)).await;
+            }
+        }
+    }
+}
+
+async fn apply(coordinator: &Coordinator) {
+    let request = ApplyServiceRequest {
+        toml: SERVICE.to_owned(),
+        ca_pem: None,
+    };
+    let applied = coordinator.operator().await.apply_service(request).await;
+    assert_eq!(applied.unwrap().into_inner().result, "created");
+}
+
+fn wish(budget: Duration) -> LocalizeRequest {
+    LocalizeRequest {
+        service: "shop".to_owned(),
+        budget_ms: u64::try_from(budget.as_millis()).unwrap(),
+        since_ms: 900_000,
+    }
+}
+
+async fn localize(coordinator: &Coordinator, budget: Duration) -> (Verdict, usize) {
+    let mut operator = coordinator.operator().await;
+    let mut events = operator.localize(wish(budget)).await.unwrap().into_inner();
+    let mut progress = 0;
+    loop {
+        let event = tokio::time::timeout(PATIENCE, events.message())
+            .await
+            .unwrap();
+        match event.unwrap().expect("it ended without a verdict").event {
+            Some(Event::Progress(_)) => progress += 1,
+            Some(Event::Verdict(verdict)) => {
+                assert!(events.message().await.unwrap().is_none());
+                return (verdict, progress);
+            }
+            None => panic!("an empty event"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_verdict_is_reached_stored_and_explained() {
+    let coordinator = Coordinator::start();
+    apply(&coordinator).await;
+    let mut operator = coordinator.operator().await;
+    let mut watched = operator
+        .watch(WatchRequest {
+            service: "shop".to_owned(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
+    tokio::spawn(Agent::connect(&coordinator, "dc1").await.work());
+
+    let (verdict, progress) = localize(&coordinator, Duration::from_secs(5)).await;
+    assert!(
+        verdict.id.starts_with("v-") && verdict.id.len() == 12,
+        "{}",
+        verdict.id
+    );
+    assert!(progress > 0);
+    assert!(verdict.probes >= 4, "{verdict:?}");
+    assert!(verdict.started_at.ends_with('Z') && verdict.elapsed_ms > 0);
+
+    let id = verdict.id.clone();
+    let again = operator
+        .get_verdict(GetVerdictRequest { id: id.clone() })
+        .await;
+    assert_eq!(again.unwrap().into_inner(), verdict);
+    let list = ListVerdictsRequest::default();
+    let list = operator.list_verdicts(list).await.unwrap().into_inner();
+    assert_eq!(list.verdicts, [verdict]);
+    let mut pieces = operator
+        .export_case(GetVerdictRequest { id })
+        .await
+        .unwrap()
+        .into_inner();
+    let mut json = Vec::new();
+    while let Some(piece) = pieces.message().await.unwrap() {
+        json.extend(piece.json);
+    }
+    let case: localize::Case = serde_json::from_slice(&json).unwrap();
+    assert!(case.observations.len() >= 4);
+    assert_eq!(case.topology.vantages.len(), 1);
+
+    let history = HistoryRequest {
+        service: "shop".to_owned(),
+        since_ms: 3_600_000,
+    };
+    let lines = operator.history(history).await.unwrap().into_inner().lines;
+    let web2 = lines
+        .iter()
+        .find(|line| line.arm == "backend/web2")
+        .unwrap();
+    assert!(web2.failed > 0 && web2.passed == 0);
+    assert_eq!(web2.failure, "connect_refused");
+
+    let shown = GetServiceRequest {
+        name: "shop".to_owned(),
+    };
+    let shown = operator.get_service(shown).await.unwrap().into_inner();
+    assert!(shown.rounds > 0 && !shown.last_outcome.is_empty());
+    let coverage = CoverageRequest {
+        service: "shop".to_owned(),
+    };
+    assert!(
+        !operator
+            .coverage(coverage)
+            .await
+            .unwrap()
+            .into_inner()
+            .parts
+            .is_empty()
+    );
+
+    let (mut agents, mut rounds, mut verdicts) = (0, 0, 0);
+    while verdicts == 0 {
+        let event = tokio::time::timeout(PATIENCE, watched.message())
+            .await
+            .unwrap();
+        match event.unwrap().expect("it goes on").event.unwrap() {
+            watch_event::Event::Agent(_) => agents += 1,
+            watch_event::Event::Round(round) => {
+                rounds += 1;
+                assert_eq!((round.missing, round.skew_us), (0, 0), "{round:?}");
+                assert_eq!(round.failed, 1);
+            }
+            watch_event::Event::Verdict(_) => verdicts += 1,
+        }
+    }
+    assert!(agents >= 2 && rounds >= 1, "{agents} {rounds}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_localized_is_refused_with_advice() {
+    let coordinator = Coordinator::start();
+    let mut operator = coordinator.operator().await;
+    let refused = operator.localize(wish(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound);
+    assert!(
+        refused.message().contains("meshctl service apply"),
+        "{refused}"
+    );
+    apply(&coordinator).await;
+    let refused = operator.localize(wish(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(
+        refused.message().contains("meshctl agent token"),
+        "{refused}"
+    );
+
+    let _agent = Agent::connect(&coordinator, "dc1").await;
+    let mut runs = Vec::new();
+    for _ in 0..8 {
+        runs.push(operator.localize(wish(Duration::ZERO)).await.unwrap());
+    }
+    let refused = operator.localize(wish(Duration::ZERO)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    // Hanging up makes room.
+    runs.clear();
+    let mut tries = 0;
+    while operator.localize(wish(Duration::ZERO)).await.is_err() {
+        tries += 1;
+        assert!(tries < 100);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn facts_are_acknowledged_when_on_disk_and_kept() {
+    let coordinator = Coordinator::start();
+    apply(&coordinator).await;
+    let secret = coordinator.invite("home1", 0).await;
+    let credentials = coordinator.join(&secret).await.unwrap().1;
+    let mut agent = Agent {
+        session: coordinator.session(&credentials).await.unwrap(),
+        name: "home1".to_owned(),
+        sequence: 100,
+    };
+    let arm = Arm {
+        target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
+            server: "192.0.2.1:53".to_owned(),
+        })),
+        source: None,
+    };
+    let observations = [(); 3].map(|()| agent.saw("shop", 1, now_us(), arm.clone()));
+    for observation in &observations {
+        let observation = FromAgent::Observation(observation.clone());
+        agent.session.say(observation).await;
+    }
+    let ack = |message| match message {
+        Message::Ack(ack) if ack.durable_through == 103 => Some(()),
+        _ => None,
+    };
+    agent.session.until(ack).await;
+
+    let (_, folder) = coordinator.terminate().await;
+    let coordinator = Coordinator::start_in(folder);
+    let mut session = coordinator.session(&credentials).await.unwrap();
+    let welcome = |message| match message {
+        Message::Welcome(welcome) => Some(welcome.durable_through),
+        _ => None,
+    };
+    assert_eq!(session.until(welcome).await, 103);
+    // A repeat changes nothing.
+    session
+        .say(FromAgent::Observation(observations[2].clone()))
+        .await;
+    session.until(ack).await;
+    let status = coordinator
+        .operator()
+        .await
+        .status(StatusRequest {})
+        .await
+        .unwrap();
+    assert_eq!(status.into_inner().observations_stored, 3);
+
+    // A fact in another's name ends the stream.
+    let forged = Observation {
+        vantage: "home2".to_owned(),
+        sequence: 200,
+        ..observations[0].clone()
+    };
+    session.say(FromAgent::Observation(forged)).await;
+    let status = loop {
+        match session.next().await {
+            Ok(message) => assert!(message.is_some(), "it ended without a reason"),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+}
