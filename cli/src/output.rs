@@ -116,6 +116,20 @@ impl Output {
         }
     }
 
+    /// Prints a list: as JSON, as a table, or, where it is empty, what to do about that.
+    pub fn list(
+        &self,
+        values: &[impl serde::Serialize],
+        when_empty: &str,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Trouble> {
+        if values.is_empty() && !self.is_json() {
+            self.say(when_empty);
+            return Ok(());
+        }
+        self.print(&values, text)
+    }
+
     /// A line that the next one replaces, on a terminal only.
     pub fn progress(&self, line: &str) {
         if self.progress {

@@ -59,24 +59,28 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
         .agents;
     let now_us = now(&mut session).await?;
     let value: Vec<Value> = agents.iter().map(as_json).collect();
-    session.output.print(&value, || {
-        let mut table = Table::new([
-            "NAME", "ROLE", "HOST", "STATE", "SEEN", "CLOCK", "WITNESS", "VERSION",
-        ]);
-        for agent in &agents {
-            table.row([
-                agent.name.clone(),
-                role(agent).to_owned(),
-                agent.host.clone(),
-                agent.state.clone(),
-                ago(&agent.last_seen_at, now_us),
-                clock(agent),
-                witness(agent),
-                agent.version.clone(),
+    session.output.list(
+        &value,
+        "No agents. `meshctl agent token --name NAME --role outside` invites one.",
+        || {
+            let mut table = Table::new([
+                "NAME", "ROLE", "HOST", "STATE", "SEEN", "CLOCK", "WITNESS", "VERSION",
             ]);
-        }
-        table.text()
-    })
+            for agent in &agents {
+                table.row([
+                    agent.name.clone(),
+                    role(agent).to_owned(),
+                    agent.host.clone(),
+                    agent.state.clone(),
+                    ago(&agent.last_seen_at, now_us),
+                    clock(agent),
+                    witness(agent),
+                    agent.version.clone(),
+                ]);
+            }
+            table.text()
+        },
+    )
 }
 
 /// The coordinator's clock, by which "so long ago" is counted.
@@ -137,6 +141,30 @@ fn clock(agent: &Agent) -> String {
     }
 }
 
+fn clock_state(agent: &Agent) -> String {
+    if agent.clock_uncertainty_us == 0 {
+        return String::new();
+    }
+    format!("offset {} µs {}", agent.clock_offset_us, clock(agent))
+}
+
+/// The number of the last observation that is on the coordinator's disk.
+fn stored(agent: &Agent) -> String {
+    match agent.durable_through {
+        0 => String::new(),
+        sequence => sequence.to_string(),
+    }
+}
+
+/// Observations that wait in the agent's own folder, and those that it had to forget.
+fn spool(agent: &Agent) -> String {
+    match (agent.spool_bytes, agent.spool_dropped) {
+        (0, 0) => String::new(),
+        (bytes, 0) => format!("{bytes} bytes"),
+        (bytes, dropped) => format!("{bytes} bytes, {dropped} observations lost"),
+    }
+}
+
 fn witness(agent: &Agent) -> String {
     match (agent.witness, agent.witness_trouble.is_empty()) {
         (true, _) => "yes".to_owned(),
@@ -175,29 +203,17 @@ fn text(agent: &Agent) -> String {
         ("Labels", labels.join(", ")),
         ("State", agent.state.clone()),
         ("Last seen", agent.last_seen_at.clone()),
-        (
-            "Certificate",
-            format!("until {}", agent.certificate_expires_at),
-        ),
+        ("Certificate until", agent.certificate_expires_at.clone()),
         ("Version", agent.version.clone()),
         ("Addresses", agent.addresses.join(", ")),
         ("Resolvers", agent.resolvers.join(", ")),
         ("Witness", witness),
-        (
-            "Clock",
-            format!("offset {} µs {}", agent.clock_offset_us, clock(agent)),
-        ),
-        ("Stored to", agent.durable_through.to_string()),
-        (
-            "Spool",
-            format!(
-                "{} bytes, {} dropped",
-                agent.spool_bytes, agent.spool_dropped
-            ),
-        ),
+        ("Clock", clock_state(agent)),
+        ("Stored through", stored(agent)),
+        ("Spool", spool(agent)),
     ];
     rows.into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<13}{}\n", value.trim_end()))
+        .map(|(name, value)| format!("{name:<19}{}\n", value.trim_end()))
         .collect()
 }

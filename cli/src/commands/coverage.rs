@@ -21,7 +21,9 @@ pub async fn run(mut session: Session<'_>, name: &str) -> Result<Exit, Trouble> 
         .about(Subject::Service(name))?
         .parts;
     let value: Vec<Value> = parts.iter().map(as_json).collect();
-    session.output.print(&value, || text(&parts))?;
+    session
+        .output
+        .list(&value, "Nothing is known of the path yet.", || text(&parts))?;
     Ok(Exit::Ok)
 }
 

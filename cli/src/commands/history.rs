@@ -22,7 +22,11 @@ pub async fn run(mut session: Session<'_>, name: &str, since_ms: u64) -> Result<
         .about(Subject::Service(name))?
         .lines;
     let value: Vec<Value> = lines.iter().map(as_json).collect();
-    session.output.print(&value, || text(&lines))?;
+    session.output.list(
+        &value,
+        "No probes in that time. Give a longer one with --since.",
+        || text(&lines),
+    )?;
     Ok(Exit::Ok)
 }
 

@@ -86,28 +86,32 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
         .about(Subject::Mesh)?
         .services;
     let value: Vec<Value> = services.iter().map(as_json).collect();
-    session.output.print(&value, || {
-        let mut table = Table::new([
-            "NAME",
-            "URL",
-            "EVERY",
-            "ROUNDS",
-            "LAST ROUND",
-            "LAST VERDICT",
-        ])
-        .numbers([3]);
-        for service in &services {
-            table.row([
-                service.name.clone(),
-                service.url.clone(),
-                every(service),
-                service.rounds.to_string(),
-                service.last_round_at.clone(),
-                service.last_outcome.clone(),
-            ]);
-        }
-        table.text()
-    })
+    session.output.list(
+        &value,
+        "No services. `meshctl service apply -f FILE` makes one.",
+        || {
+            let mut table = Table::new([
+                "NAME",
+                "URL",
+                "EVERY",
+                "ROUNDS",
+                "LAST ROUND",
+                "LAST VERDICT",
+            ])
+            .numbers([3]);
+            for service in &services {
+                table.row([
+                    service.name.clone(),
+                    service.url.clone(),
+                    every(service),
+                    service.rounds.to_string(),
+                    service.last_round_at.clone(),
+                    service.last_outcome.clone(),
+                ]);
+            }
+            table.text()
+        },
+    )
 }
 
 async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
@@ -142,9 +146,10 @@ async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), T
 }
 
 fn every(service: &Service) -> String {
-    service
-        .every_ms
-        .map_or_else(String::new, |ms| micros(ms.saturating_mul(1000)))
+    service.every_ms.map_or_else(
+        || "on demand".to_owned(),
+        |ms| micros(ms.saturating_mul(1000)),
+    )
 }
 
 fn as_json(service: &Service) -> Value {

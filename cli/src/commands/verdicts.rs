@@ -29,16 +29,20 @@ pub async fn run(
         .into_iter()
         .map(verdict)
         .collect::<Result<Vec<Verdict>, CallError>>()?;
-    session.output.print(&verdicts, || {
-        let mut table = Table::new(["STARTED", "ID", "VERDICT"]);
-        for verdict in &verdicts {
-            table.row([
-                verdict.started_at.clone(),
-                verdict.id.clone(),
-                verdict_line(verdict),
-            ]);
-        }
-        table.text()
-    })?;
+    session.output.list(
+        &verdicts,
+        "No verdicts. `meshctl localize NAME` makes one.",
+        || {
+            let mut table = Table::new(["STARTED", "ID", "VERDICT"]);
+            for verdict in &verdicts {
+                table.row([
+                    verdict.started_at.clone(),
+                    verdict.id.clone(),
+                    verdict_line(verdict),
+                ]);
+            }
+            table.text()
+        },
+    )?;
     Ok(Exit::Ok)
 }

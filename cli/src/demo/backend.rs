@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use futures::stream::{self, StreamExt};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame};
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
@@ -18,6 +19,8 @@ const OTHER_PAGE: &str = "<!doctype html><title>nginx</title><p>Welcome to nginx
 const ERROR_PAGE: &str = "<!doctype html><title>500</title><p>Internal server error.</p>\n";
 /// How much longer a slow backend takes.
 const SLOW: Duration = Duration::from_millis(1500);
+/// Time for half a page to pass edge and balancer.
+const FLUSH: Duration = Duration::from_millis(50);
 /// One request in so many fails where it fails sometimes.
 const SOMETIMES: u32 = 5;
 
@@ -68,11 +71,13 @@ fn failed() -> Response<Body> {
 /// The length of the whole page is announced, half of it comes.
 fn half() -> Response<Body> {
     let first = Bytes::from_static(&PAGE.as_bytes()[..PAGE.len() / 2]);
-    let frames = [
-        Ok(Frame::data(first)),
-        Err(io::Error::other("the page ends half-way")),
-    ];
-    let mut answer = Response::new(StreamBody::new(tokio_stream::iter(frames)).boxed_unsync());
+    let end = async {
+        // What is not written yet when the body fails is never written.
+        tokio::time::sleep(FLUSH).await;
+        Err(io::Error::other("the page ends half-way"))
+    };
+    let frames = stream::iter([Ok(Frame::data(first))]).chain(stream::once(end));
+    let mut answer = Response::new(StreamBody::new(frames).boxed_unsync());
     answer
         .headers_mut()
         .insert(CONTENT_LENGTH, HeaderValue::from(PAGE.len()));
