@@ -16,9 +16,13 @@ const MAX_OPEN: usize = 20_000;
 /// forgotten at once: its handshake is reported whole, and only a reset soon after it is missed.
 const MAX_LINGERING: usize = 20_000;
 
-/// Flows of one batch. With 100 to 150 bytes for a flow on the wire a batch stays well below the
-/// 4 MiB of a gRPC message.
+/// Flows of one batch. With the next bound it keeps a batch below the 4 MiB of a gRPC message,
+/// whatever the addresses and names of interfaces.
 const MAX_REPORTED: usize = 10_000;
+
+/// Kinds of packets of one batch, over all of its flows: four for each flow, where a quiet server has
+/// three and a host with bonded or bridged interfaces a dozen.
+const MAX_KINDS: usize = 40_000;
 
 /// How long a flow is remembered after its last packet that counted. A SYN sent again after that
 /// makes the flow known again, so that only an answer or a reset later than this is missed.
@@ -45,6 +49,8 @@ pub(super) struct FlowTable {
     /// How many of the known are not complete; the others linger.
     open: usize,
     stretch: BTreeMap<FlowKey, BTreeMap<SeenKey, Tally>>,
+    /// Kinds of packets in the stretch, over all flows.
+    kinds: usize,
     dropped: u64,
 }
 
@@ -78,6 +84,7 @@ impl FlowTable {
             known: BTreeMap::new(),
             open: 0,
             stretch: BTreeMap::new(),
+            kinds: 0,
             dropped: 0,
         }
     }
@@ -130,6 +137,7 @@ impl FlowTable {
         let (from, to) = self.bounds(to);
         self.from = to;
         let stretch = std::mem::take(&mut self.stretch);
+        self.kinds = 0;
         let mut names: BTreeMap<u32, String> = BTreeMap::new();
         let flows = stretch.into_iter().map(|((client, server), seen)| {
             let seen = seen
@@ -242,18 +250,23 @@ impl FlowTable {
     }
 
     fn tally(&mut self, key: FlowKey, packet: Packet, sighted: Sighted) {
-        if self.stretch.len() >= MAX_REPORTED && !self.stretch.contains_key(&key) {
+        let kind = (packet, sighted.direction, sighted.interface);
+        let seen = self.stretch.get_mut(&key);
+        if let Some(tally) = seen.and_then(|seen| seen.get_mut(&kind)) {
+            tally.count = tally.count.saturating_add(1);
+            return;
+        }
+        let flow_fits = self.stretch.len() < MAX_REPORTED || self.stretch.contains_key(&key);
+        if !flow_fits || self.kinds >= MAX_KINDS {
             self.dropped += 1;
             return;
         }
-        let seen = self.stretch.entry(key).or_default();
-        let tally = seen
-            .entry((packet, sighted.direction, sighted.interface))
-            .or_insert(Tally {
-                count: 0,
-                first: sighted.at,
-            });
-        tally.count = tally.count.saturating_add(1);
+        self.kinds += 1;
+        let first = Tally {
+            count: 1,
+            first: sighted.at,
+        };
+        self.stretch.entry(key).or_default().insert(kind, first);
     }
 }
 
@@ -506,6 +519,40 @@ mod tests {
         assert_eq!((table.open, table.known.len()), (0, MAX_LINGERING));
         table.forget(u64::MAX);
         assert_eq!((table.open, table.known.len()), (0, 0));
+    }
+
+    #[test]
+    fn the_largest_batch_is_a_message_that_may_be_sent() {
+        let at = Stamp {
+            at_us: 4_000_000_000_000_000,
+            uncertainty_us: 86_400_000_000,
+        };
+        let mut table = FlowTable::new(at);
+        for n in 0..u16::try_from(MAX_OPEN).unwrap() {
+            for interface in 0..4 {
+                let mut sighted = packet("S", 7, In, interface, at.at_us);
+                sighted.at = at;
+                let server = [0xffff; 8];
+                let client = [server[..7].to_vec(), vec![0x8000 | n]].concat();
+                let client: [u16; 8] = client.try_into().unwrap();
+                sighted.segment.source = SocketAddr::from((client, 40_000));
+                sighted.segment.destination = SocketAddr::from((server, 40_000));
+                table.see(sighted);
+            }
+        }
+        let batch = table.close(at, 0, |_| "fifteen-letters".to_owned());
+        let kinds: usize = batch.flows.iter().map(|flow| flow.seen.len()).sum();
+        assert_eq!((batch.flows.len(), kinds), (MAX_REPORTED, MAX_KINDS));
+        let report = localize::WitnessReport {
+            witness: localize::VantageName("w".repeat(63)),
+            sequence: u64::MAX,
+            from: batch.from,
+            to: batch.to,
+            dropped: batch.dropped,
+            flows: batch.flows,
+        };
+        let bytes = prost::Message::encoded_len(&proto::v1::WitnessReport::from(&report));
+        assert!(bytes < 4 << 20, "{bytes}");
     }
 
     proptest! {
