@@ -54,26 +54,43 @@ pub enum JoinError {
     #[error("this token is not known here (wrong coordinator, or mistyped)")]
     Unknown,
     /// The token was used before.
-    #[error("this token was used at {at}; make a new one with `meshctl agent token --name {name}`")]
+    #[error("this token was used at {at}; {}", again(.name, *.role))]
     Used {
         /// When, RFC 3339.
         at: String,
         /// The name that it was for.
         name: VantageName,
+        /// The role likewise.
+        role: Role,
     },
     /// The token is too old.
-    #[error("this token expired at {at}; make a new one with `meshctl agent token --name {name}`")]
+    #[error("this token expired at {at}; {}", again(.name, *.role))]
     Expired {
         /// When, RFC 3339.
         at: String,
         /// The name that it was for.
         name: VantageName,
+        /// The role likewise.
+        role: Role,
     },
     /// The agent was revoked after the token was made.
-    #[error(
-        "agent {0} was revoked after this token was made; make a new one with `meshctl agent token --name {0}`"
-    )]
-    Revoked(VantageName),
+    #[error("agent {name} was revoked after this token was made; {}", again(.name, *.role))]
+    Revoked {
+        /// The name that the token was for.
+        name: VantageName,
+        /// The role likewise.
+        role: Role,
+    },
+}
+
+/// The command that makes another token.
+fn again(name: &VantageName, role: Role) -> String {
+    let role = match role {
+        Role::Outside => "outside",
+        Role::BehindCdn => "behind-cdn",
+        Role::Inside => "inside",
+    };
+    format!("make a new one with `meshctl agent token --name {name} --role {role}`")
 }
 
 /// Why a certificate is not accepted although the authority has signed it.
@@ -81,7 +98,7 @@ pub enum JoinError {
 pub enum Unaccepted {
     /// The agent is revoked, or this certificate of it was.
     #[error(
-        "the certificate of agent {0} is revoked; a new token lets it join again: `meshctl agent token --name {0}`"
+        "the certificate of agent {0} is revoked; a new token lets it join again: `meshctl agent token --name {0} --role ROLE`"
     )]
     Revoked(VantageName),
     /// The data folder knows no such agent.
@@ -216,16 +233,21 @@ pub fn admit(
         return Err(JoinError::Used {
             at: clock::rfc3339(at_us),
             name: token.name,
+            role: token.role,
         });
     }
     if now_us >= token.expires_us {
         return Err(JoinError::Expired {
             at: clock::rfc3339(token.expires_us),
             name: token.name,
+            role: token.role,
         });
     }
     if known(&token.name) == Some(AgentState::Revoked) {
-        return Err(JoinError::Revoked(token.name));
+        return Err(JoinError::Revoked {
+            name: token.name,
+            role: token.role,
+        });
     }
     Ok(token)
 }
@@ -380,7 +402,7 @@ mod tests {
                 Some(token.clone()),
                 None,
                 NOW + 60_000_000,
-                "expired at 2023-11-14T22:14:20.000Z; make a new one with `meshctl agent token --name home1`",
+                "expired at 2023-11-14T22:14:20.000Z; make a new one with `meshctl agent token --name home1 --role outside`",
             ),
             (
                 Some(token.clone()),

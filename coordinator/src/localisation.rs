@@ -88,7 +88,7 @@ impl Localiser {
             .engine
             .ask(|reply| Event::Fire(wish.service.clone(), reply));
         let first = match fire.await? {
-            Fired::Round(round) => Some(round),
+            Fired::Round { id, .. } => Some(id),
             Fired::TooManyInFlight => None,
         };
         let since_us = u64::try_from(wish.since.as_micros()).unwrap_or(u64::MAX);
@@ -164,7 +164,7 @@ impl Run {
                 .engine
                 .ask(|reply| Event::Fire(service, reply));
             let note = match fired.await {
-                Ok(Fired::Round(_)) => String::new(),
+                Ok(Fired::Round { refused, .. }) => refused.unwrap_or_default(),
                 Ok(Fired::TooManyInFlight) => {
                     "30 rounds are in flight; the next waits for their time-outs".to_owned()
                 }

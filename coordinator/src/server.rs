@@ -11,6 +11,8 @@ use proto::identity::Identity;
 use proto::v1::agent_service_server::AgentServiceServer;
 use proto::v1::enrolment_server::EnrolmentServer;
 use proto::v1::operator_server::OperatorServer;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,7 +31,7 @@ use crate::grpc::operator::OperatorsService;
 use crate::grpc::{self, LARGEST_MESSAGE};
 use crate::localisation::Localiser;
 use crate::store::{Store, StoreError};
-use crate::tls::{self, HotCertificate, TlsError};
+use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 
 /// Name of the operator whose context is written at the first start.
 const FIRST_OPERATOR: &str = "admin";
@@ -259,7 +261,10 @@ fn write_context(
     now_us: u64,
 ) -> Result<(), ServerError> {
     let path = config.data_dir.join("admin.toml");
-    if files::read(&path)?.is_some() {
+    if let Some(text) = files::read(&path)? {
+        if let Some(trouble) = context_trouble(&text, authority, now_us) {
+            tracing::warn!(path = %path.display(), trouble, "remove the file and start again for a new one");
+        }
         return Ok(());
     }
     let identity = Identity::Operator(FIRST_OPERATOR.to_owned());
@@ -274,6 +279,22 @@ fn write_context(
     files::write(&path, Access::Secret, &context.to_toml())?;
     tracing::info!(path = %path.display(), "operator's context written");
     Ok(())
+}
+
+/// Why a context from an earlier start is of no use.
+fn context_trouble(text: &str, authority: &Authority, now_us: u64) -> Option<&'static str> {
+    let Ok(context) = Context::from_toml(text) else {
+        return Some("it cannot be read");
+    };
+    let certificate = CertificateDer::from_pem_slice(context.certificate.as_bytes()).ok();
+    match certificate.as_ref().and_then(PeerCertificate::read) {
+        _ if context.ca != authority.pem() => Some("it is of another authority"),
+        None => Some("its certificate cannot be read"),
+        Some(certificate) if certificate.not_after_us <= now_us => {
+            Some("its certificate has ended")
+        }
+        Some(_) => None,
+    }
 }
 
 /// The first operator sits on this host: what is advertised, else loopback first.
@@ -339,5 +360,44 @@ async fn retain(store: Store, fatal: Fatal) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_that_is_of_no_use_is_noticed() {
+        const NOW: u64 = 1_700_000_000_000_000;
+        let make = || {
+            let folder = tempfile::tempdir().unwrap();
+            let authority = Authority::open(folder.path(), NOW).unwrap();
+            let identity = Identity::Operator("admin".to_owned());
+            let lifetime = Duration::from_secs(60);
+            let (issued, key) = authority.issue_client(&identity, NOW, lifetime).unwrap();
+            let context = Context {
+                addresses: vec!["127.0.0.1:7443".to_owned()],
+                ca: authority.pem().to_owned(),
+                certificate: issued.pem,
+                key: key.serialize_pem(),
+            };
+            (authority, context.to_toml())
+        };
+        let ((ours, context), (theirs, _)) = (make(), make());
+        let later = NOW + 61_000_000;
+        assert_eq!(context_trouble(&context, &ours, NOW), None);
+        assert_eq!(
+            context_trouble(&context, &theirs, NOW),
+            Some("it is of another authority")
+        );
+        assert_eq!(
+            context_trouble(&context, &ours, later),
+            Some("its certificate has ended")
+        );
+        assert_eq!(
+            context_trouble("x = 1", &ours, NOW),
+            Some("it cannot be read")
+        );
     }
 }

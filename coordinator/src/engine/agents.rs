@@ -147,8 +147,7 @@ impl State {
             Said::Clock(clock) => session.clock = clock,
             Said::Host(host) => self.host_changed(now_us, &name, host),
             Said::Refused { round, why } => {
-                tracing::info!(agent = %name, round = round.0, why, "round refused");
-                self.expect_nothing(now_us, round, &name);
+                self.refused(now_us, round, &name, &why);
             }
             Said::Found {
                 service,
@@ -301,6 +300,7 @@ impl State {
             Err(StoreError::TokenUsed) => Err(Refusal::Join(JoinError::Used {
                 at: clock::rfc3339(now_us),
                 name: agent.name,
+                role: agent.role,
             })),
             Err(error) => Err(error.into()),
         });

@@ -196,10 +196,15 @@ pub enum Presence {
 }
 
 /// What came of asking for a round.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fired {
     /// It is announced.
-    Round(RoundId),
+    Round {
+        /// Its number.
+        id: RoundId,
+        /// Which agent refused an earlier one and why, in words.
+        refused: Option<String>,
+    },
     /// So many rounds of the service are in flight that another would only wait.
     TooManyInFlight,
 }

@@ -150,7 +150,8 @@ impl State {
             });
             self.send(now_us, &agent, round);
         }
-        Ok(Fired::Round(id))
+        let refused = self.services.get_mut(name).and_then(|s| s.refused.take());
+        Ok(Fired::Round { id, refused })
     }
 
     /// Counts an observation for its round, and closes the round when it was the last.
@@ -169,6 +170,16 @@ impl State {
                 }
             }
         }
+    }
+
+    /// An agent says that it fires nothing of a round, and why.
+    pub(super) fn refused(&mut self, now_us: u64, id: RoundId, vantage: &VantageName, why: &str) {
+        tracing::info!(agent = %vantage, round = id.0, why, "round refused");
+        let service = self.rounds.get(&id).map(|round| round.service.clone());
+        if let Some(service) = service.and_then(|name| self.services.get_mut(&name)) {
+            service.refused = Some(format!("{vantage} fired nothing of a round: {why}"));
+        }
+        self.expect_nothing(now_us, id, vantage);
     }
 
     /// An agent fires nothing of a round.

@@ -59,6 +59,8 @@ pub(super) struct Service {
     pub(super) rounds: u64,
     pub(super) last_round_us: u64,
     pub(super) last_outcome: Option<VerdictOutcome>,
+    /// Which agent refused a round and why, until somebody is told.
+    pub(super) refused: Option<String>,
     /// When an agent is asked next for the name servers.
     pub(super) discover_us: u64,
     /// The path as it was last known, without vantage points ...
@@ -81,6 +83,7 @@ impl Service {
             rounds: 0,
             last_round_us: 0,
             last_outcome: None,
+            refused: None,
             discover_us: 0,
         }
     }

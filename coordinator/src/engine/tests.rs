@@ -152,7 +152,7 @@ impl Bench {
 
     fn fire(&mut self, now_us: u64) -> RoundId {
         match self.state.fire(now_us, &shop()).unwrap() {
-            Fired::Round(round) => round,
+            Fired::Round { id, .. } => id,
             Fired::TooManyInFlight => panic!("too many"),
         }
     }
@@ -333,6 +333,13 @@ fn a_round_closes_without_those_that_cannot_answer() {
     assert!(bench.closed().is_empty());
     bench.state.gone(NOW, leaving.session);
     assert_eq!(bench.closed().len(), 1);
+
+    let fired = bench.state.fire(NOW, &shop()).unwrap();
+    let told =
+        matches!(&fired, Fired::Round { refused: Some(why), .. } if why.contains("no clock"));
+    assert!(told, "{fired:?}");
+    bench.state.close_overdue(u64::MAX);
+    bench.closed();
 
     let silent = bench.connect("c", Role::Outside);
     bench.state.gone(NOW, refusing.session);
