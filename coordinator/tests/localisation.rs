@@ -368,3 +368,40 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
     };
     assert_eq!(status.code(), Code::PermissionDenied, "{status}");
 }
+
+#[tokio::test]
+async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
+    const FACTS: u64 = 5000;
+    let coordinator = Coordinator::start();
+    apply(&coordinator).await;
+    let secret = coordinator.invite("home1", 0).await;
+    let credentials = coordinator.join(&secret).await.unwrap().1;
+    let mut agent = Agent {
+        session: coordinator.session(&credentials).await.unwrap(),
+        name: "home1".to_owned(),
+        sequence: 0,
+    };
+    let arm = Arm {
+        target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
+            server: "192.0.2.1:53".to_owned(),
+        })),
+        source: None,
+    };
+    let start_us = now_us();
+    for n in 0..FACTS {
+        let seen = agent.saw("shop", n, start_us - n * 1_000_000, arm.clone());
+        agent.session.say(FromAgent::Observation(seen)).await;
+    }
+    let last = |message| match message {
+        Message::Ack(ack) if ack.durable_through == FACTS => Some(()),
+        _ => None,
+    };
+    agent.session.until(last).await;
+    let status = coordinator
+        .operator()
+        .await
+        .status(StatusRequest {})
+        .await
+        .unwrap();
+    assert_eq!(status.into_inner().observations_stored, FACTS);
+}
