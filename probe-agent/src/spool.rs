@@ -51,8 +51,7 @@ pub struct Spool {
     writer: Option<File>,
     next: u64,
     acknowledged: u64,
-    /// Held for the lock on it.
-    _lock: File,
+    lock: File,
 }
 
 /// The spool could not do it; nothing that it held is lost by that.
@@ -124,7 +123,7 @@ impl Spool {
             segments,
             writer: None,
             next,
-            _lock: lock,
+            lock,
         };
         if found.is_some_and(|found| found.dropped != counted) {
             spool.replace_mark(mark)?;
@@ -349,6 +348,8 @@ impl Drop for Spool {
             ..self.mark
         };
         let ended = self.seal().and_then(|()| self.replace_mark(given_back));
+        // Closing the file would not do while a process that is just being started has a copy of it.
+        let _ = self.lock.unlock();
         if let Err(error) = ended {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,
