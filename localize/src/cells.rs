@@ -104,7 +104,7 @@ pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
 /// Counts a case under one reading of its balancer.
 pub(crate) fn count(case: &Case, observations: &[&Observation], layer4: bool) -> Evidence {
     let reading = Reading::new(case, observations);
-    let witnesses = Witnesses::new(&case.topology, &case.sightings, observations);
+    let witnesses = Witnesses::new(&case.topology, &case.sightings, observations, layer4);
     let mut paths = Paths::new(&case.topology, layer4);
     let mut trials: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
     let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();

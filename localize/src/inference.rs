@@ -64,7 +64,11 @@ pub(crate) fn assess(case: &Case) -> Assessment {
             } else {
                 0.0
             };
-            (posterior.evidence + prior, problem, posterior)
+            (
+                posterior.evidence + problem.calm_total() + prior,
+                problem,
+                posterior,
+            )
         })
         .collect();
     judged.sort_by(|a, b| b.0.total_cmp(&a.0));

@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use crate::cells::{Cell, Evidence};
 use crate::integrate::{self, Fit, GRID, Gains, MASKED, PLACES, rate_at};
 use crate::mode::{Class, MODES, View};
-use crate::path::PartId;
+use crate::path::{Crossing, PartId};
 use crate::signature::Signatures;
 use crate::symptom::{STAGES, Stage, Symptom};
 
@@ -268,6 +268,11 @@ impl<'a> Problem<'a> {
         total
     }
 
+    /// Logarithm of the probability of everything that was seen if nothing were at fault.
+    pub(crate) fn calm_total(&self) -> f64 {
+        self.evidence.cells.iter().map(|cell| self.calm(cell)).sum()
+    }
+
     fn calm(&self, cell: &Cell) -> f64 {
         cell.tallies
             .iter()
@@ -319,14 +324,37 @@ impl<'a> Problem<'a> {
             if out {
                 continue;
             }
-            weights += alternative.weight;
+            let weight = alternative.weight * self.got_here(cell, alternative, acting);
+            weights += weight;
             if matches!((served_by, alternative.backend), (Some(a), Some(b)) if a != b) {
                 continue;
             }
             let path = self.path_probability(cell.stage, alternative, symptom, acting);
-            share += alternative.weight * path;
+            share += weight * path;
         }
         (weights > 0.0).then(|| share / weights)
+    }
+
+    /// Share of the probes of a path that passed the stages before the cell's: where the connection
+    /// itself is forwarded, a backend that refuses it never gets to see a request.
+    fn got_here(
+        &self,
+        cell: &Cell,
+        alternative: &crate::path::Alternative,
+        acting: &[Acting],
+    ) -> f64 {
+        if cell.alternatives.len() == 1 {
+            return 1.0;
+        }
+        let before: &[Stage] = match cell.stage {
+            Stage::Http => &[Stage::Tcp, Stage::Tls],
+            Stage::Tls => &[Stage::Tcp],
+            Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => &[],
+        };
+        before
+            .iter()
+            .map(|stage| self.path_probability(*stage, alternative, None, acting))
+            .product()
     }
 
     /// Along one path the first part that fails decides what is seen.
@@ -423,7 +451,18 @@ impl<'a> Problem<'a> {
         });
         let hard = self.probability(cell, tally.symptom, tally.served_by, &acting);
         let mut ratios = [0.0; PLACES];
-        if (hard - before).abs() > 1e-15 {
+        if self.sorted_out(hypothesis, cell) {
+            for (index, ratio) in ratios.iter_mut().take(GRID).enumerate() {
+                acting.pop();
+                acting.push(Acting {
+                    hypothesis,
+                    theta: [self.rates[index]; 3],
+                    masked: false,
+                });
+                let after = self.probability(cell, tally.symptom, tally.served_by, &acting);
+                *ratio = libm::log(after / before);
+            }
+        } else if (hard - before).abs() > 1e-15 {
             for (index, ratio) in ratios.iter_mut().take(GRID).enumerate() {
                 let theta = self.rates[index];
                 *ratio = libm::log((1.0 - theta) + theta * hard / before);
@@ -442,26 +481,45 @@ impl<'a> Problem<'a> {
         ratios
     }
 
+    /// Whether the hypothesis, at an earlier stage, decides which of the paths lead to this cell.
+    fn sorted_out(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
+        let earlier = |crossing: &Crossing| {
+            [Stage::Tcp, Stage::Tls].iter().any(|stage| {
+                *stage < cell.stage
+                    && self
+                        .signatures
+                        .of(hypothesis.mode, crossing.view, *stage)
+                        .is_some()
+            })
+        };
+        matches!(cell.stage, Stage::Tls | Stage::Http)
+            && cell.alternatives.len() > 1
+            && crossings(cell).any(|c| c.part == hypothesis.part && earlier(c))
+    }
+
     /// The group of the hypothesis's crossing in a cell; `None` when it cannot show there.
     fn group_in(&self, hypothesis: Hypothesis, cell: &Cell) -> Option<Group> {
-        cell.alternatives
-            .iter()
-            .flat_map(|a| &a.crossed)
-            .find(|c| {
-                c.part == hypothesis.part
-                    && (self
-                        .signatures
-                        .of(hypothesis.mode, c.view, cell.stage)
-                        .is_some()
-                        || c.view != View::Direct)
-            })
-            .map(|c| group(hypothesis.mode, c.view, cell.stage))
+        let crossing = crossings(cell).find(|c| c.part == hypothesis.part)?;
+        if self
+            .signatures
+            .of(hypothesis.mode, crossing.view, cell.stage)
+            .is_some()
+            || crossing.view != View::Direct
+        {
+            return Some(group(hypothesis.mode, crossing.view, cell.stage));
+        }
+        self.sorted_out(hypothesis, cell).then_some(Group::Front)
     }
 
     /// Whether a part is one that verdicts can name.
     pub(crate) fn blamable(&self, part: PartId) -> bool {
         matches!(self.evidence.parts[part].class, Class::Blamable(_))
     }
+}
+
+/// Every crossing of every path of a cell.
+fn crossings(cell: &Cell) -> impl Iterator<Item = &Crossing> {
+    cell.alternatives.iter().flat_map(|a| &a.crossed)
 }
 
 /// Logarithm of the probability of one particular sequence with `k` failures among `n` under a

@@ -84,16 +84,14 @@ const FORBIDDEN: &[Weighted] = &[
 ];
 const REFUSED: &[Weighted] = &[(S::Refused, 0.95), (S::Unreachable, 0.05)];
 const TLS_FAILS: &[Weighted] = &[
-    (S::TlsRefused, 0.5),
+    (S::TlsRefused, 0.4),
     (S::TlsTimeout, 0.3),
-    (S::TlsReset, 0.2),
+    (S::TlsReset, 0.3),
 ];
 const EXPIRED: &[Weighted] = &[(S::CertificateExpired, 1.0)];
 const INVALID: &[Weighted] = &[(S::CertificateInvalid, 1.0)];
 const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
-const TLS_RESETS: &[Weighted] = &[(S::TlsReset, 1.0)];
 const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
-const TLS_STALLS: &[Weighted] = &[(S::TlsTimeout, 1.0)];
 const SLOW: &[Weighted] = &[(S::Slow, 1.0)];
 const TRUNCATED: &[Weighted] = &[(S::Truncated, 0.8), (S::BodyTimeout, 0.1), (S::Closed, 0.1)];
 const DIFFERS: &[Weighted] = &[(S::ContentDiffers, 1.0)];
@@ -223,12 +221,7 @@ pub(crate) const MODES: &[Mode] = &[
         ],
     ),
     mode(Kind::Cdn, "refuses", 0.08, &[(Stage::Tcp, REFUSED)]),
-    mode(
-        Kind::Cdn,
-        "resets",
-        0.12,
-        &[(Stage::Tls, TLS_RESETS), (Stage::Http, RESETS)],
-    ),
+    mode(Kind::Cdn, "resets", 0.12, &[(Stage::Http, RESETS)]),
     mode(
         Kind::Cdn,
         "certificate_expired",
@@ -244,18 +237,8 @@ pub(crate) const MODES: &[Mode] = &[
     mode(Kind::Cdn, "tls_fails", 0.05, &[(Stage::Tls, TLS_FAILS)]),
     mode(Kind::Cdn, "http_5xx", 0.15, &[(Stage::Http, EDGE_5XX)]),
     mode(Kind::Cdn, "http_4xx", 0.05, &[(Stage::Http, STATUS_4XX)]),
-    mode(
-        Kind::Cdn,
-        "stalls",
-        0.1,
-        &[(Stage::Tls, TLS_STALLS), (Stage::Http, STALLS)],
-    ),
-    mode(
-        Kind::Cdn,
-        "slow",
-        0.07,
-        &[(Stage::Tls, SLOW), (Stage::Http, SLOW)],
-    ),
+    mode(Kind::Cdn, "stalls", 0.1, &[(Stage::Http, STALLS)]),
+    mode(Kind::Cdn, "slow", 0.07, &[(Stage::Http, SLOW)]),
     mode(Kind::Cdn, "truncates", 0.05, &[(Stage::Http, TRUNCATED)]),
     mode(Kind::Cdn, "wrong_content", 0.05, &[(Stage::Http, DIFFERS)]),
     mode(
@@ -294,12 +277,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.18,
         &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
     ),
-    mode(
-        Kind::LoadBalancer,
-        "resets",
-        0.1,
-        &[(Stage::Tls, TLS_RESETS), (Stage::Http, RESETS)],
-    ),
+    mode(Kind::LoadBalancer, "resets", 0.1, &[(Stage::Http, RESETS)]),
     mode(
         Kind::LoadBalancer,
         "certificate_expired",
@@ -330,12 +308,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         &[(Stage::Http, STATUS_4XX)],
     ),
-    mode(
-        Kind::LoadBalancer,
-        "stalls",
-        0.06,
-        &[(Stage::Tls, TLS_STALLS), (Stage::Http, STALLS)],
-    ),
+    mode(Kind::LoadBalancer, "stalls", 0.06, &[(Stage::Http, STALLS)]),
     mode(Kind::LoadBalancer, "slow", 0.03, &[(Stage::Http, SLOW)]),
     mode(
         Kind::LoadBalancer,
@@ -375,18 +348,8 @@ pub(crate) const MODES: &[Mode] = &[
         0.15,
         &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
     ),
-    mode(
-        Kind::Backend,
-        "resets",
-        0.1,
-        &[(Stage::Tls, TLS_RESETS), (Stage::Http, RESETS)],
-    ),
-    mode(
-        Kind::Backend,
-        "stalls",
-        0.1,
-        &[(Stage::Tls, TLS_STALLS), (Stage::Http, STALLS)],
-    ),
+    mode(Kind::Backend, "resets", 0.1, &[(Stage::Http, RESETS)]),
+    mode(Kind::Backend, "stalls", 0.1, &[(Stage::Http, STALLS)]),
     mode(Kind::Backend, "http_5xx", 0.2, &[(Stage::Http, STATUS_5XX)]),
     mode(
         Kind::Backend,
@@ -394,12 +357,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.03,
         &[(Stage::Http, STATUS_4XX)],
     ),
-    mode(
-        Kind::Backend,
-        "slow",
-        0.12,
-        &[(Stage::Tls, SLOW), (Stage::Http, SLOW)],
-    ),
+    mode(Kind::Backend, "slow", 0.12, &[(Stage::Http, SLOW)]),
     mode(
         Kind::Backend,
         "truncates",

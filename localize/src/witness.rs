@@ -35,6 +35,8 @@ pub(crate) struct Seen {
 
 /// Every witness of a case.
 pub(crate) struct Witnesses {
+    /// A layer-4 balancer only passes handshakes on: its witness cannot tell who did not answer.
+    layer4: bool,
     hosts: BTreeMap<String, VantageName>,
     flows: BTreeMap<(VantageName, SocketAddr), Vec<(u64, Seen)>>,
     coverage: BTreeMap<VantageName, Vec<(u64, u64)>>,
@@ -47,6 +49,7 @@ impl Witnesses {
         topology: &Topology,
         reports: &[WitnessReport],
         observations: &[&Observation],
+        layer4: bool,
     ) -> Self {
         let hosts = topology
             .vantages
@@ -54,6 +57,7 @@ impl Witnesses {
             .filter_map(|v| v.host.clone().map(|host| (host, v.name.clone())))
             .collect();
         let mut witnesses = Self {
+            layer4,
             hosts,
             flows: BTreeMap::new(),
             coverage: BTreeMap::new(),
@@ -85,7 +89,15 @@ impl Witnesses {
 
     /// The witness's name for an observation's far end.
     pub(crate) fn at(&self, observation: &Observation) -> Option<&VantageName> {
-        self.hosts.get(far_host(&observation.arm.target)?)
+        let host = match &observation.arm.target {
+            Target::Backend { name, .. } => name,
+            Target::Vip { .. } if !self.layer4 => BALANCER_HOST,
+            Target::Vip { .. }
+            | Target::Resolver { .. }
+            | Target::NameServer { .. }
+            | Target::Edge { .. } => return None,
+        };
+        self.hosts.get(host)
     }
 
     fn add(&mut self, report: &WitnessReport) {
@@ -199,13 +211,5 @@ impl Witnesses {
             .filter(|(_, (seen, of))| f64::from(*seen) >= SENSITIVE * f64::from(*of))
             .map(|(pair, _)| pair)
             .collect();
-    }
-}
-
-fn far_host(target: &Target) -> Option<&str> {
-    match target {
-        Target::Backend { name, .. } => Some(name),
-        Target::Vip { .. } => Some(BALANCER_HOST),
-        Target::Resolver { .. } | Target::NameServer { .. } | Target::Edge { .. } => None,
     }
 }

@@ -61,7 +61,7 @@ fn describe(assessment: &localize::Assessment) -> String {
 /// The verdict must name exactly these components, for every seed.
 fn check(fault: &[Fault], mesh: Mesh, expected: &[(Kind, &str)]) {
     let mut wrong = Vec::new();
-    for seed in 1..=5 {
+    for seed in 1..=seeds() {
         let (assessment, rounds) = run(fault, mesh, seed, 50);
         let mut named: Vec<(Kind, String)> = assessment
             .verdict
@@ -95,7 +95,7 @@ fn check(fault: &[Fault], mesh: Mesh, expected: &[(Kind, &str)]) {
 
 /// The verdict must name nothing wrong, and what it cannot know must stand among its rivals.
 fn check_ambiguous(fault: &[Fault], truth: (Kind, &str), ask: &str) {
-    for seed in 1..=5 {
+    for seed in 1..=seeds() {
         let (assessment, rounds) = run(fault, Mesh::Bare, seed, 50);
         let verdict = &assessment.verdict;
         let text = describe(&assessment);
@@ -225,4 +225,68 @@ fn a_fault_that_is_over_is_not_named() {
         Kind::Resolver,
         "{text}"
     );
+}
+
+/// A fault that began after a long calm is named as soon as one without a past.
+#[test]
+fn a_fault_after_a_long_calm_is_named() {
+    let rows = [
+        (Fault::BackendStatus(1, 1.0), Kind::Backend, "web2"),
+        (Fault::BackendSyn(1, 0.4), Kind::Backend, "web2"),
+        (Fault::BalancerStatus(503), Kind::LoadBalancer, VIP),
+        (Fault::EdgeStalls(1), Kind::Cdn, "198.51.100.12"),
+        (Fault::Access(0, 0.35), Kind::ClientNetwork, "home1"),
+    ];
+    for (fault, kind, name) in rows {
+        let mut world = World::new(Mesh::Full, 7);
+        (0..90).for_each(|_| world.round());
+        world.faults = vec![fault];
+        (0..10).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let text = describe(&assessment);
+        let named: Vec<_> = assessment
+            .verdict
+            .faults
+            .iter()
+            .map(|f| (f.component.kind, f.component.name.as_str()))
+            .collect();
+        assert_eq!(named, [(kind, name)], "{fault:?}: {text}");
+    }
+}
+
+/// The same faults when the balancer only forwards connections, declared or not.
+#[test]
+fn behind_a_layer_4_balancer() {
+    let rows: [(&[Fault], &[(Kind, &str)]); 6] = [
+        (&[], &[]),
+        (&[Fault::BackendClosed(0)], &[(Kind::Backend, "web1")]),
+        (&[Fault::BackendStatus(1, 0.3)], &[(Kind::Backend, "web2")]),
+        (&[Fault::BackendResets(2)], &[(Kind::Backend, "web3")]),
+        (&[Fault::BackendSyn(1, 0.4)], &[(Kind::Backend, "web2")]),
+        (&[Fault::BackendSlow(2, 4.0)], &[(Kind::Backend, "web3")]),
+    ];
+    for (faults, expected) in rows {
+        let mut world = World::new(Mesh::Full, 11);
+        world.layer4 = true;
+        world.faults = faults.to_vec();
+        (0..25).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let text = describe(&assessment);
+        let named: Vec<_> = assessment
+            .verdict
+            .faults
+            .iter()
+            .map(|f| (f.component.kind, f.component.name.as_str()))
+            .collect();
+        assert_eq!(named, expected, "{faults:?}: {text}");
+        assert!(
+            assessment.verdict.faults.iter().all(|f| f.user_impact),
+            "{faults:?}: {text}"
+        );
+    }
+}
+
+/// Seeds a row: two in the inner loop, more when `SEEDS` says so.
+fn seeds() -> u64 {
+    std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2)
 }

@@ -72,6 +72,10 @@ impl Random {
 
 pub struct World {
     pub faults: Vec<Fault>,
+    /// The balancer forwards connections instead of proxying requests.
+    pub layer4: bool,
+    /// The backend that the probe under way was forwarded to.
+    forwarded: usize,
     topology: Topology,
     observations: Vec<Observation>,
     sightings: Vec<WitnessReport>,
@@ -179,6 +183,8 @@ impl World {
         };
         Self {
             faults: vec![],
+            layer4: false,
+            forwarded: 0,
             topology,
             observations: vec![],
             sightings: vec![],
@@ -458,6 +464,12 @@ impl World {
             Target::Edge { address } if *address == EDGES[2].parse().unwrap() => {
                 (1.0, 0.0, 0.0, false)
             }
+            Target::Vip { .. } if self.layer4 => {
+                self.forwarded = self.random.below(3);
+                let i = self.forwarded;
+                let closed = self.faults.contains(&Fault::BackendClosed(i));
+                (both, self.syn_drops(i), self.back(i, source), closed)
+            }
             Target::Vip { .. } => (both, 0.0, both, self.faults.contains(&Fault::BalancerDead)),
             Target::Backend { name, .. } => {
                 let i = index(name);
@@ -499,6 +511,10 @@ impl World {
                 steps,
                 facts,
             ),
+            Target::Vip { .. } if self.layer4 => {
+                self.tls(both, false, steps)?;
+                self.at_backend(self.forwarded, 0, steps, facts, true)
+            }
             Target::Vip { .. } => self.at_vip(both, steps, facts),
             Target::Backend { name, .. } => {
                 let i = index(name);
@@ -599,7 +615,16 @@ impl World {
             return cdn(526);
         }
         let extra = self.packets(loss, 4);
-        self.balanced(extra, steps, facts)
+        if !self.layer4 {
+            return self.balanced(extra, steps, facts);
+        }
+        let i = self.random.below(3);
+        let closed = self.faults.contains(&Fault::BackendClosed(i));
+        match self.handshake(0.0, self.syn_drops(i), 0.0, closed).passed {
+            Ok(took) => self.at_backend(i, extra + took, steps, facts, false),
+            Err(Failure::ConnectRefused) => cdn(521),
+            Err(_) => cdn(522),
+        }
     }
 
     fn at_vip(&mut self, loss: f64, steps: &mut Vec<Step>, facts: &mut Facts) -> End {
@@ -660,6 +685,8 @@ impl World {
         if self.faults.contains(&Fault::BackendResets(i)) {
             return if direct {
                 Err((Layer::Http, Failure::ResetAfterRequest, 600))
+            } else if self.layer4 {
+                Err((Layer::Http, Failure::CdnStatus(520), 600))
             } else {
                 status(502)
             };
