@@ -51,6 +51,15 @@ pub enum Malformed {
         /// The bound.
         bound: u64,
     },
+    /// A name that would do something to a terminal or a log.
+    #[error("{0} holds a control character")]
+    ControlCharacter(&'static str),
+    /// The layers do not come in the order in which a probe passes them.
+    #[error("{0} are out of order")]
+    OutOfOrder(&'static str),
+    /// A share or probability that is not a finite number.
+    #[error("{0} is not a finite number")]
+    NotFinite(&'static str),
 }
 
 /// The longest name, that of DNS (RFC 1035 section 2.3.4).
@@ -72,6 +81,17 @@ fn bounded(field: &'static str, text: String, bound: usize) -> Result<String, Ma
     Ok(text)
 }
 
+/// Text for people. Control characters become `?`: what a server or a host has put there reaches
+/// terminals and logs, and is no reason to lose the fact that it stands beside.
+fn prose(field: &'static str, text: String, bound: usize) -> Result<String, Malformed> {
+    let text = bounded(field, text, bound)?;
+    if !text.contains(char::is_control) {
+        return Ok(text);
+    }
+    let plain = |c: char| if c.is_control() { '?' } else { c };
+    Ok(text.chars().map(plain).collect())
+}
+
 fn at_most(field: &'static str, value: u64, bound: u64) -> Result<u64, Malformed> {
     if value > bound {
         Err(Malformed::OverBound { field, bound })
@@ -87,6 +107,9 @@ fn few<T>(field: &'static str, items: &[T], bound: usize) -> Result<(), Malforme
 fn name(field: &'static str, text: String) -> Result<String, Malformed> {
     if text.is_empty() {
         return Err(Malformed::Missing(field));
+    }
+    if text.contains(char::is_control) {
+        return Err(Malformed::ControlCharacter(field));
     }
     bounded(field, text, MAX_NAME)
 }
@@ -107,6 +130,14 @@ fn socket(field: &'static str, text: &str) -> Result<SocketAddr, Malformed> {
 
 fn shortened(text: &str) -> String {
     text.chars().take(60).collect()
+}
+
+fn finite(field: &'static str, value: f64) -> Result<f64, Malformed> {
+    if value.is_finite() {
+        Ok(value)
+    } else {
+        Err(Malformed::NotFinite(field))
+    }
 }
 
 fn micros(field: &'static str, value: u64) -> Result<Micros, Malformed> {

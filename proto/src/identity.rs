@@ -47,8 +47,9 @@ impl FromStr for Identity {
     }
 }
 
-fn is_name(text: &str) -> bool {
-    !text.is_empty()
+/// A path segment of a SPIFFE ID (section 2.2) that fits a DNS label: `.` and `..` are none.
+pub(crate) fn is_name(text: &str) -> bool {
+    !matches!(text, "" | "." | "..")
         && text.len() <= 63
         && text
             .bytes()
@@ -76,7 +77,10 @@ mod tests {
             "",
             "spiffe://mesh/",
             "spiffe://mesh/agent/",
+            "spiffe://mesh/agent/..",
             "spiffe://mesh/agent/a/b",
+            "spiffe://mesh/coordinator/",
+            "SPIFFE://mesh/coordinator",
             "spiffe://other/agent/a",
             "spiffe://mesh/root/a",
         ] {

@@ -6,8 +6,7 @@ use localize::{
 };
 
 use super::{
-    MAX_INSTANT, MAX_TEXT, Malformed, at_most, bounded, few, ip, layer, micros, name, narrow,
-    socket,
+    MAX_INSTANT, MAX_TEXT, Malformed, at_most, few, ip, layer, micros, name, narrow, prose, socket,
 };
 use crate::v1;
 
@@ -212,10 +211,10 @@ fn firing_from_wire(wire: v1::Firing) -> Result<Firing, Malformed> {
         Wire::OnTime(_) => Firing::OnTime,
         Wire::Late(late) => Firing::Late {
             by: micros("late.by", late.by_us)?,
-            why: bounded("late.why", late.why, MAX_TEXT)?,
+            why: prose("late.why", late.why, MAX_TEXT)?,
         },
         Wire::Skipped(skipped) => Firing::Skipped {
-            why: bounded("skipped.why", skipped.why, MAX_TEXT)?,
+            why: prose("skipped.why", skipped.why, MAX_TEXT)?,
         },
     })
 }
@@ -249,21 +248,21 @@ fn http_from_wire(wire: v1::HttpFacts) -> Result<HttpFacts, Malformed> {
     let headers = wire.headers.into_iter().map(|header| {
         Ok((
             name("http.header.name", header.name)?,
-            bounded("http.header.value", header.value, MAX_HEADER_VALUE)?,
+            prose("http.header.value", header.value, MAX_HEADER_VALUE)?,
         ))
     });
     Ok(HttpFacts {
         status: narrow("http.status", wire.status, 65_535)?,
         first_byte: micros("http.first_byte", wire.first_byte_us)?,
         body_bytes: wire.body_bytes,
-        body_digest: bounded("http.body_digest", wire.body_digest, MAX_HEADER_VALUE)?,
+        body_digest: prose("http.body_digest", wire.body_digest, MAX_HEADER_VALUE)?,
         headers: headers.collect::<Result<_, Malformed>>()?,
     })
 }
 
 fn tls_from_wire(wire: v1::TlsFacts) -> Result<TlsFacts, Malformed> {
     Ok(TlsFacts {
-        leaf: bounded("tls.leaf", wire.leaf, MAX_HEADER_VALUE)?,
+        leaf: prose("tls.leaf", wire.leaf, MAX_HEADER_VALUE)?,
         not_after: wire.not_after,
     })
 }
@@ -381,9 +380,6 @@ fn in_order(steps: &[Step], outcome: &Outcome) -> Result<(), Malformed> {
     if layers.windows(2).all(|pair| pair[0] < pair[1]) {
         Ok(())
     } else {
-        Err(Malformed::UnknownWord {
-            field: "steps",
-            word: "layers out of order".to_string(),
-        })
+        Err(Malformed::OutOfOrder("steps"))
     }
 }

@@ -1,11 +1,12 @@
-//! Verdicts.
+//! Verdicts. They come from the coordinator, whose word its clients take: there are no bounds but that
+//! of the message.
 
 use localize::{
     Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Verdict,
     VerdictOutcome,
 };
 
-use super::Malformed;
+use super::{Malformed, finite};
 use crate::v1;
 
 /// The kinds and their words, those of the JSON.
@@ -131,12 +132,12 @@ impl TryFrom<v1::Fault> for Fault {
         Ok(Self {
             component: component(wire.component)?,
             mode: wire.mode,
-            confidence: wire.confidence,
+            confidence: finite("confidence", wire.confidence)?,
             user_impact: wire.user_impact,
             rate: Rate {
-                estimate: rate.estimate,
-                low: rate.low,
-                high: rate.high,
+                estimate: finite("rate.estimate", rate.estimate)?,
+                low: finite("rate.low", rate.low)?,
+                high: finite("rate.high", rate.high)?,
             },
             summary: wire.summary,
             owner: wire.owner,
@@ -162,7 +163,7 @@ impl TryFrom<v1::Exonerated> for Exonerated {
     fn try_from(wire: v1::Exonerated) -> Result<Self, Malformed> {
         Ok(Self {
             component: component(wire.component)?,
-            confidence: wire.confidence,
+            confidence: finite("confidence", wire.confidence)?,
             because: wire.because,
         })
     }
@@ -185,7 +186,7 @@ impl TryFrom<v1::Alternative> for Alternative {
         Ok(Self {
             component: component(wire.component)?,
             mode: wire.mode,
-            confidence: wire.confidence,
+            confidence: finite("confidence", wire.confidence)?,
         })
     }
 }
@@ -230,8 +231,8 @@ impl TryFrom<v1::Verdict> for Verdict {
             alternatives: alternatives.collect::<Result<_, Malformed>>()?,
             ask: wire.ask,
             detection: Detection {
-                rate: wire.detection_rate,
-                power: wire.detection_power,
+                rate: finite("detection_rate", wire.detection_rate)?,
+                power: finite("detection_power", wire.detection_power)?,
             },
             clock: Clock {
                 worst_uncertainty_us: wire.worst_uncertainty_us,

@@ -1,0 +1,385 @@
+//! Facts and verdicts of every shape that the edge lets through.
+
+use std::net::{IpAddr, SocketAddr};
+
+use localize::{
+    Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
+    Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Observation,
+    ObservationId, Outcome, Packet, Rate, RoundId, Seen, ServiceName, Stamp, Step, Target,
+    TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::{select, subsequence};
+
+const LAYERS: [Layer; 4] = [Layer::Dns, Layer::Tcp, Layer::Tls, Layer::Http];
+
+/// Every kind of component, in the order of the interface.
+pub const KINDS: [Kind; 9] = [
+    Kind::ClientNetwork,
+    Kind::Resolver,
+    Kind::AuthoritativeDns,
+    Kind::Cdn,
+    Kind::CdnOriginPath,
+    Kind::LoadBalancer,
+    Kind::LbBackendPath,
+    Kind::Backend,
+    Kind::ReturnPath,
+];
+
+/// Every conclusion.
+pub const OUTCOMES: [VerdictOutcome; 3] = [
+    VerdictOutcome::Healthy,
+    VerdictOutcome::Fault,
+    VerdictOutcome::Inconclusive,
+];
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z0-9äß_.*>-]{1,40}"
+}
+
+fn text() -> impl Strategy<Value = String> {
+    "\\PC{0,30}"
+}
+
+fn micros() -> impl Strategy<Value = Micros> {
+    (0..=3_600_000_000_u64).prop_map(Micros)
+}
+
+fn instant() -> impl Strategy<Value = u64> {
+    0..=i64::MAX as u64
+}
+
+fn stamp() -> impl Strategy<Value = Stamp> {
+    (instant(), micros()).prop_map(|(at_us, Micros(uncertainty_us))| Stamp {
+        at_us,
+        uncertainty_us,
+    })
+}
+
+/// Without a flow label, which the text of an address does not hold.
+fn address() -> impl Strategy<Value = SocketAddr> {
+    any::<(IpAddr, u16)>().prop_map(SocketAddr::from)
+}
+
+fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        address().prop_map(|server| Target::Resolver { server }),
+        (name(), address()).prop_map(|(name, server)| Target::NameServer { name, server }),
+        address().prop_map(|address| Target::Edge { address }),
+        address().prop_map(|address| Target::Vip { address }),
+        (name(), address()).prop_map(|(name, address)| Target::Backend { name, address }),
+    ]
+}
+
+fn arm() -> impl Strategy<Value = Arm> {
+    (target(), option::of(any::<IpAddr>())).prop_map(|(target, source)| Arm { target, source })
+}
+
+fn failure() -> impl Strategy<Value = Failure> {
+    let plain = select(vec![
+        Failure::DnsTimeout,
+        Failure::DnsUnreachable,
+        Failure::DnsRefused,
+        Failure::DnsServfail,
+        Failure::DnsNxdomain,
+        Failure::DnsNoData,
+        Failure::DnsMalformed,
+        Failure::ConnectRefused,
+        Failure::ConnectTimeout,
+        Failure::ConnectUnreachable,
+        Failure::ConnectLocal,
+        Failure::TlsTimeout,
+        Failure::TlsReset,
+        Failure::CertificateExpired,
+        Failure::CertificateNotYetValid,
+        Failure::CertificateUnknownIssuer,
+        Failure::CertificateWrongName,
+        Failure::CertificateInvalid,
+        Failure::TlsProtocol,
+        Failure::ResetBeforeRequest,
+        Failure::ResetAfterRequest,
+        Failure::ClosedWithoutAnswer,
+        Failure::HttpTimeout,
+        Failure::BodyTimeout,
+        Failure::BodyTruncated,
+        Failure::HttpMalformed,
+    ]);
+    prop_oneof![
+        plain,
+        any::<u8>().prop_map(Failure::TlsAlert),
+        any::<u16>().prop_map(Failure::HttpStatus),
+        any::<u16>().prop_map(Failure::CdnStatus),
+    ]
+}
+
+fn firing() -> impl Strategy<Value = Firing> {
+    prop_oneof![
+        Just(Firing::OnTime),
+        (micros(), text()).prop_map(|(by, why)| Firing::Late { by, why }),
+        text().prop_map(|why| Firing::Skipped { why }),
+    ]
+}
+
+/// Layers in their order, each once; where the probe failed, the last one is the layer that did.
+fn course() -> impl Strategy<Value = (Vec<Step>, Outcome)> {
+    let step = (subsequence(LAYERS.to_vec(), 1..=4), vec(micros(), 4));
+    (step, failure(), micros(), 0..3_u8).prop_map(|((layers, took), failure, after, end)| {
+        let mut steps: Vec<Step> = layers
+            .into_iter()
+            .zip(took)
+            .map(|(layer, took)| Step { layer, took })
+            .collect();
+        let outcome = match end {
+            0 => Outcome::Passed,
+            1 => Outcome::NotFired,
+            _ => steps
+                .pop()
+                .map_or(Outcome::NotFired, |last| Outcome::Failed {
+                    layer: last.layer,
+                    failure,
+                    after,
+                }),
+        };
+        (steps, outcome)
+    })
+}
+
+fn dns() -> impl Strategy<Value = DnsFacts> {
+    let addresses = vec(any::<IpAddr>(), 0..=64);
+    (any::<(u8, bool, bool, Option<u32>)>(), addresses).prop_map(
+        |((rcode, authoritative, over_tcp, ttl), addresses)| DnsFacts {
+            rcode,
+            addresses,
+            authoritative,
+            over_tcp,
+            ttl,
+        },
+    )
+}
+
+fn tcp() -> impl Strategy<Value = TcpFacts> {
+    (address(), any::<(u32, u32)>(), option::of(micros())).prop_map(
+        |(local, (syn_retransmissions, retransmissions), rtt)| TcpFacts {
+            local,
+            syn_retransmissions,
+            retransmissions,
+            rtt,
+        },
+    )
+}
+
+fn http() -> impl Strategy<Value = HttpFacts> {
+    let headers = vec((name(), text()), 0..=32);
+    (any::<(u16, u64)>(), micros(), "[0-9a-f]{32}", headers).prop_map(
+        |((status, body_bytes), first_byte, body_digest, headers)| HttpFacts {
+            status,
+            first_byte,
+            body_bytes,
+            body_digest,
+            headers,
+        },
+    )
+}
+
+fn facts() -> impl Strategy<Value = Facts> {
+    let tls =
+        ("[0-9a-f]{32}", any::<i64>()).prop_map(|(leaf, not_after)| TlsFacts { leaf, not_after });
+    (
+        option::of(dns()),
+        option::of(tcp()),
+        option::of(tls),
+        option::of(http()),
+    )
+        .prop_map(|(dns, tcp, tls, http)| Facts {
+            dns,
+            tcp,
+            tls,
+            http,
+        })
+}
+
+/// An observation.
+pub fn observation() -> impl Strategy<Value = Observation> {
+    let ids = (name(), any::<u64>(), name(), any::<u64>());
+    let times = (stamp(), instant(), firing());
+    (ids, arm(), times, course(), facts()).prop_map(
+        |((vantage, sequence, service, round), arm, times, (steps, outcome), facts)| {
+            let (started, scheduled_us, firing) = times;
+            Observation {
+                id: ObservationId {
+                    vantage: VantageName(vantage),
+                    sequence,
+                },
+                service: ServiceName(service),
+                round: RoundId(round),
+                arm,
+                started,
+                scheduled_us,
+                firing,
+                steps,
+                outcome,
+                facts,
+            }
+        },
+    )
+}
+
+fn seen() -> impl Strategy<Value = Seen> {
+    let packet = select(vec![
+        Packet::Syn,
+        Packet::SynAck,
+        Packet::Ack,
+        Packet::ResetByClient,
+        Packet::ResetByServer,
+    ]);
+    let direction = select(vec![Direction::In, Direction::Out]);
+    (packet, direction, name(), any::<u32>(), stamp()).prop_map(
+        |(packet, direction, interface, count, first)| Seen {
+            packet,
+            direction,
+            interface,
+            count,
+            first,
+        },
+    )
+}
+
+/// A witness's report.
+pub fn report() -> impl Strategy<Value = WitnessReport> {
+    let flow =
+        (address(), address(), vec(seen(), 0..6)).prop_map(|(client, server, seen)| FlowSighting {
+            client,
+            server,
+            seen,
+        });
+    (
+        name(),
+        any::<(u64, u64)>(),
+        stamp(),
+        stamp(),
+        vec(flow, 0..8),
+    )
+        .prop_map(
+            |(witness, (sequence, dropped), from, to, flows)| WitnessReport {
+                witness: VantageName(witness),
+                sequence,
+                from,
+                to,
+                dropped,
+                flows,
+            },
+        )
+}
+
+fn share() -> impl Strategy<Value = f64> {
+    0.0..=1.0_f64
+}
+
+fn component() -> impl Strategy<Value = Component> {
+    (select(KINDS.to_vec()), name()).prop_map(|(kind, name)| Component { kind, name })
+}
+
+fn evidence() -> impl Strategy<Value = Evidence> {
+    (text(), name(), name(), any::<(u64, u64, bool)>(), name()).prop_map(
+        |(text, vantage, arm, (failed, of, implicates), failure)| Evidence {
+            text,
+            vantage,
+            arm,
+            failed,
+            of,
+            failure,
+            implicates,
+        },
+    )
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    let rate = (share(), share(), share()).prop_map(|(estimate, low, high)| Rate {
+        estimate,
+        low,
+        high,
+    });
+    let words = (name(), text(), text(), text());
+    let numbers = (share(), any::<bool>(), rate);
+    (component(), words, numbers, vec(evidence(), 0..4)).prop_map(
+        |(component, (mode, summary, owner, next_step), numbers, evidence)| {
+            let (confidence, user_impact, rate) = numbers;
+            Fault {
+                component,
+                mode,
+                confidence,
+                user_impact,
+                rate,
+                summary,
+                owner,
+                evidence,
+                next_step,
+            }
+        },
+    )
+}
+
+/// A verdict.
+pub fn verdict() -> impl Strategy<Value = Verdict> {
+    let exonerated =
+        (component(), share(), text()).prop_map(|(component, confidence, because)| Exonerated {
+            component,
+            confidence,
+            because,
+        });
+    let rival =
+        (component(), name(), share()).prop_map(|(component, mode, confidence)| Alternative {
+            component,
+            mode,
+            confidence,
+        });
+    let words = (name(), name(), text());
+    let lists = (vec(text(), 0..3), vec(name(), 0..3));
+    let parts = (vec(fault(), 0..3), vec(exonerated, 0..3), vec(rival, 0..3));
+    let numbers = any::<(u32, u64, u64, u64, u64)>();
+    (
+        words,
+        select(OUTCOMES.to_vec()),
+        parts,
+        lists,
+        numbers,
+        (share(), share()),
+    )
+        .prop_map(
+            |(
+                words,
+                outcome,
+                (faults, exonerated, alternatives),
+                (ask, vantages),
+                numbers,
+                detection,
+            )| {
+                let (service, id, started_at) = words;
+                let (schema, worst_uncertainty_us, rounds, probes, elapsed_ms) = numbers;
+                Verdict {
+                    schema,
+                    service,
+                    id,
+                    outcome,
+                    faults,
+                    exonerated,
+                    alternatives,
+                    ask,
+                    detection: Detection {
+                        rate: detection.0,
+                        power: detection.1,
+                    },
+                    clock: Clock {
+                        worst_uncertainty_us,
+                    },
+                    rounds,
+                    probes,
+                    vantages,
+                    started_at,
+                    elapsed_ms,
+                }
+            },
+        )
+}

@@ -1,0 +1,410 @@
+//! One bad message for each reason.
+
+use std::fmt::Debug;
+
+use localize::{
+    Arm, Component, Facts, Firing, Layer, Observation, ObservationId, Outcome, RoundId,
+    ServiceName, Stamp, Target, VantageName, Verdict, WitnessReport,
+};
+use proto::convert::Malformed;
+use proto::v1;
+
+use crate::arbitrary::{KINDS, OUTCOMES};
+
+fn good() -> v1::Observation {
+    v1::Observation::from(&Observation {
+        id: ObservationId {
+            vantage: VantageName("home1".into()),
+            sequence: 7,
+        },
+        service: ServiceName("shop.example".into()),
+        round: RoundId(1),
+        arm: Arm {
+            target: Target::Backend {
+                name: "web2".into(),
+                address: ([192, 0, 2, 2], 80).into(),
+            },
+            source: None,
+        },
+        started: Stamp::default(),
+        scheduled_us: 0,
+        firing: Firing::OnTime,
+        steps: Vec::new(),
+        outcome: Outcome::Passed,
+        facts: Facts::default(),
+    })
+}
+
+fn failed(failed: v1::Failed) -> Option<v1::observation::Outcome> {
+    Some(v1::observation::Outcome::Failed(failed))
+}
+
+fn step(layer: v1::Layer) -> v1::Step {
+    v1::Step {
+        layer: layer.into(),
+        took_us: 1,
+    }
+}
+
+#[test]
+fn what_is_wrong_with_an_observation_is_said() {
+    type Change = fn(&mut v1::Observation);
+    let rows: &[(Change, &str)] = &[
+        (|o| o.vantage.clear(), "vantage is missing"),
+        (
+            |o| o.vantage = "a".repeat(254),
+            "vantage is over its bound of 253",
+        ),
+        (
+            |o| o.service = "a\u{1b}[2J".into(),
+            "service holds a control character",
+        ),
+        (|o| o.arm = None, "arm is missing"),
+        (
+            |o| o.arm = Some(v1::Arm::default()),
+            "arm.target is missing",
+        ),
+        (
+            |o| {
+                let edge = v1::EdgeTarget {
+                    address: "192.0.2.1".into(),
+                };
+                let target = Some(v1::arm::Target::Edge(edge));
+                o.arm = Some(v1::Arm {
+                    target,
+                    source: None,
+                });
+            },
+            "arm.edge is no address: \"192.0.2.1\"",
+        ),
+        (
+            |o| {
+                if let Some(arm) = &mut o.arm {
+                    arm.source = Some("here".into());
+                }
+            },
+            "arm.source is no address: \"here\"",
+        ),
+        (|o| o.started = None, "started is missing"),
+        (
+            |o| {
+                o.started = Some(v1::Stamp {
+                    at_us: u64::MAX,
+                    uncertainty_us: 0,
+                })
+            },
+            "stamp is over its bound of 9223372036854775807",
+        ),
+        (
+            |o| {
+                o.started = Some(v1::Stamp {
+                    at_us: 0,
+                    uncertainty_us: 3_600_000_001,
+                })
+            },
+            "uncertainty is over its bound of 3600000000",
+        ),
+        (|o| o.scheduled_us = u64::MAX, "scheduled is over its bound"),
+        (|o| o.firing = None, "firing is missing"),
+        (
+            |o| o.firing = Some(v1::Firing::default()),
+            "firing is missing",
+        ),
+        (
+            |o| o.steps = vec![step(v1::Layer::Tcp); 9],
+            "steps is over its bound of 8",
+        ),
+        (
+            |o| o.steps = vec![step(v1::Layer::Tls), step(v1::Layer::Tcp)],
+            "steps are out of order",
+        ),
+        (
+            |o| o.steps = vec![step(v1::Layer::Unspecified)],
+            "layer is missing",
+        ),
+        (
+            |o| {
+                o.steps = vec![v1::Step {
+                    layer: 9,
+                    took_us: 0,
+                }]
+            },
+            "layer has the unknown value 9",
+        ),
+        (|o| o.outcome = None, "outcome is missing"),
+        (
+            |o| {
+                o.outcome = failed(v1::Failed {
+                    layer: 2,
+                    failure: 99,
+                    code: 0,
+                    after_us: 0,
+                })
+            },
+            "failure has the unknown value 99",
+        ),
+        (
+            |o| {
+                o.outcome = failed(v1::Failed {
+                    layer: 2,
+                    failure: 0,
+                    code: 0,
+                    after_us: 0,
+                })
+            },
+            "failure is missing",
+        ),
+        (
+            |o| {
+                o.outcome = failed(v1::Failed {
+                    layer: 3,
+                    failure: 14,
+                    code: 256,
+                    after_us: 0,
+                })
+            },
+            "failure.code is over its bound of 255",
+        ),
+        (
+            |o| {
+                let addresses = vec!["192.0.2.1".into(); 65];
+                o.dns = Some(v1::DnsFacts {
+                    addresses,
+                    ..Default::default()
+                });
+            },
+            "dns.addresses is over its bound of 64",
+        ),
+        (
+            |o| {
+                o.http = Some(v1::HttpFacts {
+                    status: 65_536,
+                    ..Default::default()
+                })
+            },
+            "http.status is over its bound",
+        ),
+        (
+            |o| {
+                let headers = vec![v1::Header::default(); 33];
+                o.http = Some(v1::HttpFacts {
+                    headers,
+                    ..Default::default()
+                });
+            },
+            "http.headers is over its bound of 32",
+        ),
+        (
+            |o| {
+                let headers = vec![v1::Header {
+                    name: "via".into(),
+                    value: "x".repeat(129),
+                }];
+                o.http = Some(v1::HttpFacts {
+                    headers,
+                    ..Default::default()
+                });
+            },
+            "http.header.value is over its bound of 128",
+        ),
+    ];
+    for (change, says) in rows {
+        let mut wire = good();
+        change(&mut wire);
+        refused(Observation::try_from(wire), says);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_report_is_said() {
+    let report = || v1::WitnessReport {
+        witness: "web1".into(),
+        from: Some(v1::Stamp::default()),
+        to: Some(v1::Stamp::default()),
+        ..Default::default()
+    };
+    let flow = |seen| v1::FlowSighting {
+        client: "192.0.2.1:1".into(),
+        server: "192.0.2.2:80".into(),
+        seen,
+    };
+    let sighting = v1::Seen {
+        packet: v1::Packet::Syn.into(),
+        interface: "eth0".into(),
+        first: Some(v1::Stamp::default()),
+        ..Default::default()
+    };
+    let seen = |seen: Vec<v1::Seen>| v1::WitnessReport {
+        flows: vec![flow(seen)],
+        ..report()
+    };
+    let rows = [
+        (
+            v1::WitnessReport {
+                from: None,
+                ..report()
+            },
+            "report.from is missing",
+        ),
+        (
+            v1::WitnessReport {
+                flows: vec![v1::FlowSighting::default(); 20_001],
+                ..report()
+            },
+            "report.flows is over its bound of 20000",
+        ),
+        (
+            v1::WitnessReport {
+                flows: vec![v1::FlowSighting::default()],
+                ..report()
+            },
+            "flow.client is no address",
+        ),
+        (
+            seen(vec![sighting.clone(); 65]),
+            "flow.seen is over its bound of 64",
+        ),
+        (
+            seen(vec![v1::Seen {
+                packet: 0,
+                ..sighting.clone()
+            }]),
+            "packet is missing",
+        ),
+        (
+            seen(vec![v1::Seen {
+                packet: 6,
+                ..sighting.clone()
+            }]),
+            "packet has the unknown value 6",
+        ),
+        (
+            seen(vec![v1::Seen {
+                interface: String::new(),
+                ..sighting
+            }]),
+            "seen.interface is missing",
+        ),
+    ];
+    for (wire, says) in rows {
+        refused(WitnessReport::try_from(wire), says);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_verdict_is_said() {
+    let verdict = |outcome: &str| v1::Verdict {
+        outcome: outcome.into(),
+        ..Default::default()
+    };
+    let fault = v1::Fault {
+        component: Some(v1::Component {
+            kind: "backend".into(),
+            name: "web2".into(),
+        }),
+        confidence: f64::NAN,
+        rate: Some(v1::Rate::default()),
+        ..Default::default()
+    };
+    let faults = |fault| v1::Verdict {
+        faults: vec![fault],
+        ..verdict("fault")
+    };
+    let unknown = Some(v1::Component {
+        kind: "moon".into(),
+        name: "x".into(),
+    });
+    let rows = [
+        (verdict("sad"), "outcome has the unknown word \"sad\""),
+        (
+            v1::Verdict {
+                detection_rate: f64::INFINITY,
+                ..verdict("healthy")
+            },
+            "detection_rate is not a finite number",
+        ),
+        (faults(fault.clone()), "confidence is not a finite number"),
+        (
+            faults(v1::Fault {
+                rate: None,
+                ..fault.clone()
+            }),
+            "fault.rate is missing",
+        ),
+        (
+            faults(v1::Fault {
+                component: None,
+                ..fault.clone()
+            }),
+            "component is missing",
+        ),
+        (
+            faults(v1::Fault {
+                component: unknown,
+                ..fault
+            }),
+            "component.kind has the unknown word \"moon\"",
+        ),
+    ];
+    for (wire, says) in rows {
+        refused(Verdict::try_from(wire), says);
+    }
+}
+
+fn refused<T: Debug>(result: Result<T, Malformed>, says: &str) {
+    let said = result.expect_err(says).to_string();
+    assert!(said.contains(says), "{said:?} instead of {says:?}");
+}
+
+#[test]
+fn text_of_servers_reaches_no_terminal_raw() {
+    let mut wire = good();
+    let headers = vec![v1::Header {
+        name: "server".into(),
+        value: "\u{1b}[2Jx\r".into(),
+    }];
+    wire.http = Some(v1::HttpFacts {
+        headers,
+        ..Default::default()
+    });
+    let http = Observation::try_from(wire).unwrap().facts.http.unwrap();
+    assert_eq!(http.headers, [("server".to_owned(), "?[2Jx?".to_owned())]);
+}
+
+#[test]
+fn an_unspecified_role_is_refused() {
+    use localize::Role;
+    for role in [Role::Outside, Role::BehindCdn, Role::Inside] {
+        assert_eq!(Role::try_from(v1::Role::from(role)), Ok(role));
+    }
+    assert_eq!(
+        Role::try_from(v1::Role::Unspecified),
+        Err(Malformed::Missing("role"))
+    );
+    assert_eq!(
+        Layer::try_from(v1::Layer::Unspecified),
+        Err(Malformed::Missing("layer"))
+    );
+}
+
+#[test]
+fn the_words_are_those_of_the_json() {
+    let json = |value: serde_json::Value| value.as_str().unwrap().to_owned();
+    for kind in KINDS {
+        let component = Component {
+            kind,
+            name: "x".into(),
+        };
+        let word = v1::Component::from(&component).kind;
+        assert_eq!(word, json(serde_json::to_value(kind).unwrap()));
+    }
+    for outcome in OUTCOMES {
+        let word = json(serde_json::to_value(outcome).unwrap());
+        let wire = v1::Verdict {
+            outcome: word.clone(),
+            ..Default::default()
+        };
+        let verdict = Verdict::try_from(wire).unwrap();
+        assert_eq!(v1::Verdict::from(&verdict).outcome, word);
+    }
+}
