@@ -23,10 +23,10 @@ pub struct Args {
     #[arg(long, global = true, value_name = "FILE")]
     pub context: Option<PathBuf>,
     /// Form of the output: text for people, json for scripts
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t = Format::Text)]
     pub output: Format,
     /// How long to wait for the coordinator
-    #[arg(long, global = true, default_value = "10s", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
     pub timeout: Duration,
     /// What to do.
     #[command(subcommand)]
@@ -63,10 +63,10 @@ pub enum Command {
         /// The service
         name: String,
         /// Longest time to take
-        #[arg(long, default_value = "60s", value_parser = duration::parse)]
+        #[arg(long, default_value = "60s", value_name = "TIME", value_parser = duration::parse)]
         budget: Duration,
         /// Scheduled rounds not older than this count too
-        #[arg(long, default_value = "15m", value_parser = duration::parse)]
+        #[arg(long, default_value = "15m", value_name = "TIME", value_parser = duration::parse)]
         since: Duration,
     },
     /// Print rounds, verdicts and agents' comings and goings as they happen
@@ -79,7 +79,7 @@ pub enum Command {
         /// The service
         name: String,
         /// How far back
-        #[arg(long, default_value = "1h", value_parser = duration::parse)]
+        #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::parse)]
         since: Duration,
     },
     /// The latest verdicts
@@ -155,7 +155,7 @@ pub struct TokenArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
     /// How long the token can be used
-    #[arg(long, default_value = "1h", value_parser = duration::parse)]
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::parse)]
     pub ttl: Duration,
 }
 
