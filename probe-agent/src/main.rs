@@ -1,1 +1,267 @@
-fn main() {}
+//! `mesh-agent`: the process at a vantage point.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow};
+use clap::{Parser, Subcommand, ValueEnum};
+use localize::{VantageName, WitnessReport};
+use probe_agent::clock::Clock;
+use probe_agent::fire::Trigger;
+use probe_agent::host::{DNS_PORT, Given};
+use probe_agent::identity::{self, Identity};
+use probe_agent::join;
+use probe_agent::outbox::{Outbox, Record};
+use probe_agent::policy::Policy;
+use probe_agent::round::{Parts, Rounds};
+use probe_agent::session::{Agent, Ended};
+use probe_agent::spool::Spool;
+use probe_agent::witness::{self, WitnessConfig};
+use proto::token::JoinToken;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// The agent of a vantage point: probes, and on hosts of the delivery path a witness.
+#[derive(Debug, Parser)]
+#[command(name = "mesh-agent", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Joins when it must, and works until it is told to stop.
+    Run(Run),
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// Where identity, spool and policy are kept.
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// The single-use token of `meshctl agent token`; needed at the first start alone.
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        env = "MESH_JOIN_TOKEN",
+        hide_env_values = true
+    )]
+    join: Option<JoinToken>,
+    /// An address to probe from, instead of the interfaces' own. May be repeated.
+    #[arg(long, value_name = "ADDR")]
+    source: Vec<IpAddr>,
+    /// A resolver to ask, instead of those of /etc/resolv.conf. May be repeated.
+    #[arg(long, value_name = "ADDR[:PORT]", value_parser = resolver)]
+    resolver: Vec<SocketAddr>,
+    /// Form of the log on stderr.
+    #[arg(long, value_enum, default_value = "text")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// The agent cannot start.
+const SETUP: u8 = 2;
+/// The agent may not go on.
+const ENDED: u8 = 1;
+/// The spool holds a week of a busy agent's observations.
+const SPOOL_BYTES: u64 = 256 << 20;
+/// Probes under way at the end are waited for this long.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Pace of the witness's reports.
+const REPORT_PACE: Duration = Duration::from_secs(1);
+
+fn main() -> ExitCode {
+    let Command::Run(run) = Cli::parse().command;
+    log_to_stderr(run.log_format);
+    let done = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")
+        .and_then(|runtime| runtime.block_on(work(run)));
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("mesh-agent: {error:#}");
+            let ended = error.downcast_ref::<Ended>().is_some();
+            ExitCode::from(if ended { ENDED } else { SETUP })
+        }
+    }
+}
+
+fn resolver(text: &str) -> Result<SocketAddr, String> {
+    text.parse::<SocketAddr>()
+        .or_else(|_| {
+            text.parse::<IpAddr>()
+                .map(|ip| SocketAddr::new(ip, DNS_PORT))
+        })
+        .map_err(|_| "give an address, with a port where it is not 53".to_owned())
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+}
+
+async fn work(run: Run) -> anyhow::Result<()> {
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow!("a second TLS provider"))?;
+    let _lock = identity::lock(&run.data_dir)?;
+    let policy = Policy::load(&run.data_dir)?;
+    let identity = identity_of(&run).await?;
+    let vantage = VantageName(identity.name.clone());
+    let clock = Arc::new(Clock::start());
+    let spool = Spool::open(&run.data_dir.join("spool"), clock.now().0, SPOOL_BYTES)?;
+    let (outbox, spool_thread) = Outbox::start(spool).context("cannot start the spool's thread")?;
+    let trigger = Trigger::start(Arc::clone(&clock)).context("cannot start the firing thread")?;
+    let rounds = Arc::new(Rounds::new(Parts {
+        vantage: vantage.clone(),
+        clock: Arc::clone(&clock),
+        trigger,
+        outbox: outbox.clone(),
+        policy,
+    }));
+    let (witness_ports, ports) = watch::channel(BTreeSet::new());
+    let (told, witness) = watch::channel(None);
+    let watching = identity.host.is_some().then(|| {
+        let config = WitnessConfig {
+            ports,
+            name: vantage,
+            interval: REPORT_PACE,
+        };
+        tokio::spawn(watch_flows(
+            config,
+            Arc::clone(&clock),
+            outbox.clone(),
+            told,
+        ))
+    });
+    let stop = stop_on_signals()?;
+    let agent = Agent {
+        data_dir: run.data_dir,
+        identity,
+        given: Given {
+            sources: run.source,
+            resolvers: run.resolver,
+        },
+        clock,
+        outbox,
+        rounds: Arc::clone(&rounds),
+        witness_ports,
+        witness,
+    };
+    let ended = agent.run(stop).await;
+    rounds.finish(PATIENCE).await;
+    if let Some(watching) = watching {
+        watching.abort();
+        let _ = watching.await;
+    }
+    drop(rounds);
+    // Every handle of the outbox is gone: the thread writes what it has and ends.
+    let _ = tokio::task::spawn_blocking(move || spool_thread.join()).await;
+    Ok(ended?)
+}
+
+async fn identity_of(run: &Run) -> anyhow::Result<Identity> {
+    match (Identity::load(&run.data_dir)?, &run.join) {
+        (Some(identity), Some(token)) if token.name != identity.name => Err(anyhow!(
+            "{} holds the identity of agent {}, and the token is for {}: give the new agent its own \
+             --data-dir",
+            run.data_dir.display(),
+            identity.name,
+            token.name
+        )),
+        (Some(identity), Some(_)) => {
+            tracing::info!(
+                name = identity.name,
+                "already joined; the token is not used"
+            );
+            Ok(identity)
+        }
+        (Some(identity), None) => Ok(identity),
+        (None, Some(token)) => {
+            let identity = join::join(token, &run.data_dir).await?;
+            tracing::info!(name = identity.name, role = ?identity.role, "joined");
+            Ok(identity)
+        }
+        (None, None) => Err(anyhow!(
+            "{} holds no identity yet: start with --join TOKEN, which `meshctl agent token --name NAME` \
+             prints",
+            run.data_dir.display()
+        )),
+    }
+}
+
+/// Brings the witness's batches to the outbox, and tells how the witness fares.
+async fn watch_flows(
+    config: WitnessConfig,
+    clock: Arc<Clock>,
+    outbox: Outbox,
+    told: watch::Sender<Option<Result<(), String>>>,
+) {
+    // Stamps before the first estimate of mesh time would be worth nothing.
+    while clock.local(0).is_none() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let name = config.name.clone();
+    let now = move || clock.stamp(clock.now());
+    let mut batches = match witness::start(config, now) {
+        Ok(batches) => batches,
+        Err(error) => {
+            tracing::warn!(%error, "no witness");
+            told.send_replace(Some(Err(error.to_string())));
+            return;
+        }
+    };
+    told.send_replace(Some(Ok(())));
+    while let Some(batch) = batches.recv().await {
+        let report = WitnessReport {
+            witness: name.clone(),
+            // The outbox numbers what it keeps.
+            sequence: 0,
+            from: batch.from,
+            to: batch.to,
+            dropped: batch.dropped,
+            flows: batch.flows,
+        };
+        outbox.keep(Record::Report(report)).await;
+    }
+    told.send_replace(Some(Err(
+        "the witness has ended; see the agent's log".to_owned()
+    )));
+}
+
+fn stop_on_signals() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
+        let mut signals = signal(kind).context("cannot listen for signals")?;
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            signals.recv().await;
+            stop.cancel();
+        });
+    }
+    Ok(stop)
+}
