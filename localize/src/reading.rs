@@ -271,11 +271,20 @@ fn usual_times(observations: &[&Observation]) -> BTreeMap<(VantageName, Layer, b
     usual
 }
 
-/// Addresses that some servers hand out and others do not, and that never served anybody in the
-/// window although they were tried.
+/// An answer older than this, before the last observation, does not say what is handed out at present.
+const RECENT_US: u64 = 30_000_000;
+
+/// Addresses that are not part of the service: those that no recent answer holds, and those that
+/// some servers hand out and others do not, and that served nobody in the window although they were
+/// tried while others served.
 fn removed_addresses(observations: &[&Observation]) -> BTreeSet<IpAddr> {
+    let now = observations
+        .iter()
+        .map(|o| o.scheduled_us)
+        .max()
+        .unwrap_or(0);
     let mut tried: BTreeMap<IpAddr, (u32, u32)> = BTreeMap::new();
-    let mut answers: Vec<&Vec<IpAddr>> = Vec::new();
+    let mut answers: Vec<(u64, &Vec<IpAddr>)> = Vec::new();
     for observation in observations {
         match &observation.arm.target {
             Target::Edge { address } => {
@@ -284,17 +293,25 @@ fn removed_addresses(observations: &[&Observation]) -> BTreeSet<IpAddr> {
                 *all += 1;
             }
             Target::NameServer { .. } | Target::Resolver { .. } => {
-                let dns = observation.facts.dns.as_ref();
-                answers.extend(dns.map(|d| &d.addresses).filter(|a| !a.is_empty()));
+                let held = observation.facts.dns.as_ref().map(|dns| &dns.addresses);
+                let held = held.filter(|addresses| !addresses.is_empty());
+                answers.extend(held.map(|addresses| (observation.scheduled_us, addresses)));
             }
             Target::Vip { .. } | Target::Backend { .. } => {}
         }
     }
+    let recent: Vec<&Vec<IpAddr>> = answers
+        .iter()
+        .filter(|(at, _)| at + RECENT_US >= now)
+        .map(|(_, addresses)| *addresses)
+        .collect();
     let alive = tried.values().any(|(passed, _)| *passed > 0);
     tried
         .into_iter()
         .filter(|(address, (passed, all))| {
-            alive && *passed == 0 && *all >= 2 && answers.iter().any(|a| !a.contains(address))
+            let gone = !recent.is_empty() && recent.iter().all(|a| !a.contains(address));
+            let doubted = answers.iter().any(|(_, a)| !a.contains(address));
+            gone || alive && *passed == 0 && *all >= 2 && doubted
         })
         .map(|(address, _)| address)
         .collect()

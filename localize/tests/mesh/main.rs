@@ -288,5 +288,28 @@ fn behind_a_layer_4_balancer() {
 
 /// Seeds a row: two in the inner loop, more when `SEEDS` says so.
 fn seeds() -> u64 {
-    std::env::var("SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2)
+    std::env::var("SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(2)
+}
+
+/// An address that is probed still and handed out by nobody any more is nobody's fault.
+#[test]
+fn a_forgotten_address_is_not_an_edge() {
+    let mut world = World::new(Mesh::Full, 5);
+    world.faults = vec![Fault::NameServerStale(1)];
+    (0..5).for_each(|_| world.round());
+    let mut after = World::new(Mesh::Full, 6);
+    after.forget_nothing(&world);
+    after.faults = vec![Fault::BalancerDead];
+    (0..8).for_each(|_| after.round());
+    let assessment = localize(&after.case());
+    let text = describe(&assessment);
+    assert_eq!(assessment.verdict.faults.len(), 1, "{text}");
+    assert_eq!(
+        assessment.verdict.faults[0].component.kind,
+        Kind::LoadBalancer,
+        "{text}"
+    );
 }
