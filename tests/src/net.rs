@@ -275,8 +275,8 @@ fn second_address_of_the_balancer(run: &Run) -> Result<()> {
     Ok(())
 }
 
-/// The firewall lets only the CDN reach the VIP from outside, and forwards nothing from a link
-/// that does not own the packet's source (RFC 2827).
+/// The firewall lets only the CDN reach the VIP from outside, lets answers to the data centre's own
+/// questions in, and forwards nothing from a link that does not own the packet's source (RFC 2827).
 fn firewall(options: Options) -> String {
     let [edge1, edge2] = EDGES;
     let dc1 = if options.vip_closed_to_dc1 {
@@ -296,7 +296,7 @@ fn firewall(options: Options) -> String {
     type filter hook forward priority 0; policy accept;
     {dc1}
     iifname "net" ip saddr {{ {edge1}, {edge2}, {CDN1} }} ip daddr {VIP} tcp dport 443 accept
-    iifname "net" ip saddr {COORDINATOR} accept
+    iifname "net" ct state established,related accept
     iifname "net" drop
   }}
 }}
