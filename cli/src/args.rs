@@ -199,9 +199,10 @@ pub enum ServiceCommand {
 /// What to demonstrate.
 #[derive(Debug, ClapArgs)]
 pub struct DemoArgs {
-    /// One fault only; `list` lists them [default: a tour of several, one after the other]
-    #[arg(long, value_name = "NAME|list")]
-    pub fault: Option<FaultChoice>,
+    /// One fault, or several with commas between, one after the other in one mesh; `list` lists them
+    /// [default: a tour of the harder ones]
+    #[arg(long, value_name = "NAME|list", value_delimiter = ',')]
+    pub fault: Vec<FaultChoice>,
     /// Every fault there is, one after the other
     #[arg(long, conflicts_with = "fault")]
     pub all: bool,

@@ -70,9 +70,12 @@ fn servers_of(zone: &str, answer: &Message) -> Vec<String> {
         .answers
         .iter()
         .filter(|record| record.name == zone)
-        .filter_map(|record| match &record.data {
-            RData::NS(server) => Some(server.0.to_ascii()),
-            _ => None,
+        .filter_map(|record| {
+            if let RData::NS(server) = &record.data {
+                Some(server.0.to_ascii())
+            } else {
+                None
+            }
         })
         .map(|name| name.trim_end_matches('.').to_owned())
         .collect();

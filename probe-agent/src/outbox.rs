@@ -51,6 +51,9 @@ pub enum OutboxError {
     Spool(#[from] SpoolError),
 }
 
+/// Records, each with its number.
+type Numbered = Vec<(u64, Vec<u8>)>;
+
 #[derive(Debug)]
 enum Command {
     Keep(Record),
@@ -58,7 +61,7 @@ enum Command {
     Pending {
         after: u64,
         max: usize,
-        reply: oneshot::Sender<Result<Vec<(u64, Vec<u8>)>, SpoolError>>,
+        reply: oneshot::Sender<Result<Numbered, SpoolError>>,
     },
 }
 
@@ -95,11 +98,7 @@ impl Outbox {
     ///
     /// # Errors
     /// When the spool cannot be read.
-    pub async fn pending(
-        &self,
-        after: u64,
-        max: usize,
-    ) -> Result<Vec<(u64, Vec<u8>)>, OutboxError> {
+    pub async fn pending(&self, after: u64, max: usize) -> Result<Numbered, OutboxError> {
         let (reply, answer) = oneshot::channel();
         let command = Command::Pending { after, max, reply };
         self.commands

@@ -28,9 +28,10 @@ use self::segment::{Records, Segment};
 /// writes the mark a few times an hour.
 const RESERVED_BLOCK: u64 = 10_000;
 
-/// A segment's aim. Small enough that dropping one loses little, large enough that a spool of 256 MiB
-/// has a few hundred files.
-const SEGMENT_BYTES: u64 = 1 << 20;
+/// A segment's aim. Small enough that dropping one loses little and reading one costs little, for the
+/// newest is read whenever a record is sent; large enough that a spool of 256 MiB has no more than
+/// two thousand files.
+const SEGMENT_BYTES: u64 = 1 << 17;
 
 /// The longest record: what a gRPC message may hold by default, so a longer one could not be sent.
 const MAX_RECORD: usize = 4 << 20;

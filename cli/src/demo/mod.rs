@@ -98,12 +98,18 @@ pub enum DemoError {
 
 /// Runs the demonstration.
 pub async fn run(args: DemoArgs, output: &Output) -> Result<Exit, Trouble> {
-    let faults: Vec<Fault> = match args.fault {
-        Some(FaultChoice::List) => return report::list(output),
-        Some(FaultChoice::One(fault)) => vec![fault],
-        None if args.all => Fault::ALL.to_vec(),
-        None => Fault::TOUR.to_vec(),
-    };
+    let mut faults = Vec::new();
+    for choice in args.fault {
+        match choice {
+            FaultChoice::List => return report::list(output),
+            FaultChoice::One(fault) => faults.push(fault),
+        }
+    }
+    if args.all {
+        faults.extend(Fault::ALL);
+    } else if faults.is_empty() {
+        faults.extend(Fault::TOUR);
+    }
     // Dropping the demonstration takes everything down, whatever ends it.
     tokio::select! {
         done = demonstrate(&faults, args.keep, output) => done,

@@ -83,14 +83,17 @@ pub fn all(trials: &[Trial], output: &Output) -> Result<(), Trouble> {
             several => output.json(&several.iter().map(Trial::as_json).collect::<Vec<_>>()),
         };
     }
-    let [_, .., example] = trials else {
+    if let [_] = trials {
         return Ok(());
-    };
-    output.text(&format!(
-        "\nOne of the verdicts in full:\n\n{}\n{}",
-        render::verdict(&example.verdict, output.style()),
-        table(trials)
-    ))?;
+    }
+    // The wrong ones are printed in full already.
+    if let Some(example) = trials.iter().rfind(|trial| trial.is_right()) {
+        output.text(&format!(
+            "\nOne of the verdicts in full:\n\n{}",
+            render::verdict(&example.verdict, output.style())
+        ))?;
+    }
+    output.text(&format!("\n{}", table(trials)))?;
     let right = trials.iter().filter(|trial| trial.is_right()).count();
     output.text(&format!("\n{right} of {} right.\n", trials.len()))
 }

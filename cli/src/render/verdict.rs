@@ -12,6 +12,8 @@ use crate::output::{Style, Tone};
 const EVIDENCE_LINES: usize = 6;
 /// Rival explanations; the rest is in `meshctl explain`.
 const ALTERNATIVES: usize = 4;
+/// Cleared components of a kind that are named; `meshctl explain` names all.
+const NAMES: usize = 4;
 /// Columns of the left margin with the headings of a fault's lines.
 const MARGIN: usize = 12;
 
@@ -221,8 +223,27 @@ fn cleared(verdict: &Verdict) -> Vec<String> {
     }
     kinds
         .into_iter()
-        .map(|(of, names)| format!("{} {}", kind(of), names.join(", ")))
+        .map(|(of, names)| format!("{} {}", kind(of), some(&names, in_question(verdict, of))))
         .collect()
+}
+
+/// Whether a component of this kind is blamed or a rival.
+fn in_question(verdict: &Verdict, kind: Kind) -> bool {
+    let blamed = verdict.faults.iter().map(|fault| &fault.component);
+    let rivals = verdict.alternatives.iter().map(|rival| &rival.component);
+    blamed.chain(rivals).any(|component| component.kind == kind)
+}
+
+/// The names, or how many they are where reading them all helps nobody.
+fn some(names: &[&str], in_question: bool) -> String {
+    let hidden = names.len().saturating_sub(NAMES);
+    if hidden == 0 {
+        names.join(", ")
+    } else if in_question {
+        format!("{} and {hidden} more", names[..NAMES].join(", "))
+    } else {
+        format!("(all {})", names.len())
+    }
 }
 
 /// A heading with one item a line.

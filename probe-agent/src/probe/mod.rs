@@ -37,7 +37,7 @@ pub struct Findings {
 #[derive(Debug)]
 pub enum Task {
     /// Wait for the answer to a question.
-    Question(dns::Question),
+    Question(Box<dns::Question>),
     /// Climb the layers of a connection.
     Connection(Connection),
 }
@@ -111,7 +111,7 @@ pub fn prepare(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Cha
         .ok_or(Unfit::NoName)?
         .within(service.limits.dns);
     let charge = question.charge().map_err(Unfit::Socket)?;
-    Ok((charge, Task::Question(question)))
+    Ok((charge, Task::Question(Box::new(question))))
 }
 
 fn connection(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Charge, Task), Unfit> {
