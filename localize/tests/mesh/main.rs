@@ -257,7 +257,8 @@ fn a_fault_after_a_long_calm_is_named() {
 /// The same faults when the balancer only forwards connections, declared or not.
 #[test]
 fn behind_a_layer_4_balancer() {
-    let rows: [(&[Fault], &[(Kind, &str)]); 6] = [
+    type Row<'a> = (&'a [Fault], &'a [(Kind, &'a str)]);
+    let rows: [Row<'_>; 6] = [
         (&[], &[]),
         (&[Fault::BackendClosed(0)], &[(Kind::Backend, "web1")]),
         (&[Fault::BackendStatus(1, 0.3)], &[(Kind::Backend, "web2")]),
