@@ -79,19 +79,22 @@ impl Mesh {
     /// Runs `meshctl` with these arguments, progress to our own standard error.
     pub async fn meshctl(&self, arguments: &[&str]) -> Result<Answer, DemoError> {
         let executable = std::env::current_exe().map_err(DemoError::Folder)?;
-        let output = tokio::process::Command::new(&executable)
+        let failed = |source| DemoError::Spawn {
+            program: executable.clone(),
+            source,
+        };
+        // Not `output()`, which would take standard error away from the terminal.
+        let child = tokio::process::Command::new(&executable)
             .arg("--context")
             .arg(self.context())
             .args(arguments)
             .stdin(Stdio::null())
+            .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|source| DemoError::Spawn {
-                program: executable,
-                source,
-            })?;
+            .spawn()
+            .map_err(failed)?;
+        let output = child.wait_with_output().await.map_err(failed)?;
         Ok(Answer {
             status: output.status.code(),
             stdout: output.stdout,

@@ -90,7 +90,7 @@ fn headline(style: Style, tone: Tone, verdict: &Verdict, what: &str) -> String {
 
 fn open_question(verdict: &Verdict) -> String {
     match verdict.alternatives.as_slice() {
-        [] => "the evidence does not tell".to_owned(),
+        [] => "nothing is blamed, but too little was seen to call it healthy".to_owned(),
         [one] => format!("perhaps {}", component(&one.component)),
         [first, second] => format!(
             "{} or {}",
@@ -142,7 +142,7 @@ pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
     out += &entry(
         "Rate",
         &format!(
-            "{} of the probes that cross it ({} to {})",
+            "{} of the probes that cross it (95% interval {} to {})",
             percent(rate.estimate),
             percent(rate.low),
             percent(rate.high)
@@ -156,16 +156,9 @@ pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
 
 fn evidence(evidence: &[Evidence], style: Style, most: usize) -> String {
     let mut out = String::new();
-    let counts: Vec<String> = evidence
-        .iter()
-        .take(most)
-        .map(|cell| format!("{}/{}", cell.failed, cell.of))
-        .collect();
-    let widest = counts.iter().map(String::len).max().unwrap_or(0);
-    for (index, (cell, count)) in evidence.iter().zip(&counts).enumerate() {
+    for (index, cell) in evidence.iter().take(most).enumerate() {
         let heading = if index == 0 { "Evidence" } else { "" };
-        let first = format!("  {heading:<10}{count:>widest$}  ");
-        out += &wrap(&first, &cell.text, style.width);
+        out += &wrap(&format!("  {heading:<10}"), &cell.text, style.width);
     }
     let hidden = evidence.len().saturating_sub(most);
     if hidden > 0 {
