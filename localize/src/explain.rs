@@ -28,10 +28,10 @@ const CLEARED_PROBES: f64 = 5.0;
 const FELT: f64 = 1.0;
 
 /// The word for how a part fails, in its most probable reading.
-pub(crate) fn mode_word(posterior: &Posterior, part: PartId) -> &'static str {
-    posterior
-        .fit(part)
-        .map_or("unknown", |fit| MODES[fit.best.hypothesis.mode].word)
+pub(crate) fn mode_word(posterior: &Posterior, parts: &[PartId]) -> &'static str {
+    posterior.blaming(parts).map_or("unknown", |(set, place)| {
+        MODES[set.faults[place].hypothesis.mode].word
+    })
 }
 
 /// A blamed component with everything that a person needs to act on it.
@@ -41,15 +41,7 @@ pub(crate) fn fault(
     suspect: &Suspect,
     ceiling: f64,
 ) -> Option<Fault> {
-    let set = posterior
-        .sets
-        .iter()
-        .map(|(_, set)| set)
-        .find(|set| set.faults.iter().any(|f| f.hypothesis.part == suspect.part))?;
-    let position = set
-        .faults
-        .iter()
-        .position(|f| f.hypothesis.part == suspect.part)?;
+    let (set, position) = posterior.blaming(&suspect.parts)?;
     let fitted = set.faults[position];
     let mode = MODES[fitted.hypothesis.mode].word;
     let gains = contributions(problem, set, position);
@@ -303,6 +295,13 @@ pub(crate) fn crossing_probes(problem: &Problem<'_>, part: PartId) -> f64 {
     by_stage.into_values().fold(0.0, f64::max)
 }
 
+fn most_probes(problem: &Problem<'_>, parts: &[PartId]) -> f64 {
+    parts
+        .iter()
+        .map(|part| crossing_probes(problem, *part))
+        .fold(0.0, f64::max)
+}
+
 /// The components that the probes clear.
 pub(crate) fn exonerated(
     problem: &Problem<'_>,
@@ -314,7 +313,7 @@ pub(crate) fn exonerated(
         .iter()
         .filter(|s| s.blame <= CLEARED && !shared_parent(s))
         .filter_map(|suspect| {
-            let probes = crossing_probes(problem, suspect.part);
+            let probes = most_probes(problem, &suspect.parts);
             (probes >= CLEARED_PROBES).then(|| Exonerated {
                 component: suspect.component.clone(),
                 confidence: (1.0 - suspect.blame).min(ceiling),
@@ -334,9 +333,12 @@ fn shared_parent(suspect: &Suspect) -> bool {
 
 fn because(problem: &Problem<'_>, suspect: &Suspect, faults: &[Fault]) -> String {
     let (mut failed, mut of) = (0, 0);
-    for index in &problem.cells_of[suspect.part] {
+    let Some(part) = suspect.parts.first().copied() else {
+        return String::new();
+    };
+    for index in &problem.cells_of[part] {
         let cell = &problem.evidence.cells[*index];
-        if cell.alternatives.len() == 1 || !any_direct(problem, suspect.part) {
+        if cell.alternatives.len() == 1 || !any_direct(problem, part) {
             failed += cell.failed();
             of += cell.trials();
         }

@@ -1,6 +1,6 @@
 //! From a case to an assessment.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
@@ -118,9 +118,10 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
     }
 }
 
-/// A part with the probability that it is at fault at present.
+/// A component with the probability that it is at fault at present.
 pub(crate) struct Suspect {
-    pub(crate) part: PartId,
+    /// The parts that are this component; more than one where it can fail in several extents.
+    pub(crate) parts: Vec<PartId>,
     pub(crate) component: Component,
     pub(crate) blame: f64,
 }
@@ -154,7 +155,7 @@ fn conclude(
         .filter(|s| s.blame < NAME && s.blame >= LIST)
         .map(|s| Alternative {
             component: s.component.clone(),
-            mode: explain::mode_word(posterior, s.part).to_string(),
+            mode: explain::mode_word(posterior, &s.parts).to_string(),
             confidence: s.blame,
         })
         .collect();
@@ -177,18 +178,18 @@ fn conclude(
 }
 
 fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
-    let mut suspects: Vec<Suspect> = problem
-        .evidence
-        .parts
-        .iter()
-        .enumerate()
-        .filter_map(|(part, p)| {
-            let component = p.component()?;
-            Some(Suspect {
-                part,
-                component,
-                blame: posterior.blame(part),
-            })
+    let mut by_component: BTreeMap<Component, Vec<PartId>> = BTreeMap::new();
+    for (part, p) in problem.evidence.parts.iter().enumerate() {
+        if let Some(component) = p.component() {
+            by_component.entry(component).or_default().push(part);
+        }
+    }
+    let mut suspects: Vec<Suspect> = by_component
+        .into_iter()
+        .map(|(component, parts)| Suspect {
+            blame: posterior.blame(&parts),
+            component,
+            parts,
         })
         .collect();
     suspects.sort_by(|a, b| {

@@ -36,8 +36,27 @@ use Elsewhere::{OutOfRotation, Shifted, Spared};
 /// losses without anybody noticing.
 const DATA: &[Elsewhere] = &[Shifted(-5), Shifted(-2), Shifted(0), Shifted(2)];
 
-/// Behind a proxy: retries lower the rate, uneven balancing and several packets raise it.
-const PROXY: &[Elsewhere] = &[OutOfRotation, Spared, Shifted(-4), Shifted(0), Shifted(3)];
+/// What a proxy in front makes of a rate, by what is behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shelter {
+    /// A server that it chooses: it can be out of rotation, and retries can spare some requests, but
+    /// what it serves in a client's sight has come to no harm only by chance.
+    Chosen,
+    /// The same where single packets are lost, of which a request has several.
+    ChosenLossy,
+    /// Something that it can do without: a cache answers, or another address is used.
+    Optional,
+}
+
+impl Shelter {
+    const fn choices(self) -> &'static [Elsewhere] {
+        match self {
+            Self::Chosen => &[OutOfRotation, Shifted(-4), Shifted(0), Shifted(1)],
+            Self::ChosenLossy => &[OutOfRotation, Shifted(-4), Shifted(0), Shifted(3)],
+            Self::Optional => &[OutOfRotation, Spared, Shifted(-4), Shifted(0), Shifted(3)],
+        }
+    }
+}
 
 /// Prior of a fault that was on during the whole record, that began in it, and that is over.
 const ALWAYS: f64 = 0.5;
@@ -107,7 +126,8 @@ fn difference(cumulative: &[[f64; PLACES]], from: usize, to: usize) -> [f64; PLA
 const NEGLIGIBLE: f64 = 18.0;
 
 /// Sums over rates, attenuations and stretches of time.
-pub(crate) fn sum(hypothesis: Hypothesis, gains: &Gains, windows: usize) -> Fit {
+pub(crate) fn sum(hypothesis: Hypothesis, shelter: Shelter, gains: &Gains, windows: usize) -> Fit {
+    let proxy = shelter.choices();
     let cumulative = [Group::Front, Group::Data, Group::Behind].map(|g| gains.cumulative(g));
     let log_rate: [f64; GRID] = core::array::from_fn(log_rate_prior);
     let terms = |(from, to, prior): (usize, usize, f64)| {
@@ -119,7 +139,7 @@ pub(crate) fn sum(hypothesis: Hypothesis, gains: &Gains, windows: usize) -> Fit 
     for (from, to, prior, [front, data, behind]) in stretches(windows).into_iter().map(terms) {
         for rate in GRID_FRONT..GRID {
             let at_data = strongest(rate, &data, DATA);
-            let at_behind = strongest(rate, &behind, PROXY);
+            let at_behind = strongest(rate, &behind, proxy);
             let top = front[rate] + data[at_data] + behind[at_behind];
             largest = largest.max(top + prior + log_rate[rate]);
             if best.as_ref().is_none_or(|(value, _)| top > *value) {
@@ -142,11 +162,11 @@ pub(crate) fn sum(hypothesis: Hypothesis, gains: &Gains, windows: usize) -> Fit 
         for rate in GRID_FRONT..GRID {
             let base = front[rate] + prior + log_rate[rate];
             let top =
-                base + data[strongest(rate, &data, DATA)] + behind[strongest(rate, &behind, PROXY)];
+                base + data[strongest(rate, &data, DATA)] + behind[strongest(rate, &behind, proxy)];
             if top < largest - NEGLIGIBLE {
                 continue;
             }
-            let log = base + average(rate, &data, DATA) + average(rate, &behind, PROXY);
+            let log = base + average(rate, &data, DATA) + average(rate, &behind, proxy);
             all.add(log);
             by_rate[rate].add(log);
             if to == windows {

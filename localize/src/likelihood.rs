@@ -9,11 +9,12 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cells::{Cell, Evidence};
-use crate::integrate::{self, Fit, GRID, Gains, MASKED, PLACES, rate_at};
+use crate::integrate::{self, Fit, GRID, Gains, MASKED, PLACES, Shelter, rate_at};
 use crate::mode::{Class, MODES, View};
 use crate::path::{Crossing, PartId};
 use crate::signature::Signatures;
 use crate::symptom::{STAGES, Stage, Symptom};
+use crate::verdict::Kind;
 
 /// Which of a hypothesis's rates governs a crossing.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -187,7 +188,35 @@ impl<'a> Problem<'a> {
     /// Fits one hypothesis beside faults that are held fast.
     pub(crate) fn fit(&self, hypothesis: Hypothesis, others: &[Fault]) -> Fit {
         let gains = self.gains(hypothesis, others);
-        integrate::sum(hypothesis, &gains, self.evidence.windows)
+        integrate::sum(
+            hypothesis,
+            self.shelter(hypothesis),
+            &gains,
+            self.evidence.windows,
+        )
+    }
+
+    /// How proxies in front bear on a hypothesis.
+    fn shelter(&self, hypothesis: Hypothesis) -> Shelter {
+        let part = &self.evidence.parts[hypothesis.part];
+        let Class::Blamable(kind) = part.class else {
+            return Shelter::Optional;
+        };
+        match kind {
+            Kind::Backend | Kind::LbBackendPath if MODES[hypothesis.mode].lossy => {
+                Shelter::ChosenLossy
+            }
+            Kind::Backend | Kind::LbBackendPath => Shelter::Chosen,
+            // Who loses everything that leaves a host loses what goes to the balancer, too.
+            Kind::ReturnPath if part.name.contains('/') => Shelter::ChosenLossy,
+            Kind::ReturnPath
+            | Kind::ClientNetwork
+            | Kind::Resolver
+            | Kind::AuthoritativeDns
+            | Kind::Cdn
+            | Kind::CdnOriginPath
+            | Kind::LoadBalancer => Shelter::Optional,
+        }
     }
 
     /// Logarithm of the likelihood of a set of faults over that of none, in one cell.

@@ -90,6 +90,7 @@ pub(crate) struct Paths<'a> {
     parts: Vec<Part>,
     index: BTreeMap<(Kind, String), PartId>,
     firewalls: BTreeMap<String, PartId>,
+    to_balancer: BTreeMap<String, PartId>,
     /// Addresses that the balancer's own connections may leave from.
     balancer_addresses: Vec<IpAddr>,
     /// Prefixes that hold at least two of the addresses that backends answer to.
@@ -119,6 +120,7 @@ impl<'a> Paths<'a> {
             parts: Vec::new(),
             index: BTreeMap::new(),
             firewalls: BTreeMap::new(),
+            to_balancer: BTreeMap::new(),
             balancer_addresses,
             prefixes,
             layer4,
@@ -375,15 +377,18 @@ impl<'a> Paths<'a> {
         )
     }
 
-    /// The ways back from a backend to an address: to it alone, to its prefix, to everywhere.
+    /// The ways back from a backend to an address: to it alone, to the balancer whatever its address,
+    /// to the address's prefix, to everywhere.
     fn return_paths(&mut self, backend: &str, to: Option<IpAddr>) -> Option<Vec<PartId>> {
         let to = to?;
-        let share = 1.0 / (self.balancer_addresses.len().max(1)) as f64;
         let mut parts = vec![self.part(
             Kind::ReturnPath,
             &format!("{backend}->{to}"),
-            prior::RETURN_PATH * share.max(0.5),
+            prior::RETURN_PATH,
         )];
+        if self.balancer_addresses.len() > 1 && self.balancer_addresses.contains(&to) {
+            parts.push(self.return_to_balancer(backend));
+        }
         let prefix = prefix(to);
         if self.prefixes.contains(&prefix) {
             parts.push(self.part(
@@ -399,6 +404,26 @@ impl<'a> Paths<'a> {
             prior::RETURN_EVERYWHERE,
         ));
         Some(parts)
+    }
+
+    /// The way back to the balancer by whichever of its addresses, named by the one nearest to the
+    /// backend, which the balancer's own connections leave from.
+    fn return_to_balancer(&mut self, backend: &str) -> PartId {
+        let own = self.topology.backends.iter().find(|b| b.name == backend);
+        let near = |address: &&IpAddr| own.map_or(0, |b| common_bits(**address, b.address.ip()));
+        let nearest = self.balancer_addresses.iter().max_by_key(near).copied();
+        let name = nearest.map_or_else(String::new, |a| format!("{backend}->{a}"));
+        let next = self.parts.len();
+        let id = *self.to_balancer.entry(backend.to_string()).or_insert(next);
+        if id == next {
+            let class = Class::Blamable(Kind::ReturnPath);
+            self.parts.push(Part {
+                class,
+                name,
+                prior: prior::RETURN_PATH,
+            });
+        }
+        id
     }
 
     fn vip_names(&self) -> Vec<String> {
@@ -475,6 +500,15 @@ pub(crate) fn balancer_addresses(topology: &Topology) -> Vec<IpAddr> {
         .collect();
     let own: Vec<IpAddr> = all.iter().copied().filter(|a| !vips.contains(a)).collect();
     if own.is_empty() { all } else { own }
+}
+
+/// Leading bits that two addresses of one family share.
+fn common_bits(a: IpAddr, b: IpAddr) -> u32 {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
+    }
 }
 
 /// The /24 or /64 around an address, in text.

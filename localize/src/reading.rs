@@ -162,10 +162,57 @@ fn identities(
                 .is_some_and(|v| v.len() == 1)
         })
     };
-    owners
+    let mut known: BTreeMap<(String, String), usize> = owners
         .into_iter()
         .filter(|((header, _), who)| who.len() == 1 && probed.len() > 1 && constant(header))
         .filter_map(|(mark, who)| who.first().map(|index| (mark, *index)))
+        .collect();
+    let mut unprobed = (0..topology.backends.len()).filter(|index| !probed.contains(index));
+    if let (Some(hidden), None) = (unprobed.next(), unprobed.next()) {
+        let marks = by_elimination(&known, &probed, observations);
+        known.extend(marks.into_iter().map(|mark| (mark, hidden)));
+    }
+    known
+}
+
+/// Values of telling headers that no backend probed has sent: they are of the one that no direct
+/// probe got an answer from.
+fn by_elimination(
+    known: &BTreeMap<(String, String), usize>,
+    probed: &BTreeSet<usize>,
+    observations: &[&Observation],
+) -> Vec<(String, String)> {
+    let mut tellers: BTreeMap<&String, BTreeSet<usize>> = BTreeMap::new();
+    for ((header, _), index) in known {
+        tellers.entry(header).or_default().insert(*index);
+    }
+    tellers.retain(|_, who| who == probed);
+    let mut values = BTreeSet::new();
+    for observation in observations {
+        let proxied = matches!(
+            observation.arm.target,
+            Target::Edge { .. } | Target::Vip { .. }
+        );
+        let Some(http) = observation.facts.http.as_ref().filter(|_| proxied) else {
+            continue;
+        };
+        if observation.outcome != Outcome::Passed {
+            continue;
+        }
+        let new = http
+            .headers
+            .iter()
+            .filter(|mark| tellers.contains_key(&mark.0) && !known.contains_key(*mark));
+        values.extend(new.cloned());
+    }
+    // More than one new value of a header is a header that varies by itself.
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for (header, _) in &values {
+        *counts.entry(header.clone()).or_default() += 1;
+    }
+    values
+        .into_iter()
+        .filter(|(header, _)| counts.get(header) == Some(&1))
         .collect()
 }
 

@@ -44,12 +44,12 @@ pub(crate) struct Posterior {
 }
 
 impl Posterior {
-    /// Probability that a part is at fault at present.
-    pub(crate) fn blame(&self, part: PartId) -> f64 {
+    /// Probability that one of the parts is at fault at present.
+    pub(crate) fn blame(&self, parts: &[PartId]) -> f64 {
         self.sum(|set| {
             set.fits
                 .iter()
-                .filter(|f| f.best.hypothesis.part == part)
+                .filter(|f| parts.contains(&f.best.hypothesis.part))
                 .map(|f| f.present)
                 .fold(0.0, f64::max)
         })
@@ -74,12 +74,15 @@ impl Posterior {
         self.sum(|set| f64::from(u8::from(set.unknown)))
     }
 
-    /// The most probable fit of a part, over all sets.
-    pub(crate) fn fit(&self, part: PartId) -> Option<&Fit> {
-        self.sets
-            .iter()
-            .flat_map(|(_, set)| &set.fits)
-            .find(|fit| fit.best.hypothesis.part == part)
+    /// The most probable set that blames one of the parts, and the place of the blame in it.
+    pub(crate) fn blaming(&self, parts: &[PartId]) -> Option<(&Set, usize)> {
+        self.sets.iter().find_map(|(_, set)| {
+            let place = set
+                .faults
+                .iter()
+                .position(|f| parts.contains(&f.hypothesis.part))?;
+            Some((set, place))
+        })
     }
 
     fn sum(&self, value: impl Fn(&Set) -> f64) -> f64 {

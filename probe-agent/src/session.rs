@@ -14,7 +14,6 @@ use proto::v1::{self, goodbye::Reason};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
 use tonic::{Code, Status, Streaming};
 
 use crate::clock::{Clock, Estimator, Exchange, Local};
@@ -38,8 +37,10 @@ const FROM_SPOOL: usize = 128;
 const BURST: u32 = 8;
 const BURST_PACE: Duration = Duration::from_millis(50);
 const CLOCK_PACE: Duration = Duration::from_secs(2);
-/// How often the host's addresses, resolvers and the certificate's age are looked at.
+/// How often the host's addresses, resolvers and the certificate's age are looked at, at most; a
+/// certificate with a short life is looked at sixteen times in it.
 const HOST_PACE: Duration = Duration::from_secs(10);
+const LOOKS_IN_A_LIFE: i64 = 16;
 /// Services that one agent knows; a coordinator with more sends the rest in vain.
 const MAX_SERVICES: usize = 256;
 /// A search for name servers is given up after this.
@@ -48,12 +49,18 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(30);
 /// What ends an agent for good.
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
-    /// The operator revoked it.
+    /// The coordinator does not accept it any more.
     #[error(
-        "this agent was revoked ({0}); to let it in again: `meshctl agent token --name NAME`, and \
-         start with --join TOKEN on an empty data folder"
+        "the coordinator does not accept this agent any more: {0}. To let it in again: `meshctl agent \
+         token --name NAME`, and start with --join TOKEN on an empty data folder"
     )]
-    Revoked(String),
+    Refused(String),
+    /// The certificate ended while there was no connection to renew it over.
+    #[error(
+        "this agent's certificate ended while it could not be renewed. To let it in again: `meshctl \
+         agent token --name NAME`, and start with --join TOKEN on an empty data folder"
+    )]
+    Expired,
     /// Another process uses the same identity.
     #[error("another agent with this identity has connected; this one ends")]
     Replaced,
@@ -125,10 +132,14 @@ impl Agent {
             match ended {
                 Err(Interrupted::Ended(ended)) => return Err(ended),
                 Err(Interrupted::Status(status)) if is_final(&status) => {
-                    return Err(Ended::Revoked(status.message().to_owned()));
+                    return Err(Ended::Refused(status.message().to_owned()));
                 }
                 Err(error) => tracing::warn!(%address, %error, "no session"),
                 Ok(()) => {}
+            }
+            // A coordinator refuses an ended certificate in the handshake, without a word.
+            if self.identity.validity()?.1 <= self.now_seconds() {
+                return Err(Ended::Expired);
             }
             if self.clock.now().since(began).0 > 30_000_000 {
                 pause = FIRST_PAUSE;
@@ -148,7 +159,7 @@ impl Agent {
         config: Arc<rustls::ClientConfig>,
         presented: &Presented,
     ) -> Result<(), Interrupted> {
-        let (channel, peer) = link::dial(address, config).await?;
+        let (channel, peer) = link::dial(address, Arc::clone(&config)).await?;
         let mut client = AgentServiceClient::new(channel);
         let (outgoing, stream) = mpsc::channel(OUTGOING);
         let host = Host::look(&self.given);
@@ -165,7 +176,8 @@ impl Agent {
         tracing::info!(%address, "session open");
         let mut session = Session {
             agent: self,
-            client,
+            address,
+            config,
             peer,
             outgoing,
             host,
@@ -173,11 +185,11 @@ impl Agent {
             estimator: Estimator::default(),
             sender: None,
         };
-        let ended = session.serve(incoming, presented).await;
-        if let Some(sender) = session.sender.take() {
-            sender.abort();
-        }
-        ended
+        session.serve(incoming, presented).await
+    }
+
+    fn now_seconds(&self) -> i64 {
+        i64::try_from(self.clock.now().0 / 1_000_000).unwrap_or(i64::MAX)
     }
 
     fn host_state(&self, host: &Host) -> v1::HostState {
@@ -218,13 +230,23 @@ async fn send(outgoing: &mpsc::Sender<v1::AgentMessage>, message: Up) -> Result<
 /// One open stream.
 struct Session<'a> {
     agent: &'a mut Agent,
-    client: AgentServiceClient<Channel>,
+    address: &'a str,
+    config: Arc<rustls::ClientConfig>,
     peer: SocketAddr,
     outgoing: mpsc::Sender<v1::AgentMessage>,
     host: Host,
     services: BTreeMap<String, Arc<Service>>,
     estimator: Estimator,
     sender: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Drop for Session<'_> {
+    /// The sender holds the outbox, which must end with the agent.
+    fn drop(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            sender.abort();
+        }
+    }
 }
 
 impl Session<'_> {
@@ -236,7 +258,7 @@ impl Session<'_> {
         let mut exchanges = 0;
         let mut clock = tokio::time::interval(BURST_PACE);
         clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut look = tokio::time::interval(HOST_PACE);
+        let mut look = tokio::time::interval(self.pace_of_looks()?);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             tokio::select! {
@@ -261,6 +283,14 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    fn pace_of_looks(&self) -> Result<Duration, Interrupted> {
+        let (begins, ends) = self.agent.identity.validity().map_err(Ended::from)?;
+        let seconds = u64::try_from((ends - begins) / LOOKS_IN_A_LIFE)
+            .unwrap_or(0)
+            .max(1);
+        Ok(HOST_PACE.min(Duration::from_secs(seconds)))
     }
 
     async fn hear(&mut self, message: v1::CoordinatorMessage) -> Result<(), Interrupted> {
@@ -400,15 +430,14 @@ impl Session<'_> {
     /// next connection shows the new one.
     async fn renew_if_due(&mut self, presented: &Presented) -> Result<(), Interrupted> {
         let (begins, ends) = self.agent.identity.validity().map_err(Ended::from)?;
-        let now = i64::try_from(self.agent.clock.now().0 / 1_000_000).unwrap_or(i64::MAX);
-        if now < begins + (ends - begins) / 2 {
+        if self.agent.now_seconds() < begins + (ends - begins) / 2 {
             return Ok(());
         }
         let (key_pem, csr_pem) = new_key().map_err(Ended::from)?;
-        let renewed = match self.client.renew(v1::RenewRequest { csr_pem }).await {
-            Ok(renewed) => renewed.into_inner(),
-            Err(status) => {
-                tracing::warn!(%status, "the certificate was not renewed; tried again soon");
+        let renewed = match self.ask_for_renewal(csr_pem).await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                tracing::warn!(%error, "the certificate was not renewed; tried again soon");
                 return Ok(());
             }
         };
@@ -422,6 +451,17 @@ impl Session<'_> {
             .map_err(Ended::from)?;
         tracing::info!("certificate renewed");
         Ok(())
+    }
+
+    /// Over a connection of its own, which shows the newest certificate: that of the stream's
+    /// connection may have ended.
+    async fn ask_for_renewal(&self, csr_pem: String) -> Result<v1::RenewResponse, Interrupted> {
+        let (channel, _) = link::dial(self.address, Arc::clone(&self.config)).await?;
+        let mut client = AgentServiceClient::new(channel);
+        Ok(client
+            .renew(v1::RenewRequest { csr_pem })
+            .await?
+            .into_inner())
     }
 }
 
@@ -456,7 +496,7 @@ async fn drain(outbox: Outbox, outgoing: mpsc::Sender<v1::AgentMessage>, after: 
 
 fn leave(reason: Reason) -> Interrupted {
     match reason {
-        Reason::Revoked => Ended::Revoked("by the operator".to_owned()).into(),
+        Reason::Revoked => Ended::Refused("the operator revoked it".to_owned()).into(),
         Reason::Replaced => Ended::Replaced.into(),
         Reason::ShuttingDown => Interrupted::Goodbye("it is shutting down"),
         Reason::CertificateExpired => Interrupted::Goodbye("the certificate has expired"),

@@ -161,6 +161,8 @@ rows! {
     balancer_syns_lost: [Fault::LbPath(1, 0.3)], Full => [(LbBackendPath, "203.0.113.10:443->web2")];
     return_one_prefix: [Fault::Return(0, "10.0.9.10", 1.0)], Full => [(ReturnPath, "web1->10.0.9.10")];
     return_third: [Fault::Return(1, "10.0.0.10", 0.33)], Full => [(ReturnPath, "web2->10.0.0.10")];
+    return_to_the_balancer: [Fault::Return(1, "10.0.0.10", 0.33), Fault::Return(1, "10.0.9.10", 0.33)], Full =>
+        [(ReturnPath, "web2->10.0.0.10")];
     two_faults: [Fault::BackendStatus(1, 1.0), Fault::Resolver(0, 1.0)], Full =>
         [(Backend, "web2"), (Resolver, "192.0.2.11")];
 
@@ -195,6 +197,12 @@ fn bare_balancer_syns_lost_is_ambiguous() {
         (Kind::LbBackendPath, &name),
         "web2",
     );
+}
+
+#[test]
+fn bare_return_to_one_vantage_point_is_ambiguous() {
+    let truth = (Kind::ReturnPath, "web1->10.0.5.5");
+    check_ambiguous(&[Fault::Return(0, "10.0.5.5", 1.0)], truth, "web1");
 }
 
 #[test]
