@@ -44,12 +44,13 @@ pub async fn run(
 }
 
 fn line(progress: &Progress) -> String {
+    let elapsed = render::micros(progress.elapsed_ms.saturating_mul(1000));
+    if progress.probes == 0 {
+        return format!("{elapsed}  waiting for the first round  {}", progress.note);
+    }
     let mut line = format!(
-        "{}  {} rounds, {} probes, {} failed",
-        render::micros(progress.elapsed_ms.saturating_mul(1000)),
-        progress.rounds,
-        progress.probes,
-        progress.failed
+        "{elapsed}  {} rounds, {} probes, {} failed",
+        progress.rounds, progress.probes, progress.failed
     );
     if !progress.leading.is_empty() {
         line += &format!(
