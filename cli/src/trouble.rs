@@ -46,7 +46,7 @@ pub enum Trouble {
         /// What the parser said.
         source: serde_json::Error,
     },
-    /// The service file names a certificate file and has no place that it could be relative to.
+    /// A service file that is not TOML; what is in it is the coordinator's to judge.
     #[error("the service file {path} is not TOML: {}.", source.message())]
     ServiceFile {
         /// The file.
