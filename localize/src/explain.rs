@@ -229,12 +229,13 @@ fn rate(problem: &Problem<'_>, fit: &Fit) -> Rate {
     }
 }
 
+/// Whether the cell's own packets cross the part, whichever path they take.
 fn direct(cell: &Cell, part: PartId) -> bool {
-    cell.alternatives.len() == 1
-        && cell.alternatives[0]
-            .crossed
+    cell.alternatives.iter().all(|path| {
+        path.crossed
             .iter()
             .any(|c| c.part == part && c.view == View::Direct)
+    })
 }
 
 fn lossy_data(cell: &Cell, fitted: Fitted) -> bool {

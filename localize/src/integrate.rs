@@ -59,9 +59,9 @@ impl Shelter {
 }
 
 /// Prior of a fault that was on during the whole record, that began in it, and that is over.
-const ALWAYS: f64 = 0.5;
+const ALWAYS: f64 = 0.65;
 const BEGAN: f64 = 0.3;
-const OVER: f64 = 0.2;
+const OVER: f64 = 0.05;
 
 /// One hypothesis fitted beside others that are held fast.
 #[derive(Clone, Debug)]

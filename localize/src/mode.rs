@@ -64,7 +64,25 @@ pub(crate) struct Mode {
     pub(crate) lossy: bool,
     /// What direct probes see.
     pub(crate) direct: &'static [AtStage],
+    /// What clients of a layer-7 balancer see, where that is not what its table makes of `direct`.
+    pub(crate) behind: Option<&'static [Weighted]>,
 }
+
+/// Behind a balancer that tries again until the packet gets through.
+const RETRIED: &[Weighted] = &[
+    (S::Slow, 0.94),
+    (S::HttpTimeout, 0.02),
+    (S::Status504, 0.02),
+    (S::Status503, 0.02),
+];
+/// Behind a balancer that gives up.
+const GIVEN_UP: &[Weighted] = &[
+    (S::Status503, 0.5),
+    (S::Status504, 0.22),
+    (S::Status502, 0.13),
+    (S::HttpTimeout, 0.1),
+    (S::Slow, 0.05),
+];
 
 /// The stages of a handshake.
 pub(crate) const CONNECT: [Stage; 4] = [Stage::Tcp, Stage::Arrive, Stage::Answer, Stage::Return];
@@ -127,6 +145,7 @@ const fn mode(kind: Kind, word: &'static str, share: f64, direct: &'static [AtSt
         share,
         lossy: false,
         direct,
+        behind: None,
     }
 }
 
@@ -137,6 +156,24 @@ const fn lossy(kind: Kind, word: &'static str, share: f64, direct: &'static [AtS
         share,
         lossy: true,
         direct,
+        behind: None,
+    }
+}
+
+const fn behind(
+    kind: Kind,
+    word: &'static str,
+    share: f64,
+    behind: &'static [Weighted],
+    direct: &'static [AtStage],
+) -> Mode {
+    Mode {
+        class: Class::Blamable(kind),
+        word,
+        share,
+        lossy: true,
+        direct,
+        behind: Some(behind),
     }
 }
 
@@ -316,10 +353,23 @@ pub(crate) const MODES: &[Mode] = &[
         0.03,
         &[(Stage::Http, TRUNCATED)],
     ),
-    lossy(
+    behind(
         Kind::LbBackendPath,
         "packet_loss",
-        0.7,
+        0.35,
+        RETRIED,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    behind(
+        Kind::LbBackendPath,
+        "packet_loss",
+        0.35,
+        GIVEN_UP,
         &[
             (Stage::Tcp, LOST),
             (Stage::Arrive, LOST),
@@ -342,10 +392,18 @@ pub(crate) const MODES: &[Mode] = &[
         0.15,
         &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
     ),
-    lossy(
+    behind(
         Kind::Backend,
         "syn_unanswered",
-        0.15,
+        0.075,
+        RETRIED,
+        &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
+    ),
+    behind(
+        Kind::Backend,
+        "syn_unanswered",
+        0.075,
+        GIVEN_UP,
         &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
     ),
     mode(Kind::Backend, "resets", 0.1, &[(Stage::Http, RESETS)]),
@@ -382,10 +440,23 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         &[(Stage::Tls, TLS_FAILS), (Stage::Tls, INVALID)],
     ),
-    lossy(
+    behind(
         Kind::ReturnPath,
         "answers_lost",
-        1.0,
+        0.5,
+        RETRIED,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Return, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    behind(
+        Kind::ReturnPath,
+        "answers_lost",
+        0.5,
+        GIVEN_UP,
         &[
             (Stage::Tcp, LOST),
             (Stage::Return, LOST),
@@ -410,5 +481,6 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Tcp, FORBIDDEN),
             (Stage::Arrive, FORBIDDEN),
         ],
+        behind: None,
     },
 ];

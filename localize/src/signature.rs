@@ -56,6 +56,9 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
         View::BehindResolver if stage == Stage::Dns => {
             spread(mode, &mut raw, &[through_resolver]);
         }
+        View::BehindLb | View::BehindCdnAndLb if stage == Stage::Http && mode.behind.is_some() => {
+            add(&mut raw, mode.behind.unwrap_or_default(), 1.0);
+        }
         View::BehindLb if stage == Stage::Http => spread(mode, &mut raw, &[through_balancer]),
         View::BehindCdn if stage == Stage::Http => spread(mode, &mut raw, &[through_edge]),
         View::BehindCdnAndLb if stage == Stage::Http => {

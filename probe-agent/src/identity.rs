@@ -132,6 +132,16 @@ impl Identity {
         write().map_err(|source| failed("write", &path, source))
     }
 
+    /// Puts an identity that is accepted no more aside, so that the next start can join with a token.
+    ///
+    /// # Errors
+    /// When the folder cannot be written.
+    pub fn retire(data_dir: &Path) -> Result<(), IdentityError> {
+        let path = data_dir.join(FILE);
+        fs::rename(&path, data_dir.join("identity.json.refused"))
+            .map_err(|source| failed("put aside", &path, source))
+    }
+
     /// When the certificate begins and ends, in seconds since the Unix epoch.
     ///
     /// # Errors

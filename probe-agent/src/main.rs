@@ -159,6 +159,7 @@ async fn work(run: Run) -> anyhow::Result<()> {
         ))
     });
     let stop = stop_on_signals()?;
+    let data_dir = run.data_dir.clone();
     let agent = Agent {
         data_dir: run.data_dir,
         identity,
@@ -173,6 +174,9 @@ async fn work(run: Run) -> anyhow::Result<()> {
         witness,
     };
     let ended = agent.run(stop).await;
+    if let Err(Ended::Refused(_) | Ended::Expired) = &ended {
+        Identity::retire(&data_dir)?;
+    }
     rounds.finish(PATIENCE).await;
     if let Some(watching) = watching {
         watching.abort();

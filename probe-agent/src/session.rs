@@ -50,15 +50,12 @@ const DISCOVER_LIMIT: Duration = Duration::from_secs(30);
 #[derive(Debug, thiserror::Error)]
 pub enum Ended {
     /// The coordinator does not accept it any more.
-    #[error(
-        "the coordinator does not accept this agent any more: {0}. To let it in again: `meshctl agent \
-         token --name NAME`, and start with --join TOKEN on an empty data folder"
-    )]
+    #[error("the coordinator does not accept this agent any more: {0}")]
     Refused(String),
     /// The certificate ended while there was no connection to renew it over.
     #[error(
-        "this agent's certificate ended while it could not be renewed. To let it in again: `meshctl \
-         agent token --name NAME`, and start with --join TOKEN on an empty data folder"
+        "this agent's certificate ended while it could not be renewed; to let it in again: `meshctl \
+         agent token --name NAME`, and start with --join TOKEN"
     )]
     Expired,
     /// Another process uses the same identity.
@@ -494,9 +491,12 @@ async fn drain(outbox: Outbox, outgoing: mpsc::Sender<v1::AgentMessage>, after: 
     }
 }
 
+const REVOKED: &str =
+    "the operator revoked it; a new token of `meshctl agent token` lets it in again";
+
 fn leave(reason: Reason) -> Interrupted {
     match reason {
-        Reason::Revoked => Ended::Refused("the operator revoked it".to_owned()).into(),
+        Reason::Revoked => Ended::Refused(REVOKED.to_owned()).into(),
         Reason::Replaced => Ended::Replaced.into(),
         Reason::ShuttingDown => Interrupted::Goodbye("it is shutting down"),
         Reason::CertificateExpired => Interrupted::Goodbye("the certificate has expired"),
