@@ -29,6 +29,10 @@ const PORTS: [u16; 2] = [17443, 17480];
 /// The longest wait before a kill: long enough to strike a start, a quiet stretch and a round.
 const LONGEST_MS: u64 = 2500;
 
+/// An agent that was killed leaves out numbers when it starts again, so that none is used twice. A
+/// smaller hole than this is no such leap.
+const LEAP: u64 = 1000;
+
 /// The mesh on loopback.
 struct Small {
     folder: PathBuf,
@@ -164,12 +168,16 @@ impl Small {
     /// Kills, restarts and compares.
     fn hunt(&mut self, kills: u32) -> Result<bool> {
         let mut promised = vec![0; AGENTS.len()];
+        let mut promises = vec![BTreeSet::new(); AGENTS.len()];
         let mut lost_promises = 0_u32;
         for kill in 0..kills * 2 {
             let pause = rand::rng().random_range(0..LONGEST_MS);
             std::thread::sleep(Duration::from_millis(pause));
+            promised = self.durable().unwrap_or(promised);
+            for (promises, promised) in promises.iter_mut().zip(&promised) {
+                promises.insert(*promised);
+            }
             if kill % 2 == 0 {
-                promised = self.durable().unwrap_or(promised);
                 if let Some(coordinator) = self.coordinator.take() {
                     coordinator.kill();
                 }
@@ -192,12 +200,12 @@ impl Small {
         std::thread::sleep(Duration::from_secs(12));
         self.apply(Rounds::OnDemand)?;
         std::thread::sleep(Duration::from_secs(14));
-        let compared = self.compare()?;
+        let compared = self.compare(&promises)?;
         Ok(lost_promises == 0 && compared)
     }
 
     /// Compares watermarks, the exported case and the history with each other.
-    fn compare(&self) -> Result<bool> {
+    fn compare(&self, promises: &[BTreeSet<u64>]) -> Result<bool> {
         let history = self.json(&["history", SERVICE, "--since", "15m"])?;
         let until_us = number(&self.json(&["status"])?["now_us"]);
         let watermarks = self.durable()?;
@@ -207,21 +215,23 @@ impl Small {
         self.meshctl(&["explain", id, "--case", &file.display().to_string()])?;
         let case: Case = serde_json::from_slice(&fs::read(&file)?)?;
         let mut good = true;
-        for (agent, through) in AGENTS.into_iter().zip(watermarks) {
+        for (number, agent) in AGENTS.into_iter().enumerate() {
             let stored = stored(&case, agent, until_us);
-            let Some(first) = stored.sequences.first().copied() else {
-                bail!("nothing of {agent} is stored");
-            };
-            let missing: Vec<u64> = (first..=through)
-                .filter(|sequence| !stored.sequences.contains(sequence))
-                .collect();
+            // A watermark is the number of a record.
+            let missing = promises[number]
+                .iter()
+                .chain([&watermarks[number]])
+                .filter(|promised| **promised != 0 && !stored.sequences.contains(promised));
+            let missing = missing.count();
+            let (holes, leaps) = holes(&stored.sequences);
             println!(
-                "{agent}: {} records stored up to watermark {through}, {} missing, {} twice",
+                "{agent}: {} records stored, {holes} numbers missing between {leaps} restarts, \
+                 {missing} of {} watermarks missing, {} records twice",
                 stored.sequences.len(),
-                missing.len(),
+                promises[number].len() + 1,
                 stored.repeats
             );
-            good &= missing.is_empty() && stored.repeats == 0;
+            good &= missing == 0 && holes == 0 && stored.repeats == 0;
             for (arm, counted, distinct) in counted(&history, agent, &stored)? {
                 println!("{agent} {arm}: {counted} counted, {distinct} distinct");
                 good &= counted == distinct;
@@ -239,6 +249,17 @@ impl Small {
         let trouble = || String::from_utf8_lossy(&output.stderr).into_owned();
         serde_json::from_slice(&output.stdout).with_context(trouble)
     }
+}
+
+/// Numbers missing, and leaps over numbers that were never used.
+fn holes(sequences: &BTreeSet<u64>) -> (u64, u32) {
+    let steps = sequences.iter().zip(sequences.iter().skip(1));
+    steps.fold((0, 0), |(holes, leaps), (before, after)| {
+        match after - before - 1 {
+            hole if hole < LEAP => (holes + hole, leaps),
+            _ => (holes, leaps + 1),
+        }
+    })
 }
 
 /// For each arm: what the history counts, and how many distinct probes there were.
@@ -300,4 +321,15 @@ fn service_file(rounds: Rounds) -> String {
          [load_balancer]\nvip = [\"{address}\"]\n\n{schedule}\
          [[backend]]\nname = \"web1\"\naddress = \"{address}\"\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holes_are_counted_and_leaps_are_not_holes() {
+        let numbers = [5, 6, 8, 20_008, 20_009];
+        assert_eq!(holes(&numbers.into_iter().collect()), (1, 1));
+    }
 }

@@ -80,7 +80,9 @@ pub fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
         }
         Fault::ReturnAnswersLost => {
             let lose = lose(0.33);
-            let rule = format!("forward ip saddr {WEB2} ip daddr {BALANCER_SET} {lose}");
+            // Answers alone: what backend 2's own agent asks of the VIP must not suffer.
+            let answers = "tcp sport { 80, 443 }";
+            let rule = format!("forward ip saddr {WEB2} ip daddr {BALANCER_SET} {answers} {lose}");
             packets(lab, "dc", on, &[rule])
         }
         Fault::ReturnRouteBalancer => route(lab, BALANCER_SECOND_NETWORK, on),
