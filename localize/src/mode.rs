@@ -447,6 +447,7 @@ pub(crate) const MODES: &[Mode] = &[
         RETRIED,
         &[
             (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
             (Stage::Return, LOST),
             (Stage::Tls, LOSS_TLS),
             (Stage::Http, LOSS_HTTP),
@@ -459,6 +460,7 @@ pub(crate) const MODES: &[Mode] = &[
         GIVEN_UP,
         &[
             (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
             (Stage::Return, LOST),
             (Stage::Tls, LOSS_TLS),
             (Stage::Http, LOSS_HTTP),

@@ -93,6 +93,8 @@ pub(crate) struct Paths<'a> {
     to_balancer: BTreeMap<String, PartId>,
     /// Addresses that the balancer's own connections may leave from.
     balancer_addresses: Vec<IpAddr>,
+    /// Every address of the balancer's host, the virtual ones included.
+    balancer_host: Vec<IpAddr>,
     /// Prefixes that hold at least two of the addresses that backends answer to.
     prefixes: BTreeSet<String>,
     layer4: bool,
@@ -122,6 +124,7 @@ impl<'a> Paths<'a> {
             firewalls: BTreeMap::new(),
             to_balancer: BTreeMap::new(),
             balancer_addresses,
+            balancer_host: balancer_host(topology),
             prefixes,
             layer4,
         }
@@ -173,6 +176,21 @@ impl<'a> Paths<'a> {
 
     fn access(&mut self, vantage: &VantageName) -> Crossing {
         direct(self.part(Kind::ClientNetwork, &vantage.0, prior::CLIENT_NETWORK))
+    }
+
+    /// What a vantage point's packets cross on their way out. On a backend's host they leave as its
+    /// answers do.
+    fn outbound(&mut self, vantage: &VantagePoint, to: IpAddr) -> Vec<Crossing> {
+        let mut crossed = vec![self.access(&vantage.name)];
+        if let Some(host) = vantage
+            .host
+            .as_deref()
+            .filter(|host| *host != BALANCER_HOST)
+        {
+            let ways = self.return_paths(host, Some(to)).unwrap_or_default();
+            crossed.extend(ways.into_iter().map(direct));
+        }
+        crossed
     }
 
     fn resolver(&mut self, vantage: &VantagePoint, server: SocketAddr) -> Vec<Alternative> {
@@ -254,14 +272,14 @@ impl<'a> Paths<'a> {
         let name = vip.to_string();
         let balancer = direct(self.part(Kind::LoadBalancer, &name, prior::BALANCER));
         match stage {
-            Stage::Arrive => return vec![only(vec![self.access(&vantage.name)])],
+            Stage::Arrive => return vec![only(self.outbound(vantage, vip.ip()))],
             Stage::Answer => return vec![only(vec![balancer])],
             Stage::Return => return vec![only(vec![self.access(&vantage.name)])],
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {}
         }
         let mut front = vec![balancer];
         if vantage.host.as_deref() != Some(BALANCER_HOST) {
-            front.push(self.access(&vantage.name));
+            front.extend(self.outbound(vantage, vip.ip()));
         }
         if self.layer4 {
             let mut behind = Vec::new();
@@ -333,9 +351,18 @@ impl<'a> Paths<'a> {
         }
         let forward = if vantage.host.as_deref() == Some(BALANCER_HOST) {
             let vip = self.vip_names().swap_remove(0);
-            direct(self.lb_backend_path(&vip, name))
+            vec![direct(self.lb_backend_path(&vip, name))]
         } else {
-            self.access(&vantage.name)
+            match self
+                .topology
+                .backends
+                .iter()
+                .find(|b| b.name == name)
+                .map(|b| b.address.ip())
+            {
+                Some(to) => self.outbound(vantage, to),
+                None => vec![self.access(&vantage.name)],
+            }
         };
         let back: Vec<Crossing> = self
             .return_paths(name, destination)
@@ -345,16 +372,16 @@ impl<'a> Paths<'a> {
             .collect();
         let mut crossed = Vec::new();
         match stage {
-            Stage::Arrive => crossed.push(forward),
+            Stage::Arrive => crossed.extend(forward),
             Stage::Answer => crossed.push(backend),
             Stage::Return => {
                 crossed.extend(back);
                 if vantage.host.as_deref() != Some(BALANCER_HOST) {
-                    crossed.push(forward);
+                    crossed.push(self.access(&vantage.name));
                 }
             }
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {
-                crossed.push(forward);
+                crossed.extend(forward);
                 crossed.push(backend);
                 crossed.extend(back);
             }
@@ -386,7 +413,7 @@ impl<'a> Paths<'a> {
             &format!("{backend}->{to}"),
             prior::RETURN_PATH,
         )];
-        if self.balancer_addresses.len() > 1 && self.balancer_addresses.contains(&to) {
+        if self.balancer_host.len() > 1 && self.balancer_host.contains(&to) {
             parts.push(self.return_to_balancer(backend));
         }
         let prefix = prefix(to);
@@ -411,7 +438,7 @@ impl<'a> Paths<'a> {
     fn return_to_balancer(&mut self, backend: &str) -> PartId {
         let own = self.topology.backends.iter().find(|b| b.name == backend);
         let near = |address: &&IpAddr| own.map_or(0, |b| common_bits(**address, b.address.ip()));
-        let nearest = self.balancer_addresses.iter().max_by_key(near).copied();
+        let nearest = self.balancer_host.iter().max_by_key(near).copied();
         let name = nearest.map_or_else(String::new, |a| format!("{backend}->{a}"));
         let next = self.parts.len();
         let id = *self.to_balancer.entry(backend.to_string()).or_insert(next);
@@ -489,15 +516,20 @@ pub(crate) fn provider_name(provider: &CdnProvider) -> String {
     }
 }
 
-/// Addresses of the balancer's host, from its agent; empty without one.
-pub(crate) fn balancer_addresses(topology: &Topology) -> Vec<IpAddr> {
-    let vips: BTreeSet<IpAddr> = topology.vips.iter().map(SocketAddr::ip).collect();
-    let all: Vec<IpAddr> = topology
+/// Every address of the balancer's host, from its agent; empty without one.
+fn balancer_host(topology: &Topology) -> Vec<IpAddr> {
+    let agents = topology
         .vantages
         .iter()
-        .filter(|v| v.host.as_deref() == Some(BALANCER_HOST))
-        .flat_map(|v| v.addresses.iter().copied())
-        .collect();
+        .filter(|v| v.host.as_deref() == Some(BALANCER_HOST));
+    agents.flat_map(|v| v.addresses.iter().copied()).collect()
+}
+
+/// Addresses that the balancer's own connections may leave from: those of its host that are not
+/// virtual, where there are such.
+fn balancer_addresses(topology: &Topology) -> Vec<IpAddr> {
+    let vips: BTreeSet<IpAddr> = topology.vips.iter().map(SocketAddr::ip).collect();
+    let all = balancer_host(topology);
     let own: Vec<IpAddr> = all.iter().copied().filter(|a| !vips.contains(a)).collect();
     if own.is_empty() { all } else { own }
 }
