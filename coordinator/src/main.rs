@@ -39,7 +39,7 @@ struct Run {
     /// [default: the address listened on, else every address of this host]
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Vec<String>,
-    /// TOML file with listen, advertise and [certificates]; flags win
+    /// TOML file with listen, advertise and the table `certificates`; flags win
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the log on stderr; RUST_LOG chooses what is in it

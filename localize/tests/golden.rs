@@ -1,0 +1,48 @@
+//! Cases that the lab recorded between real daemons, judged again.
+
+#![allow(clippy::expect_used, reason = "a test")]
+
+use std::fs;
+use std::path::Path;
+
+use localize::{Case, Kind, VerdictOutcome, localize};
+
+/// The verdict on a recorded case must name just these components; an empty list means that the case
+/// cannot be decided, and must be said to be inconclusive.
+fn check(name: &str, expected: &[(Kind, &str)]) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/golden")
+        .join(name);
+    let text = fs::read(path).expect("the case's file");
+    let case: Case = serde_json::from_slice(&text).expect("a case");
+    let verdict = localize(&case).verdict;
+    let named: Vec<(Kind, &str)> = verdict
+        .faults
+        .iter()
+        .map(|f| (f.component.kind, f.component.name.as_str()))
+        .collect();
+    assert_eq!(named, expected, "{name}: {:?}", verdict.alternatives);
+    let outcome = if expected.is_empty() {
+        VerdictOutcome::Inconclusive
+    } else {
+        VerdictOutcome::Fault
+    };
+    assert_eq!(verdict.outcome, outcome, "{name}");
+}
+
+macro_rules! rows {
+    ($($row:ident: $file:literal => [$(($kind:ident, $component:literal)),*];)*) => {
+        $(#[test] fn $row() { check($file, &[$((Kind::$kind, $component)),*]); })*
+    };
+}
+
+rows! {
+    authoritative_refuses: "authoritative-refuses-bare.case.json" => [(AuthoritativeDns, "192.0.2.53")];
+    backend_closed: "backend-closed-bare.case.json" => [(Backend, "web1")];
+    balancer_dead: "balancer-dead-bare.case.json" => [(LoadBalancer, "203.0.113.10:443")];
+    edge_cut_off: "edge-cut-off-bare.case.json" => [(CdnOriginPath, "198.51.100.11->203.0.113.10:443")];
+    return_route: "return-route-balancer-full.case.json" => [(ReturnPath, "web1->10.0.9.10")];
+    path_loses_syns: "path-loses-syns-full.case.json" => [(LbBackendPath, "203.0.113.10:443->web2")];
+    path_loses_syns_unseen: "path-loses-syns-bare.case.json" => [];
+    backend_drops_syns: "backend-drops-syns-full.case.json" => [(Backend, "web2")];
+}
