@@ -29,7 +29,7 @@ demo: build
 test: check
 	@$(CARGO) build -p lab
 	$(TARGET)/debug/lab kill
-	tests/lab.sh $(TARGET)/debug "run --healthy 3" run "skew --rounds 100"
+	tests/lab.sh $(TARGET)/debug "run --healthy 3" "run --again 1" "skew --rounds 100"
 
 check: format lint docs no-std unit
 

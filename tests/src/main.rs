@@ -91,6 +91,9 @@ struct RunArgs {
     /// Seconds for which scheduled rounds count
     #[arg(long, default_value_t = 0)]
     since: u64,
+    /// Try a fault again, at most so often, when a verdict was not as expected
+    #[arg(long, default_value_t = 0)]
+    again: u32,
     /// Keep the cases in this folder
     #[arg(long)]
     record: Option<PathBuf>,
@@ -224,6 +227,7 @@ fn plan(args: RunArgs) -> Plan {
             Meshes::Both => vec![Coverage::Full, Coverage::Bare],
         },
         since: Duration::from_secs(args.since),
+        again: args.again,
         record: args.record,
         options: options(&args.network),
     }

@@ -31,6 +31,9 @@ pub struct Plan {
     pub meshes: Vec<Coverage>,
     /// How far back scheduled rounds count.
     pub since: Duration,
+    /// How often a fault is tried again on which a verdict was not as expected: confidences are below
+    /// one, so that among fifty verdicts a wrong one is no surprise, and the same one twice is.
+    pub again: u32,
     /// Folder for the cases, one file for each fault and mesh.
     pub record: Option<PathBuf>,
     /// Options of the topology.
@@ -60,32 +63,47 @@ pub fn run(plan: &Plan) -> Result<bool> {
     // Baselines come from rounds in good health.
     std::thread::sleep(Duration::from_secs(20));
     let mut lines = Vec::new();
+    let mut repeated = 0;
     for _ in 0..plan.healthy {
-        localize_all(plan, &mut meshes, None, &mut lines)?;
+        lines.extend(localize_all(plan, &mut meshes, None)?);
     }
     let fit = plan
         .faults
         .iter()
         .filter(|fault| fault.fits(plan.options.balancer));
     for fault in fit {
-        fault.apply(&mut lab)?;
-        std::thread::sleep(fault.settles());
-        let done = localize_all(plan, &mut meshes, Some(*fault), &mut lines);
-        fault.revert(&mut lab)?;
-        done?;
-        std::thread::sleep(RECOVERY);
+        let mut done = try_fault(plan, &mut lab, &mut meshes, *fault)?;
+        for _ in 0..plan.again {
+            if done.iter().all(passed) {
+                break;
+            }
+            println!("{:<26} again", fault.name());
+            repeated += 1;
+            done = try_fault(plan, &mut lab, &mut meshes, *fault)?;
+        }
+        lines.extend(done);
     }
     print_summary(&lines);
+    if plan.again > 0 {
+        println!("{repeated} faults were tried again");
+    }
     Ok(lines.iter().all(passed))
 }
 
+/// Switches a fault on, localises, and switches it off whatever came of it.
+fn try_fault(plan: &Plan, lab: &mut Lab, meshes: &mut [Mesh], fault: Fault) -> Result<Vec<Line>> {
+    fault.apply(lab)?;
+    std::thread::sleep(fault.settles());
+    let done = localize_all(plan, meshes, Some(fault));
+    fault.revert(lab)?;
+    let lines = done?;
+    std::thread::sleep(RECOVERY);
+    Ok(lines)
+}
+
 /// Lets every mesh localise at the same time, and prints a line for each.
-fn localize_all(
-    plan: &Plan,
-    meshes: &mut [Mesh],
-    fault: Option<Fault>,
-    lines: &mut Vec<Line>,
-) -> Result<()> {
+fn localize_all(plan: &Plan, meshes: &mut [Mesh], fault: Option<Fault>) -> Result<Vec<Line>> {
+    let mut lines = Vec::new();
     let localized: Vec<Result<Localized>> = std::thread::scope(|scope| {
         let runs: Vec<_> = meshes
             .iter()
@@ -115,7 +133,7 @@ fn localize_all(
         println!("{}", describe(&line));
         lines.push(line);
     }
-    Ok(())
+    Ok(lines)
 }
 
 fn record(
