@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use localize::{Case, Observation, Target, VantageName};
+use localize::{Case, Observation, Outcome, Target, VantageName};
 
 use crate::daemon::Daemon;
 use crate::mesh::{Mesh, Schedule};
@@ -159,6 +159,9 @@ fn on_the_wire(observation: &Observation, packets: &Packets, sources: &Sources) 
             format!("{client}.{} > {server}.{}", local.port(), address.port())
         }
     };
+    if observation.outcome == Outcome::NotFired {
+        return None;
+    }
     let stated_us = observation.started.at_us;
     let times = packets.get(&flow)?.iter();
     let wire_us = *times.min_by_key(|at| at.abs_diff(stated_us))?;
