@@ -11,7 +11,7 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender, TrySendError
 use std::thread;
 use std::time::Duration;
 
-use localize::Firing;
+use localize::{Firing, Micros};
 use socket2::Socket;
 use tokio::sync::oneshot;
 
@@ -43,6 +43,9 @@ pub enum Charge {
 pub struct Fired {
     /// When the call was made.
     pub at: Local,
+    /// Time until the call was done: the packet left within it, for the thread may have been
+    /// preempted between reading the clock and the call.
+    pub blur: Micros,
     /// The local address right after the call, where there is one.
     pub local: Option<SocketAddr>,
     /// The socket on its way, or the error of the call.
@@ -185,14 +188,17 @@ fn pull(clock: &Clock, charge: Charge) -> Fired {
         Charge::Broken(error) => {
             return Fired {
                 at,
+                blur: Micros(0),
                 local: None,
                 socket: Err(error),
             };
         }
     };
+    let blur = clock.now().since(at);
     let local = socket.local_addr().ok().and_then(|local| local.as_socket());
     Fired {
         at,
+        blur,
         local: local.filter(|local| local.port() != 0),
         socket: outcome.map(|()| socket),
     }
@@ -209,7 +215,6 @@ fn under_way(outcome: io::Result<()>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use localize::Micros;
 
     #[test]
     fn lateness_is_told_with_its_reason() {

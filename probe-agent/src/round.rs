@@ -304,7 +304,8 @@ impl Probe {
             return self.common.skipped(self.arm, why).await;
         };
         let left = fired.at;
-        let started = self.common.clock.stamp(left);
+        let mut started = self.common.clock.stamp(left);
+        started.uncertainty_us += fired.blur.0;
         let firing = firing(self.at, left, self.heard);
         let findings = probe::follow(self.task, fired, &self.common.clock).await;
         drop(self.permits);
