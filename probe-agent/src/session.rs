@@ -11,38 +11,40 @@ use proto::v1::agent_message::Message as Up;
 use proto::v1::agent_service_client::AgentServiceClient;
 use proto::v1::coordinator_message::Message as Down;
 use proto::v1::{self, goodbye::Reason};
-use tokio::sync::{mpsc, watch};
-use tokio_stream::wrappers::ReceiverStream;
+use rustls::ClientConfig;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use crate::clock::{Clock, Estimator, Exchange, Local};
 use crate::discover;
 use crate::host::{Given, Host};
-use crate::identity::{Identity, IdentityError, new_key};
+use crate::identity::{Identity, IdentityError};
 use crate::link::{self, LinkError, Presented};
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, OutboxError};
 use crate::policy::Context;
+use crate::renewal::{self, Renewal, Renewed};
 use crate::round::Rounds;
 use crate::service::Service;
+use crate::uplink::{Uplink, UplinkError};
 
 /// Pauses between attempts to reach the coordinator: doubled each time, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Messages that wait for the stream. When it is full the spool keeps the rest.
-const OUTGOING: usize = 256;
 /// Records taken from the spool at once.
 const FROM_SPOOL: usize = 128;
 /// Clock exchanges at the start of a session, their pace, and the pace later on.
 const BURST: u32 = 8;
 const BURST_PACE: Duration = Duration::from_millis(50);
 const CLOCK_PACE: Duration = Duration::from_secs(2);
-/// How often the host's addresses, resolvers and the certificate's age are looked at, at most; a
-/// certificate with a short life is looked at sixteen times in it.
+/// How often the host's addresses and resolvers are looked at.
 const HOST_PACE: Duration = Duration::from_secs(10);
-const LOOKS_IN_A_LIFE: i64 = 16;
 /// Services that one agent knows; a coordinator with more sends the rest in vain.
 const MAX_SERVICES: usize = 256;
+/// Searches for name servers at once, each of which asks the resolvers a dozen questions.
+const MAX_SEARCHES: usize = 8;
 /// A search for name servers is given up after this.
 const DISCOVER_LIMIT: Duration = Duration::from_secs(30);
 
@@ -81,7 +83,17 @@ enum Interrupted {
     #[error("the coordinator says goodbye: {0}")]
     Goodbye(&'static str),
     #[error(transparent)]
+    Uplink(#[from] UplinkError),
+    #[error(transparent)]
+    Outbox(#[from] OutboxError),
+    #[error(transparent)]
     Ended(#[from] Ended),
+}
+
+impl From<IdentityError> for Interrupted {
+    fn from(error: IdentityError) -> Self {
+        Self::Ended(error.into())
+    }
 }
 
 /// The parts that outlive a session.
@@ -153,40 +165,45 @@ impl Agent {
     async fn session(
         &mut self,
         address: &str,
-        config: Arc<rustls::ClientConfig>,
+        config: Arc<ClientConfig>,
         presented: &Presented,
     ) -> Result<(), Interrupted> {
         let (channel, peer) = link::dial(address, Arc::clone(&config)).await?;
-        let mut client = AgentServiceClient::new(channel);
-        let (outgoing, stream) = mpsc::channel(OUTGOING);
+        let (uplink, stream) = Uplink::open(Arc::clone(&self.clock));
         let host = Host::look(&self.given);
-        let hello = v1::Hello {
-            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-            host: Some(self.host_state(&host)),
-        };
+        let told = self.host_state(&host);
         // The coordinator answers the call only after Hello.
-        send(&outgoing, Up::Hello(hello)).await?;
-        let incoming = client
-            .session(ReceiverStream::new(stream))
-            .await?
-            .into_inner();
+        uplink.say(Up::Hello(v1::Hello {
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            host: Some(told.clone()),
+        }))?;
+        let mut client = AgentServiceClient::new(channel);
+        let incoming = client.session(stream).await?.into_inner();
         tracing::info!(%address, "session open");
-        let mut session = Session {
+        let renewal = Renewal::of(self.identity.validity()?, rand::random_range(0.0..1.0));
+        let session = Session {
             agent: self,
             address,
             config,
+            presented,
             peer,
-            outgoing,
+            uplink,
             host,
+            told,
             services: BTreeMap::new(),
             estimator: Estimator::default(),
-            sender: None,
+            renewal,
+            errands: JoinSet::new(),
         };
-        session.serve(incoming, presented).await
+        session.serve(incoming).await
+    }
+
+    fn mesh_us(&self) -> u64 {
+        self.clock.stamp(self.clock.now()).at_us
     }
 
     fn now_seconds(&self) -> i64 {
-        i64::try_from(self.clock.now().0 / 1_000_000).unwrap_or(i64::MAX)
+        i64::try_from(self.mesh_us() / 1_000_000).unwrap_or(i64::MAX)
     }
 
     fn host_state(&self, host: &Host) -> v1::HostState {
@@ -214,50 +231,48 @@ fn is_final(status: &Status) -> bool {
     )
 }
 
-async fn send(outgoing: &mpsc::Sender<v1::AgentMessage>, message: Up) -> Result<(), Interrupted> {
-    let message = v1::AgentMessage {
-        message: Some(message),
-    };
-    outgoing
-        .send(message)
-        .await
-        .map_err(|_| Interrupted::Closed)
-}
-
 /// One open stream.
 struct Session<'a> {
     agent: &'a mut Agent,
     address: &'a str,
-    config: Arc<rustls::ClientConfig>,
+    config: Arc<ClientConfig>,
+    presented: &'a Presented,
     peer: SocketAddr,
-    outgoing: mpsc::Sender<v1::AgentMessage>,
+    uplink: Uplink,
     host: Host,
+    /// What the coordinator knows of the host.
+    told: v1::HostState,
     services: BTreeMap<String, Arc<Service>>,
     estimator: Estimator,
-    sender: Option<tokio::task::JoinHandle<()>>,
+    renewal: Renewal,
+    /// They end with the session: at most one reader of the spool, one renewal and some searches.
+    errands: JoinSet<Errand>,
 }
 
-impl Drop for Session<'_> {
-    /// The sender holds the outbox, which must end with the agent.
-    fn drop(&mut self) {
-        if let Some(sender) = self.sender.take() {
-            sender.abort();
-        }
-    }
+/// What is done beside the stream, so that nothing keeps it from being heard.
+enum Errand {
+    /// The spool was read until it or the stream failed.
+    Spool(Interrupted),
+    /// The coordinator was asked for a certificate.
+    Renewal(Box<Renewed>),
+    /// Name servers were looked for.
+    Search(v1::Discovery),
 }
 
 impl Session<'_> {
     async fn serve(
-        &mut self,
+        mut self,
         mut incoming: Streaming<v1::CoordinatorMessage>,
-        presented: &Presented,
     ) -> Result<(), Interrupted> {
         let mut exchanges = 0;
-        let mut clock = tokio::time::interval(BURST_PACE);
-        clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let mut look = tokio::time::interval(self.pace_of_looks()?);
-        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut clock = interval(BURST_PACE);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut look = interval_at(Instant::now() + HOST_PACE, HOST_PACE);
+        look.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut witness = self.agent.witness.clone();
+        let mut watching = true;
         loop {
+            let renewal = self.renewal.due_in(self.agent.mesh_us());
             tokio::select! {
                 message = incoming.message() => match message? {
                     Some(message) => self.hear(message).await?,
@@ -266,45 +281,41 @@ impl Session<'_> {
                 _ = clock.tick() => {
                     exchanges += 1;
                     if exchanges == BURST {
-                        clock = tokio::time::interval_at(
-                            tokio::time::Instant::now() + CLOCK_PACE,
-                            CLOCK_PACE,
-                        );
+                        clock = interval_at(Instant::now() + CLOCK_PACE, CLOCK_PACE);
                     }
-                    let t1_us = self.agent.clock.now().0;
-                    send(&self.outgoing, Up::Clock(v1::ClockRequest { t1_us })).await?;
+                    self.uplink.ask_time()?;
                 }
                 _ = look.tick() => {
-                    self.look_at_host().await?;
-                    self.renew_if_due(presented).await?;
+                    self.watch_ports();
+                    self.look_at_host()?;
                 }
+                changed = witness.changed(), if watching => {
+                    watching = changed.is_ok();
+                    self.look_at_host()?;
+                }
+                () = tokio::time::sleep(renewal.unwrap_or_default()), if renewal.is_some() => {
+                    self.ask_for_renewal();
+                }
+                Some(done) = self.errands.join_next() => match done {
+                    Ok(errand) => self.finish(errand)?,
+                    Err(error) => tracing::error!(%error, "an errand of the session failed"),
+                },
             }
         }
-    }
-
-    fn pace_of_looks(&self) -> Result<Duration, Interrupted> {
-        let (begins, ends) = self.agent.identity.validity().map_err(Ended::from)?;
-        let seconds = u64::try_from((ends - begins) / LOOKS_IN_A_LIFE)
-            .unwrap_or(0)
-            .max(1);
-        Ok(HOST_PACE.min(Duration::from_secs(seconds)))
     }
 
     async fn hear(&mut self, message: v1::CoordinatorMessage) -> Result<(), Interrupted> {
         let heard = self.agent.clock.now();
         match message.message {
             Some(Down::Welcome(welcome)) => self.welcome(&welcome).await,
-            Some(Down::Clock(reply)) => return self.clock(&reply, heard).await,
+            Some(Down::Clock(reply)) => self.clock(&reply, heard)?,
             Some(Down::Service(spec)) => self.learn(spec),
-            Some(Down::ServiceGone(gone)) => {
-                self.services.remove(&gone.name);
-                self.watch_ports();
-            }
+            Some(Down::ServiceGone(gone)) => drop(self.services.remove(&gone.name)),
             Some(Down::Round(round)) => {
                 let context = self.context();
                 let service = self.services.get(&round.service);
                 let answer = self.agent.rounds.announce(service, Some(&context), round);
-                return send(&self.outgoing, Up::RoundAnswer(answer)).await;
+                self.uplink.say(Up::RoundAnswer(answer))?;
             }
             Some(Down::Ack(ack)) => self.agent.outbox.acknowledge(ack.durable_through).await,
             Some(Down::Discover(wanted)) => self.discover(wanted),
@@ -315,6 +326,14 @@ impl Session<'_> {
         Ok(())
     }
 
+    fn finish(&mut self, errand: Errand) -> Result<(), Interrupted> {
+        match errand {
+            Errand::Spool(interrupted) => Err(interrupted),
+            Errand::Renewal(renewed) => self.renewed(*renewed),
+            Errand::Search(discovery) => Ok(self.uplink.say(Up::Discovery(discovery))?),
+        }
+    }
+
     /// Forgets what the coordinator has, and sends the rest of the spool from there on.
     async fn welcome(&mut self, welcome: &v1::Welcome) {
         tracing::info!(
@@ -323,19 +342,17 @@ impl Session<'_> {
             durable_through = welcome.durable_through,
             "welcome"
         );
-        self.agent.outbox.acknowledge(welcome.durable_through).await;
-        let outbox = self.agent.outbox.clone();
-        let outgoing = self.outgoing.clone();
         let after = welcome.durable_through;
-        if let Some(old) = self
-            .sender
-            .replace(tokio::spawn(drain(outbox, outgoing, after)))
-        {
-            old.abort();
-        }
+        self.agent.outbox.acknowledge(after).await;
+        let outbox = self.agent.outbox.clone();
+        let uplink = self.uplink.clone();
+        self.errands.spawn(async move {
+            let Err(interrupted) = drain(outbox, uplink, after).await;
+            Errand::Spool(interrupted)
+        });
     }
 
-    async fn clock(&mut self, reply: &v1::ClockReply, heard: Local) -> Result<(), Interrupted> {
+    fn clock(&mut self, reply: &v1::ClockReply, heard: Local) -> Result<(), UplinkError> {
         let exchange = Exchange {
             t1: Local(reply.t1_us),
             t2_us: reply.t2_us,
@@ -351,7 +368,7 @@ impl Session<'_> {
             uncertainty_us: best.uncertainty_us(heard),
             round_trip_us: best.round_trip_us,
         };
-        send(&self.outgoing, Up::ClockState(state)).await
+        self.uplink.say(Up::ClockState(state))
     }
 
     fn learn(&mut self, spec: v1::ServiceSpec) {
@@ -362,22 +379,32 @@ impl Session<'_> {
         let name = spec.name.clone();
         match Service::try_from(spec) {
             Ok(service) => {
+                self.watch_also(&service.witness_ports);
                 self.services.insert(name, Arc::new(service));
-                self.watch_ports();
             }
             Err(error) => tracing::warn!(service = name, %error, "a service cannot be probed"),
         }
     }
 
+    /// Ports are added at once and taken away at the next look: the services come one by one at the
+    /// start of a session, and a witness that left out the ports of those still to come would miss
+    /// the packets of rounds under way.
+    fn watch_also(&self, ports: &[u16]) {
+        self.agent.witness_ports.send_if_modified(|watched| {
+            let before = watched.len();
+            watched.extend(ports);
+            watched.len() > before
+        });
+    }
+
     fn watch_ports(&self) {
-        let ports: BTreeSet<u16> = self
-            .services
-            .values()
-            .flat_map(|s| s.witness_ports.iter().copied())
+        let services = self.services.values();
+        let ports: BTreeSet<u16> = services
+            .flat_map(|service| service.witness_ports.iter().copied())
             .collect();
         self.agent
             .witness_ports
-            .send_if_modified(|old| (*old != ports).then(|| *old = ports).is_some());
+            .send_if_modified(|watched| std::mem::replace(watched, ports.clone()) != ports);
     }
 
     fn context(&self) -> Context {
@@ -393,98 +420,86 @@ impl Session<'_> {
         }
     }
 
-    fn discover(&self, wanted: v1::Discover) {
+    fn discover(&mut self, wanted: v1::Discover) {
+        if self.errands.len() >= MAX_SEARCHES {
+            tracing::warn!(service = wanted.service, "too many searches at once");
+            return;
+        }
         let resolvers = self.host.resolvers.clone();
-        let outgoing = self.outgoing.clone();
-        tokio::spawn(async move {
+        self.errands.spawn(async move {
             let search = discover::name_servers(&wanted.host, &resolvers);
-            let found = tokio::time::timeout(DISCOVER_LIMIT, search)
-                .await
-                .unwrap_or_default();
-            let name_servers = found
-                .into_iter()
-                .map(|server| v1::discovery::FoundNameServer {
-                    name: server.name,
-                    addresses: server.addresses.iter().map(ToString::to_string).collect(),
-                })
-                .collect();
-            let discovery = v1::Discovery {
+            let found = tokio::time::timeout(DISCOVER_LIMIT, search).await;
+            let servers = found.unwrap_or_default().into_iter();
+            let name_servers = servers.map(|server| v1::discovery::FoundNameServer {
+                name: server.name,
+                addresses: server.addresses.iter().map(ToString::to_string).collect(),
+            });
+            Errand::Search(v1::Discovery {
                 service: wanted.service,
-                name_servers,
-            };
-            // The session may have ended meanwhile; the coordinator asks again.
-            let _ = send(&outgoing, Up::Discovery(discovery)).await;
+                name_servers: name_servers.collect(),
+            })
         });
     }
 
-    async fn look_at_host(&mut self) -> Result<(), Interrupted> {
+    fn look_at_host(&mut self) -> Result<(), UplinkError> {
         self.host = Host::look(&self.agent.given);
         let state = self.agent.host_state(&self.host);
-        send(&self.outgoing, Up::HostState(state)).await
-    }
-
-    /// Asks for the next certificate once half of this one's life is over. The stream goes on; the
-    /// next connection shows the new one.
-    async fn renew_if_due(&mut self, presented: &Presented) -> Result<(), Interrupted> {
-        let (begins, ends) = self.agent.identity.validity().map_err(Ended::from)?;
-        if self.agent.now_seconds() < begins + (ends - begins) / 2 {
+        if state == self.told {
             return Ok(());
         }
-        let (key_pem, csr_pem) = new_key().map_err(Ended::from)?;
-        let renewed = match self.ask_for_renewal(csr_pem).await {
-            Ok(renewed) => renewed,
-            Err(error) => {
-                tracing::warn!(%error, "the certificate was not renewed; tried again soon");
-                return Ok(());
-            }
-        };
-        presented.renew(&renewed.certificate_pem, &key_pem)?;
-        self.agent.identity.certificate_pem = renewed.certificate_pem;
-        self.agent.identity.ca_pem = renewed.ca_pem;
-        self.agent.identity.key_pem = key_pem;
-        self.agent
-            .identity
-            .save(&self.agent.data_dir)
-            .map_err(Ended::from)?;
-        tracing::info!("certificate renewed");
-        Ok(())
+        self.told = state.clone();
+        self.uplink.say(Up::HostState(state))
     }
 
-    /// Over a connection of its own, which shows the newest certificate: that of the stream's
-    /// connection may have ended.
-    async fn ask_for_renewal(&self, csr_pem: String) -> Result<v1::RenewResponse, Interrupted> {
-        let (channel, _) = link::dial(self.address, Arc::clone(&self.config)).await?;
-        let mut client = AgentServiceClient::new(channel);
-        Ok(client
-            .renew(v1::RenewRequest { csr_pem })
-            .await?
-            .into_inner())
+    fn ask_for_renewal(&mut self) {
+        self.renewal.begun();
+        let address = self.address.to_owned();
+        let asked = renewal::ask(
+            address,
+            Arc::clone(&self.config),
+            self.agent.identity.clone(),
+        );
+        self.errands
+            .spawn(async move { Errand::Renewal(Box::new(asked.await)) });
+    }
+
+    /// The stream goes on; the next connection shows the new certificate.
+    fn renewed(&mut self, renewed: Renewed) -> Result<(), Interrupted> {
+        match renewed {
+            Ok(identity) => {
+                identity.save(&self.agent.data_dir)?;
+                self.presented
+                    .renew(&identity.certificate_pem, &identity.key_pem)?;
+                self.renewal = Renewal::of(identity.validity()?, rand::random_range(0.0..1.0));
+                self.agent.identity = identity;
+                tracing::info!("certificate renewed");
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the certificate was not renewed; tried again soon");
+                self.renewal.failed(self.agent.mesh_us());
+            }
+        }
+        Ok(())
     }
 }
 
-/// Sends the spool's records above a sequence, in order, for as long as the session lasts.
-async fn drain(outbox: Outbox, outgoing: mpsc::Sender<v1::AgentMessage>, after: u64) {
+/// Sends the spool's records above a sequence, in order, for as long as spool and stream last.
+async fn drain(
+    outbox: Outbox,
+    uplink: Uplink,
+    after: u64,
+) -> Result<std::convert::Infallible, Interrupted> {
     let mut state = outbox.state();
     let mut sent = after;
     loop {
-        let records = match outbox.pending(sent, FROM_SPOOL).await {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::error!(%error, "the spool cannot be read");
-                return;
-            }
-        };
-        if records.is_empty() && state.changed().await.is_err() {
-            return;
+        let records = outbox.pending(sent, FROM_SPOOL).await?;
+        if records.is_empty() {
+            state.changed().await.map_err(|_| OutboxError::Ended)?;
         }
         for (sequence, record) in records {
             sent = sequence;
             match v1::AgentMessage::decode(record.as_slice()) {
-                Ok(message) => {
-                    if outgoing.send(message).await.is_err() {
-                        return;
-                    }
-                }
+                Ok(message) => uplink.bring(message).await?,
                 Err(error) => tracing::error!(sequence, %error, "a record cannot be read"),
             }
         }
