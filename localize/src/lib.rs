@@ -20,6 +20,7 @@ pub mod observation;
 mod path;
 mod proxy;
 mod reading;
+pub mod score;
 mod search;
 pub mod sighting;
 mod signature;
