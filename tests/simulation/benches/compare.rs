@@ -1,0 +1,3 @@
+//! The comparison of engines.
+
+fn main() {}
