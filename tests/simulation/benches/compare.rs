@@ -1,3 +1,93 @@
-//! The comparison of engines.
+//! The comparison of engines: worlds, numbers of probes and engines, on seeds that nobody was tuned on.
+//!
+//! `CASES=200 SEED=1 cargo bench -p simulation --bench compare`. The peers' settings are chosen on
+//! 60 other cases for each world and number of probes; in rough worlds they keep those of the nominal one.
 
-fn main() {}
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+use std::time::Instant;
+
+use simulation::metrics::{Outcome, Summary};
+use simulation::{Drawn, ENGINES, Engine, World, draw};
+
+/// Training cases, with seeds far from those of the comparison.
+const TRAINING: u64 = 60;
+const APART: u64 = 1 << 32;
+
+fn main() {
+    let cases = variable("CASES").unwrap_or(200);
+    let seed = variable("SEED").unwrap_or_else(fresh);
+    println!("{cases} cases from seed {seed}\n");
+    let nominal = [12_000, 3_000, 600].map(|probes| (World::Nominal, probes));
+    let known = [(World::HiddenPaths, 12_000), (World::NoLayers, 12_000)];
+    for (world, probes) in nominal.into_iter().chain(known) {
+        let tuned = tune(world, probes, seed);
+        compare(world, probes, seed, cases, &tuned);
+    }
+    let tuned = tune(World::Nominal, 6_000, seed);
+    let rough = [World::Background, World::Storms, World::LateLayers];
+    let alien = [World::Missing, World::RandomPaths];
+    for world in [World::Nominal].into_iter().chain(rough).chain(alien) {
+        compare(world, 6_000, seed, cases, &tuned);
+    }
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn fresh() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(1, |since| since.as_secs() % 1_000_000 * 1_000)
+}
+
+fn tune(world: World, probes: u32, seed: u64) -> Vec<Vec<f64>> {
+    let seeds = seed + APART..seed + APART + TRAINING;
+    let training: Vec<Drawn> = seeds.map(|seed| draw(world, probes, seed)).collect();
+    ENGINES
+        .iter()
+        .map(|engine| engine.tune(&training))
+        .collect()
+}
+
+fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>]) {
+    println!("{}, {probes} probes", world.name());
+    println!(
+        "{:<21} {:>6} {:>6} {:>6} {:>6} {:>6} {:>7} {:>6} {:>6} {:>6} {:>8}",
+        "engine", "F1", "prec", "recall", "exact", "top-1", "alarms", "Brier", "ECE", "false", "ms"
+    );
+    let drawn: Vec<Drawn> = (seed..seed + cases)
+        .map(|seed| draw(world, probes, seed))
+        .collect();
+    for (engine, settings) in ENGINES.iter().zip(tuned) {
+        let (summary, time) = run(engine, settings, &drawn);
+        println!(
+            "{:<21} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>6.3} {:>6.3} {:>6.3} {time:>8.3}   {settings:?}",
+            engine.name,
+            summary.f1,
+            summary.precision,
+            summary.recall,
+            summary.exact,
+            summary.top,
+            summary.alarms,
+            summary.brier,
+            summary.ece,
+            summary.confident,
+        );
+    }
+    println!();
+}
+
+/// What an engine makes of the cases, and its median time in milliseconds.
+fn run(engine: &Engine, settings: &[f64], drawn: &[Drawn]) -> (Summary, f64) {
+    let mut times = Vec::with_capacity(drawn.len());
+    let mut outcomes = Vec::with_capacity(drawn.len());
+    for drawn in drawn {
+        let start = Instant::now();
+        let judgement = (engine.judge)(&drawn.case, settings);
+        times.push(start.elapsed().as_secs_f64() * 1e3);
+        outcomes.push(Outcome::new(&judgement, drawn));
+    }
+    times.sort_by(f64::total_cmp);
+    (Summary::new(&outcomes), times[times.len() / 2])
+}

@@ -4,10 +4,17 @@
 //! number of probes and a seed; nothing else is random. [`metrics`] compares what an engine said
 //! with the truth, and [`peers`] are published engines, written from their papers, as baselines.
 
+pub mod counts;
+pub mod diagram;
+pub mod engine;
 pub mod fault;
 pub mod mesh;
+pub mod metrics;
+pub mod peers;
 pub mod shapes;
 pub mod world;
 
+pub use counts::Counts;
+pub use engine::{ENGINES, Engine, Judge, Judgement, Suspect};
 pub use fault::Fault;
 pub use world::{Drawn, Truth, World, draw};
