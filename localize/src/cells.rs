@@ -110,6 +110,7 @@ pub(crate) fn count(case: &Case, observations: &[&Observation], layer4: bool) ->
     let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
     for observation in observations {
         if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
+            || reading.repeated(observation)
         {
             continue;
         }

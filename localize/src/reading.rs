@@ -6,13 +6,22 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::case::Case;
-use crate::observation::{Arm, Failure, HttpFacts, Layer, Observation, Outcome, Target};
+use crate::observation::{
+    Arm, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome, Target,
+};
 use crate::time::Micros;
 use crate::topology::{Topology, VantageName};
 
 /// Excess over three times the usual time that makes a passed layer slow: under the one second after
 /// which a lost SYN is sent again (RFC 6298), over the 200 to 300 ms of one lost segment later on.
 const SLOW_EXCESS: Micros = Micros::from_millis(700);
+
+/// How often an agent is woken in a layer, about: on a host that wakes it late for the first packet,
+/// each of these may be as late, and the time is its own and not the service's.
+const WAKE_UPS: u64 = 10;
+
+/// Lateness beyond this has other reasons than a busy host, such as a late announcement.
+const LATE_AT_MOST: Micros = Micros::from_millis(100);
 
 /// Probes that a baseline needs before it counts.
 const BASELINE_ENOUGH: u64 = 20;
@@ -29,6 +38,7 @@ pub(crate) struct Reading<'a> {
     slow: BTreeMap<(VantageName, Layer, bool), Micros>,
     baselines: BTreeMap<(VantageName, Arm, Layer), Micros>,
     dead: BTreeSet<IpAddr>,
+    repeats: BTreeSet<ObservationId>,
     reached: BTreeSet<(VantageName, Target)>,
 }
 
@@ -49,6 +59,7 @@ impl<'a> Reading<'a> {
                 .filter(|b| b.passed >= BASELINE_ENOUGH)
                 .map(|b| ((b.vantage.clone(), b.arm.clone(), b.layer), b.median))
                 .collect(),
+            repeats: repeated_answers(observations, &dead),
             dead,
             reached: reached(case, observations),
         }
@@ -89,12 +100,23 @@ impl<'a> Reading<'a> {
             (Some(a), None) | (None, Some(a)) => a,
             (None, None) => return false,
         };
-        took.0 > usual.0.saturating_mul(3).saturating_add(SLOW_EXCESS.0)
+        let own = match &observation.firing {
+            Firing::Late { by, .. } => by.0.min(LATE_AT_MOST.0) * WAKE_UPS,
+            Firing::OnTime | Firing::Skipped { .. } => 0,
+        };
+        let allowed = SLOW_EXCESS.0 + own;
+        took.0 > usual.0.saturating_mul(3).saturating_add(allowed)
     }
 
     /// Whether a DNS answer holds an address that serves nobody and that other servers do not give.
     pub(crate) fn wrong_answer(&self, addresses: &[IpAddr]) -> bool {
         addresses.iter().any(|address| self.dead.contains(address))
+    }
+
+    /// Whether a resolver's answer is one that it has given before, from its cache, while name servers
+    /// disagree: which of them it had asked is the chance of one question, however often it is told.
+    pub(crate) fn repeated(&self, observation: &Observation) -> bool {
+        self.repeats.contains(&observation.id)
     }
 
     /// Whether an edge address is not part of the service any more: its probes say nothing about the
@@ -362,6 +384,48 @@ fn removed_addresses(observations: &[&Observation]) -> BTreeSet<IpAddr> {
         })
         .map(|(address, _)| address)
         .collect()
+}
+
+/// Answers of resolvers that came from their caches, when a name server hands out a dead address: the
+/// same addresses while an earlier answer had still to live, whoever asked. Times to live are whole
+/// seconds (RFC 1035, section 3.2.1).
+fn repeated_answers(
+    observations: &[&Observation],
+    dead: &BTreeSet<IpAddr>,
+) -> BTreeSet<ObservationId> {
+    let disagree = observations.iter().any(|o| {
+        let asked = matches!(o.arm.target, Target::NameServer { .. });
+        let dns = o.facts.dns.as_ref().filter(|_| asked);
+        dns.is_some_and(|dns| dns.addresses.iter().any(|a| dead.contains(a)))
+    });
+    if !disagree {
+        return BTreeSet::new();
+    }
+    let mut in_order = observations.to_vec();
+    in_order.sort_by_key(|o| o.scheduled_us);
+    let mut expires: BTreeMap<(SocketAddr, BTreeSet<IpAddr>), u64> = BTreeMap::new();
+    let mut repeats = BTreeSet::new();
+    for observation in in_order {
+        let Target::Resolver { server } = observation.arm.target else {
+            continue;
+        };
+        let Some((dns, ttl)) = observation
+            .facts
+            .dns
+            .as_ref()
+            .and_then(|dns| Some((dns, dns.ttl?)))
+        else {
+            continue;
+        };
+        let key = (server, dns.addresses.iter().copied().collect());
+        let at = observation.scheduled_us;
+        if expires.get(&key).is_some_and(|expiry| at < *expiry) {
+            repeats.insert(observation.id.clone());
+        } else {
+            expires.insert(key, at + (u64::from(ttl) + 1) * 1_000_000);
+        }
+    }
+    repeats
 }
 
 /// Which targets each vantage point has got through to, in the window or before it.

@@ -8,6 +8,7 @@
     reason = "a test's own constants"
 )]
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
@@ -85,7 +86,12 @@ pub struct World {
     sequence: u64,
     port: u16,
     turn: usize,
+    /// Until when each resolver keeps its answer, and whether that holds the removed edge.
+    cached: BTreeMap<usize, (u64, bool)>,
 }
+
+/// Seconds for which resolvers keep an answer.
+const TTL: u32 = 5;
 
 const EDGES: [&str; 3] = [
     "198.51.100.11:443",
@@ -194,6 +200,7 @@ impl World {
             sequence: 0,
             port: 20_000,
             turn: 0,
+            cached: BTreeMap::new(),
         }
     }
 
@@ -386,12 +393,22 @@ impl World {
             layer: Layer::Dns,
             took: Micros(3000),
         });
-        let stale = self
-            .has(|f| matches!(f, Fault::NameServerStale(_)).then_some(()))
-            .is_some()
-            && self.random.chance(0.5);
-        facts.dns = Some(answer(stale));
+        let (until, stale) = self.cached.get(&i).copied().unwrap_or((0, false));
+        let (until, stale) = if self.now < until {
+            (until, stale)
+        } else {
+            (self.now + u64::from(TTL) * 1_000_000, self.asks_stale())
+        };
+        self.cached.insert(i, (until, stale));
+        let left = u32::try_from((until - self.now) / 1_000_000).unwrap();
+        facts.dns = Some(answer(stale, left));
         Ok(())
+    }
+
+    /// Whether a resolver's question meets the name server that hands out the removed edge.
+    fn asks_stale(&mut self) -> bool {
+        let stale = |f: &Fault| matches!(f, Fault::NameServerStale(_));
+        self.faults.iter().any(stale) && self.random.chance(0.5)
     }
 
     fn ask_name_server(
@@ -411,7 +428,10 @@ impl World {
             layer: Layer::Dns,
             took: Micros(2000),
         });
-        facts.dns = Some(answer(self.faults.contains(&Fault::NameServerStale(i))));
+        facts.dns = Some(answer(
+            self.faults.contains(&Fault::NameServerStale(i)),
+            TTL,
+        ));
         Ok(())
     }
 
@@ -806,7 +826,7 @@ fn index(name: &str) -> usize {
     name.trim_start_matches("web").parse::<usize>().unwrap() - 1
 }
 
-fn answer(stale: bool) -> DnsFacts {
+fn answer(stale: bool, ttl: u32) -> DnsFacts {
     let take = if stale { 3 } else { 2 };
     DnsFacts {
         rcode: 0,
@@ -816,6 +836,6 @@ fn answer(stale: bool) -> DnsFacts {
             .collect(),
         authoritative: true,
         over_tcp: false,
-        ttl: Some(5),
+        ttl: Some(ttl),
     }
 }
