@@ -34,7 +34,7 @@ pub struct Plan {
     /// How often a fault is tried again on which a verdict was not as expected: confidences are below
     /// one, so that among fifty verdicts a wrong one is no surprise, and the same one twice is.
     pub again: u32,
-    /// Folder for the cases, one file for each fault and mesh.
+    /// Folder for the cases, one file for each fault or healthy run, and mesh.
     pub record: Option<PathBuf>,
     /// Options of the topology.
     pub options: Options,
@@ -64,8 +64,9 @@ pub fn run(plan: &Plan) -> Result<bool> {
     std::thread::sleep(Duration::from_secs(20));
     let mut lines = Vec::new();
     let mut repeated = 0;
-    for _ in 0..plan.healthy {
-        lines.extend(localize_all(plan, &mut meshes, None)?);
+    for number in 1..=plan.healthy {
+        let stem = format!("healthy-{number}");
+        lines.extend(localize_all(plan, &mut meshes, None, &stem)?);
     }
     let fit = plan
         .faults
@@ -94,15 +95,21 @@ pub fn run(plan: &Plan) -> Result<bool> {
 fn try_fault(plan: &Plan, lab: &mut Lab, meshes: &mut [Mesh], fault: Fault) -> Result<Vec<Line>> {
     fault.apply(lab)?;
     std::thread::sleep(fault.settles());
-    let done = localize_all(plan, meshes, Some(fault));
+    let done = localize_all(plan, meshes, Some(fault), fault.name());
     fault.revert(lab)?;
     let lines = done?;
     std::thread::sleep(RECOVERY);
     Ok(lines)
 }
 
-/// Lets every mesh localise at the same time, and prints a line for each.
-fn localize_all(plan: &Plan, meshes: &mut [Mesh], fault: Option<Fault>) -> Result<Vec<Line>> {
+/// Lets every mesh localise at the same time, and prints a line for each. Recorded cases begin with
+/// `stem`.
+fn localize_all(
+    plan: &Plan,
+    meshes: &mut [Mesh],
+    fault: Option<Fault>,
+    stem: &str,
+) -> Result<Vec<Line>> {
     let mut lines = Vec::new();
     let localized: Vec<Result<Localized>> = std::thread::scope(|scope| {
         let runs: Vec<_> = meshes
@@ -118,7 +125,7 @@ fn localize_all(plan: &Plan, meshes: &mut [Mesh], fault: Option<Fault>) -> Resul
     for (mesh, localized) in meshes.iter_mut().zip(localized) {
         mesh.check()?;
         if let (Some(folder), Ok(localized)) = (&plan.record, &localized) {
-            record(folder, mesh, fault, &localized.verdict)?;
+            record(folder, mesh, stem, &localized.verdict)?;
         }
         let expected = expected(fault, mesh.coverage, plan.options.balancer);
         let outcome = localized.map(|localized| {
@@ -136,15 +143,10 @@ fn localize_all(plan: &Plan, meshes: &mut [Mesh], fault: Option<Fault>) -> Resul
     Ok(lines)
 }
 
-fn record(
-    folder: &std::path::Path,
-    mesh: &Mesh,
-    fault: Option<Fault>,
-    verdict: &Verdict,
-) -> Result<()> {
+fn record(folder: &std::path::Path, mesh: &Mesh, stem: &str, verdict: &Verdict) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let folder = folder.canonicalize()?;
-    let stem = format!("{}-{}", fault_name(fault), mesh.coverage.name());
+    let stem = format!("{stem}-{}", mesh.coverage.name());
     mesh.export_case(&verdict.id, &folder.join(format!("{stem}.case.json")))?;
     let text = serde_json::to_string_pretty(verdict)?;
     std::fs::write(folder.join(format!("{stem}.verdict.json")), text)?;
