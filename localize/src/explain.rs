@@ -6,12 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::cells::Cell;
+use crate::engine::fit::{Fault as Fitted, Fit};
+use crate::engine::search::{Posterior, Set};
 use crate::inference::Suspect;
-use crate::integrate::{Fit, rate_at};
-use crate::likelihood::{Fault as Fitted, Problem};
 use crate::mode::{MODES, View};
 use crate::path::PartId;
-use crate::search::{Posterior, Set};
+use crate::problem::{Hypothesis, Problem};
 use crate::symptom::Symptom;
 use crate::verdict::{Evidence, Exonerated, Fault, Kind, Rate};
 use crate::words;
@@ -28,9 +28,14 @@ const CLEARED_PROBES: f64 = 5.0;
 const FELT: f64 = 1.0;
 
 /// The word for how a part fails, in its most probable reading.
-pub(crate) fn mode_word(posterior: &Posterior, parts: &[PartId]) -> &'static str {
-    posterior.blaming(parts).map_or("unknown", |(set, place)| {
-        MODES[set.faults[place].hypothesis.mode].word
+pub(crate) fn mode_word(
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+    parts: &[PartId],
+) -> &'static str {
+    let blaming = problem.blaming(posterior, parts);
+    blaming.map_or("unknown", |(set, place)| {
+        MODES[problem.hypothesis(&set.fits[place].fault).mode].word
     })
 }
 
@@ -41,17 +46,16 @@ pub(crate) fn fault(
     suspect: &Suspect,
     ceiling: f64,
 ) -> Option<Fault> {
-    let (set, position) = posterior.blaming(&suspect.parts)?;
-    let fitted = set.faults[position];
-    let mode = MODES[fitted.hypothesis.mode].word;
+    let (set, position) = problem.blaming(posterior, &suspect.parts)?;
+    let fitted = &set.fits[position].fault;
+    let mode = MODES[problem.hypothesis(fitted).mode].word;
     let gains = contributions(problem, set, position);
-    let mut others = set.faults.clone();
-    others.remove(position);
+    let (faults, others) = with_and_without(set, position);
     let felt: f64 = gains
         .iter()
-        .filter(|(_, cell)| cell.user_facing)
+        .filter(|(_, cell)| problem.evidence.cells[*cell].user_facing)
         .map(|(_, cell)| {
-            problem.failure_gain(cell, &set.faults) - problem.failure_gain(cell, &others)
+            problem.failure_likelihood(*cell, &faults) - problem.failure_likelihood(*cell, &others)
         })
         .sum();
     let user_impact = felt > FELT;
@@ -90,34 +94,43 @@ fn summary(suspect: &Suspect, mode: &str, rate: Rate, user_impact: bool) -> Stri
     sentence
 }
 
+/// The faults of a set, and the same without one of them.
+fn with_and_without(set: &Set, position: usize) -> (Vec<Fitted>, Vec<Fitted>) {
+    let faults = set.faults();
+    let mut others = faults.clone();
+    others.remove(position);
+    (faults, others)
+}
+
 /// For every cell that crosses the fault, by how much it speaks for it: the gain of the whole set
 /// over the set without the fault. Strongest first.
-fn contributions<'p>(problem: &'p Problem<'_>, set: &Set, position: usize) -> Vec<(f64, &'p Cell)> {
-    let mut others = set.faults.clone();
-    let fitted = others.remove(position);
-    let mut gains: Vec<(f64, &Cell)> = problem.cells_of[fitted.hypothesis.part]
+fn contributions(problem: &Problem<'_>, set: &Set, position: usize) -> Vec<(f64, usize)> {
+    let (faults, others) = with_and_without(set, position);
+    let hypothesis = problem.hypothesis(&faults[position]);
+    let mut gains: Vec<(f64, usize)> = problem.cells_of[hypothesis.part]
         .iter()
-        .map(|index| &problem.evidence.cells[*index])
-        .filter(|cell| problem.visible(fitted.hypothesis, cell))
+        .filter(|cell| problem.visible(hypothesis, &problem.evidence.cells[**cell]))
         .map(|cell| {
-            (
-                problem.cell_gain(cell, &set.faults) - problem.cell_gain(cell, &others),
-                cell,
-            )
+            let gain = problem.cell_gain(*cell, &faults) - problem.cell_gain(*cell, &others);
+            (gain, *cell)
         })
         .collect();
     gains.sort_by(|a, b| b.0.total_cmp(&a.0));
     gains
 }
 
-fn evidence(problem: &Problem<'_>, gains: &[(f64, &Cell)], fitted: Fitted) -> Vec<Evidence> {
+fn evidence(problem: &Problem<'_>, gains: &[(f64, usize)], fitted: &Fitted) -> Vec<Evidence> {
+    let hypothesis = problem.hypothesis(fitted);
     let mut lines: Vec<Evidence> = gains
         .iter()
-        .filter(|(gain, cell)| *gain > 0.0 && problem.shows(fitted.hypothesis, cell))
+        .map(|(gain, cell)| (gain, &problem.evidence.cells[*cell]))
+        .filter(|(gain, cell)| **gain > 0.0 && problem.shows(hypothesis, cell))
         .take(MAX_LINES)
         .map(|(_, cell)| line(cell, fitted, true))
         .collect();
-    let strongest = gains.first().map(|(_, cell)| *cell);
+    let strongest = gains
+        .first()
+        .map(|(_, cell)| &problem.evidence.cells[*cell]);
     lines.extend(
         strongest
             .into_iter()
@@ -127,7 +140,7 @@ fn evidence(problem: &Problem<'_>, gains: &[(f64, &Cell)], fitted: Fitted) -> Ve
 }
 
 /// Sibling cells that do not cross the fault and are clean: the same stage of the same kind of arm.
-fn contrasts(problem: &Problem<'_>, like: &Cell, fitted: Fitted) -> Vec<Evidence> {
+fn contrasts(problem: &Problem<'_>, like: &Cell, fitted: &Fitted) -> Vec<Evidence> {
     let mut siblings: Vec<(usize, &Cell)> = problem
         .evidence
         .cells
@@ -137,7 +150,7 @@ fn contrasts(problem: &Problem<'_>, like: &Cell, fitted: Fitted) -> Vec<Evidence
             cell.stage == like.stage
                 && core::mem::discriminant(&cell.arm.target)
                     == core::mem::discriminant(&like.arm.target)
-                && problem.cells_of[fitted.hypothesis.part]
+                && problem.cells_of[problem.hypothesis(fitted).part]
                     .binary_search(index)
                     .is_err()
                 && cell.failed() * 20 <= cell.trials()
@@ -152,7 +165,7 @@ fn contrasts(problem: &Problem<'_>, like: &Cell, fitted: Fitted) -> Vec<Evidence
         .collect()
 }
 
-fn line(cell: &Cell, fitted: Fitted, implicates: bool) -> Evidence {
+fn line(cell: &Cell, fitted: &Fitted, implicates: bool) -> Evidence {
     let (mut failed, mut of) = (0, 0);
     let mut kinds: BTreeMap<Symptom, u64> = BTreeMap::new();
     for tally in &cell.tallies {
@@ -194,20 +207,25 @@ fn line(cell: &Cell, fitted: Fitted, implicates: bool) -> Evidence {
     }
 }
 
-fn within(counts: &[u32], fitted: Fitted) -> impl Iterator<Item = &u32> {
-    counts.iter().take(fitted.to).skip(fitted.from)
+/// The counts of the windows in which a fault was on.
+fn within<'c>(counts: &'c [u32], fitted: &'c Fitted) -> impl Iterator<Item = &'c u32> {
+    let windows = counts.iter().enumerate();
+    windows
+        .filter(|(w, _)| fitted.on(*w))
+        .map(|(_, count)| count)
 }
 
 /// The rate with its interval: counted where the component itself was probed (Wilson's interval on
 /// Jeffreys' counts), else from the posterior over the grid.
 fn rate(problem: &Problem<'_>, fit: &Fit) -> Rate {
-    let fitted = fit.best;
+    let fitted = &fit.fault;
+    let hypothesis = problem.hypothesis(fitted);
     let (mut failed, mut of) = (0.0, 0.0);
-    for index in &problem.cells_of[fitted.hypothesis.part] {
+    for index in &problem.cells_of[hypothesis.part] {
         let cell = &problem.evidence.cells[*index];
-        if !direct(cell, fitted.hypothesis.part)
-            || !problem.visible(fitted.hypothesis, cell)
-            || lossy_data(cell, fitted)
+        if !direct(cell, hypothesis.part)
+            || !problem.visible(hypothesis, cell)
+            || lossy_data(cell, hypothesis)
         {
             continue;
         }
@@ -216,7 +234,7 @@ fn rate(problem: &Problem<'_>, fit: &Fit) -> Rate {
             of += count;
             if tally
                 .symptom
-                .is_some_and(|s| problem.explains(fitted.hypothesis, cell, s))
+                .is_some_and(|s| problem.explains(hypothesis, cell, s))
             {
                 failed += count;
             }
@@ -238,9 +256,9 @@ fn direct(cell: &Cell, part: PartId) -> bool {
     })
 }
 
-fn lossy_data(cell: &Cell, fitted: Fitted) -> bool {
+fn lossy_data(cell: &Cell, hypothesis: Hypothesis) -> bool {
     use crate::symptom::Stage;
-    MODES[fitted.hypothesis.mode].lossy && matches!(cell.stage, Stage::Tls | Stage::Http)
+    MODES[hypothesis.mode].lossy && matches!(cell.stage, Stage::Tls | Stage::Http)
 }
 
 fn wilson(k: f64, n: f64) -> Rate {
@@ -257,18 +275,15 @@ fn wilson(k: f64, n: f64) -> Rate {
 }
 
 fn from_grid(fit: &Fit) -> Rate {
-    let estimate = fit
-        .rates
-        .iter()
-        .enumerate()
-        .map(|(i, p)| p * rate_at(i))
-        .sum();
+    let estimate = fit.rates.iter().map(|(rate, p)| p * rate).sum();
+    let mut ascending = fit.rates.clone();
+    ascending.sort_by(|a, b| a.0.total_cmp(&b.0));
     let quantile = |share: f64| {
         let mut sum = 0.0;
-        for (index, p) in fit.rates.iter().enumerate() {
+        for (rate, p) in &ascending {
             sum += p;
             if sum >= share {
-                return rate_at(index);
+                return *rate;
             }
         }
         1.0

@@ -7,11 +7,12 @@ use alloc::vec::Vec;
 use crate::ask;
 use crate::case::Case;
 use crate::cells::{self, Evidence};
+use crate::engine;
+use crate::engine::search::Posterior;
 use crate::explain;
-use crate::likelihood::Problem;
 use crate::observation::Observation;
 use crate::path::{self, PartId};
-use crate::search::{Posterior, search};
+use crate::problem::Problem;
 use crate::signature::Signatures;
 use crate::verdict::{
     Alternative, Assessment, Clock, Component, Detection, Kind, Outcome, Verdict,
@@ -58,7 +59,8 @@ pub(crate) fn assess(case: &Case) -> Assessment {
     let mut judged: Vec<(f64, Problem<'_>, Posterior)> = evidence
         .iter()
         .map(|(layer4, evidence)| {
-            let (problem, posterior) = search(evidence, &signatures);
+            let mut problem = Problem::new(evidence, &signatures);
+            let posterior = engine::explain(&mut problem.model);
             let prior = if *layer4 && readings.len() > 1 {
                 LAYER4_LOG_ODDS
             } else {
@@ -133,7 +135,7 @@ fn conclude(
     posterior: &Posterior,
 ) -> Assessment {
     let suspects = suspects(problem, posterior);
-    let healthy = posterior.healthy(problem);
+    let healthy = problem.healthy(posterior);
     let unknown = posterior.unknown();
     let detection = detection(problem);
     let mut verdict = frame(case, observations);
@@ -155,7 +157,7 @@ fn conclude(
         .filter(|s| s.blame < NAME && s.blame >= LIST)
         .map(|s| Alternative {
             component: s.component.clone(),
-            mode: explain::mode_word(posterior, &s.parts).to_string(),
+            mode: explain::mode_word(problem, posterior, &s.parts).to_string(),
             confidence: s.blame,
         })
         .collect();
@@ -187,7 +189,7 @@ fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
     let mut suspects: Vec<Suspect> = by_component
         .into_iter()
         .map(|(component, parts)| Suspect {
-            blame: posterior.blame(&parts),
+            blame: problem.blame(posterior, &parts),
             component,
             parts,
         })

@@ -33,13 +33,19 @@ impl Signatures {
         Self { table }
     }
 
+    /// Every signature, by its slot.
+    pub(crate) fn all(&self) -> &[Option<Distribution>] {
+        &self.table
+    }
+
     /// What a mode looks like there; `None` when it cannot be seen there at all.
     pub(crate) fn of(&self, mode: usize, view: View, stage: Stage) -> Option<&Distribution> {
         self.table[slot(mode, view, stage)].as_ref()
     }
 }
 
-fn slot(mode: usize, view: View, stage: Stage) -> usize {
+/// Place of a mode's signature among all.
+pub(crate) fn slot(mode: usize, view: View, stage: Stage) -> usize {
     (mode * View::COUNT + view as usize) * Stage::COUNT + stage as usize
 }
 

@@ -1,0 +1,415 @@
+//! What the inference works on: counted outcomes of cells, and hypotheses that touch them.
+//!
+//! A cell is one arm at one layer. Its probes take one of a few paths at random; along a path the first
+//! faulty part decides what is seen (noisy-OR). Everything is in flat arrays with 32-bit indices, so
+//! that cost and memory follow the number of touched cells.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+/// Every path of a cell.
+pub(crate) const EVERY_PATH: u16 = u16::MAX;
+
+/// Which of a hypothesis's rates governs a touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Group {
+    /// The component itself answers.
+    Front,
+    /// What follows the handshake, when packets are lost.
+    Data,
+    /// A proxy stands in between.
+    Behind,
+}
+
+impl Group {
+    /// How many groups there are.
+    pub(crate) const COUNT: usize = 3;
+    /// Every group.
+    pub(crate) const ALL: [Group; Self::COUNT] = [Group::Front, Group::Data, Group::Behind];
+}
+
+/// What a hypothesis does to a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// It makes probes fail, with the symptoms of this signature.
+    Fail(u16),
+    /// It makes them fail before they come to this cell.
+    Gate,
+}
+
+/// One path of one cell that a hypothesis touches.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Touch {
+    pub(crate) cell: u32,
+    /// The path's place in its cell, or [`EVERY_PATH`].
+    pub(crate) path: u16,
+    /// How far along the path; what comes first decides.
+    pub(crate) order: u16,
+    pub(crate) group: Group,
+    pub(crate) effect: Effect,
+}
+
+/// How a proxy in front may bear on the rate that its clients meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shelter {
+    /// A server that it chooses: it can be out of rotation, and retries can spare some requests, but
+    /// what it serves in a client's sight has come to no harm only by chance.
+    Chosen,
+    /// The same where single packets are lost, of which a request has several.
+    ChosenLossy,
+    /// Something that it can do without: a cache answers, or another address is used.
+    Optional,
+}
+
+/// When a cause acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Habit {
+    /// Always, for a stretch, or now and then.
+    Fault,
+    /// In few windows: a passing disturbance that nobody is to be blamed for.
+    Storm,
+}
+
+/// Something that would explain failures.
+#[derive(Clone, Debug)]
+pub(crate) struct Cause {
+    /// What it is a failure of; a set of faults has at most one cause of each part.
+    pub(crate) part: u32,
+    /// Logarithm of its prior odds.
+    pub(crate) log_odds: f64,
+    pub(crate) shelter: Shelter,
+    pub(crate) habit: Habit,
+    /// Whether a verdict can name it.
+    pub(crate) blamable: bool,
+    /// Sorted by cell.
+    pub(crate) touches: Vec<Touch>,
+}
+
+/// A path that a cell's probes may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// Probability of this path while nothing is at fault.
+    pub(crate) weight: f64,
+    /// Who serves on it.
+    pub(crate) server: Option<u16>,
+}
+
+/// An outcome of a cell's probes, and how often it was seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Outcome {
+    /// The symptom's place in the signatures; `None` for success.
+    pub(crate) symptom: Option<u8>,
+    /// Who served, where the answer told.
+    pub(crate) server: Option<u16>,
+    /// The share of the background that shows as this outcome.
+    pub(crate) chance: f64,
+    counts: Range<u32>,
+}
+
+/// One arm at one layer.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    /// Rate at which probes fail here by chance.
+    pub(crate) background: f64,
+    /// Cells of one number have one background.
+    pub(crate) noise: u32,
+    /// What the chances of all symptoms add up to.
+    pub(crate) spread: f64,
+    /// How many symptoms can be seen here.
+    pub(crate) kinds: f64,
+    /// Probability that what fails one layer before is reported here.
+    pub(crate) slip: f64,
+    ways: Range<u32>,
+    outcomes: Range<u32>,
+}
+
+/// What happens in a cell by chance.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Noise {
+    /// Cells of one number have one background.
+    pub(crate) group: u32,
+    /// Rate at which probes fail by chance.
+    pub(crate) background: f64,
+    /// What the chances of all symptoms add up to.
+    pub(crate) spread: f64,
+    /// How many symptoms can be seen.
+    pub(crate) kinds: f64,
+}
+
+/// A count in one window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Count {
+    pub(crate) window: u16,
+    pub(crate) count: u32,
+}
+
+/// The whole problem.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    /// How many windows the counts are split into.
+    pub(crate) windows: usize,
+    /// The lowest rate that counts as a fault.
+    pub(crate) floor: f64,
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) causes: Vec<Cause>,
+    pub(crate) signatures: Vec<Vec<f64>>,
+    ways: Vec<Way>,
+    outcomes: Vec<Outcome>,
+    counts: Vec<Count>,
+}
+
+/// A cause in one cell while it acts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Acting<'a> {
+    pub(crate) touches: &'a [Touch],
+    pub(crate) theta: [f64; Group::COUNT],
+    /// The proxy in front keeps its clients away from it.
+    pub(crate) masked: bool,
+}
+
+impl Model {
+    /// A problem without cells.
+    pub(crate) fn new(windows: usize, floor: f64, signatures: Vec<Vec<f64>>) -> Self {
+        Self {
+            windows,
+            floor,
+            signatures,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a cell. Outcomes without counts are left out.
+    pub(crate) fn push_cell(&mut self, noise: Noise, ways: &[Way]) {
+        let from = index32(self.ways.len());
+        self.ways.extend_from_slice(ways);
+        let outcomes = index32(self.outcomes.len());
+        self.cells.push(Cell {
+            background: noise.background,
+            noise: noise.group,
+            spread: noise.spread,
+            kinds: noise.kinds,
+            slip: 0.0,
+            ways: from..index32(self.ways.len()),
+            outcomes: outcomes..outcomes,
+        });
+    }
+
+    /// Adds an outcome to the cell added last.
+    pub(crate) fn push_outcome(
+        &mut self,
+        symptom: Option<u8>,
+        server: Option<u16>,
+        chance: f64,
+        counts: impl Iterator<Item = Count>,
+    ) {
+        let from = index32(self.counts.len());
+        self.counts.extend(counts.filter(|c| c.count > 0));
+        let to = index32(self.counts.len());
+        if let Some(cell) = self.cells.last_mut().filter(|_| to > from) {
+            self.outcomes.push(Outcome {
+                symptom,
+                server,
+                chance,
+                counts: from..to,
+            });
+            cell.outcomes.end += 1;
+        }
+    }
+
+    /// The paths of a cell.
+    pub(crate) fn ways(&self, cell: &Cell) -> &[Way] {
+        &self.ways[cell.ways.start as usize..cell.ways.end as usize]
+    }
+
+    /// The outcomes of a cell.
+    pub(crate) fn outcomes(&self, cell: &Cell) -> &[Outcome] {
+        &self.outcomes[cell.outcomes.start as usize..cell.outcomes.end as usize]
+    }
+
+    /// The counts of an outcome.
+    pub(crate) fn counts(&self, outcome: &Outcome) -> &[Count] {
+        &self.counts[outcome.counts.start as usize..outcome.counts.end as usize]
+    }
+
+    /// How often an outcome was seen in all.
+    pub(crate) fn total(&self, outcome: &Outcome) -> f64 {
+        self.counts(outcome)
+            .iter()
+            .map(|c| f64::from(c.count))
+            .sum()
+    }
+
+    /// Probes of a cell, and those of them that failed.
+    pub(crate) fn trials(&self, cell: &Cell) -> (f64, f64) {
+        let mut all = (0.0, 0.0);
+        for outcome in self.outcomes(cell) {
+            let total = self.total(outcome);
+            all.0 += total;
+            if outcome.symptom.is_some() {
+                all.1 += total;
+            }
+        }
+        all
+    }
+
+    /// Whether a success says the same whatever else is at fault: there is one way only.
+    pub(crate) fn plain(&self, cell: &Cell) -> bool {
+        cell.ways.len() == 1 && cell.slip == 0.0
+    }
+
+    /// Logarithm of the probability of an outcome while causes act.
+    pub(crate) fn log_probability(&self, cell: &Cell, outcome: &Outcome, acting: &[Acting]) -> f64 {
+        let (share, whole) = self.shares(cell, outcome, acting);
+        libm::log(share / whole)
+    }
+
+    /// Numerator and denominator of an outcome's probability while causes act. Both are linear in the
+    /// rate of each touch.
+    pub(crate) fn shares(&self, cell: &Cell, outcome: &Outcome, acting: &[Acting]) -> (f64, f64) {
+        let masks = acting.iter().any(|a| a.masked);
+        let (mut share, mut whole) = self.mixture(cell, outcome, acting, masks);
+        if whole <= 0.0 {
+            // Everything is out of rotation: then something is served in spite of it.
+            (share, whole) = self.mixture(cell, outcome, acting, false);
+        }
+        let whole = whole.max(TINY);
+        let noise = cell.background * cell.spread;
+        let by_chance = cell.background * outcome.chance;
+        (
+            (share * (1.0 - noise) + by_chance * whole).max(TINY * whole),
+            whole,
+        )
+    }
+
+    fn mixture(
+        &self,
+        cell: &Cell,
+        outcome: &Outcome,
+        acting: &[Acting],
+        masks: bool,
+    ) -> (f64, f64) {
+        let (mut share, mut whole) = (0.0, 0.0);
+        let ways = self.ways(cell);
+        let mut came = 1.0;
+        for (place, way) in ways.iter().enumerate() {
+            let place = index16(place);
+            if masks && out_of_rotation(acting, place) {
+                continue;
+            }
+            let gate = if ways.len() > 1 || cell.slip > 0.0 {
+                passed_gates(acting, place)
+            } else {
+                1.0
+            };
+            came = gate;
+            let weight = way.weight * gate;
+            whole += weight;
+            if matches!((outcome.server, way.server), (Some(a), Some(b)) if a != b) {
+                continue;
+            }
+            share += weight * self.along(place, outcome.symptom, acting);
+        }
+        if cell.slip > 0.0 {
+            let late = cell.slip * (1.0 - came);
+            whole += late;
+            if outcome.symptom.is_some() {
+                share += late;
+            }
+        }
+        (share, whole)
+    }
+
+    /// Along one path the first part that fails decides what is seen.
+    fn along(&self, place: u16, symptom: Option<u8>, acting: &[Acting]) -> f64 {
+        let mut survival = 1.0;
+        let Some(symptom) = symptom else {
+            for (_, theta, _) in hits(acting, place) {
+                survival *= 1.0 - theta;
+            }
+            return survival;
+        };
+        let mut ordered = [(0u16, 0.0, 0u16); MOST_HITS];
+        let mut n = 0;
+        for hit in hits(acting, place).take(MOST_HITS) {
+            let mut at = n;
+            while at > 0 && ordered[at - 1].0 > hit.0 {
+                ordered[at] = ordered[at - 1];
+                at -= 1;
+            }
+            ordered[at] = hit;
+            n += 1;
+        }
+        let mut towards = 0.0;
+        for (_, theta, signature) in &ordered[..n] {
+            let shows = self.signatures[usize::from(*signature)][usize::from(symptom)];
+            towards += survival * theta * shows;
+            survival *= 1.0 - theta;
+        }
+        towards
+    }
+}
+
+/// No probability is taken to be smaller.
+const TINY: f64 = 1e-12;
+/// Faults on one path beyond this many change nothing.
+const MOST_HITS: usize = 16;
+
+fn on(touch: &Touch, place: u16) -> bool {
+    touch.path == EVERY_PATH || touch.path == place
+}
+
+fn out_of_rotation(acting: &[Acting], place: u16) -> bool {
+    acting.iter().any(|a| {
+        a.masked
+            && a.touches
+                .iter()
+                .any(|t| t.group == Group::Behind && on(t, place))
+    })
+}
+
+fn passed_gates(acting: &[Acting], place: u16) -> f64 {
+    let mut passed = 1.0;
+    for a in acting {
+        for touch in a.touches {
+            if touch.effect == Effect::Gate && on(touch, place) {
+                passed *= 1.0 - a.theta[touch.group as usize];
+            }
+        }
+    }
+    passed
+}
+
+/// Order, rate and signature of what fails probes on a path.
+fn hits<'a>(acting: &'a [Acting], place: u16) -> impl Iterator<Item = (u16, f64, u16)> + 'a {
+    acting.iter().flat_map(move |a| {
+        a.touches
+            .iter()
+            .filter_map(move |touch| match touch.effect {
+                Effect::Fail(signature) if on(touch, place) => {
+                    Some((touch.order, a.theta[touch.group as usize], signature))
+                }
+                Effect::Fail(_) | Effect::Gate => None,
+            })
+    })
+}
+
+/// A place in an array as a 32-bit index. Nothing that fits in memory has more of anything.
+pub(crate) fn index32(place: usize) -> u32 {
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
+/// A place among the few of one cell as a 16-bit index.
+pub(crate) fn index16(place: usize) -> u16 {
+    u16::try_from(place).unwrap_or(u16::MAX)
+}
+
+/// The touches of a cause in one cell.
+pub(crate) fn touches_in(touches: &[Touch], cell: u32) -> &[Touch] {
+    let from = touches.partition_point(|t| t.cell < cell);
+    let length = touches[from..]
+        .iter()
+        .take_while(|t| t.cell == cell)
+        .count();
+    &touches[from..from + length]
+}

@@ -1,0 +1,360 @@
+//! Which sets of causes are worth weighing, and how much each weighs.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::fit::{Fault, Fit};
+use super::law::LogSum;
+use super::model::Model;
+
+/// Sets kept at each size.
+const BEAM: usize = 6;
+/// Most causes in a set.
+const MAX_FAULTS: usize = 12;
+/// Causes tried as additions.
+const MAX_ADDITIONS: usize = 32;
+/// A cause that cannot gain more than this is not fitted, in nats: its odds stay under one in a thousand.
+const FUTILE: f64 = -7.0;
+/// The search ends when a larger set is this much worse than the best, in nats.
+const HOPELESS: f64 = 3.0;
+/// An addition whose set cannot come within this of the best one is not fitted, in nats.
+const OUTCLASSED: f64 = 10.0;
+/// Prior odds of "something that no component explains".
+const UNKNOWN_PRIOR: f64 = 0.02;
+/// Share of what a fault gains beside those before it, under which the others make it superfluous.
+const NEEDED: f64 = 0.5;
+/// Sets that are weighed with an unknown cause beside them.
+const DOUBTED: usize = 3;
+
+/// A set of faults with its weight.
+#[derive(Clone, Debug)]
+pub(crate) struct Set {
+    /// What came of fitting each cause beside the others.
+    pub(crate) fits: Vec<Fit>,
+    /// Logarithm of prior times integrated likelihood, over that of no fault at all.
+    pub(crate) score: f64,
+    /// Something beside these faults is wrong that no component explains.
+    pub(crate) unknown: bool,
+    /// For each fault the probability that it is one: that its component is not merely restless.
+    pub(crate) guilt: Vec<f64>,
+}
+
+impl Set {
+    fn empty() -> Self {
+        Self {
+            fits: vec![],
+            score: 0.0,
+            unknown: false,
+            guilt: vec![],
+        }
+    }
+
+    /// The faults at their most probable parameters.
+    pub(crate) fn faults(&self) -> Vec<Fault> {
+        self.fits.iter().map(|f| f.fault.clone()).collect()
+    }
+
+    /// Whether a cause is in it.
+    pub(crate) fn has(&self, cause: usize) -> bool {
+        self.fits.iter().any(|f| f.fault.cause == cause)
+    }
+
+    /// Lets each component that may be merely restless be so, and says how probable that is. A fault
+    /// that others make superfluous has no such excuse: with it at rest, they would have to be there.
+    fn judge(&mut self, model: &Model) {
+        let odds = |fit: &Fit| {
+            let blamable = model.causes[fit.fault.cause].blamable;
+            if blamable && fit.gain >= fit.telescoped * NEEDED {
+                libm::exp(fit.restless - weight(model, fit))
+            } else {
+                0.0
+            }
+        };
+        for fit in &self.fits {
+            self.score += libm::log1p(odds(fit));
+            self.guilt.push(1.0 / (1.0 + odds(fit)));
+        }
+    }
+
+    /// Probability that it holds nothing that a verdict could name.
+    pub(crate) fn innocence(&self, model: &Model) -> f64 {
+        let fits = self.fits.iter().zip(&self.guilt);
+        fits.filter(|(f, _)| model.causes[f.fault.cause].blamable)
+            .map(|(_, guilt)| 1.0 - guilt)
+            .product()
+    }
+
+    fn key(&self) -> Vec<usize> {
+        let mut key: Vec<usize> = self.fits.iter().map(|f| f.fault.cause).collect();
+        key.sort_unstable();
+        key
+    }
+}
+
+/// The sets visited, with their probabilities.
+pub(crate) struct Posterior {
+    /// Most probable first.
+    pub(crate) sets: Vec<(f64, Set)>,
+    /// Logarithm of the sum of all weights.
+    pub(crate) evidence: f64,
+}
+
+impl Posterior {
+    /// Sum over sets of their probability times a value.
+    pub(crate) fn mean(&self, value: impl Fn(&Set) -> f64) -> f64 {
+        let terms = self.sets.iter().map(|(weight, set)| weight * value(set));
+        terms.sum()
+    }
+
+    /// Probability that something is wrong that no component explains.
+    pub(crate) fn unknown(&self) -> f64 {
+        self.mean(|set| f64::from(u8::from(set.unknown)))
+    }
+}
+
+/// Finds the sets that matter.
+pub(crate) fn search(model: &Model) -> Posterior {
+    let mut search = Search::new(model);
+    search.grow();
+    search.swap();
+    search.doubt();
+    search.posterior()
+}
+
+struct Search<'a> {
+    model: &'a Model,
+    /// Sets weighed, each once.
+    visited: Vec<Set>,
+    /// Causes worth adding, with what each gains alone and the informative cells that it touches.
+    additions: Vec<Addition>,
+}
+
+struct Addition {
+    alone: Set,
+    cause: usize,
+    cells: Vec<u32>,
+}
+
+impl<'a> Search<'a> {
+    fn new(model: &'a Model) -> Self {
+        let mut singles: Vec<Set> = (0..model.causes.len())
+            .filter(|c| model.bound(*c) + model.causes[*c].log_odds > FUTILE)
+            .map(|cause| {
+                let mut fit = model.fit(cause, &[]);
+                fit.telescoped = model.gain(&fit.fault, &[]);
+                Set {
+                    score: fit.telescoped - fit.gain + weight(model, &fit),
+                    fits: vec![fit],
+                    unknown: false,
+                    guilt: vec![],
+                }
+            })
+            .collect();
+        best_first(&mut singles);
+        let informative: Vec<bool> = model
+            .cells
+            .iter()
+            .map(|cell| !model.plain(cell) || model.trials(cell).1 > 0.0)
+            .collect();
+        let additions = singles
+            .iter()
+            .take_while(|s| s.score > -HOPELESS)
+            .take(MAX_ADDITIONS)
+            .map(|single| {
+                let cause = single.fits[0].fault.cause;
+                let touches = model.causes[cause].touches.iter().map(|t| t.cell);
+                let mut cells: Vec<u32> = touches.filter(|c| informative[*c as usize]).collect();
+                cells.dedup();
+                Addition {
+                    alone: single.clone(),
+                    cause,
+                    cells,
+                }
+            })
+            .collect();
+        let mut visited = vec![Set::empty()];
+        visited.extend(singles);
+        Self {
+            model,
+            visited,
+            additions,
+        }
+    }
+
+    fn best(&self) -> f64 {
+        let scores = self.visited.iter().map(|s| s.score);
+        scores.fold(f64::NEG_INFINITY, f64::max)
+    }
+
+    /// Larger and larger sets, from the best ones of each size.
+    fn grow(&mut self) {
+        let mut beam: Vec<Set> = self
+            .additions
+            .iter()
+            .take(BEAM)
+            .map(|a| a.alone.clone())
+            .collect();
+        for _ in 1..MAX_FAULTS {
+            let best = self.best();
+            let mut larger = Vec::new();
+            for set in &beam {
+                for place in 0..self.additions.len() {
+                    larger.extend(self.extend(set, place, best));
+                }
+            }
+            self.keep_unseen(&mut larger);
+            larger.truncate(BEAM);
+            larger.iter_mut().for_each(|set| self.refit(set));
+            best_first(&mut larger);
+            let Some(top) = larger.first().map(|s| s.score) else {
+                break;
+            };
+            self.visited.extend(larger.iter().cloned());
+            beam = larger;
+            if top < best - HOPELESS {
+                break;
+            }
+        }
+    }
+
+    /// A set with one fault more, the others as they are; `None` when it is not worth the fitting.
+    fn extend(&self, set: &Set, place: usize, best: f64) -> Option<Set> {
+        let addition = &self.additions[place];
+        let part = self.model.causes[addition.cause].part;
+        let repeated = set
+            .fits
+            .iter()
+            .any(|f| self.model.causes[f.fault.cause].part == part);
+        if repeated || set.score + addition.alone.score < best - OUTCLASSED {
+            return None;
+        }
+        let fit = if self.apart(set, addition) {
+            addition.alone.fits[0].clone()
+        } else {
+            self.model.fit(addition.cause, &set.faults())
+        };
+        let mut larger = set.clone();
+        larger.score += weight(self.model, &fit);
+        larger.fits.push(fit);
+        Some(larger)
+    }
+
+    /// Whether an addition shares no informative cell with a set.
+    fn apart(&self, set: &Set, addition: &Addition) -> bool {
+        set.fits.iter().all(|f| {
+            let other = self.additions.iter().find(|a| a.cause == f.fault.cause);
+            other.is_some_and(|other| disjoint(&other.cells, &addition.cells))
+        })
+    }
+
+    /// Best first, without the sets that are there already.
+    fn keep_unseen(&self, sets: &mut Vec<Set>) {
+        best_first(sets);
+        let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
+        sets.retain(|set| {
+            let key = set.key();
+            let unseen = !seen.contains(&key);
+            if unseen {
+                seen.push(key);
+            }
+            unseen
+        });
+    }
+
+    /// Brings every fault of a set to its best beside the others, and weighs the set there: likelihood
+    /// at the joint optimum, for each fault an Occam factor (integral over maximum), and the prior.
+    fn refit(&self, set: &mut Set) {
+        for _ in 0..2 {
+            for index in 0..set.fits.len() {
+                let mut others = set.faults();
+                let cause = others.remove(index).cause;
+                set.fits[index] = self.model.fit(cause, &others);
+            }
+        }
+        let faults = set.faults();
+        set.score = 0.0;
+        for (index, fit) in set.fits.iter_mut().enumerate() {
+            fit.telescoped = self.model.gain(&fit.fault, &faults[..index]);
+            set.score += fit.telescoped - fit.gain + weight(self.model, fit);
+        }
+    }
+
+    /// Each fault of the best set exchanged for each other cause, and left out.
+    fn swap(&mut self) {
+        best_first(&mut self.visited);
+        let Some(best) = self.visited.first().cloned() else {
+            return;
+        };
+        if best.fits.len() < 2 {
+            return;
+        }
+        let mut others = Vec::new();
+        for index in 0..best.fits.len() {
+            let mut rest = best.clone();
+            rest.fits.remove(index);
+            self.refit(&mut rest);
+            for place in 0..self.additions.len() {
+                if !best.has(self.additions[place].cause) {
+                    others.extend(self.extend(&rest, place, best.score));
+                }
+            }
+            others.push(rest);
+        }
+        self.keep_unseen(&mut others);
+        others.truncate(BEAM);
+        others.iter_mut().for_each(|set| self.refit(set));
+        self.visited.extend(others);
+    }
+
+    /// The best sets once more, each with an unknown cause beside it.
+    fn doubt(&mut self) {
+        best_first(&mut self.visited);
+        let mut doubted: Vec<Set> = self.visited.iter().take(DOUBTED).cloned().collect();
+        if !doubted.iter().any(|s| s.fits.is_empty()) {
+            doubted.push(Set::empty());
+        }
+        for mut set in doubted {
+            set.score += libm::log(UNKNOWN_PRIOR) + self.model.unknown_gain(&set.faults());
+            set.unknown = true;
+            self.visited.push(set);
+        }
+    }
+
+    fn posterior(mut self) -> Posterior {
+        for set in &mut self.visited {
+            set.judge(self.model);
+        }
+        best_first(&mut self.visited);
+        let mut total = LogSum::default();
+        self.visited.iter().for_each(|set| total.add(set.score));
+        let evidence = total.value();
+        let sets = self.visited.into_iter();
+        Posterior {
+            sets: sets
+                .map(|set| (libm::exp(set.score - evidence), set))
+                .collect(),
+            evidence,
+        }
+    }
+}
+
+/// What a fit adds to the score of a set.
+fn weight(model: &Model, fit: &Fit) -> f64 {
+    fit.integral + model.causes[fit.fault.cause].log_odds
+}
+
+fn best_first(sets: &mut [Set]) {
+    sets.sort_by(|a, b| b.score.total_cmp(&a.score));
+}
+
+fn disjoint(a: &[u32], b: &[u32]) -> bool {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        match a[i].cmp(&b[j]) {
+            core::cmp::Ordering::Less => i += 1,
+            core::cmp::Ordering::Greater => j += 1,
+            core::cmp::Ordering::Equal => return false,
+        }
+    }
+    true
+}
