@@ -4,18 +4,18 @@ use std::collections::BTreeMap;
 
 use localize::score::CountedCase;
 
-/// A case without its windows and vantage points. Components are places in `ids`.
+/// A case without its windows. Components are places in `ids`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Counts {
     /// The components' numbers in the case.
     pub ids: Vec<u32>,
-    /// What was counted, once for each distinct crossing.
+    /// What was counted, once for each vantage point and distinct crossing.
     pub flows: Vec<Flow>,
     /// For each component the flows that may cross it.
     pub of: Vec<Vec<usize>>,
 }
 
-/// Probes that crossed the same.
+/// Probes of one vantage point that crossed the same.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Flow {
     /// The ways, of which each probe took one.
@@ -26,6 +26,8 @@ pub struct Flow {
     pub passed: f64,
     /// Probes that failed.
     pub failed: f64,
+    /// Share of the vantage point's probes that failed in calm times.
+    pub calm: f64,
 }
 
 impl Counts {
@@ -38,9 +40,16 @@ impl Counts {
             .map(|component| component.id)
             .collect();
         let place: BTreeMap<u32, usize> = ids.iter().copied().zip(0..).collect();
-        let mut sums: BTreeMap<&[Vec<u32>], (u32, u32)> = BTreeMap::new();
+        let calm: BTreeMap<u32, f64> = case
+            .baseline
+            .iter()
+            .map(|calm| (calm.vantage, calm.failed as f64 / calm.probes.max(1) as f64))
+            .collect();
+        let mut sums = BTreeMap::<_, (u32, u32)>::new();
         for row in &case.rows {
-            let sum = sums.entry(&row.crosses).or_default();
+            let sum = sums
+                .entry((row.vantage, row.crosses.as_slice()))
+                .or_default();
             sum.0 += row.probes.iter().sum::<u32>();
             sum.1 += row.failed.iter().sum::<u32>();
         }
@@ -52,9 +61,12 @@ impl Counts {
         let flows = sums
             .into_iter()
             .filter(|(_, (probes, _))| *probes > 0)
-            .map(|(crosses, (probes, failed))| {
+            .map(|((vantage, crosses), (probes, failed))| {
                 let paths = crosses.iter().map(places).collect();
-                Flow::new(paths, probes, failed)
+                Flow {
+                    calm: calm.get(&vantage).copied().unwrap_or(0.0),
+                    ..Flow::new(paths, probes, failed)
+                }
             })
             .collect();
         Self::of_flows(ids, flows)
@@ -91,6 +103,7 @@ impl Flow {
             crossed,
             passed: f64::from(probes - failed),
             failed: f64::from(failed),
+            calm: 0.0,
         }
     }
 

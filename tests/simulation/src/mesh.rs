@@ -58,7 +58,7 @@ struct Parts {
     source: Vec<u32>,
 }
 
-/// The mesh of 41 components and 424 arms in which engines are compared.
+/// The mesh of 41 components and 432 arms in which engines are compared.
 #[must_use]
 pub fn benchmark(balancer: Balancer) -> Mesh {
     let mut components = Vec::new();
@@ -118,68 +118,59 @@ impl Parts {
 
     fn arms(&self, vantage: u32, balancer: Balancer) -> Vec<Arm> {
         let access = self.access[vantage as usize];
-        let mut layers = self.names(access);
-        layers.extend(self.direct(access));
+        let names: Vec<u32> = self
+            .resolver
+            .iter()
+            .chain(&self.name_server)
+            .copied()
+            .collect();
+        let mut arms = self.direct(access);
+        // Two probes only ask for the address.
+        let mut named: Vec<Vec<Crossing>> = vec![Vec::new(); self.name_server.len()];
         for vip in 0..VIPS {
-            layers.extend(self.balanced(access, vip, balancer));
+            named.extend(self.balanced(access, vip, balancer));
         }
         for edge in 0..EDGES {
-            layers.extend(self.edged(access, edge, balancer));
+            named.extend(self.edged(access, edge, balancer));
+        }
+        // Whom an arm asks for the address goes by turns, another one first at each vantage point.
+        let turns = names.iter().cycle().skip(3 + vantage as usize);
+        for (arm, &name) in named.into_iter().zip(turns) {
+            arms.push([vec![vec![access, name]]].into_iter().chain(arm).collect());
         }
         let arm = |layers| Arm { vantage, layers };
-        layers.into_iter().map(arm).collect()
+        arms.into_iter().map(arm).collect()
     }
 
-    /// Names asked of each name server, by each resolver and straight.
-    fn names(&self, access: u32) -> Vec<Vec<Crossing>> {
-        let mut arms = Vec::new();
-        for &server in &self.name_server {
-            arms.push(vec![vec![vec![access, server]]]);
-            for &resolver in &self.resolver {
-                arms.push(vec![vec![vec![access, resolver, server]]]);
-            }
-        }
-        arms
-    }
-
-    /// Straight to each backend.
+    /// Straight to each backend by its address: to the application, and to a port of the host alone.
     fn direct(&self, access: u32) -> Vec<Vec<Crossing>> {
         (0..BACKENDS as usize)
-            .map(|b| {
-                let stack = vec![access, self.host[b], self.back[b]];
-                let mut whole = stack.clone();
-                whole.push(self.application[b]);
-                vec![vec![stack.clone()], vec![stack], vec![whole]]
+            .flat_map(|b| {
+                let connect = vec![vec![access, self.host[b], self.back[b]]];
+                let tls = vec![vec![self.host[b], self.back[b]]];
+                let http = vec![vec![self.application[b], self.back[b]]];
+                [vec![connect.clone()], vec![connect, tls, http]]
             })
             .collect()
     }
 
     /// To one virtual address of the balancer, which ends TCP and TLS by itself.
     fn balanced(&self, access: u32, vip: u32, balancer: Balancer) -> Vec<Vec<Crossing>> {
-        let front = vec![vec![access, self.vip[vip as usize]]];
+        let front = self.vip[vip as usize];
         self.behind(vip, balancer, Pins::Thirds)
             .into_iter()
-            .map(|paths| {
-                let http = prefixed(&front[0], paths);
-                vec![front.clone(), front.clone(), http]
-            })
+            .map(|paths| through(access, front, paths))
             .collect()
     }
 
-    /// To one edge, and through it to each virtual address.
+    /// To one edge for what it holds itself, and through it to each virtual address.
     fn edged(&self, access: u32, edge: u32, balancer: Balancer) -> Vec<Vec<Crossing>> {
-        let front = vec![vec![access, self.edge[edge as usize]]];
-        let mut arms = Vec::new();
+        let front = self.edge[edge as usize];
+        let mut arms = vec![through(access, front, vec![vec![front]])];
         for vip in 0..VIPS {
-            let way = [
-                access,
-                self.edge[edge as usize],
-                self.origin[edge as usize],
-                self.vip[vip as usize],
-            ];
+            let way = [self.origin[edge as usize], self.vip[vip as usize]];
             for paths in self.behind(vip, balancer, Pins::Edge(edge)) {
-                let http = prefixed(&way, paths);
-                arms.push(vec![front.clone(), front.clone(), http]);
+                arms.push(through(access, front, prefixed(&way, paths)));
             }
         }
         arms
@@ -233,6 +224,12 @@ enum Pins {
     Edge(u32),
 }
 
+/// TCP, TLS and HTTP. Once a connection stands, loss in the access network is made up for by
+/// retransmission, and what answers a request is what lies behind the front.
+fn through(access: u32, front: u32, behind: Crossing) -> Vec<Crossing> {
+    vec![vec![vec![access, front]], vec![vec![front]], behind]
+}
+
 fn prefixed(way: &[u32], paths: Crossing) -> Crossing {
     paths
         .into_iter()
@@ -259,11 +256,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mesh_has_41_components_and_424_arms() {
+    fn the_mesh_has_41_components_and_432_arms() {
         for balancer in [Balancer::Pinned, Balancer::Chance] {
             let mesh = benchmark(balancer);
             assert_eq!(mesh.components.len(), 41);
-            assert_eq!(mesh.arms.len(), 424);
+            assert_eq!(mesh.arms.len(), 432);
         }
     }
 
@@ -283,9 +280,12 @@ mod tests {
     #[test]
     fn connecting_to_the_balancer_crosses_no_backend() {
         let mesh = benchmark(Balancer::Pinned);
-        let balanced = &mesh.arms[8 + 3];
-        assert_eq!(balanced.layers[0], vec![vec![0, 21]]);
-        assert_eq!(balanced.layers[2], vec![vec![0, 21, 23, 29, 32, 38]]);
+        // The first of vantage point 0 to the first virtual address: DNS, TCP, TLS, HTTP.
+        let balanced = &mesh.arms[6 + 2].layers;
+        assert_eq!(balanced[0], vec![vec![0, 8]]);
+        assert_eq!(balanced[1], vec![vec![0, 21]]);
+        assert_eq!(balanced[2], vec![vec![21]]);
+        assert_eq!(balanced[3], vec![vec![23, 29, 32, 38]]);
     }
 
     #[test]

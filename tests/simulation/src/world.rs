@@ -395,7 +395,7 @@ mod tests {
             .iter()
             .map(|row| (row.probes[5], row.failed[5]))
             .collect();
-        assert_eq!(counts, [(1, 0), (1, 1), (0, 0)]);
+        assert_eq!(counts, [(1, 0), (1, 1), (0, 0), (0, 0)]);
     }
 
     #[test]

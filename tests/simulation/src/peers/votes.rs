@@ -7,20 +7,21 @@ use localize::score::CountedCase;
 use crate::counts::Counts;
 use crate::engine::{Engine, Judgement, ranked};
 
-/// Setting: the share of all votes from which a component is named.
+/// Settings: the share of all votes from which a component is named, and the least votes.
 pub const ENGINE: Engine = Engine {
     name: "007",
     judge,
-    grid: &[&[
-        0.01, 0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.25, 0.3, 0.4,
-    ]],
+    grid: &[
+        &[0.02, 0.05, 0.08, 0.1, 0.12, 0.15, 0.18, 0.2, 0.25, 0.3, 0.4],
+        &[0.0, 2.0, 4.0, 8.0, 12.0, 20.0],
+    ],
 };
 
 fn judge(case: &CountedCase, settings: &[f64]) -> Judgement {
     let counts = Counts::new(case);
     let mut explained = vec![false; counts.flows.len()];
     let first = votes(&counts, &explained);
-    let enough = settings[0] * first.iter().sum::<f64>();
+    let enough = settings[1].max(settings[0] * first.iter().sum::<f64>());
     let mut named = vec![false; counts.ids.len()];
     // Each turn names one component.
     for _ in 0..named.len() {
