@@ -1,18 +1,23 @@
 //! The comparison of engines: worlds, numbers of probes and engines, on seeds that nobody was tuned on.
 //!
-//! `CASES=200 SEED=1 cargo bench -p simulation --bench compare`. The peers' settings are chosen on
-//! 60 other cases for each world and number of probes; in rough worlds they keep those of the nominal one.
+//! `CASES=200 SEED=1 cargo bench -p simulation --bench compare`; without `SEED` the seeds are fresh ones,
+//! and printed. The peers' settings are chosen on 60 other cases for each world and number of probes; in
+//! rough worlds they keep those of the nominal one. `ONLY=localize` leaves the other engines out, and
+//! `DIAGRAM=FILE` writes the reliability diagram of the nominal 12,000 probes.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::time::Instant;
 
-use simulation::metrics::{Outcome, Summary};
-use simulation::{Drawn, ENGINES, Engine, World, draw};
+use simulation::engine::OURS;
+use simulation::metrics::{self, Outcome, Summary};
+use simulation::{Drawn, ENGINES, Engine, World, diagram, draw, healthy, shapes};
 
 /// Training cases, with seeds far from those of the comparison.
 const TRAINING: u64 = 60;
 const APART: u64 = 1 << 32;
+/// Healthy cases in which nobody should be blamed.
+const HEALTHY: u64 = 500;
 
 fn main() {
     let cases = variable("CASES").unwrap_or(200);
@@ -21,8 +26,7 @@ fn main() {
     let nominal = [12_000, 3_000, 600].map(|probes| (World::Nominal, probes));
     let known = [(World::HiddenPaths, 12_000), (World::NoLayers, 12_000)];
     for (world, probes) in nominal.into_iter().chain(known) {
-        let tuned = tune(world, probes, seed);
-        compare(world, probes, seed, cases, &tuned);
+        compare(world, probes, seed, cases, &tune(world, probes, seed));
     }
     let tuned = tune(World::Nominal, 6_000, seed);
     let rough = [World::Background, World::Storms, World::LateLayers];
@@ -30,6 +34,54 @@ fn main() {
     for world in [World::Nominal].into_iter().chain(rough).chain(alien) {
         compare(world, 6_000, seed, cases, &tuned);
     }
+    calibration(seed, cases);
+    false_alarms(seed);
+    speed(seed);
+}
+
+fn engines() -> impl Iterator<Item = &'static Engine> {
+    let only = std::env::var("ONLY").ok();
+    ENGINES
+        .iter()
+        .filter(move |engine| only.as_deref().is_none_or(|only| only == engine.name))
+}
+
+/// What `localize` said at 12,000 probes, and how often it came true.
+fn calibration(seed: u64, cases: u64) {
+    let drawn: Vec<Drawn> = (seed..seed + cases)
+        .map(|seed| draw(World::Nominal, 12_000, seed))
+        .collect();
+    let (summary, _) = run(&OURS, &[], &drawn);
+    println!("{}: calibration, nominal, 12000 probes", OURS.name);
+    println!("{}", metrics::table(&summary.bins));
+    if let Ok(path) = std::env::var("DIAGRAM") {
+        let title = format!("{cases} cases, 12,000 probes each");
+        if let Err(error) = std::fs::write(&path, diagram::svg(&title, &summary.bins)) {
+            eprintln!("cannot write {path}: {error}");
+        }
+    }
+}
+
+fn false_alarms(seed: u64) {
+    let drawn: Vec<Drawn> = (seed..seed + HEALTHY)
+        .map(|seed| healthy(12_000, seed))
+        .collect();
+    let (summary, time) = run(&OURS, &[], &drawn);
+    println!(
+        "{}: {HEALTHY} healthy cases, {:.4} with a false alarm, {:.4} confident false blames a case, {time:.3} ms a case\n",
+        OURS.name, summary.alarms, summary.confident
+    );
+}
+
+fn speed(seed: u64) {
+    let drawn = [shapes::big(seed)];
+    let (summary, time) = run(&OURS, &[], &drawn);
+    println!(
+        "{}: 10,000 components and 1,000,000 rows in {:.2} s, F1 {:.3}",
+        OURS.name,
+        time / 1e3,
+        summary.f1
+    );
 }
 
 fn variable(name: &str) -> Option<u64> {
@@ -44,10 +96,7 @@ fn fresh() -> u64 {
 fn tune(world: World, probes: u32, seed: u64) -> Vec<Vec<f64>> {
     let seeds = seed + APART..seed + APART + TRAINING;
     let training: Vec<Drawn> = seeds.map(|seed| draw(world, probes, seed)).collect();
-    ENGINES
-        .iter()
-        .map(|engine| engine.tune(&training))
-        .collect()
+    engines().map(|engine| engine.tune(&training)).collect()
 }
 
 fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>]) {
@@ -59,7 +108,7 @@ fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>])
     let drawn: Vec<Drawn> = (seed..seed + cases)
         .map(|seed| draw(world, probes, seed))
         .collect();
-    for (engine, settings) in ENGINES.iter().zip(tuned) {
+    for (engine, settings) in engines().zip(tuned) {
         let (summary, time) = run(engine, settings, &drawn);
         println!(
             "{:<21} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>6.3} {:>6.3} {:>6.3} {time:>8.3}   {settings:?}",

@@ -17,4 +17,4 @@ pub mod world;
 pub use counts::Counts;
 pub use engine::{ENGINES, Engine, Judge, Judgement, Suspect};
 pub use fault::Fault;
-pub use world::{Drawn, Truth, World, draw};
+pub use world::{Drawn, Truth, World, draw, healthy};

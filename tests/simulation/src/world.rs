@@ -121,25 +121,12 @@ pub struct Drawn {
 #[must_use]
 pub fn draw(world: World, probes: u32, seed: u64) -> Drawn {
     let mut rng = StdRng::seed_from_u64(seed);
-    let mut site = Site::new(&mut rng, world);
+    let site = Site::new(&mut rng, world);
     let mut faults = fault::mixture(&mut rng, site.count(), WINDOWS);
     if world == World::Missing && faults.is_empty() {
         faults = fault::some(&mut rng, 1, site.count(), WINDOWS);
     }
-    let baseline = site.calm(&mut rng);
-    site.trouble(&mut rng, world);
-    site.break_with(&faults);
-    let rows = site.probe(&mut rng, probes);
-    let case = CountedCase {
-        schema: 1,
-        windows: WINDOWS,
-        components: site.mesh.components,
-        baseline,
-        rows,
-    };
-    let unmodelled = site
-        .scattered
-        .map(|(arms, rate)| Unmodelled::Arms(arms, rate));
+    let (case, unmodelled) = site.observe(&mut rng, world, probes, &faults);
     let truth = Truth {
         seed,
         faults,
@@ -151,6 +138,21 @@ pub fn draw(world: World, probes: u32, seed: u64) -> Drawn {
     } else {
         drawn
     }
+}
+
+/// Draws a nominal case in which nothing is at fault.
+#[must_use]
+pub fn healthy(probes: u32, seed: u64) -> Drawn {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let site = Site::new(&mut rng, World::Nominal);
+    let (case, unmodelled) = site.observe(&mut rng, World::Nominal, probes, &[]);
+    let faults = Vec::new();
+    let truth = Truth {
+        seed,
+        faults,
+        unmodelled,
+    };
+    Drawn { case, truth }
 }
 
 impl Drawn {
@@ -199,6 +201,32 @@ impl Site {
             scattered: None,
             late: 0.0,
         }
+    }
+
+    /// Calm times, then the world's own trouble and the faults: what is counted, and what no
+    /// component explains of it.
+    fn observe(
+        mut self,
+        rng: &mut StdRng,
+        world: World,
+        probes: u32,
+        faults: &[Fault],
+    ) -> (CountedCase, Option<Unmodelled>) {
+        let baseline = self.calm(rng);
+        self.trouble(rng, world);
+        self.break_with(faults);
+        let rows = self.probe(rng, probes);
+        let case = CountedCase {
+            schema: 1,
+            windows: WINDOWS,
+            components: self.mesh.components,
+            baseline,
+            rows,
+        };
+        let arms = self
+            .scattered
+            .map(|(arms, rate)| Unmodelled::Arms(arms, rate));
+        (case, arms)
     }
 
     fn count(&self) -> u32 {
@@ -396,6 +424,40 @@ mod tests {
             .map(|row| (row.probes[5], row.failed[5]))
             .collect();
         assert_eq!(counts, [(1, 0), (1, 1), (0, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn a_late_failure_is_one_layer_on_and_never_past_the_last() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut site = Site::new(&mut rng, World::LateLayers);
+        site.late = 1.0;
+        let last = site.mesh.arms[8].layers.len() - 1;
+        assert_eq!(site.reported(&mut rng, 8, 0), 1);
+        assert_eq!(site.reported(&mut rng, 8, last), last);
+    }
+
+    #[test]
+    fn a_storm_fails_the_first_layer_while_it_lasts() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut site = Site::new(&mut rng, World::Storms);
+        site.trouble(&mut rng, World::Storms);
+        let stormy: usize = site
+            .storms
+            .iter()
+            .flatten()
+            .filter(|&&loss| loss > 0.0)
+            .count();
+        assert_eq!(stormy, 6);
+        site.storms.iter_mut().for_each(|vantage| vantage[9] = 1.0);
+        assert_eq!(site.fails(&mut rng, 8, 9), Some(0));
+    }
+
+    #[test]
+    fn healthy_cases_have_no_fault() {
+        let drawn = healthy(600, 3);
+        assert!(drawn.truth.faults.is_empty() && drawn.truth.unmodelled.is_none());
+        let failed: u32 = drawn.case.rows.iter().flat_map(|row| &row.failed).sum();
+        assert!(failed < 30, "{failed} of 600");
     }
 
     #[test]
