@@ -114,13 +114,15 @@ impl<'a> Problem<'a> {
                     continue;
                 }
                 let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
-                self.model.causes.push(Cause {
+                let touches = touches.collect();
+                self.model.push_cause(Cause {
                     part: index32(part),
                     log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Fault,
                     blamable: matches!(m.class, Class::Blamable(_)),
-                    touches: touches.collect(),
+                    touches,
+                    passes: Default::default(),
                 });
                 self.hypotheses.push(hypothesis);
             }

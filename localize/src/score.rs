@@ -151,40 +151,41 @@ fn model(case: &CountedCase) -> (Model, Vec<u32>) {
     let ids: Vec<u32> = case.components.iter().map(|c| c.id).collect();
     let place: BTreeMap<u32, usize> = ids.iter().enumerate().map(|(i, id)| (*id, i)).collect();
     let backgrounds = Backgrounds::new(&case.baseline);
+    let own = |id: &u32| {
+        let component = place.get(id).and_then(|p| case.components.get(*p));
+        component.is_some_and(|c| c.kind == Kind::ClientNetwork)
+    };
+    let networks = case.components.iter().any(|c| own(&c.id));
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); ids.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
     for (index, row) in case.rows.iter().enumerate() {
-        push_row(&mut model, row, backgrounds.of(row.vantage));
+        let access = !networks || row.crosses.iter().flatten().any(own);
+        push_row(&mut model, row, backgrounds.of(row.vantage, access));
         let cell = index32(index);
-        storms
-            .entry(row.vantage)
-            .or_default()
-            .push(touch(cell, EVERY_PATH, 0));
+        if access {
+            let storm = storms.entry(row.vantage).or_default();
+            storm.push(touch(cell, EVERY_PATH, 0));
+        }
         for (component, path, order) in crossed(row) {
             if let Some(component) = place.get(&component) {
                 touches[*component].push(touch(cell, path, order));
             }
         }
     }
-    let parts = touches.into_iter().zip(0..);
-    model.causes.extend(parts.map(|(touches, part)| Cause {
-        part,
-        log_odds: libm::log(FAULT),
-        shelter: Shelter::Optional,
-        habit: Habit::Fault,
-        blamable: true,
-        touches,
-    }));
-    let parts = storms.into_values().zip(index32(ids.len())..);
-    model.causes.extend(parts.map(|(touches, part)| Cause {
-        part,
-        log_odds: libm::log(STORM),
-        shelter: Shelter::Optional,
-        habit: Habit::Storm,
-        blamable: false,
-        touches,
-    }));
+    let causes = touches.into_iter().map(|t| (FAULT, Habit::Fault, t));
+    let storms = storms.into_values().map(|t| (STORM, Habit::Storm, t));
+    for (part, (odds, habit, touches)) in (0..).zip(causes.chain(storms)) {
+        model.push_cause(Cause {
+            part,
+            log_odds: libm::log(odds),
+            shelter: Shelter::Optional,
+            habit,
+            blamable: habit == Habit::Fault,
+            touches,
+            passes: Default::default(),
+        });
+    }
     (model, ids)
 }
 
@@ -241,34 +242,43 @@ fn push_row(model: &mut Model, row: &Row, noise: Noise) {
     model.push_outcome(Some(0), None, 1.0, failed.into_iter());
 }
 
-/// How often probes fail by chance, by vantage point.
+/// How often probes fail by chance: where they cross the vantage point's own network, by vantage point;
+/// elsewhere alike for all.
 struct Backgrounds {
     calm: BTreeMap<u32, (f64, f64)>,
-    all: f64,
+    elsewhere: f64,
 }
+
+/// Share of a usual vantage point's failures that its own network is not to blame for.
+const ELSEWHERE: f64 = 0.5;
 
 impl Backgrounds {
     fn new(baseline: &[Calm]) -> Self {
         let mut calm: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-        let mut sum = (0.0, 0.0);
         for record in baseline {
             let (probes, failed) = calm.entry(record.vantage).or_default();
             *probes += record.probes as f64;
             *failed += record.failed as f64;
-            sum.0 += record.probes as f64;
-            sum.1 += record.failed as f64;
         }
+        let mut rates: Vec<f64> = calm.values().map(|c| mean(*c, BACKGROUND)).collect();
+        rates.sort_by(f64::total_cmp);
+        let usual = rates.get(rates.len() / 2).copied().unwrap_or(BACKGROUND);
         Self {
             calm,
-            all: mean(sum, BACKGROUND),
+            elsewhere: usual * ELSEWHERE,
         }
     }
 
-    fn of(&self, vantage: u32) -> Noise {
+    fn of(&self, vantage: u32, access: bool) -> Noise {
         let calm = self.calm.get(&vantage).copied().unwrap_or_default();
+        let (group, background) = if access {
+            (vantage.saturating_add(1), mean(calm, BACKGROUND))
+        } else {
+            (0, self.elsewhere)
+        };
         Noise {
-            group: vantage,
-            background: mean(calm, self.all),
+            group,
+            background,
             spread: 1.0,
             kinds: 1.0,
         }

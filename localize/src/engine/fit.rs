@@ -5,9 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::law::{Course, Laws, LogSum};
-use super::model::{
-    Acting, Cause, Effect, Group, Model, Outcome, Shelter, Touch, index32, touches_in,
-};
+use super::model::{Acting, Effect, Group, Model, Outcome, Shelter, Touch, index32, touches_in};
 
 /// Prior share of hard faults; the others are even over the logarithm of the rate.
 const HARD: f64 = 0.25;
@@ -31,6 +29,10 @@ const NEGLIGIBLE: f64 = 18.0;
 const RESTLESS: f64 = 0.3;
 const RESTLESS_SPAN: (f64, f64) = (0.03, 0.4);
 const RESTLESS_PLACES: usize = 4;
+
+/// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
+const BOUNDS: [f64; 6] = [0.01, 0.04, 0.12, 0.3, 0.6, 0.97];
+const BOUND_SLACK: f64 = 1.0;
 
 /// Steps between off and on in which the course of a fault is kept.
 const LEVELS: u8 = 4;
@@ -84,6 +86,14 @@ impl Fault {
     /// Whether it was rather on than off.
     pub(crate) fn on(&self, window: usize) -> bool {
         self.levels[window] * 2 >= LEVELS
+    }
+
+    /// Whether two fits of one cause make no difference to others.
+    pub(crate) fn near(&self, other: &Self) -> bool {
+        let close = |(a, b): (&f64, &f64)| (a - b).abs() <= 0.03 * a.max(*b);
+        self.masked == other.masked
+            && self.levels == other.levels
+            && self.theta.iter().zip(&other.theta).all(close)
     }
 
     fn acting<'a>(&self, touches: &'a [Touch], level: u8) -> Acting<'a> {
@@ -146,6 +156,22 @@ impl Terms {
 
     fn add(&mut self, class: usize, window: usize, count: f64) {
         self.counts[class * self.windows + window] += count;
+    }
+
+    /// What can be gained at most, roughly: each window at its own best rate, or off.
+    fn bound(&self) -> f64 {
+        let mut best = self.masked.clone();
+        let mut gains = vec![0.0; self.windows];
+        for theta in BOUNDS {
+            gains.fill(0.0);
+            for group in Group::ALL {
+                self.sum(group, theta, &mut gains);
+            }
+            for (best, gain) in best.iter_mut().zip(&gains) {
+                *best = best.max(*gain);
+            }
+        }
+        best.iter().map(|gain| gain.max(0.0)).sum::<f64>() + BOUND_SLACK
     }
 
     fn seen(&self, group: Group) -> bool {
@@ -231,9 +257,18 @@ const NOBODY: Acting<'static> = Acting {
 impl Model {
     /// Fits a cause beside faults that are held fast.
     pub(crate) fn fit(&self, cause: usize, others: &[Fault]) -> Fit {
+        self.integrate(cause, &self.terms(cause, others))
+    }
+
+    /// The same, unless the cause cannot gain as much as is needed, in nats.
+    pub(crate) fn fit_if(&self, cause: usize, others: &[Fault], needed: f64) -> Option<Fit> {
         let terms = self.terms(cause, others);
+        (terms.bound() >= needed).then(|| self.integrate(cause, &terms))
+    }
+
+    fn integrate(&self, cause: usize, terms: &Terms) -> Fit {
         let integrand = Integrand {
-            terms: &terms,
+            terms,
             laws: Laws::new(self.causes[cause].habit, self.windows),
             data: if terms.seen(Group::Data) {
                 DATA
@@ -271,7 +306,7 @@ impl Model {
 
     /// Whether a cause keeps probes from cells in which it fails them as well: its gains are then no
     /// function of one rate at a time, and a fit is an approximation.
-    fn bent(&self, cause: usize) -> bool {
+    pub(crate) fn bent(&self, cause: usize) -> bool {
         let mut touches = self.causes[cause].touches.iter();
         touches.any(|t| t.effect == Effect::Gate)
     }
@@ -328,40 +363,15 @@ impl Model {
         sum
     }
 
-    /// An upper bound of what a cause alone can gain.
-    pub(crate) fn bound(&self, cause: usize) -> f64 {
-        let terms = self.terms(cause, &[]);
-        let mut bound = 0.0;
-        for window in 0..self.windows {
-            let (mut failed, mut passed, mut steepest) = (0.0, 0.0, 0.0_f64);
-            for (class, (_, slope)) in terms.classes.iter().enumerate() {
-                let count = terms.counts[class * terms.windows + window];
-                if count <= 0.0 {
-                    continue;
-                }
-                if *slope > 0.0 {
-                    failed += count;
-                    steepest = steepest.max(*slope);
-                } else {
-                    passed += count * -slope;
-                }
-            }
-            if failed > 0.0 {
-                let theta = failed / (failed + passed);
-                let gain =
-                    failed * libm::log1p(theta * steepest) + passed * libm::log1p(-theta.min(TOP));
-                bound += gain.max(terms.masked[window]).max(0.0);
-            } else {
-                bound += terms.masked[window].max(0.0);
-            }
-        }
-        bound
-    }
-
     fn terms(&self, cause: usize, others: &[Fault]) -> Terms {
         let cause = &self.causes[cause];
         let mut terms = Terms::new(self.windows);
-        self.count_plain(cause, &mut terms);
+        for (group, passes) in Group::ALL.into_iter().zip(&cause.passes) {
+            if !passes.is_empty() {
+                terms.classes.push((group, -1.0));
+                terms.counts.extend_from_slice(passes);
+            }
+        }
         let mut at = 0;
         while at < cause.touches.len() {
             let cell = cause.touches[at].cell;
@@ -373,22 +383,6 @@ impl Model {
             at += here;
         }
         terms
-    }
-
-    /// Successes in cells with one way: they count the same whatever else is at fault.
-    fn count_plain(&self, cause: &Cause, terms: &mut Terms) {
-        for touch in &cause.touches {
-            let cell = &self.cells[touch.cell as usize];
-            if !self.plain(cell) || touch.effect == Effect::Gate {
-                continue;
-            }
-            let class = terms.class(touch.group, -1.0);
-            for outcome in self.outcomes(cell).iter().filter(|o| o.symptom.is_none()) {
-                for count in self.counts(outcome) {
-                    terms.add(class, usize::from(count.window), f64::from(count.count));
-                }
-            }
-        }
     }
 
     fn cell_terms(&self, mine: &[Touch], others: &[Fault], terms: &mut Terms) {

@@ -56,15 +56,16 @@ impl Laws {
         if self.windows == 1 {
             return gains[0];
         }
+        let ratios: Vec<f64> = gains.iter().map(|gain| exp(gain.min(LARGE))).collect();
         let mut all = LogSum::default();
         let now_and_then = libm::log(self.share_of_duty());
-        for (duty, value) in self.duties().iter().zip(independent(gains, self.duties())) {
-            debug_assert!(*duty < 1.0);
-            all.add(now_and_then + value);
+        for duty in self.duties() {
+            all.add(now_and_then + independent(gains, &ratios, *duty));
         }
         if self.habit == Habit::Fault {
+            let stretch = Stretch::new(self.windows).log_sum(gains, &ratios);
             all.add(libm::log(ALWAYS) + gains.iter().sum::<f64>());
-            all.add(libm::log(STRETCH) + Stretch::new(self.windows).log_sum(gains));
+            all.add(libm::log(STRETCH) + stretch);
         }
         all.value()
     }
@@ -87,10 +88,11 @@ impl Laws {
             };
         }
         let total = self.log_sum(gains);
+        let ratios: Vec<f64> = gains.iter().map(|gain| exp(gain.min(LARGE))).collect();
         let mut on = vec![0.0; windows];
         let mut present = 0.0;
         for duty in self.duties() {
-            let log = independent(gains, &[*duty]).next().unwrap_or(0.0);
+            let log = independent(gains, &ratios, *duty);
             let weight = self.share_of_duty() * libm::exp(log - total);
             present += weight;
             for (sum, gain) in on.iter_mut().zip(gains) {
@@ -102,8 +104,8 @@ impl Laws {
             present += always;
             on.iter_mut().for_each(|sum| *sum += always);
             let stretch = Stretch::new(windows);
-            let posterior = stretch.posterior(gains);
-            let weight = STRETCH * libm::exp(stretch.log_sum(gains) - total);
+            let posterior = stretch.posterior(gains, &ratios);
+            let weight = STRETCH * libm::exp(stretch.log_sum(gains, &ratios) - total);
             present += weight * posterior[windows - 1];
             for (sum, p) in on.iter_mut().zip(posterior) {
                 *sum += weight * p;
@@ -116,49 +118,20 @@ impl Laws {
     }
 }
 
-/// For each duty the logarithm of the product over windows of the mean of on and off.
-fn independent<'a>(gains: &'a [f64], duties: &'a [f64]) -> impl Iterator<Item = f64> + 'a {
-    duties.iter().map(move |duty| {
-        let mut sum = Products::default();
-        for gain in gains {
-            sum.multiply(*duty, *gain);
+/// Logarithm of the product over windows of the mean of on and off.
+fn independent(gains: &[f64], ratios: &[f64], duty: f64) -> f64 {
+    let (mut product, mut logs) = (1.0, 0.0);
+    for (gain, ratio) in gains.iter().zip(ratios) {
+        product *= 1.0 - duty + duty * ratio;
+        if *gain > LARGE {
+            logs += gain - LARGE;
         }
-        sum.log()
-    })
-}
-
-/// A product of means, in one logarithm for many factors.
-#[derive(Clone, Copy)]
-struct Products {
-    product: f64,
-    logs: f64,
-}
-
-impl Default for Products {
-    fn default() -> Self {
-        Self {
-            product: 1.0,
-            logs: 0.0,
+        if !(1e-200..1e200).contains(&product) {
+            logs += libm::log(product);
+            product = 1.0;
         }
     }
-}
-
-impl Products {
-    fn multiply(&mut self, duty: f64, gain: f64) {
-        if gain > LARGE {
-            self.logs += gain + libm::log(duty);
-            return;
-        }
-        self.product *= 1.0 - duty + duty * exp(gain);
-        if !(1e-200..1e200).contains(&self.product) {
-            self.logs += libm::log(self.product);
-            self.product = 1.0;
-        }
-    }
-
-    fn log(self) -> f64 {
-        self.logs + libm::log(self.product)
-    }
+    logs + libm::log(product)
 }
 
 /// Beyond this a window is on for certain.
@@ -186,10 +159,10 @@ impl Stretch {
     }
 
     /// Logarithm of the sum over all stretches but that of every window.
-    fn log_sum(&self, gains: &[f64]) -> f64 {
+    fn log_sum(&self, gains: &[f64], ratios: &[f64]) -> f64 {
         // All stretches that are on in the window, and those that are over, both scaled.
         let (mut open, mut over, mut scale) = (0.0, 0.0, 0.0_f64);
-        for (window, gain) in gains.iter().enumerate() {
+        for (window, (gain, ratio)) in gains.iter().zip(ratios).enumerate() {
             if window > 0 {
                 over += open;
             }
@@ -200,7 +173,7 @@ impl Stretch {
                 over *= exp(-shift);
                 scale += shift;
             } else {
-                open *= exp(*gain);
+                open *= ratio;
             }
         }
         let all = exp(gains.iter().sum::<f64>() - scale);
@@ -213,9 +186,9 @@ impl Stretch {
     }
 
     /// Probability of on in each window, given that it is one stretch.
-    fn posterior(&self, gains: &[f64]) -> Vec<f64> {
+    fn posterior(&self, gains: &[f64], ratios: &[f64]) -> Vec<f64> {
         let windows = gains.len();
-        let total = self.log_sum(gains);
+        let total = self.log_sum(gains, ratios);
         if total == f64::NEG_INFINITY {
             return vec![0.0; windows];
         }

@@ -13,29 +13,16 @@ mod unknown;
 use model::Model;
 use search::{Posterior, search};
 
-/// Rounds of estimating the background from what the best explanation leaves over.
-const ROUNDS: usize = 2;
-/// A background that changes by less than this factor needs no further search.
+/// A background that changes by less than this factor was known well enough.
 const STEADY: f64 = 1.5;
 
 /// Weighs the explanations, learning the background on the way.
 pub(crate) fn explain(model: &mut Model) -> Posterior {
-    let mut posterior = search(model);
-    for _ in 0..ROUNDS {
-        let Some((_, best)) = posterior.sets.first() else {
-            break;
-        };
-        let before: alloc::vec::Vec<f64> = model.cells.iter().map(|c| c.background).collect();
-        model.set_background(&model.residual(&best.faults()));
-        let steady = model
-            .cells
-            .iter()
-            .zip(before)
-            .all(|(cell, old)| (1.0 / STEADY..STEADY).contains(&(cell.background / old)));
-        posterior = search(model);
-        if steady {
-            break;
-        }
+    model.guess_background();
+    let posterior = search(model);
+    let best = posterior.sets.first().map(|(_, set)| set.faults());
+    if model.learn_background(&best.unwrap_or_default()) < STEADY {
+        return posterior;
     }
-    posterior
+    search(model)
 }

@@ -84,6 +84,9 @@ pub(crate) struct Cause {
     pub(crate) blamable: bool,
     /// Sorted by cell.
     pub(crate) touches: Vec<Touch>,
+    /// By group, and there by window, the successes in plain cells that it touches: they count the
+    /// same whatever else is at fault. Empty where there is none.
+    pub(crate) passes: [Vec<f64>; Group::COUNT],
 }
 
 /// A path that a cell's probes may take.
@@ -215,6 +218,24 @@ impl Model {
             });
             cell.outcomes.end += 1;
         }
+    }
+
+    /// Adds a cause; the cells that it touches must be there.
+    pub(crate) fn push_cause(&mut self, mut cause: Cause) {
+        for touch in &cause.touches {
+            let cell = &self.cells[touch.cell as usize];
+            if !self.plain(cell) || touch.effect == Effect::Gate {
+                continue;
+            }
+            let passes = &mut cause.passes[touch.group as usize];
+            passes.resize(self.windows, 0.0);
+            for outcome in self.outcomes(cell).iter().filter(|o| o.symptom.is_none()) {
+                for count in self.counts(outcome) {
+                    passes[usize::from(count.window)] += f64::from(count.count);
+                }
+            }
+        }
+        self.causes.push(cause);
     }
 
     /// The paths of a cell.

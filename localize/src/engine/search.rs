@@ -19,6 +19,10 @@ const FUTILE: f64 = -7.0;
 const HOPELESS: f64 = 3.0;
 /// An addition whose set cannot come within this of the best one is not fitted, in nats.
 const OUTCLASSED: f64 = 10.0;
+/// An addition that makes its set less probable by more than this is not fitted, in nats.
+const IDLE: f64 = 5.0;
+/// Times that the faults of a set are fitted in turn.
+const SWEEPS: usize = 2;
 /// Prior odds of "something that no component explains".
 const UNKNOWN_PRIOR: f64 = 0.02;
 /// Share of what a fault gains beside those before it, under which the others make it superfluous.
@@ -89,6 +93,12 @@ impl Set {
         key.sort_unstable();
         key
     }
+
+    fn key_with(&self, cause: usize) -> Vec<usize> {
+        let mut key = self.key();
+        key.insert(key.partition_point(|c| *c < cause), cause);
+        key
+    }
 }
 
 /// The sets visited, with their probabilities.
@@ -138,16 +148,18 @@ struct Addition {
 impl<'a> Search<'a> {
     fn new(model: &'a Model) -> Self {
         let mut singles: Vec<Set> = (0..model.causes.len())
-            .filter(|c| model.bound(*c) + model.causes[*c].log_odds > FUTILE)
-            .map(|cause| {
-                let mut fit = model.fit(cause, &[]);
-                fit.telescoped = model.gain(&fit.fault, &[]);
-                Set {
+            .filter_map(|cause| {
+                let needed = FUTILE - model.causes[cause].log_odds;
+                let mut fit = model.fit_if(cause, &[], needed)?;
+                if model.bent(cause) {
+                    fit.telescoped = model.gain(&fit.fault, &[]);
+                }
+                Some(Set {
                     score: fit.telescoped - fit.gain + weight(model, &fit),
                     fits: vec![fit],
                     unknown: false,
                     guilt: vec![],
-                }
+                })
             })
             .collect();
         best_first(&mut singles);
@@ -188,21 +200,18 @@ impl<'a> Search<'a> {
 
     /// Larger and larger sets, from the best ones of each size.
     fn grow(&mut self) {
-        let mut beam: Vec<Set> = self
-            .additions
-            .iter()
-            .take(BEAM)
-            .map(|a| a.alone.clone())
-            .collect();
+        let alone = self.additions.iter().take(BEAM);
+        let mut beam: Vec<Set> = alone.map(|a| a.alone.clone()).collect();
         for _ in 1..MAX_FAULTS {
             let best = self.best();
+            let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
             let mut larger = Vec::new();
             for set in &beam {
-                for place in 0..self.additions.len() {
-                    larger.extend(self.extend(set, place, best));
+                for addition in &self.additions {
+                    larger.extend(self.extend(set, addition, best, &mut seen));
                 }
             }
-            self.keep_unseen(&mut larger);
+            best_first(&mut larger);
             larger.truncate(BEAM);
             larger.iter_mut().for_each(|set| self.refit(set));
             best_first(&mut larger);
@@ -217,26 +226,51 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A set with one fault more, the others as they are; `None` when it is not worth the fitting.
-    fn extend(&self, set: &Set, place: usize, best: f64) -> Option<Set> {
-        let addition = &self.additions[place];
+    /// A set with one fault more, the others as they are; `None` when it was seen or is not worth the
+    /// fitting.
+    fn extend(
+        &self,
+        set: &Set,
+        addition: &Addition,
+        best: f64,
+        seen: &mut Vec<Vec<usize>>,
+    ) -> Option<Set> {
         let part = self.model.causes[addition.cause].part;
-        let repeated = set
-            .fits
-            .iter()
-            .any(|f| self.model.causes[f.fault.cause].part == part);
-        if repeated || set.score + addition.alone.score < best - OUTCLASSED {
+        let mut fits = set.fits.iter();
+        if fits.any(|f| self.model.causes[f.fault.cause].part == part) {
             return None;
         }
+        let key = set.key_with(addition.cause);
+        if seen.contains(&key) {
+            return None;
+        }
+        seen.push(key);
         let fit = if self.apart(set, addition) {
             addition.alone.fits[0].clone()
         } else {
-            self.model.fit(addition.cause, &set.faults())
+            let worth = (best - OUTCLASSED - set.score).max(-IDLE);
+            let needed = worth - self.model.causes[addition.cause].log_odds;
+            self.model.fit_if(addition.cause, &set.faults(), needed)?
         };
         let mut larger = set.clone();
         larger.score += weight(self.model, &fit);
         larger.fits.push(fit);
         Some(larger)
+    }
+
+    /// Whether a fault of a set shares no informative cell with the others.
+    fn alone(&self, set: &Set, index: usize) -> bool {
+        let cells = |fit: &Fit| {
+            let mut additions = self.additions.iter();
+            additions
+                .find(|a| a.cause == fit.fault.cause)
+                .map(|a| &a.cells)
+        };
+        let Some(own) = cells(&set.fits[index]) else {
+            return false;
+        };
+        let mut others = set.fits.iter().enumerate().filter(|(i, _)| *i != index);
+        others.all(|(_, fit)| cells(fit).is_some_and(|other| disjoint(own, other)))
     }
 
     /// Whether an addition shares no informative cell with a set.
@@ -247,28 +281,23 @@ impl<'a> Search<'a> {
         })
     }
 
-    /// Best first, without the sets that are there already.
-    fn keep_unseen(&self, sets: &mut Vec<Set>) {
-        best_first(sets);
-        let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
-        sets.retain(|set| {
-            let key = set.key();
-            let unseen = !seen.contains(&key);
-            if unseen {
-                seen.push(key);
-            }
-            unseen
-        });
-    }
-
     /// Brings every fault of a set to its best beside the others, and weighs the set there: likelihood
     /// at the joint optimum, for each fault an Occam factor (integral over maximum), and the prior.
     fn refit(&self, set: &mut Set) {
-        for _ in 0..2 {
+        for _ in 0..SWEEPS {
+            let mut moved = false;
             for index in 0..set.fits.len() {
+                if self.alone(set, index) {
+                    continue;
+                }
                 let mut others = set.faults();
-                let cause = others.remove(index).cause;
-                set.fits[index] = self.model.fit(cause, &others);
+                let before = others.remove(index);
+                let fit = self.model.fit(before.cause, &others);
+                moved |= !fit.fault.near(&before);
+                set.fits[index] = fit;
+            }
+            if !moved {
+                break;
             }
         }
         let faults = set.faults();
@@ -288,19 +317,22 @@ impl<'a> Search<'a> {
         if best.fits.len() < 2 {
             return;
         }
+        let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
         let mut others = Vec::new();
         for index in 0..best.fits.len() {
             let mut rest = best.clone();
             rest.fits.remove(index);
             self.refit(&mut rest);
-            for place in 0..self.additions.len() {
-                if !best.has(self.additions[place].cause) {
-                    others.extend(self.extend(&rest, place, best.score));
+            for addition in &self.additions {
+                if !best.has(addition.cause) {
+                    others.extend(self.extend(&rest, addition, best.score, &mut seen));
                 }
             }
-            others.push(rest);
+            if !seen.contains(&rest.key()) {
+                others.push(rest);
+            }
         }
-        self.keep_unseen(&mut others);
+        best_first(&mut others);
         others.truncate(BEAM);
         others.iter_mut().for_each(|set| self.refit(set));
         self.visited.extend(others);
