@@ -13,8 +13,15 @@ use crate::symptom::{Stage, Symptom};
 use crate::topology::{Role, VantageName, VantagePoint};
 use crate::witness::Witnesses;
 
-/// At most this many windows; the cost of a judgement grows with their square.
-const MAX_WINDOWS: usize = 12;
+/// At most this many windows; the cost of a judgement grows with their number, and more than ten
+/// faults in one quarter of an hour are no longer told from each other by anybody.
+const MAX_WINDOWS: usize = 24;
+
+/// Changes nearer to each other than this are one change, seen by different probes.
+const SAME_CHANGE_US: u64 = 3_000_000;
+
+/// Calm for at least so long parts two stretches of failures.
+const CALM_US: u64 = 15_000_000;
 
 /// Lost SYNs of one connection that count: those of one connection are not independent, and a fault
 /// that swallows them all would otherwise outweigh every other evidence.
@@ -221,33 +228,62 @@ fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool
     }
 }
 
-/// The windows begin and end where the record of some cell changes: at its first failure and after
-/// its last. Returns the starts of all windows but the first, ascending.
+/// The windows begin and end where the record of some cell changes: where failures begin and where
+/// they end for a while. Returns the starts of all windows but the first, ascending.
 fn boundaries(trials: &BTreeMap<Key, Vec<Trial>>) -> Vec<u64> {
     let rounds: BTreeSet<u64> = trials.values().flatten().map(|t| t.at).collect();
-    let first_round = rounds.first().copied();
     let mut votes: BTreeMap<u64, u32> = BTreeMap::new();
     for trials in trials.values() {
-        let failures = || trials.iter().filter(|t| t.symptom.is_some()).map(|t| t.at);
-        if let (Some(first), Some(last)) = (failures().min(), failures().max()) {
+        let failed = trials.iter().filter(|t| t.symptom.is_some());
+        for (first, last) in episodes(failed.map(|t| t.at).collect()) {
             *votes.entry(first).or_default() += 1;
             if let Some(next) = rounds.range(last + 1..).next() {
                 *votes.entry(*next).or_default() += 1;
             }
         }
     }
-    if let Some(first) = first_round {
-        votes.remove(&first);
+    if let Some(first) = rounds.first() {
+        votes.remove(first);
     }
     let mut ranked: Vec<(u32, u64)> = votes.into_iter().map(|(at, n)| (n, at)).collect();
     ranked.sort_unstable_by(|a, b| b.cmp(a));
-    let mut bounds: Vec<u64> = ranked
-        .into_iter()
-        .take(MAX_WINDOWS - 1)
-        .map(|(_, at)| at)
-        .collect();
+    let mut bounds: Vec<u64> = Vec::new();
+    for (_, at) in ranked {
+        let near = |bound: &u64| bound.abs_diff(at) < SAME_CHANGE_US;
+        if bounds.len() < MAX_WINDOWS - 1 && !bounds.iter().any(near) {
+            bounds.push(at);
+        }
+    }
     bounds.sort_unstable();
     bounds
+}
+
+/// Stretches of failures, each as the times of its first and its last. A stretch is over when no
+/// failure follows for much longer than its failures were apart.
+fn episodes(mut failures: Vec<u64>) -> Vec<(u64, u64)> {
+    failures.sort_unstable();
+    failures.dedup();
+    let mut stretches: Vec<(u64, u64)> = Vec::new();
+    let mut count = 0;
+    for at in failures {
+        match stretches.last_mut() {
+            Some((first, last)) if at - *last <= calm(*last - *first, count) => {
+                *last = at;
+                count += 1;
+            }
+            _ => {
+                stretches.push((at, at));
+                count = 1;
+            }
+        }
+    }
+    stretches
+}
+
+/// How long it must be calm until a stretch of so many failures over so long a time is over.
+fn calm(length: u64, failures: u64) -> u64 {
+    let apart = length / failures.saturating_sub(1).max(1);
+    CALM_US.max(apart.saturating_mul(6))
 }
 
 /// The trials of one observation, one for each stage that it reached.
@@ -423,4 +459,30 @@ fn handshake(
         }
     };
     trials.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_stretches_with_calm_between() {
+        let s = 1_000_000;
+        let rows: [(&[u64], &[(u64, u64)]); 5] = [
+            (&[], &[]),
+            (&[5 * s], &[(5 * s, 5 * s)]),
+            // A fault, half a minute of calm, another.
+            (
+                &[0, s, 2 * s, 32 * s, 33 * s],
+                &[(0, 2 * s), (32 * s, 33 * s)],
+            ),
+            // One that strikes now and then is one stretch.
+            (&[0, 10 * s, 20 * s, 60 * s, 70 * s], &[(0, 70 * s)]),
+            // The order of the observations does not matter.
+            (&[40 * s, 0, s], &[(0, s), (40 * s, 40 * s)]),
+        ];
+        for (failures, expected) in rows {
+            assert_eq!(episodes(failures.to_vec()), expected, "{failures:?}");
+        }
+    }
 }
