@@ -467,8 +467,9 @@ mod tests {
 
     #[test]
     fn failures_are_stretches_with_calm_between() {
+        type Row<'a> = (&'a [u64], &'a [(u64, u64)]);
         let s = 1_000_000;
-        let rows: [(&[u64], &[(u64, u64)]); 5] = [
+        let rows: [Row<'_>; 5] = [
             (&[], &[]),
             (&[5 * s], &[(5 * s, 5 * s)]),
             // A fault, half a minute of calm, another.
