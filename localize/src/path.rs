@@ -1,5 +1,9 @@
 //! Which components a probe crosses, layer by layer.
 
+mod addresses;
+#[cfg(test)]
+mod tests;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -7,6 +11,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
+use self::addresses::{balancer_addresses, balancer_host, common_bits, prefix};
 use crate::mode::{Class, View};
 use crate::observation::{Arm, Target};
 use crate::symptom::Stage;
@@ -288,10 +293,7 @@ impl<'a> Paths<'a> {
                     direct(self.lb_backend_path(&name, &backend.name)),
                     direct(self.part(Kind::Backend, &backend.name, prior::BACKEND)),
                 ];
-                crossed.extend(
-                    self.return_paths(&backend.name, destination)
-                        .map_or(vec![], |p| p.into_iter().map(direct).collect()),
-                );
+                crossed.extend(self.forwarded_back(&backend.name, destination));
                 behind.push((crossed, Some(index)));
             }
             return fan_out(front, behind);
@@ -303,29 +305,54 @@ impl<'a> Paths<'a> {
         fan_out(front, behind)
     }
 
-    /// What lies behind the balancer: one path for each backend, and back by whichever of its
-    /// addresses the balancer's connection left from.
-    fn pool(&mut self, vip: &str, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
+    /// How answers to forwarded connections come back. A balancer may leave the client's address in
+    /// place, or put one of its own there, or speak TCP itself: which, no probe shows, so that faults
+    /// on the ways to its own addresses may spare what it forwards. Direct return passes it by.
+    fn forwarded_back(&mut self, backend: &str, client: Option<IpAddr>) -> Vec<Crossing> {
+        let to_client = self.return_paths(backend, client).unwrap_or_default();
+        let mut crossed: Vec<Crossing> = to_client.into_iter().map(direct).collect();
+        if self.topology.vip_mode != VipMode::Dsr {
+            let parts = self.return_to_sources(backend);
+            let parts = parts
+                .into_iter()
+                .filter(|part| crossed.iter().all(|c| c.part != *part))
+                .map(|part| Crossing {
+                    part,
+                    view: View::BehindLb,
+                })
+                .collect::<Vec<_>>();
+            crossed.extend(parts);
+        }
+        crossed
+    }
+
+    /// The ways back to the addresses that the balancer's own connections may leave from.
+    fn return_to_sources(&mut self, backend: &str) -> Vec<PartId> {
         let mut sources = self.balancer_addresses.clone();
         if sources.is_empty() {
             sources.extend(self.topology.vips.first().map(SocketAddr::ip));
         }
+        let mut parts = Vec::new();
+        for source in sources {
+            for part in self.return_paths(backend, Some(source)).unwrap_or_default() {
+                if !parts.contains(&part) {
+                    parts.push(part);
+                }
+            }
+        }
+        parts
+    }
+
+    /// What lies behind the balancer: one path for each backend, and back by whichever of its
+    /// addresses the balancer's connection left from.
+    fn pool(&mut self, vip: &str, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
         let mut paths = Vec::new();
         for (index, backend) in self.topology.backends.iter().enumerate() {
             let mut parts = vec![
                 self.lb_backend_path(vip, &backend.name),
                 self.part(Kind::Backend, &backend.name, prior::BACKEND),
             ];
-            for source in &sources {
-                for part in self
-                    .return_paths(&backend.name, Some(*source))
-                    .unwrap_or_default()
-                {
-                    if !parts.contains(&part) {
-                        parts.push(part);
-                    }
-                }
-            }
+            parts.extend(self.return_to_sources(&backend.name));
             let crossed = parts
                 .into_iter()
                 .map(|part| Crossing { part, view })
@@ -513,48 +540,6 @@ pub(crate) fn provider_name(provider: &CdnProvider) -> String {
     match provider {
         CdnProvider::Named(name) | CdnProvider::Auto(Some(name)) => name.clone(),
         CdnProvider::Auto(None) | CdnProvider::None => "cdn".to_string(),
-    }
-}
-
-/// Every address of the balancer's host, from its agent; empty without one.
-fn balancer_host(topology: &Topology) -> Vec<IpAddr> {
-    let agents = topology
-        .vantages
-        .iter()
-        .filter(|v| v.host.as_deref() == Some(BALANCER_HOST));
-    agents.flat_map(|v| v.addresses.iter().copied()).collect()
-}
-
-/// Addresses that the balancer's own connections may leave from: those of its host that are not
-/// virtual, where there are such.
-fn balancer_addresses(topology: &Topology) -> Vec<IpAddr> {
-    let vips: BTreeSet<IpAddr> = topology.vips.iter().map(SocketAddr::ip).collect();
-    let all = balancer_host(topology);
-    let own: Vec<IpAddr> = all.iter().copied().filter(|a| !vips.contains(a)).collect();
-    if own.is_empty() { all } else { own }
-}
-
-/// Leading bits that two addresses of one family share.
-fn common_bits(a: IpAddr, b: IpAddr) -> u32 {
-    match (a, b) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros(),
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => 0,
-    }
-}
-
-/// The /24 or /64 around an address, in text.
-fn prefix(address: IpAddr) -> String {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, _] = v4.octets();
-            format!("{a}.{b}.{c}.0/24")
-        }
-        IpAddr::V6(v6) => {
-            let s = v6.segments();
-            let network = core::net::Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0);
-            format!("{network}/64")
-        }
     }
 }
 

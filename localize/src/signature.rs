@@ -52,13 +52,7 @@ pub(crate) fn slot(mode: usize, view: View, stage: Stage) -> usize {
 fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
     let mut raw = [0.0; Symptom::COUNT];
     match view {
-        View::Direct => {
-            for (at, weighted) in mode.direct {
-                if *at == stage {
-                    add(&mut raw, weighted, 1.0);
-                }
-            }
-        }
+        View::Direct => add_direct(mode, &mut raw, stage),
         View::BehindResolver if stage == Stage::Dns => {
             spread(mode, &mut raw, &[through_resolver]);
         }
@@ -70,7 +64,9 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
         View::BehindCdnAndLb if stage == Stage::Http => {
             spread(mode, &mut raw, &[through_balancer, through_edge]);
         }
-        View::BehindResolver | View::BehindLb | View::BehindCdn | View::BehindCdnAndLb => {}
+        // A balancer that forwards connections shows what they meet as it is.
+        View::BehindLb => add_direct(mode, &mut raw, stage),
+        View::BehindResolver | View::BehindCdn | View::BehindCdnAndLb => {}
     }
     normalised(raw, stage)
 }
@@ -104,6 +100,14 @@ fn pass(
             for (seen, share) in nearest(symptom) {
                 pass(raw, *seen, weight * share, rest);
             }
+        }
+    }
+}
+
+fn add_direct(mode: &Mode, raw: &mut Distribution, stage: Stage) {
+    for (at, weighted) in mode.direct {
+        if *at == stage {
+            add(raw, weighted, 1.0);
         }
     }
 }
