@@ -67,7 +67,7 @@ pub(crate) fn assess(case: &Case) -> Assessment {
                 0.0
             };
             (
-                posterior.evidence + problem.calm_total() + prior,
+                posterior.evidence + problem.model.calm_total() + prior,
                 problem,
                 posterior,
             )

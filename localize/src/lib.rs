@@ -11,6 +11,7 @@ mod ask;
 pub mod baseline;
 pub mod case;
 mod cells;
+mod counted;
 mod engine;
 mod explain;
 mod inference;

@@ -224,12 +224,6 @@ impl<'a> Problem<'a> {
             .log_likelihood_of(index, faults, |o| o.symptom.is_some())
     }
 
-    /// Logarithm of the probability of everything that was seen if nothing were at fault.
-    pub(crate) fn calm_total(&self) -> f64 {
-        let cells = 0..self.model.cells.len();
-        cells.map(|c| self.model.log_likelihood(c, &[])).sum()
-    }
-
     /// Probability that one of several parts is at fault at present.
     pub(crate) fn blame(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
         posterior.mean(|set| {

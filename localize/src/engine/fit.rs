@@ -316,7 +316,13 @@ impl Model {
         self.log_likelihood_of(cell, faults, |_| true)
     }
 
-    /// The same for some of the outcomes.
+    /// Logarithm of the probability of everything that was seen if nothing were at fault.
+    pub(crate) fn calm_total(&self) -> f64 {
+        let cells = 0..self.cells.len();
+        cells.map(|c| self.log_likelihood(c, &[])).sum()
+    }
+
+    /// Logarithm of the probability of some of a cell's outcomes beside faults.
     pub(crate) fn log_likelihood_of(
         &self,
         cell: usize,

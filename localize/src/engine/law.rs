@@ -16,8 +16,13 @@ const NOW_AND_THEN: f64 = 0.2;
 
 /// Share of windows in which something that comes and goes is on.
 const DUTIES: [f64; 4] = [0.5, 0.2, 0.1, 0.05];
-/// The same for what is nobody's fault: more would be a fault of somebody.
+/// The same for what is nobody's fault: more would be a fault of somebody. Half of the storms come so,
+/// the others in one short stretch.
 const STORM_DUTIES: [f64; 2] = [0.05, 0.02];
+const STORM_STRETCH: f64 = 0.5;
+/// The longest stretch of a storm as a share of all windows, and in windows.
+const STORM_SHARE: usize = 10;
+const STORM_WINDOWS: usize = 10;
 
 /// Of the faults that last for one stretch, the share that is over.
 const OVER: f64 = 0.4;
@@ -66,6 +71,9 @@ impl Laws {
             let stretch = Stretch::new(self.windows).log_sum(gains, &ratios);
             all.add(libm::log(ALWAYS) + gains.iter().sum::<f64>());
             all.add(libm::log(STRETCH) + stretch);
+        } else {
+            let sum: f64 = short(&ratios).map(|(_, _, product)| product).sum();
+            all.add(libm::log(STORM_STRETCH * sum));
         }
         all.value()
     }
@@ -73,7 +81,7 @@ impl Laws {
     fn share_of_duty(self) -> f64 {
         let all = match self.habit {
             Habit::Fault => NOW_AND_THEN,
-            Habit::Storm => 1.0,
+            Habit::Storm => 1.0 - STORM_STRETCH,
         };
         all / self.duties().len() as f64
     }
@@ -110,12 +118,32 @@ impl Laws {
             for (sum, p) in on.iter_mut().zip(posterior) {
                 *sum += weight * p;
             }
+        } else {
+            for (from, to, product) in short(&ratios) {
+                let weight = STORM_STRETCH * product * libm::exp(-total);
+                on[from..to].iter_mut().for_each(|sum| *sum += weight);
+            }
         }
         Course {
             on: on.iter().map(|p| p.clamp(0.0, 1.0)).collect(),
             present: present.clamp(0.0, 1.0),
         }
     }
+}
+
+/// Every short stretch with its share of the prior times its likelihood ratio.
+fn short(ratios: &[f64]) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
+    let windows = ratios.len();
+    let longest = (windows / STORM_SHARE).clamp(1, STORM_WINDOWS);
+    let number = (longest * windows - longest * (longest - 1) / 2) as f64;
+    (0..windows).flat_map(move |from| {
+        let mut product = 1.0 / number;
+        let ends = (from + 1)..=(from + longest).min(windows);
+        ends.map(move |to| {
+            product *= ratios[to - 1];
+            (from, to, product)
+        })
+    })
 }
 
 /// Logarithm of the product over windows of the mean of on and off.

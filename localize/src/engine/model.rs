@@ -123,6 +123,8 @@ pub(crate) struct Cell {
     pub(crate) kinds: f64,
     /// Probability that what fails one layer before is reported here.
     pub(crate) slip: f64,
+    /// Probability that what fails here is reported one layer later.
+    pub(crate) late: f64,
     ways: Range<u32>,
     outcomes: Range<u32>,
 }
@@ -193,6 +195,7 @@ impl Model {
             spread: noise.spread,
             kinds: noise.kinds,
             slip: 0.0,
+            late: 0.0,
             ways: from..index32(self.ways.len()),
             outcomes: outcomes..outcomes,
         });
@@ -218,6 +221,12 @@ impl Model {
             });
             cell.outcomes.end += 1;
         }
+    }
+
+    /// Lets failures of one cell be reported in that of the next layer, with this probability.
+    pub(crate) fn set_slip(&mut self, from: u32, to: u32, slip: f64) {
+        self.cells[from as usize].late = slip;
+        self.cells[to as usize].slip = slip;
     }
 
     /// Adds a cause; the cells that it touches must be there.
@@ -276,7 +285,7 @@ impl Model {
 
     /// Whether a success says the same whatever else is at fault: there is one way only.
     pub(crate) fn plain(&self, cell: &Cell) -> bool {
-        cell.ways.len() == 1 && cell.slip == 0.0
+        cell.ways.len() == 1 && cell.slip == 0.0 && cell.late == 0.0
     }
 
     /// Logarithm of the probability of an outcome while causes act.
@@ -331,14 +340,16 @@ impl Model {
             }
             share += weight * self.along(place, outcome.symptom, acting);
         }
-        if cell.slip > 0.0 {
-            let late = cell.slip * (1.0 - came);
-            whole += late;
-            if outcome.symptom.is_some() {
-                share += late;
-            }
+        if outcome.symptom.is_some() {
+            share *= 1.0 - cell.late;
+        } else {
+            share += cell.late * (whole - share);
         }
-        (share, whole)
+        let slipped = cell.slip * (1.0 - came);
+        if outcome.symptom.is_some() {
+            share += slipped;
+        }
+        (share, whole + slipped)
     }
 
     /// Along one path the first part that fails decides what is seen.

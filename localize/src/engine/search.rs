@@ -23,6 +23,8 @@ const OUTCLASSED: f64 = 10.0;
 const IDLE: f64 = 5.0;
 /// Times that the faults of a set are fitted in turn.
 const SWEEPS: usize = 2;
+/// Rounds of exchanging the faults of the best set.
+const SWAPS: usize = 4;
 /// Prior odds of "something that no component explains".
 const UNKNOWN_PRIOR: f64 = 0.02;
 /// Share of what a fault gains beside those before it, under which the others make it superfluous.
@@ -126,7 +128,11 @@ impl Posterior {
 pub(crate) fn search(model: &Model) -> Posterior {
     let mut search = Search::new(model);
     search.grow();
-    search.swap();
+    for _ in 0..SWAPS {
+        if !search.swap() {
+            break;
+        }
+    }
     search.doubt();
     search.posterior()
 }
@@ -308,14 +314,15 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// Each fault of the best set exchanged for each other cause, and left out.
-    fn swap(&mut self) {
+    /// Each fault of the best set exchanged for each other cause, and left out. Returns whether that
+    /// made a better set.
+    fn swap(&mut self) -> bool {
         best_first(&mut self.visited);
         let Some(best) = self.visited.first().cloned() else {
-            return;
+            return false;
         };
         if best.fits.len() < 2 {
-            return;
+            return false;
         }
         let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
         let mut others = Vec::new();
@@ -335,7 +342,9 @@ impl<'a> Search<'a> {
         best_first(&mut others);
         others.truncate(BEAM);
         others.iter_mut().for_each(|set| self.refit(set));
+        let better = others.iter().any(|set| set.score > best.score);
         self.visited.extend(others);
+        better
     }
 
     /// The best sets once more, each with an unknown cause beside it.

@@ -1,0 +1,250 @@
+//! Counted cases as a problem of the engine.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::engine::model::{
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Noise, Shelter, Touch, Way, index16,
+    index32,
+};
+use crate::score::{Calm, CountedCase, Row};
+use crate::verdict::Kind;
+
+/// Prior odds of a component's fault, and of a storm at a vantage point.
+const FAULT: f64 = 0.03;
+const STORM: f64 = 0.05;
+/// Windows from which a storm, which lasts for few of them, can be told from a fault.
+const STORM_WINDOWS: usize = 10;
+/// Rate at which probes fail by chance where no calm record tells, and what that is worth in failures.
+const BACKGROUND: f64 = 5e-4;
+const BACKGROUND_FAILURES: f64 = 1.0;
+/// The lowest rate that counts as a fault.
+const FLOOR: f64 = 0.004;
+/// Where failures are reported late, the share of them that are.
+const SLIP: f64 = 0.05;
+/// Failures in a row from which it is worth asking whether some were reported in the next one.
+const CONSPICUOUS: u32 = 1;
+
+/// The engine's problem; its first causes are the components, in their order. `late` are the rows
+/// at which failures of others may be reported.
+pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
+    let ids = case.components.iter().map(|c| c.id);
+    let place: BTreeMap<u32, usize> = ids.zip(0..).collect();
+    let backgrounds = Backgrounds::new(&case.baseline);
+    let own = |id: &u32| {
+        let component = place.get(id).and_then(|p| case.components.get(*p));
+        component.is_some_and(|c| c.kind == Kind::ClientNetwork)
+    };
+    let networks = case.components.iter().any(|c| own(&c.id));
+    let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
+    let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
+    let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
+    for (index, row) in case.rows.iter().enumerate() {
+        let access = !networks || row.crosses.iter().flatten().any(own);
+        push_row(&mut model, row, backgrounds.of(row.vantage, access));
+        let cell = index32(index);
+        if access && case.windows >= STORM_WINDOWS {
+            let storm = storms.entry(row.vantage).or_default();
+            storm.push(touch(cell, EVERY_PATH, 0));
+        }
+        for (component, path, order) in crossed(row) {
+            if let Some(component) = place.get(&component) {
+                touches[*component].push(touch(cell, path, order));
+            }
+        }
+    }
+    for link in late {
+        model.set_slip(link.from, link.to, SLIP);
+    }
+    let causes = touches.into_iter().map(|t| (FAULT, Habit::Fault, t));
+    let storms = storms.into_values().map(|t| (STORM, Habit::Storm, t));
+    for (part, (odds, habit, mut touches)) in (0..).zip(causes.chain(storms)) {
+        add_gates(&mut touches, late);
+        model.push_cause(Cause {
+            part,
+            log_odds: libm::log(odds),
+            shelter: Shelter::Optional,
+            habit,
+            blamable: habit == Habit::Fault,
+            touches,
+            passes: Default::default(),
+        });
+    }
+    model
+}
+
+/// A row whose probes are those that passed another row, with failures of its own.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Link {
+    from: u32,
+    to: u32,
+}
+
+/// The next layers of rows with failures, where some probes failed: the same vantage point, and in
+/// each window just the probes that the row let pass. Sorted by the row before.
+pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
+    let passed = |row: &Row| -> Vec<u32> {
+        let pairs = row.probes.iter().zip(&row.failed);
+        pairs
+            .map(|(probes, failed)| probes.saturating_sub(*failed))
+            .collect()
+    };
+    type Ends = (Vec<u32>, Vec<u32>);
+    let mut joints: BTreeMap<(u32, Vec<u32>), Ends> = BTreeMap::new();
+    for (index, row) in (0..).zip(&case.rows) {
+        if row.failed.iter().sum::<u32>() >= CONSPICUOUS {
+            let joint = joints.entry((row.vantage, passed(row))).or_default();
+            joint.0.push(index);
+        }
+    }
+    if joints.is_empty() {
+        return Vec::new();
+    }
+    for (index, row) in (0..).zip(&case.rows) {
+        if row.failed.iter().any(|failed| *failed > 0) {
+            if let Some(joint) = joints.get_mut(&(row.vantage, row.probes.clone())) {
+                joint.1.push(index);
+            }
+        }
+    }
+    let crosses = |index: &u32| &case.rows[*index as usize].crosses;
+    let mut links = Vec::new();
+    for (before, after) in joints.values_mut() {
+        // Where several rows fit several others, like is joined to like.
+        before.sort_by(|a, b| crosses(a).cmp(crosses(b)));
+        after.sort_by(|a, b| crosses(a).cmp(crosses(b)));
+        let pairs = after.iter().zip(before.iter().cycle());
+        links.extend(
+            pairs
+                .filter(|(to, from)| to != from)
+                .map(|(to, from)| Link {
+                    from: *from,
+                    to: *to,
+                }),
+        );
+    }
+    links.sort_by_key(|link| (link.from, link.to));
+    links
+}
+
+/// What fails probes of a row keeps them from the next one, but for those reported there. What fails
+/// them there, too, does so at nearly the same rate with and without them.
+fn add_gates(touches: &mut Vec<Touch>, late: &[Link]) {
+    let touched: BTreeSet<u32> = touches.iter().map(|t| t.cell).collect();
+    let mut gates = Vec::new();
+    for touch in touches.iter().filter(|t| t.path == EVERY_PATH) {
+        let from = late.partition_point(|link| link.from < touch.cell);
+        let links = late[from..]
+            .iter()
+            .take_while(|link| link.from == touch.cell)
+            .filter(|link| !touched.contains(&link.to));
+        gates.extend(links.map(|link| Touch {
+            cell: link.to,
+            effect: Effect::Gate,
+            ..*touch
+        }));
+    }
+    touches.append(&mut gates);
+    touches.sort_by_key(|t| t.cell);
+}
+
+fn touch(cell: u32, path: u16, order: u16) -> Touch {
+    Touch {
+        cell,
+        path,
+        order,
+        group: Group::Front,
+        effect: Effect::Fail(0),
+    }
+}
+
+/// Each component of a row with the path that crosses it; once where every path does.
+fn crossed(row: &Row) -> impl Iterator<Item = (u32, u16, u16)> + '_ {
+    let shared = |component: &u32| row.crosses.iter().all(|path| path.contains(component));
+    row.crosses
+        .iter()
+        .enumerate()
+        .flat_map(move |(path, components)| {
+            components.iter().enumerate().filter_map(move |(order, c)| {
+                let first = components[..order].iter().all(|before| before != c);
+                let order = index16(order);
+                match shared(c) {
+                    _ if !first => None,
+                    true => (path == 0).then_some((*c, EVERY_PATH, order)),
+                    false => Some((*c, index16(path), order)),
+                }
+            })
+        })
+}
+
+fn push_row(model: &mut Model, row: &Row, noise: Noise) {
+    let paths = row.crosses.len().max(1);
+    let way = Way {
+        weight: 1.0 / paths as f64,
+        server: None,
+    };
+    model.push_cell(noise, &vec![way; paths]);
+    let counts = |of: fn(u32, u32) -> u32| {
+        let pairs = row.probes.iter().zip(&row.failed).take(model.windows);
+        let counts: Vec<Count> = pairs
+            .enumerate()
+            .map(|(window, (probes, failed))| Count {
+                window: index16(window),
+                count: of(*probes, *failed),
+            })
+            .collect();
+        counts
+    };
+    let passed = counts(|probes, failed| probes.saturating_sub(failed));
+    let failed = counts(|probes, failed| failed.min(probes));
+    model.push_outcome(None, None, 0.0, passed.into_iter());
+    model.push_outcome(Some(0), None, 1.0, failed.into_iter());
+}
+
+/// How often probes fail by chance: where they cross the vantage point's own network, by vantage point;
+/// elsewhere alike for all.
+struct Backgrounds {
+    calm: BTreeMap<u32, (f64, f64)>,
+    elsewhere: f64,
+}
+
+/// Share of a usual vantage point's failures that its own network is not to blame for.
+const ELSEWHERE: f64 = 0.5;
+
+impl Backgrounds {
+    fn new(baseline: &[Calm]) -> Self {
+        let mut calm: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
+        for record in baseline {
+            let (probes, failed) = calm.entry(record.vantage).or_default();
+            *probes += record.probes as f64;
+            *failed += record.failed as f64;
+        }
+        let mut rates: Vec<f64> = calm.values().map(|c| mean(*c, BACKGROUND)).collect();
+        rates.sort_by(f64::total_cmp);
+        let usual = rates.get(rates.len() / 2).copied().unwrap_or(BACKGROUND);
+        Self {
+            calm,
+            elsewhere: usual * ELSEWHERE,
+        }
+    }
+
+    fn of(&self, vantage: u32, access: bool) -> Noise {
+        let calm = self.calm.get(&vantage).copied().unwrap_or_default();
+        let (group, background) = if access {
+            (vantage.saturating_add(1), mean(calm, BACKGROUND))
+        } else {
+            (0, self.elsewhere)
+        };
+        Noise {
+            group,
+            background,
+            spread: 1.0,
+            kinds: 1.0,
+        }
+    }
+}
+
+fn mean((probes, failed): (f64, f64), prior: f64) -> f64 {
+    (failed + BACKGROUND_FAILURES) / (probes + BACKGROUND_FAILURES / prior)
+}
