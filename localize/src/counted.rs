@@ -5,8 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Noise, Shelter, Touch, Way, index16,
-    index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Numbers, Shelter, Touch, Way,
+    index16, index32,
 };
 use crate::score::{Calm, CountedCase, Row};
 use crate::verdict::Kind;
@@ -38,11 +38,17 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
     };
     let networks = case.components.iter().any(|c| own(&c.id));
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
+    let mut kin = Numbers::default();
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
     for (index, row) in case.rows.iter().enumerate() {
         let access = !networks || row.crosses.iter().flatten().any(own);
-        push_row(&mut model, row, backgrounds.of(row.vantage, access));
+        let way = row.crosses.iter().flatten().filter(|id| !own(id));
+        let nature = Nature {
+            kin: kin.number(way.collect::<Vec<_>>()),
+            ..backgrounds.of(row.vantage, access)
+        };
+        push_row(&mut model, row, nature);
         let cell = index32(index);
         if access && case.windows >= STORM_WINDOWS {
             let storm = storms.entry(row.vantage).or_default();
@@ -101,11 +107,10 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
     if joints.is_empty() {
         return Vec::new();
     }
-    for (index, row) in (0..).zip(&case.rows) {
-        if row.failed.iter().any(|failed| *failed > 0) {
-            if let Some(joint) = joints.get_mut(&(row.vantage, row.probes.clone())) {
-                joint.1.push(index);
-            }
+    let failed = |row: &&Row| row.failed.iter().any(|failed| *failed > 0);
+    for (index, row) in (0..).zip(&case.rows).filter(|(_, row)| failed(row)) {
+        if let Some(joint) = joints.get_mut(&(row.vantage, row.probes.clone())) {
+            joint.1.push(index);
         }
     }
     let crosses = |index: &u32| &case.rows[*index as usize].crosses;
@@ -178,13 +183,13 @@ fn crossed(row: &Row) -> impl Iterator<Item = (u32, u16, u16)> + '_ {
         })
 }
 
-fn push_row(model: &mut Model, row: &Row, noise: Noise) {
+fn push_row(model: &mut Model, row: &Row, nature: Nature) {
     let paths = row.crosses.len().max(1);
     let way = Way {
         weight: 1.0 / paths as f64,
         server: None,
     };
-    model.push_cell(noise, &vec![way; paths]);
+    model.push_cell(nature, &vec![way; paths]);
     let counts = |of: fn(u32, u32) -> u32| {
         let pairs = row.probes.iter().zip(&row.failed).take(model.windows);
         let counts: Vec<Count> = pairs
@@ -229,18 +234,19 @@ impl Backgrounds {
         }
     }
 
-    fn of(&self, vantage: u32, access: bool) -> Noise {
+    fn of(&self, vantage: u32, access: bool) -> Nature {
         let calm = self.calm.get(&vantage).copied().unwrap_or_default();
         let (group, background) = if access {
             (vantage.saturating_add(1), mean(calm, BACKGROUND))
         } else {
             (0, self.elsewhere)
         };
-        Noise {
-            group,
+        Nature {
+            noise: group,
             background,
             spread: 1.0,
             kinds: 1.0,
+            kin: 0,
         }
     }
 }

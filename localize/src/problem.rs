@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use crate::cells::{Cell, Evidence};
 use crate::engine::fit::Fault;
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Noise, Shelter, Touch, Way, index16,
-    index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Numbers, Shelter, Touch, Way,
+    index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
 use crate::mode::{Class, MODES, View};
@@ -71,13 +71,15 @@ impl<'a> Problem<'a> {
     }
 
     fn add_cells(&mut self) {
+        let mut kin = Numbers::default();
         for cell in &self.evidence.cells {
             let possible = || Symptom::ALL.iter().filter(|s| s.seen_at(cell.stage));
-            let noise = Noise {
-                group: 0,
+            let nature = Nature {
+                noise: 0,
                 background: BACKGROUND,
                 spread: possible().map(|s| s.background()).sum(),
                 kinds: possible().count() as f64,
+                kin: kin.number((&cell.arm.target, cell.stage)),
             };
             let ways: Vec<Way> = cell
                 .alternatives
@@ -87,7 +89,7 @@ impl<'a> Problem<'a> {
                     server: a.backend.map(index16),
                 })
                 .collect();
-            self.model.push_cell(noise, &ways);
+            self.model.push_cell(nature, &ways);
             for tally in &cell.tallies {
                 let counts = tally.counts.iter().zip(0..);
                 self.model.push_outcome(

@@ -175,39 +175,3 @@ impl<'a> Reading<'a> {
         }
     }
 }
-#[cfg(test)]
-mod debug {
-    extern crate std;
-    use super::*;
-    #[test]
-    fn dbg() {
-        let text = std::fs::read(std::env::var("CASE").unwrap()).unwrap();
-        let case: CountedCase = serde_json::from_slice(&text).unwrap();
-        let links = counted::links(&case);
-        std::eprintln!("links {}", links.len());
-        for l in [&links[..], &[]] {
-            let r = Reading::new(&case, l);
-            std::eprintln!("evidence {} {}", r.evidence, r.posterior.evidence);
-            for (w, s) in r.posterior.sets.iter().take(6) {
-                std::eprintln!(
-                    "{w:.4} {:.2} {} {:?}",
-                    s.score,
-                    s.unknown,
-                    s.fits
-                        .iter()
-                        .zip(&s.guilt)
-                        .map(|(f, g)| (
-                            f.fault.cause,
-                            f.fault.theta[0],
-                            f.integral,
-                            f.gain,
-                            f.telescoped,
-                            f.restless,
-                            g
-                        ))
-                        .collect::<Vec<_>>()
-                );
-            }
-        }
-    }
-}

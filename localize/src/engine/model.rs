@@ -4,6 +4,7 @@
 //! faulty part decides what is seen (noisy-OR). Everything is in flat arrays with 32-bit indices, so
 //! that cost and memory follow the number of touched cells.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -121,6 +122,8 @@ pub(crate) struct Cell {
     pub(crate) spread: f64,
     /// How many symptoms can be seen here.
     pub(crate) kinds: f64,
+    /// Cells of one number go the same way, but from different vantage points.
+    pub(crate) kin: u32,
     /// Probability that what fails one layer before is reported here.
     pub(crate) slip: f64,
     /// Probability that what fails here is reported one layer later.
@@ -129,17 +132,19 @@ pub(crate) struct Cell {
     outcomes: Range<u32>,
 }
 
-/// What happens in a cell by chance.
+/// What a cell is like, and what happens in it by chance.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Noise {
+pub(crate) struct Nature {
     /// Cells of one number have one background.
-    pub(crate) group: u32,
+    pub(crate) noise: u32,
     /// Rate at which probes fail by chance.
     pub(crate) background: f64,
     /// What the chances of all symptoms add up to.
     pub(crate) spread: f64,
     /// How many symptoms can be seen.
     pub(crate) kinds: f64,
+    /// Cells of one number go the same way, but from different vantage points.
+    pub(crate) kin: u32,
 }
 
 /// A count in one window.
@@ -185,15 +190,16 @@ impl Model {
     }
 
     /// Adds a cell. Outcomes without counts are left out.
-    pub(crate) fn push_cell(&mut self, noise: Noise, ways: &[Way]) {
+    pub(crate) fn push_cell(&mut self, nature: Nature, ways: &[Way]) {
         let from = index32(self.ways.len());
         self.ways.extend_from_slice(ways);
         let outcomes = index32(self.outcomes.len());
         self.cells.push(Cell {
-            background: noise.background,
-            noise: noise.group,
-            spread: noise.spread,
-            kinds: noise.kinds,
+            background: nature.background,
+            noise: nature.noise,
+            spread: nature.spread,
+            kinds: nature.kinds,
+            kin: nature.kin,
             slip: 0.0,
             late: 0.0,
             ways: from..index32(self.ways.len()),
@@ -424,6 +430,28 @@ fn hits<'a>(acting: &'a [Acting], place: u16) -> impl Iterator<Item = (u16, f64,
                 Effect::Fail(_) | Effect::Gate => None,
             })
     })
+}
+
+/// Numbers things in the order in which they are met.
+#[derive(Debug)]
+pub(crate) struct Numbers<T> {
+    known: BTreeMap<T, u32>,
+}
+
+impl<T> Default for Numbers<T> {
+    fn default() -> Self {
+        Self {
+            known: BTreeMap::new(),
+        }
+    }
+}
+
+impl<T: Ord> Numbers<T> {
+    /// The number of a thing.
+    pub(crate) fn number(&mut self, thing: T) -> u32 {
+        let next = index32(self.known.len());
+        *self.known.entry(thing).or_insert(next)
+    }
 }
 
 /// A place in an array as a 32-bit index. Nothing that fits in memory has more of anything.

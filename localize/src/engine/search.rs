@@ -347,18 +347,44 @@ impl<'a> Search<'a> {
         better
     }
 
-    /// The best sets once more, each with an unknown cause beside it.
+    /// The best sets once more, each with an unknown cause beside it, and without the faults which
+    /// that makes superfluous.
     fn doubt(&mut self) {
         best_first(&mut self.visited);
         let mut doubted: Vec<Set> = self.visited.iter().take(DOUBTED).cloned().collect();
         if !doubted.iter().any(|s| s.fits.is_empty()) {
             doubted.push(Set::empty());
         }
-        for mut set in doubted {
-            set.score += libm::log(UNKNOWN_PRIOR) + self.model.unknown_gain(&set.faults());
-            set.unknown = true;
-            self.visited.push(set);
+        let best = self.best();
+        let mut doubts: Vec<Set> = Vec::new();
+        for set in doubted {
+            let mut set = self.beside_unknown(set);
+            while set.score > best - OUTCLASSED {
+                let smaller = (0..set.fits.len()).map(|index| {
+                    let mut smaller = set.clone();
+                    smaller.fits.remove(index);
+                    self.refit(&mut smaller);
+                    self.beside_unknown(smaller)
+                });
+                let Some(next) = smaller.max_by(|a, b| a.score.total_cmp(&b.score)) else {
+                    break;
+                };
+                if next.score < set.score {
+                    break;
+                }
+                set = next;
+            }
+            if !doubts.iter().any(|d| d.key() == set.key()) {
+                doubts.push(set);
+            }
         }
+        self.visited.extend(doubts);
+    }
+
+    fn beside_unknown(&self, mut set: Set) -> Set {
+        set.score += libm::log(UNKNOWN_PRIOR) + self.model.unknown_gain(&set.faults());
+        set.unknown = true;
+        set
     }
 
     fn posterior(mut self) -> Posterior {

@@ -1,5 +1,7 @@
 //! The rival of every explanation: something that no component explains.
 
+use alloc::collections::BTreeMap;
+
 use super::fit::Fault;
 use super::law::LogSum;
 use super::model::{Cell, Model};
@@ -7,29 +9,58 @@ use super::model::{Cell, Model};
 /// Shares of the cells that an unknown cause may touch.
 const TOUCHED: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 0.3];
 
+/// Failures and trials beside the logarithm of their probability under the faults.
+#[derive(Clone, Copy, Default)]
+struct Pool {
+    trials: f64,
+    failed: f64,
+    /// Logarithm of what a free rate leaves open: which symptom, and who served.
+    rest: f64,
+    modelled: f64,
+}
+
+impl Pool {
+    fn add(&mut self, other: Self) {
+        self.trials += other.trials;
+        self.failed += other.failed;
+        self.rest += other.rest;
+        self.modelled += other.modelled;
+    }
+
+    /// By how much a rate of its own raises the probability, as a logarithm.
+    fn gain(self) -> f64 {
+        log_beta_binomial(self.failed, self.trials) + self.rest - self.modelled
+    }
+}
+
 impl Model {
     /// Logarithm of the gain of an unknown cause beside faults: some of the cells have a rate of
-    /// their own with a Beta(1/2, 1/2) prior, and symptoms at random.
+    /// their own with a Beta(1/2, 1/2) prior, and symptoms at random; each cell for itself, or all
+    /// that go the same way from different vantage points alike.
     pub(crate) fn unknown_gain(&self, faults: &[Fault]) -> f64 {
-        let mut totals = [0.0; TOUCHED.len()];
+        let mut cells = Touched::default();
+        let mut kin: BTreeMap<u32, Pool> = BTreeMap::new();
         for (index, cell) in self.cells.iter().enumerate() {
             let (trials, failed) = self.trials(cell);
-            if failed == 0.0 {
-                for (total, touched) in totals.iter_mut().zip(TOUCHED) {
-                    *total += libm::log1p(-touched);
-                }
-                continue;
-            }
-            let free = log_beta_binomial(failed, trials) - failed * libm::log(cell.kinds)
-                + self.served_share(cell);
-            let ratio = libm::exp((free - self.log_likelihood(index, faults)).min(500.0));
-            for (total, touched) in totals.iter_mut().zip(TOUCHED) {
-                *total += libm::log(1.0 - touched + touched * ratio);
-            }
+            let pool = Pool {
+                trials,
+                failed,
+                rest: self.served_share(cell) - failed * libm::log(cell.kinds),
+                modelled: if trials > 0.0 {
+                    self.log_likelihood(index, faults)
+                } else {
+                    0.0
+                },
+            };
+            cells.add(pool);
+            kin.entry(cell.kin).or_default().add(pool);
         }
-        let mut all = LogSum::default();
-        totals.iter().for_each(|t| all.add(*t));
-        all.value() - libm::log(TOUCHED.len() as f64)
+        let mut ways = Touched::default();
+        kin.into_values().for_each(|pool| ways.add(pool));
+        let mut both = LogSum::default();
+        both.add(cells.log_mean());
+        both.add(ways.log_mean());
+        both.value() - libm::log(2.0)
     }
 
     /// Logarithm of the probability of who served, where answers told, at even balancing.
@@ -45,6 +76,31 @@ impl Model {
             count * libm::log(share.max(1e-6))
         })
         .sum()
+    }
+}
+
+/// Sums over which of some pools are touched, for each share.
+#[derive(Default)]
+struct Touched {
+    totals: [f64; TOUCHED.len()],
+}
+
+impl Touched {
+    fn add(&mut self, pool: Pool) {
+        let ratio = if pool.failed > 0.0 {
+            libm::exp(pool.gain().min(500.0))
+        } else {
+            0.0
+        };
+        for (total, touched) in self.totals.iter_mut().zip(TOUCHED) {
+            *total += libm::log(1.0 - touched + touched * ratio);
+        }
+    }
+
+    fn log_mean(&self) -> f64 {
+        let mut all = LogSum::default();
+        self.totals.iter().for_each(|t| all.add(*t));
+        all.value() - libm::log(TOUCHED.len() as f64)
     }
 }
 
