@@ -133,6 +133,12 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
     links
 }
 
+/// How many failures may have been reported late.
+pub(crate) fn reported_late(case: &CountedCase, links: &[Link]) -> u32 {
+    let failed = |link: &Link| case.rows[link.to as usize].failed.iter().sum::<u32>();
+    links.iter().map(failed).sum()
+}
+
 /// What fails probes of a row keeps them from the next one, but for those reported there. What fails
 /// them there, too, does so at nearly the same rate with and without them.
 fn add_gates(touches: &mut Vec<Touch>, late: &[Link]) {

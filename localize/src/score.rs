@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice;
 use crate::counted::{self, Link};
 use crate::engine;
 use crate::engine::model::Model;
@@ -99,7 +100,7 @@ const LISTED: f64 = 0.001;
 pub fn score(case: &CountedCase) -> Scores {
     let links = counted::links(case);
     let punctual = Reading::new(case, &[]);
-    if links.is_empty() {
+    if counted::reported_late(case, &links) < WORTH_ASKING {
         return punctual.scores();
     }
     let late = Reading::new(case, &links);
@@ -110,6 +111,21 @@ pub fn score(case: &CountedCase) -> Scores {
     }
 }
 
+/// Judges a counted case, and chooses so many probes to send next. Each arm is given as the rows that
+/// its probes pass one after the other.
+#[must_use]
+pub fn score_and_choose(
+    case: &CountedCase,
+    arms: &[Vec<usize>],
+    probes: u32,
+) -> (Scores, choice::Counts) {
+    let Reading {
+        model, posterior, ..
+    } = &Reading::new(case, &[]);
+    let scores = score(case);
+    (scores, choice::of_rows(model, posterior, arms, probes))
+}
+
 /// A case under one reading of when failures are reported.
 struct Reading<'a> {
     components: &'a [CountedComponent],
@@ -118,6 +134,9 @@ struct Reading<'a> {
     /// Logarithm of the probability of everything that was seen.
     evidence: f64,
 }
+
+/// So many failures must have been reported late at most for that to be worth a thought.
+const WORTH_ASKING: u32 = 3;
 
 /// Logarithm of the prior odds of failures being reported late at times.
 const LATE_LOG_ODDS: f64 = -2.3;

@@ -30,8 +30,7 @@ impl Model {
         for _ in 0..SORTINGS {
             let tallies = self.tallies(|index, _| {
                 let cell = &self.cells[index];
-                let (trials, failed) = self.trials(cell);
-                let expected = trials * cell.spread * cell.background;
+                let (expected, failed) = (cell.trials * cell.spread * cell.background, cell.failed);
                 let conspicuous = failed > expected + 3.0 * libm::sqrt(expected) + 1.0;
                 if conspicuous { f64::NAN } else { failed }
             });
@@ -68,11 +67,10 @@ impl Model {
         for (index, cell) in self.cells.iter().enumerate() {
             let tally = &mut tallies[cell.noise as usize];
             tally.prior = cell.background;
-            let (trials, all) = self.trials(cell);
-            let failed = by_chance(index, all);
+            let failed = by_chance(index, cell.failed);
             if failed.is_finite() {
                 tally.failed += failed;
-                tally.probes += trials * cell.spread;
+                tally.probes += cell.trials * cell.spread;
             }
         }
         tallies

@@ -226,6 +226,25 @@ impl<'a> Company<'a> {
         company
     }
 
+    /// The same for one cell after the other: `rest` holds the touches of each fault that are not
+    /// passed yet.
+    fn merge(rest: &mut [&'a [Touch]; MOST_OTHERS], cell: u32) -> Self {
+        let mut company = Self {
+            others: [(0, &[]); MOST_OTHERS],
+            len: 0,
+        };
+        for (place, rest) in rest.iter_mut().enumerate() {
+            let passed = rest.iter().take_while(|t| t.cell < cell).count();
+            *rest = &rest[passed..];
+            let here = rest.iter().take_while(|t| t.cell == cell).count();
+            if here > 0 {
+                company.others[company.len] = (place, &rest[..here]);
+                company.len += 1;
+            }
+        }
+        company
+    }
+
     fn all(&self) -> &[(usize, &'a [Touch])] {
         &self.others[..self.len]
     }
@@ -378,24 +397,30 @@ impl Model {
                 terms.counts.extend_from_slice(passes);
             }
         }
-        let mut at = 0;
-        while at < cause.touches.len() {
-            let cell = cause.touches[at].cell;
-            let here = cause.touches[at..]
-                .iter()
-                .take_while(|t| t.cell == cell)
-                .count();
-            self.cell_terms(&cause.touches[at..at + here], others, &mut terms);
-            at += here;
+        let mut rest: [&[Touch]; MOST_OTHERS] = [&[]; MOST_OTHERS];
+        for (rest, other) in rest.iter_mut().zip(others) {
+            *rest = &self.causes[other.cause].touches;
+        }
+        for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
+            let cell = &self.cells[mine[0].cell as usize];
+            if cell.failed > 0.0 || !self.plain(cell) {
+                let company = Company::merge(&mut rest, mine[0].cell);
+                self.cell_terms(mine, others, &company, &mut terms);
+            }
         }
         terms
     }
 
-    fn cell_terms(&self, mine: &[Touch], others: &[Fault], terms: &mut Terms) {
+    fn cell_terms(
+        &self,
+        mine: &[Touch],
+        others: &[Fault],
+        company: &Company<'_>,
+        terms: &mut Terms,
+    ) {
         let id = mine[0].cell;
         let cell = &self.cells[id as usize];
         let plain = self.plain(cell);
-        let company = Company::new(self, others, id);
         for outcome in self.outcomes(cell) {
             if plain && outcome.symptom.is_none() {
                 continue;

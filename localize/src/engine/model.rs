@@ -128,6 +128,9 @@ pub(crate) struct Cell {
     pub(crate) slip: f64,
     /// Probability that what fails here is reported one layer later.
     pub(crate) late: f64,
+    /// Probes that came here, and those of them that failed here.
+    pub(crate) trials: f64,
+    pub(crate) failed: f64,
     ways: Range<u32>,
     outcomes: Range<u32>,
 }
@@ -202,6 +205,8 @@ impl Model {
             kin: nature.kin,
             slip: 0.0,
             late: 0.0,
+            trials: 0.0,
+            failed: 0.0,
             ways: from..index32(self.ways.len()),
             outcomes: outcomes..outcomes,
         });
@@ -218,7 +223,12 @@ impl Model {
         let from = index32(self.counts.len());
         self.counts.extend(counts.filter(|c| c.count > 0));
         let to = index32(self.counts.len());
+        let total: u32 = self.counts[from as usize..].iter().map(|c| c.count).sum();
         if let Some(cell) = self.cells.last_mut().filter(|_| to > from) {
+            cell.trials += f64::from(total);
+            if symptom.is_some() {
+                cell.failed += f64::from(total);
+            }
             self.outcomes.push(Outcome {
                 symptom,
                 server,
@@ -274,19 +284,6 @@ impl Model {
             .iter()
             .map(|c| f64::from(c.count))
             .sum()
-    }
-
-    /// Probes of a cell, and those of them that failed.
-    pub(crate) fn trials(&self, cell: &Cell) -> (f64, f64) {
-        let mut all = (0.0, 0.0);
-        for outcome in self.outcomes(cell) {
-            let total = self.total(outcome);
-            all.0 += total;
-            if outcome.symptom.is_some() {
-                all.1 += total;
-            }
-        }
-        all
     }
 
     /// Whether a success says the same whatever else is at fault: there is one way only.

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::fit::{Fault, Fit};
 use super::law::LogSum;
 use super::model::Model;
+use super::unknown::Calm;
 
 /// Sets kept at each size.
 const BEAM: usize = 6;
@@ -172,7 +173,7 @@ impl<'a> Search<'a> {
         let informative: Vec<bool> = model
             .cells
             .iter()
-            .map(|cell| !model.plain(cell) || model.trials(cell).1 > 0.0)
+            .map(|cell| !model.plain(cell) || cell.failed > 0.0)
             .collect();
         let additions = singles
             .iter()
@@ -212,13 +213,16 @@ impl<'a> Search<'a> {
             let best = self.best();
             let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
             let mut larger = Vec::new();
-            for set in &beam {
+            for (rank, set) in beam.iter().enumerate() {
+                // What the best set does not need is weighed beside it alone.
+                let worst = if rank == 0 { -IDLE } else { 0.0 };
                 for addition in &self.additions {
-                    larger.extend(self.extend(set, addition, best, &mut seen));
+                    larger.extend(self.extend(set, addition, best, worst, &mut seen));
                 }
             }
             best_first(&mut larger);
             larger.truncate(BEAM);
+            larger.retain(|set| set.score > best - OUTCLASSED);
             larger.iter_mut().for_each(|set| self.refit(set));
             best_first(&mut larger);
             let Some(top) = larger.first().map(|s| s.score) else {
@@ -232,13 +236,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    /// A set with one fault more, the others as they are; `None` when it was seen or is not worth the
-    /// fitting.
+    /// A set with one fault more, the others as they are; `None` when it was seen, or would come
+    /// neither near the best one nor, by as much as `worst`, near the set itself.
     fn extend(
         &self,
         set: &Set,
         addition: &Addition,
         best: f64,
+        worst: f64,
         seen: &mut Vec<Vec<usize>>,
     ) -> Option<Set> {
         let part = self.model.causes[addition.cause].part;
@@ -254,7 +259,7 @@ impl<'a> Search<'a> {
         let fit = if self.apart(set, addition) {
             addition.alone.fits[0].clone()
         } else {
-            let worth = (best - OUTCLASSED - set.score).max(-IDLE);
+            let worth = (best - OUTCLASSED - set.score).max(worst);
             let needed = worth - self.model.causes[addition.cause].log_odds;
             self.model.fit_if(addition.cause, &set.faults(), needed)?
         };
@@ -332,7 +337,7 @@ impl<'a> Search<'a> {
             self.refit(&mut rest);
             for addition in &self.additions {
                 if !best.has(addition.cause) {
-                    others.extend(self.extend(&rest, addition, best.score, &mut seen));
+                    others.extend(self.extend(&rest, addition, best.score, 0.0, &mut seen));
                 }
             }
             if !seen.contains(&rest.key()) {
@@ -356,15 +361,16 @@ impl<'a> Search<'a> {
             doubted.push(Set::empty());
         }
         let best = self.best();
+        let calm = self.model.calm();
         let mut doubts: Vec<Set> = Vec::new();
         for set in doubted {
-            let mut set = self.beside_unknown(set);
+            let mut set = self.beside_unknown(&calm, set);
             while set.score > best - OUTCLASSED {
                 let smaller = (0..set.fits.len()).map(|index| {
                     let mut smaller = set.clone();
                     smaller.fits.remove(index);
                     self.refit(&mut smaller);
-                    self.beside_unknown(smaller)
+                    self.beside_unknown(&calm, smaller)
                 });
                 let Some(next) = smaller.max_by(|a, b| a.score.total_cmp(&b.score)) else {
                     break;
@@ -381,8 +387,8 @@ impl<'a> Search<'a> {
         self.visited.extend(doubts);
     }
 
-    fn beside_unknown(&self, mut set: Set) -> Set {
-        set.score += libm::log(UNKNOWN_PRIOR) + self.model.unknown_gain(&set.faults());
+    fn beside_unknown(&self, calm: &Calm, mut set: Set) -> Set {
+        set.score += libm::log(UNKNOWN_PRIOR) + self.model.unknown_gain(calm, &set.faults());
         set.unknown = true;
         set
     }

@@ -1,6 +1,7 @@
 //! The rival of every explanation: something that no component explains.
 
 use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use super::fit::Fault;
 use super::law::LogSum;
@@ -34,32 +35,55 @@ impl Pool {
 }
 
 impl Model {
+    /// What the cells look like while nothing is at fault, for [`Self::unknown_gain`].
+    pub(crate) fn calm(&self) -> Calm {
+        let pool = |index: usize| {
+            let cell = &self.cells[index];
+            Pool {
+                trials: cell.trials,
+                failed: cell.failed,
+                rest: self.served_share(cell) - cell.failed * libm::log(cell.kinds),
+                modelled: self.log_likelihood(index, &[]),
+            }
+        };
+        let pools: Vec<Pool> = (0..self.cells.len()).map(pool).collect();
+        let mut ways: BTreeMap<u32, Pool> = BTreeMap::new();
+        for (cell, pool) in self.cells.iter().zip(&pools) {
+            ways.entry(cell.kin).or_default().add(*pool);
+        }
+        Calm { cells: pools, ways }
+    }
+
     /// Logarithm of the gain of an unknown cause beside faults: some of the cells have a rate of
     /// their own with a Beta(1/2, 1/2) prior, and symptoms at random; each cell for itself, or all
     /// that go the same way from different vantage points alike.
-    pub(crate) fn unknown_gain(&self, faults: &[Fault]) -> f64 {
+    pub(crate) fn unknown_gain(&self, calm: &Calm, faults: &[Fault]) -> f64 {
+        let mut changed: Vec<u32> = faults
+            .iter()
+            .flat_map(|f| self.causes[f.cause].touches.iter().map(|t| t.cell))
+            .collect();
+        changed.sort_unstable();
+        changed.dedup();
+        let mut ways = calm.ways.clone();
         let mut cells = Touched::default();
-        let mut kin: BTreeMap<u32, Pool> = BTreeMap::new();
-        for (index, cell) in self.cells.iter().enumerate() {
-            let (trials, failed) = self.trials(cell);
-            let pool = Pool {
-                trials,
-                failed,
-                rest: self.served_share(cell) - failed * libm::log(cell.kinds),
-                modelled: if trials > 0.0 {
-                    self.log_likelihood(index, faults)
-                } else {
-                    0.0
-                },
-            };
+        let mut next = changed.into_iter().peekable();
+        for (index, pool) in (0..).zip(&calm.cells) {
+            let mut pool = *pool;
+            if next.next_if_eq(&index).is_some() {
+                let place = index as usize;
+                let modelled = self.log_likelihood(place, faults);
+                if let Some(way) = ways.get_mut(&self.cells[place].kin) {
+                    way.modelled += modelled - pool.modelled;
+                }
+                pool.modelled = modelled;
+            }
             cells.add(pool);
-            kin.entry(cell.kin).or_default().add(pool);
         }
-        let mut ways = Touched::default();
-        kin.into_values().for_each(|pool| ways.add(pool));
+        let mut together = Touched::default();
+        ways.into_values().for_each(|pool| together.add(pool));
         let mut both = LogSum::default();
         both.add(cells.log_mean());
-        both.add(ways.log_mean());
+        both.add(together.log_mean());
         both.value() - libm::log(2.0)
     }
 
@@ -79,19 +103,27 @@ impl Model {
     }
 }
 
+/// What the cells look like while nothing is at fault, each and by way.
+pub(crate) struct Calm {
+    cells: Vec<Pool>,
+    ways: BTreeMap<u32, Pool>,
+}
+
 /// Sums over which of some pools are touched, for each share.
 #[derive(Default)]
 struct Touched {
     totals: [f64; TOUCHED.len()],
+    /// Pools without a failure, which nothing can have touched.
+    clean: f64,
 }
 
 impl Touched {
     fn add(&mut self, pool: Pool) {
-        let ratio = if pool.failed > 0.0 {
-            libm::exp(pool.gain().min(500.0))
-        } else {
-            0.0
-        };
+        if pool.failed == 0.0 {
+            self.clean += 1.0;
+            return;
+        }
+        let ratio = libm::exp(pool.gain().min(500.0));
         for (total, touched) in self.totals.iter_mut().zip(TOUCHED) {
             *total += libm::log(1.0 - touched + touched * ratio);
         }
@@ -99,7 +131,9 @@ impl Touched {
 
     fn log_mean(&self) -> f64 {
         let mut all = LogSum::default();
-        self.totals.iter().for_each(|t| all.add(*t));
+        for (total, touched) in self.totals.iter().zip(TOUCHED) {
+            all.add(total + self.clean * libm::log1p(-touched));
+        }
         all.value() - libm::log(TOUCHED.len() as f64)
     }
 }
