@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::choice;
 use crate::counted::{self, Link};
 use crate::engine;
 use crate::engine::model::Model;
@@ -109,21 +108,6 @@ pub fn score(case: &CountedCase) -> Scores {
     } else {
         punctual.scores()
     }
-}
-
-/// Judges a counted case, and chooses so many probes to send next. Each arm is given as the rows that
-/// its probes pass one after the other.
-#[must_use]
-pub fn score_and_choose(
-    case: &CountedCase,
-    arms: &[Vec<usize>],
-    probes: u32,
-) -> (Scores, choice::Counts) {
-    let Reading {
-        model, posterior, ..
-    } = &Reading::new(case, &[]);
-    let scores = score(case);
-    (scores, choice::of_rows(model, posterior, arms, probes))
 }
 
 /// A case under one reading of when failures are reported.
