@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use crate::ask;
 use crate::case::Case;
 use crate::cells::{self, Evidence};
+use crate::choice::{self, Choice, Lack};
 use crate::engine;
 use crate::engine::search::Posterior;
 use crate::explain;
-use crate::observation::Observation;
+use crate::observation::{Observation, RoundId};
 use crate::path::{self, PartId};
 use crate::problem::Problem;
 use crate::signature::Signatures;
@@ -42,6 +43,8 @@ mod enough {
     pub(super) const SURE: f64 = 0.95;
     /// Rounds after which candidates that no round has told apart are reported as such.
     pub(super) const ROUNDS_AMBIGUOUS: usize = 25;
+    /// The same where no arm would tell them apart, as far as the model knows.
+    pub(super) const ROUNDS_EXHAUSTED: usize = 8;
 }
 
 /// Prior odds of an undeclared balancer working at layer 4, as a logarithm.
@@ -81,6 +84,7 @@ pub(crate) fn assess(case: &Case) -> Assessment {
             settled: false,
             leading: "unknown".to_string(),
             leading_confidence: 0.0,
+            choice: Choice::default(),
         },
     }
 }
@@ -169,13 +173,18 @@ fn conclude(
         unknown,
     );
     let rounds = recent_rounds(observations);
-    let settled = settled(&verdict, &suspects, healthy, unknown, rounds);
+    let lack = lack(&verdict, &suspects, healthy, unknown);
+    let choice = choice::choose(problem, posterior, observations, lack);
+    let clear = lack != Lack::Identity;
+    let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
+    let settled = settled(&verdict, clear, asked, healthy, rounds);
     let (leading, leading_confidence) = leading(&suspects, healthy, unknown);
     Assessment {
         verdict,
         settled,
         leading,
         leading_confidence,
+        choice,
     }
 }
 
@@ -231,43 +240,53 @@ fn detection(problem: &Problem<'_>) -> Detection {
     }
 }
 
+/// Whole rounds of the last minute: one of few arms counts as the share of the largest that it is.
 fn recent_rounds(observations: &[&Observation]) -> usize {
     let now = observations
         .iter()
         .map(|o| o.scheduled_us)
         .max()
         .unwrap_or(0);
-    observations
-        .iter()
-        .filter(|o| o.scheduled_us + 60_000_000 >= now)
-        .map(|o| o.round)
-        .collect::<BTreeSet<_>>()
-        .len()
+    let mut rounds: BTreeMap<RoundId, usize> = BTreeMap::new();
+    for observation in observations {
+        if observation.scheduled_us + 60_000_000 >= now {
+            *rounds.entry(observation.round).or_default() += 1;
+        }
+    }
+    let largest = rounds.values().copied().max().unwrap_or(1);
+    (rounds.values().sum::<usize>() + largest / 2) / largest
 }
 
-fn settled(
-    verdict: &Verdict,
-    suspects: &[Suspect],
-    healthy: f64,
-    unknown: f64,
-    rounds: usize,
-) -> bool {
-    if rounds < enough::ROUNDS {
-        return false;
-    }
+/// What the verdict lacks: who it is, or the probes that would have shown another fault.
+fn lack(verdict: &Verdict, suspects: &[Suspect], healthy: f64, unknown: f64) -> Lack {
     let clear = suspects
         .iter()
         .all(|s| s.blame >= enough::SURE || s.blame <= 1.0 - enough::SURE);
     let known = unknown <= 1.0 - enough::SURE;
     match verdict.outcome {
-        Outcome::Healthy => {
-            healthy >= enough::SURE && verdict.detection.rate <= enough::HEALTHY_RATE
+        Outcome::Fault if clear && known => Lack::Probes(probes_for(enough::FAULT_RATE)),
+        Outcome::Healthy | Outcome::Inconclusive if healthy >= enough::SURE => {
+            Lack::Probes(probes_for(enough::HEALTHY_RATE))
         }
-        Outcome::Fault => {
-            clear && known && verdict.detection.rate <= enough::FAULT_RATE
-                || rounds >= enough::ROUNDS_AMBIGUOUS
-        }
-        Outcome::Inconclusive => healthy <= LIST && rounds >= enough::ROUNDS_AMBIGUOUS,
+        Outcome::Healthy | Outcome::Fault | Outcome::Inconclusive => Lack::Identity,
+    }
+}
+
+/// Probes of which one at least fails, with the power at which rates are stated, at this rate.
+fn probes_for(rate: f64) -> f64 {
+    libm::log(1.0 - POWER) / libm::log(1.0 - rate)
+}
+
+/// `clear` says that who it is is known, `asked` that no probe would tell any more of that.
+fn settled(verdict: &Verdict, clear: bool, asked: bool, healthy: f64, rounds: usize) -> bool {
+    if rounds < enough::ROUNDS {
+        return false;
+    }
+    let exhausted = asked || rounds >= enough::ROUNDS_AMBIGUOUS;
+    match verdict.outcome {
+        Outcome::Healthy => clear && verdict.detection.rate <= enough::HEALTHY_RATE,
+        Outcome::Fault => clear && verdict.detection.rate <= enough::FAULT_RATE || exhausted,
+        Outcome::Inconclusive => healthy <= LIST && exhausted,
     }
 }
 

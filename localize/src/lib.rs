@@ -11,6 +11,7 @@ mod ask;
 pub mod baseline;
 pub mod case;
 mod cells;
+pub mod choice;
 mod counted;
 mod engine;
 mod explain;
@@ -33,6 +34,7 @@ mod words;
 
 pub use baseline::{Baseline, Baselines};
 pub use case::Case;
+pub use choice::{Choice, Promise};
 pub use observation::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
     RoundId, Step, Target, TcpFacts, TlsFacts,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice::{self, Counts};
 use crate::counted::{self, Link};
 use crate::engine;
 use crate::engine::model::Model;
@@ -97,17 +98,16 @@ const LISTED: f64 = 0.001;
 /// Judges a counted case.
 #[must_use]
 pub fn score(case: &CountedCase) -> Scores {
-    let links = counted::links(case);
-    let punctual = Reading::new(case, &[]);
-    if counted::reported_late(case, &links) < WORTH_ASKING {
-        return punctual.scores();
-    }
-    let late = Reading::new(case, &links);
-    if late.evidence > punctual.evidence {
-        late.scores()
-    } else {
-        punctual.scores()
-    }
+    Reading::best(case).scores()
+}
+
+/// Judges a counted case, and chooses so many probes to send next. Each arm is given as the rows that
+/// its probes pass one after the other.
+#[must_use]
+pub fn score_and_choose(case: &CountedCase, arms: &[Vec<usize>], probes: u32) -> (Scores, Counts) {
+    let reading = Reading::best(case);
+    let counts = choice::of_rows(&reading.model, &reading.posterior, arms, probes);
+    (reading.scores(), counts)
 }
 
 /// A case under one reading of when failures are reported.
@@ -126,6 +126,21 @@ const WORTH_ASKING: u32 = 3;
 const LATE_LOG_ODDS: f64 = -2.3;
 
 impl<'a> Reading<'a> {
+    /// The more probable reading.
+    fn best(case: &'a CountedCase) -> Self {
+        let links = counted::links(case);
+        let punctual = Self::new(case, &[]);
+        if counted::reported_late(case, &links) < WORTH_ASKING {
+            return punctual;
+        }
+        let late = Self::new(case, &links);
+        if late.evidence > punctual.evidence {
+            late
+        } else {
+            punctual
+        }
+    }
+
     fn new(case: &'a CountedCase, late: &[Link]) -> Self {
         let mut model = counted::model(case, late);
         let posterior = engine::explain(&mut model);

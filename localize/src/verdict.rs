@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
+use crate::choice::Choice;
+
 /// The kinds of component that can be blamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -190,4 +192,6 @@ pub struct Assessment {
     pub leading: String,
     /// Its probability.
     pub leading_confidence: f64,
+    /// What to probe next.
+    pub choice: Choice,
 }

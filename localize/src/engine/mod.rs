@@ -5,6 +5,7 @@
 
 mod background;
 pub(crate) mod fit;
+pub(crate) mod information;
 pub(crate) mod law;
 pub(crate) mod model;
 pub(crate) mod search;

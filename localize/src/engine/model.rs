@@ -111,6 +111,18 @@ pub(crate) struct Outcome {
     counts: Range<u32>,
 }
 
+impl Outcome {
+    /// An outcome that may be seen, whether it was or not.
+    pub(crate) fn possible(symptom: Option<u8>, server: Option<u16>, chance: f64) -> Self {
+        Self {
+            symptom,
+            server,
+            chance,
+            counts: 0..0,
+        }
+    }
+}
+
 /// One arm at one layer.
 #[derive(Clone, Debug)]
 pub(crate) struct Cell {
