@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use crate::case::Case;
 use crate::observation::{Arm, Failure, Layer, Observation, ObservationId, Outcome, Target};
-use crate::path::{Alternative, Part, Paths};
+use crate::path::{Alternative, Balancing, Part, Paths};
 use crate::reading::Reading;
 use crate::symptom::{Stage, Symptom};
 use crate::topology::{Role, VantageName, VantagePoint};
@@ -109,10 +109,15 @@ pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
 }
 
 /// Counts a case under one reading of its balancer.
-pub(crate) fn count(case: &Case, observations: &[&Observation], layer4: bool) -> Evidence {
+pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balancing) -> Evidence {
     let reading = Reading::new(case, observations);
-    let witnesses = Witnesses::new(&case.topology, &case.sightings, observations, layer4);
-    let mut paths = Paths::new(&case.topology, layer4);
+    let witnesses = Witnesses::new(
+        &case.topology,
+        &case.sightings,
+        observations,
+        balancing.at_layer_4(),
+    );
+    let mut paths = Paths::new(&case.topology, balancing);
     let mut trials: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
     let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
     for observation in observations {

@@ -23,6 +23,9 @@ const BACKGROUND_FAILURES: f64 = 1.0;
 const FLOOR: f64 = 0.004;
 /// Where failures are reported late, the share of them that are.
 const SLIP: f64 = 0.05;
+/// Fewer failures than these, late and in all, are not worth the asking.
+const FEW_LATE: u32 = 3;
+const FEW: u32 = 40;
 /// Failures in a row from which it is worth asking whether some were reported in the next one.
 const CONSPICUOUS: u32 = 1;
 
@@ -133,10 +136,12 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
     links
 }
 
-/// How many failures may have been reported late.
-pub(crate) fn reported_late(case: &CountedCase, links: &[Link]) -> u32 {
-    let failed = |link: &Link| case.rows[link.to as usize].failed.iter().sum::<u32>();
-    links.iter().map(failed).sum()
+/// Whether enough failures may have been reported late, of enough, for that to mislead.
+pub(crate) fn worth_asking(case: &CountedCase, links: &[Link]) -> bool {
+    let failed = |row: u32| case.rows[row as usize].failed.iter().sum::<u32>();
+    let late: u32 = links.iter().map(|link| failed(link.to)).sum();
+    let all: u32 = links.iter().map(|link| failed(link.from)).sum();
+    late >= FEW_LATE && all >= FEW
 }
 
 /// What fails probes of a row keeps them from the next one, but for those reported there. What fails

@@ -47,30 +47,22 @@ mod enough {
     pub(super) const ROUNDS_EXHAUSTED: usize = 8;
 }
 
-/// Prior odds of an undeclared balancer working at layer 4, as a logarithm.
-const LAYER4_LOG_ODDS: f64 = -0.85;
-
 /// Judges a case.
 pub(crate) fn assess(case: &Case) -> Assessment {
     let observations = cells::usable(case);
     let signatures = Signatures::new();
     let readings = path::readings(&case.topology);
-    let evidence: Vec<(bool, Evidence)> = readings
+    let evidence: Vec<(f64, Evidence)> = readings
         .iter()
-        .map(|l4| (*l4, cells::count(case, &observations, *l4)))
+        .map(|(balancing, odds)| (*odds, cells::count(case, &observations, *balancing)))
         .collect();
     let mut judged: Vec<(f64, Problem<'_>, Posterior)> = evidence
         .iter()
-        .map(|(layer4, evidence)| {
+        .map(|(odds, evidence)| {
             let mut problem = Problem::new(evidence, &signatures);
             let posterior = engine::explain(&mut problem.model);
-            let prior = if *layer4 && readings.len() > 1 {
-                LAYER4_LOG_ODDS
-            } else {
-                0.0
-            };
             (
-                posterior.evidence + problem.model.calm_total() + prior,
+                posterior.evidence + problem.model.calm_total() + odds,
                 problem,
                 posterior,
             )

@@ -89,6 +89,25 @@ mod prior {
 /// Name of the balancer in messages when the service file has no VIP.
 const UNKNOWN_ORIGIN: &str = "origin";
 
+/// How a balancer works. What is not declared is read in every way that it may be, and decided by the
+/// evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Balancing {
+    /// It ends its clients' connections and balances requests (layer 7).
+    Proxied,
+    /// It forwards connections (layer 4), mostly with their clients' addresses, to which answers go.
+    Forwarded,
+    /// It forwards connections (layer 4) from its own addresses, by which answers come back.
+    Translated,
+}
+
+impl Balancing {
+    /// Whether a backend's own stack answers the client's packets.
+    pub(crate) fn at_layer_4(self) -> bool {
+        self != Balancing::Proxied
+    }
+}
+
 /// The parts of a delivery path, made as probes turn out to cross them.
 pub(crate) struct Paths<'a> {
     topology: &'a Topology,
@@ -102,13 +121,12 @@ pub(crate) struct Paths<'a> {
     balancer_host: Vec<IpAddr>,
     /// Prefixes that hold at least two of the addresses that backends answer to.
     prefixes: BTreeSet<String>,
-    layer4: bool,
+    balancing: Balancing,
 }
 
 impl<'a> Paths<'a> {
-    /// Prepares the paths of a topology; `layer4` chooses between the two readings of an undeclared
-    /// balancer.
-    pub(crate) fn new(topology: &'a Topology, layer4: bool) -> Self {
+    /// Prepares the paths of a topology under one reading of its balancer.
+    pub(crate) fn new(topology: &'a Topology, balancing: Balancing) -> Self {
         let balancer_addresses = balancer_addresses(topology);
         let destinations: BTreeSet<IpAddr> = topology
             .vantages
@@ -131,7 +149,7 @@ impl<'a> Paths<'a> {
             balancer_addresses,
             balancer_host: balancer_host(topology),
             prefixes,
-            layer4,
+            balancing,
         }
     }
 
@@ -253,7 +271,7 @@ impl<'a> Paths<'a> {
                 ));
             }
             origin.push(self.behind_cdn(Kind::LoadBalancer, &vip, prior::BALANCER));
-            let view = if self.layer4 {
+            let view = if self.balancing.at_layer_4() {
                 View::BehindCdn
             } else {
                 View::BehindCdnAndLb
@@ -286,7 +304,7 @@ impl<'a> Paths<'a> {
         if vantage.host.as_deref() != Some(BALANCER_HOST) {
             front.extend(self.outbound(vantage, vip.ip()));
         }
-        if self.layer4 {
+        if self.balancing.at_layer_4() {
             let mut behind = Vec::new();
             for (index, backend) in self.topology.backends.iter().enumerate() {
                 let mut crossed = vec![
@@ -309,6 +327,10 @@ impl<'a> Paths<'a> {
     /// place, or put one of its own there, or speak TCP itself: which, no probe shows, so that faults
     /// on the ways to its own addresses may spare what it forwards. Direct return passes it by.
     fn forwarded_back(&mut self, backend: &str, client: Option<IpAddr>) -> Vec<Crossing> {
+        if self.balancing == Balancing::Translated {
+            let parts = self.return_to_sources(backend);
+            return parts.into_iter().map(direct).collect();
+        }
         let to_client = self.return_paths(backend, client).unwrap_or_default();
         let mut crossed: Vec<Crossing> = to_client.into_iter().map(direct).collect();
         if self.topology.vip_mode != VipMode::Dsr {
@@ -525,13 +547,17 @@ impl<'a> Paths<'a> {
     }
 }
 
-/// Whether an undeclared balancer needs both readings.
-pub(crate) fn readings(topology: &Topology) -> &'static [bool] {
+/// The readings of a topology's balancer, with the logarithms of their prior odds.
+pub(crate) fn readings(topology: &Topology) -> &'static [(Balancing, f64)] {
+    use Balancing::{Forwarded, Proxied, Translated};
     match topology.vip_mode {
-        VipMode::L7 => &[false],
-        VipMode::L4 | VipMode::Dsr => &[true],
-        VipMode::Auto if topology.vips.is_empty() || topology.backends.is_empty() => &[false],
-        VipMode::Auto => &[false, true],
+        VipMode::L7 => &[(Proxied, 0.0)],
+        VipMode::Dsr => &[(Forwarded, 0.0)],
+        VipMode::L4 => &[(Forwarded, 0.0), (Translated, 0.0)],
+        VipMode::Auto if topology.vips.is_empty() || topology.backends.is_empty() => {
+            &[(Proxied, 0.0)]
+        }
+        VipMode::Auto => &[(Proxied, 0.0), (Forwarded, -0.85)],
     }
 }
 

@@ -119,9 +119,6 @@ struct Reading<'a> {
     evidence: f64,
 }
 
-/// So many failures must have been reported late at most for that to be worth a thought.
-const WORTH_ASKING: u32 = 3;
-
 /// Logarithm of the prior odds of failures being reported late at times.
 const LATE_LOG_ODDS: f64 = -2.3;
 
@@ -130,7 +127,7 @@ impl<'a> Reading<'a> {
     fn best(case: &'a CountedCase) -> Self {
         let links = counted::links(case);
         let punctual = Self::new(case, &[]);
-        if counted::reported_late(case, &links) < WORTH_ASKING {
+        if !counted::worth_asking(case, &links) {
             return punctual;
         }
         let late = Self::new(case, &links);

@@ -11,11 +11,24 @@ use super::model::{Acting, Effect, Group, Model, Outcome, Shelter, Touch, index3
 const HARD: f64 = 0.25;
 /// Rates of hard faults, with their shares: a few probes may get through.
 const HARD_RATES: [(f64, f64); 3] = [(0.97, 0.2), (0.995, 0.3), (0.9995, 0.5)];
-/// Places on the logarithmic grid of rates before it is refined round the peak.
-const COARSE: usize = 13;
-/// Places added on either side of the peak, and how often.
-const FINER: usize = 3;
-const REFINEMENTS: usize = 2;
+/// Places on the logarithmic grid of rates before it is refined round the peak, and how often that is.
+struct Grid {
+    places: usize,
+    refinements: usize,
+}
+
+const FINE: Grid = Grid {
+    places: 12,
+    refinements: 2,
+};
+/// For what has little to gain, in nats, and so no narrow peak.
+const ROUGH: Grid = Grid {
+    places: 6,
+    refinements: 0,
+};
+const LITTLE: f64 = 8.0;
+/// Places added on either side of the peak.
+const FINER: usize = 2;
 /// Neighbours of the peak that are no further below it, in nats, need no refinement.
 const BLUNT: f64 = 0.5;
 /// No rate is higher.
@@ -38,7 +51,7 @@ const BOUND_SLACK: f64 = 1.0;
 const LEVELS: u8 = 4;
 
 /// Other causes in one cell beyond this many are left out.
-const MOST_OTHERS: usize = 15;
+const MOST_OTHERS: usize = 7;
 
 /// How a rate elsewhere relates to the rate that direct probes meet.
 #[derive(Clone, Copy)]
@@ -228,7 +241,7 @@ impl<'a> Company<'a> {
 
     /// The same for one cell after the other: `rest` holds the touches of each fault that are not
     /// passed yet.
-    fn merge(rest: &mut [&'a [Touch]; MOST_OTHERS], cell: u32) -> Self {
+    fn merge(rest: &mut [&'a [Touch]], cell: u32) -> Self {
         let mut company = Self {
             others: [(0, &[]); MOST_OTHERS],
             len: 0,
@@ -237,7 +250,7 @@ impl<'a> Company<'a> {
             let passed = rest.iter().take_while(|t| t.cell < cell).count();
             *rest = &rest[passed..];
             let here = rest.iter().take_while(|t| t.cell == cell).count();
-            if here > 0 {
+            if here > 0 && company.len < MOST_OTHERS {
                 company.others[company.len] = (place, &rest[..here]);
                 company.len += 1;
             }
@@ -276,16 +289,18 @@ const NOBODY: Acting<'static> = Acting {
 impl Model {
     /// Fits a cause beside faults that are held fast.
     pub(crate) fn fit(&self, cause: usize, others: &[Fault]) -> Fit {
-        self.integrate(cause, &self.terms(cause, others))
+        self.integrate(cause, &self.terms(cause, others), &FINE)
     }
 
     /// The same, unless the cause cannot gain as much as is needed, in nats.
     pub(crate) fn fit_if(&self, cause: usize, others: &[Fault], needed: f64) -> Option<Fit> {
         let terms = self.terms(cause, others);
-        (terms.bound() >= needed).then(|| self.integrate(cause, &terms))
+        let bound = terms.bound();
+        let grid = if bound < LITTLE { &ROUGH } else { &FINE };
+        (bound >= needed).then(|| self.integrate(cause, &terms, grid))
     }
 
-    fn integrate(&self, cause: usize, terms: &Terms) -> Fit {
+    fn integrate(&self, cause: usize, terms: &Terms, grid: &Grid) -> Fit {
         let integrand = Integrand {
             terms,
             laws: Laws::new(self.causes[cause].habit, self.windows),
@@ -300,7 +315,7 @@ impl Model {
                 NOWHERE
             },
         };
-        integrand.integrate(cause, self.floor)
+        integrand.integrate(cause, self.floor, grid)
     }
 
     /// Logarithm of the likelihood gain of a fault beside others.
@@ -397,10 +412,8 @@ impl Model {
                 terms.counts.extend_from_slice(passes);
             }
         }
-        let mut rest: [&[Touch]; MOST_OTHERS] = [&[]; MOST_OTHERS];
-        for (rest, other) in rest.iter_mut().zip(others) {
-            *rest = &self.causes[other.cause].touches;
-        }
+        let touches = |other: &Fault| self.causes[other.cause].touches.as_slice();
+        let mut rest: Vec<&[Touch]> = others.iter().map(touches).collect();
         for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
             let cell = &self.cells[mine[0].cell as usize];
             if cell.failed > 0.0 || !self.plain(cell) {
@@ -551,7 +564,7 @@ struct Peak {
 }
 
 impl Integrand<'_> {
-    fn integrate(&self, cause: usize, floor: f64) -> Fit {
+    fn integrate(&self, cause: usize, floor: f64, grid: &Grid) -> Fit {
         let mut peak = Peak {
             value: f64::NEG_INFINITY,
             theta: [floor; Group::COUNT],
@@ -559,9 +572,9 @@ impl Integrand<'_> {
             gains: vec![0.0; self.terms.windows],
         };
         let span = libm::log(1.0 / floor);
-        let mut soft: Vec<Place> = (0..COARSE)
+        let mut soft: Vec<Place> = (0..grid.places)
             .map(|i| {
-                let theta = floor * libm::exp(span * i as f64 / COARSE as f64);
+                let theta = floor * libm::exp(span * i as f64 / grid.places as f64);
                 self.place(theta, &mut peak)
             })
             .collect();
@@ -569,7 +582,7 @@ impl Integrand<'_> {
             mass: libm::log(HARD * share),
             ..self.place(theta, &mut peak)
         });
-        for _ in 0..REFINEMENTS {
+        for _ in 0..grid.refinements {
             self.refine(&mut soft, &mut peak);
         }
         weigh(&mut soft, floor, span);

@@ -12,18 +12,21 @@ pub(crate) mod search;
 mod unknown;
 
 use model::Model;
-use search::{Posterior, search};
+use search::{Posterior, greedy, search};
 
-/// A background that changes by less than this factor was known well enough.
+/// A background that changes by less than this factor is known well enough.
 const STEADY: f64 = 1.5;
+/// Rounds of learning it.
+const ROUNDS: usize = 2;
 
-/// Weighs the explanations, learning the background on the way.
+/// Weighs the explanations, learning the background first.
 pub(crate) fn explain(model: &mut Model) -> Posterior {
     model.guess_background();
-    let posterior = search(model);
-    let best = posterior.sets.first().map(|(_, set)| set.faults());
-    if model.learn_background(&best.unwrap_or_default()) < STEADY {
-        return posterior;
+    for _ in 0..ROUNDS {
+        let faults = greedy(model);
+        if model.learn_background(&faults) < STEADY {
+            break;
+        }
     }
     search(model)
 }

@@ -125,10 +125,18 @@ impl Posterior {
     }
 }
 
+/// The faults of a good set, found by adding the best one again and again.
+pub(crate) fn greedy(model: &Model) -> Vec<Fault> {
+    let mut search = Search::new(model);
+    search.grow(1);
+    best_first(&mut search.visited);
+    search.visited.swap_remove(0).faults()
+}
+
 /// Finds the sets that matter.
 pub(crate) fn search(model: &Model) -> Posterior {
     let mut search = Search::new(model);
-    search.grow();
+    search.grow(BEAM);
     for _ in 0..SWAPS {
         if !search.swap() {
             break;
@@ -206,7 +214,7 @@ impl<'a> Search<'a> {
     }
 
     /// Larger and larger sets, from the best ones of each size.
-    fn grow(&mut self) {
+    fn grow(&mut self, width: usize) {
         let alone = self.additions.iter().take(BEAM);
         let mut beam: Vec<Set> = alone.map(|a| a.alone.clone()).collect();
         for _ in 1..MAX_FAULTS {
@@ -215,13 +223,13 @@ impl<'a> Search<'a> {
             let mut larger = Vec::new();
             for (rank, set) in beam.iter().enumerate() {
                 // What the best set does not need is weighed beside it alone.
-                let worst = if rank == 0 { -IDLE } else { 0.0 };
+                let worst = if rank == 0 && width > 1 { -IDLE } else { 0.0 };
                 for addition in &self.additions {
                     larger.extend(self.extend(set, addition, best, worst, &mut seen));
                 }
             }
             best_first(&mut larger);
-            larger.truncate(BEAM);
+            larger.truncate(width);
             larger.retain(|set| set.score > best - OUTCLASSED);
             larger.iter_mut().for_each(|set| self.refit(set));
             best_first(&mut larger);

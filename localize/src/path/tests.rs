@@ -33,7 +33,7 @@ fn topology(vip_mode: VipMode) -> Topology {
 /// The ways back by which answers to a forwarded connection may come.
 fn ways_back(vip_mode: VipMode) -> Vec<(String, View)> {
     let topology = topology(vip_mode);
-    let mut paths = Paths::new(&topology, true);
+    let mut paths = Paths::new(&topology, Balancing::Forwarded);
     let arm = Arm {
         target: Target::Vip {
             address: topology.vips[0],
