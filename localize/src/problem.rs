@@ -121,7 +121,7 @@ impl<'a> Problem<'a> {
                     part: index32(part),
                     log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
                     shelter: self.shelter(hypothesis),
-                    habit: Habit::Fault,
+                    habit: Habit::Lasting,
                     blamable: matches!(m.class, Class::Blamable(_)),
                     touches,
                     passes: Default::default(),

@@ -10,27 +10,55 @@ use alloc::vec::Vec;
 use super::model::Habit;
 
 /// Prior weights of the laws.
-const ALWAYS: f64 = 0.6;
-const STRETCH: f64 = 0.2;
-const NOW_AND_THEN: f64 = 0.2;
+struct Prior {
+    always: f64,
+    /// For one stretch, and the share of those that are over.
+    stretch: f64,
+    over: f64,
+    /// For one short stretch.
+    short: f64,
+    /// For now and then, and the shares of the windows that are on then.
+    now_and_then: f64,
+    duties: &'static [f64],
+}
 
-/// Share of windows in which something that comes and goes is on.
-const DUTIES: [f64; 4] = [0.5, 0.2, 0.1, 0.05];
-/// The same for what is nobody's fault: more would be a fault of somebody. Half of the storms come so,
-/// the others in one short stretch.
-const STORM_DUTIES: [f64; 2] = [0.05, 0.02];
-const STORM_STRETCH: f64 = 0.5;
+/// A fault, where windows are equal spans of time.
+const FAULT: Prior = Prior {
+    always: 0.6,
+    stretch: 0.2,
+    over: 0.4,
+    short: 0.0,
+    now_and_then: 0.2,
+    duties: &[0.5, 0.2, 0.1, 0.05],
+};
+/// A fault, where windows part the failures from the rest: what comes and goes by chance would look
+/// like one that is now on and now off.
+const LASTING: Prior = Prior {
+    always: 0.65,
+    stretch: 0.35,
+    over: 0.143,
+    short: 0.0,
+    now_and_then: 0.0,
+    duties: &[],
+};
+/// What is nobody's fault: more would be a fault of somebody.
+const STORM: Prior = Prior {
+    always: 0.0,
+    stretch: 0.0,
+    over: 0.0,
+    short: 0.5,
+    now_and_then: 0.5,
+    duties: &[0.05, 0.02],
+};
+
 /// The longest stretch of a storm as a share of all windows, and in windows.
 const STORM_SHARE: usize = 10;
 const STORM_WINDOWS: usize = 10;
 
-/// Of the faults that last for one stretch, the share that is over.
-const OVER: f64 = 0.4;
-
 /// Sums over all sequences.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct Laws {
-    habit: Habit,
+    prior: &'static Prior,
     windows: usize,
 }
 
@@ -39,21 +67,19 @@ pub(crate) struct Laws {
 pub(crate) struct Course {
     /// Probability of on, by window.
     pub(crate) on: Vec<f64>,
-    /// Probability that the fault is there at the end: on, or one that comes and goes.
+    /// Probability of on at the end.
     pub(crate) present: f64,
 }
 
 impl Laws {
     /// For so many windows.
     pub(crate) fn new(habit: Habit, windows: usize) -> Self {
-        Self { habit, windows }
-    }
-
-    fn duties(self) -> &'static [f64] {
-        match self.habit {
-            Habit::Fault => &DUTIES,
-            Habit::Storm => &STORM_DUTIES,
-        }
+        let prior = match habit {
+            Habit::Fault => &FAULT,
+            Habit::Lasting => &LASTING,
+            Habit::Storm => &STORM,
+        };
+        Self { prior, windows }
     }
 
     /// Logarithm of the likelihood ratio of the fault against nothing, over all laws.
@@ -64,26 +90,25 @@ impl Laws {
         let ratios: Vec<f64> = gains.iter().map(|gain| exp(gain.min(LARGE))).collect();
         let mut all = LogSum::default();
         let now_and_then = libm::log(self.share_of_duty());
-        for duty in self.duties() {
+        for duty in self.prior.duties {
             all.add(now_and_then + independent(gains, &ratios, *duty));
         }
-        if self.habit == Habit::Fault {
-            let stretch = Stretch::new(self.windows).log_sum(gains, &ratios);
-            all.add(libm::log(ALWAYS) + gains.iter().sum::<f64>());
-            all.add(libm::log(STRETCH) + stretch);
-        } else {
+        if self.prior.always > 0.0 {
+            all.add(libm::log(self.prior.always) + gains.iter().sum::<f64>());
+        }
+        if self.prior.stretch > 0.0 {
+            let stretch = Stretch::new(self.windows, self.prior.over);
+            all.add(libm::log(self.prior.stretch) + stretch.log_sum(gains, &ratios));
+        }
+        if self.prior.short > 0.0 {
             let sum: f64 = short(&ratios).map(|(_, _, product)| product).sum();
-            all.add(libm::log(STORM_STRETCH * sum));
+            all.add(libm::log(self.prior.short * sum));
         }
         all.value()
     }
 
     fn share_of_duty(self) -> f64 {
-        let all = match self.habit {
-            Habit::Fault => NOW_AND_THEN,
-            Habit::Storm => 1.0 - STORM_STRETCH,
-        };
-        all / self.duties().len() as f64
+        self.prior.now_and_then / self.prior.duties.len() as f64
     }
 
     /// How the windows were.
@@ -99,28 +124,33 @@ impl Laws {
         let ratios: Vec<f64> = gains.iter().map(|gain| exp(gain.min(LARGE))).collect();
         let mut on = vec![0.0; windows];
         let mut present = 0.0;
-        for duty in self.duties() {
+        for duty in self.prior.duties {
             let log = independent(gains, &ratios, *duty);
             let weight = self.share_of_duty() * libm::exp(log - total);
-            present += weight;
+            let p = |gain: &f64| duty / (duty + (1.0 - duty) * libm::exp(-gain.max(-700.0)));
+            present += weight * gains.last().map_or(0.0, p);
             for (sum, gain) in on.iter_mut().zip(gains) {
-                *sum += weight * duty / (duty + (1.0 - duty) * libm::exp(-gain.max(-700.0)));
+                *sum += weight * p(gain);
             }
         }
-        if self.habit == Habit::Fault {
-            let always = ALWAYS * libm::exp(gains.iter().sum::<f64>() - total);
+        if self.prior.always > 0.0 {
+            let always = self.prior.always * libm::exp(gains.iter().sum::<f64>() - total);
             present += always;
             on.iter_mut().for_each(|sum| *sum += always);
-            let stretch = Stretch::new(windows);
+        }
+        if self.prior.stretch > 0.0 {
+            let stretch = Stretch::new(windows, self.prior.over);
             let posterior = stretch.posterior(gains, &ratios);
-            let weight = STRETCH * libm::exp(stretch.log_sum(gains, &ratios) - total);
+            let log = stretch.log_sum(gains, &ratios);
+            let weight = self.prior.stretch * libm::exp(log - total);
             present += weight * posterior[windows - 1];
             for (sum, p) in on.iter_mut().zip(posterior) {
                 *sum += weight * p;
             }
-        } else {
+        }
+        if self.prior.short > 0.0 {
             for (from, to, product) in short(&ratios) {
-                let weight = STORM_STRETCH * product * libm::exp(-total);
+                let weight = self.prior.short * product * libm::exp(-total);
                 on[from..to].iter_mut().for_each(|sum| *sum += weight);
             }
         }
@@ -178,11 +208,11 @@ struct Stretch {
 }
 
 impl Stretch {
-    fn new(windows: usize) -> Self {
+    fn new(windows: usize, share_over: f64) -> Self {
         let n = windows as f64;
         Self {
-            going_on: (1.0 - OVER) / (n - 1.0),
-            over: OVER / (n * (n - 1.0) / 2.0),
+            going_on: (1.0 - share_over) / (n - 1.0),
+            over: share_over / (n * (n - 1.0) / 2.0),
         }
     }
 
@@ -296,23 +326,23 @@ mod tests {
     fn by_hand(gains: &[f64]) -> f64 {
         let n = gains.len();
         let all: f64 = gains.iter().sum();
-        let mut sum = ALWAYS * libm::exp(all);
-        for duty in DUTIES {
+        let mut sum = FAULT.always * libm::exp(all);
+        for duty in FAULT.duties {
             let product: f64 = gains
                 .iter()
                 .map(|g| 1.0 - duty + duty * libm::exp(*g))
                 .product();
-            sum += NOW_AND_THEN / 4.0 * product;
+            sum += FAULT.now_and_then / 4.0 * product;
         }
         for to in 1..=n {
             for from in 0..to {
                 let gain: f64 = gains[from..to].iter().sum();
                 let prior = match (from, to == n) {
                     (0, true) => 0.0,
-                    (_, true) => (1.0 - OVER) / (n - 1) as f64,
-                    (_, false) => OVER / (n * (n - 1) / 2) as f64,
+                    (_, true) => (1.0 - FAULT.over) / (n - 1) as f64,
+                    (_, false) => FAULT.over / (n * (n - 1) / 2) as f64,
                 };
-                sum += STRETCH * prior * libm::exp(gain);
+                sum += FAULT.stretch * prior * libm::exp(gain);
             }
         }
         libm::log(sum)

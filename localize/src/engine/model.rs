@@ -66,6 +66,8 @@ pub(crate) enum Shelter {
 /// When a cause acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Habit {
+    /// Always, or for a stretch.
+    Lasting,
     /// Always, for a stretch, or now and then.
     Fault,
     /// In few windows: a passing disturbance that nobody is to be blamed for.
