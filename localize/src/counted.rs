@@ -23,7 +23,7 @@ const BACKGROUND_FAILURES: f64 = 1.0;
 const FLOOR: f64 = 0.004;
 /// Where failures are reported late, the share of them that are.
 const SLIP: f64 = 0.05;
-/// Fewer failures than these, late and in all, are not worth the asking.
+/// Fewer failures than these, late and in all, or less than one in a hundred, are not worth the asking.
 const FEW_LATE: u32 = 3;
 const FEW: u32 = 40;
 /// Failures in a row from which it is worth asking whether some were reported in the next one.
@@ -48,7 +48,7 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
         let access = !networks || row.crosses.iter().flatten().any(own);
         let way = row.crosses.iter().flatten().filter(|id| !own(id));
         let nature = Nature {
-            kin: kin.number(way.collect::<Vec<_>>()),
+            kin: kin.number(digest(way)),
             ..backgrounds.of(row.vantage, access)
         };
         push_row(&mut model, row, nature);
@@ -81,6 +81,14 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
         });
     }
     model
+}
+
+/// FNV-1a over component numbers; rows that share it by accident would only be doubted together.
+fn digest<'i>(ids: impl Iterator<Item = &'i u32>) -> u64 {
+    ids.flat_map(|id| id.to_le_bytes())
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        })
 }
 
 /// A row whose probes are those that passed another row, with failures of its own.
@@ -141,7 +149,7 @@ pub(crate) fn worth_asking(case: &CountedCase, links: &[Link]) -> bool {
     let failed = |row: u32| case.rows[row as usize].failed.iter().sum::<u32>();
     let late: u32 = links.iter().map(|link| failed(link.to)).sum();
     let all: u32 = links.iter().map(|link| failed(link.from)).sum();
-    late >= FEW_LATE && all >= FEW
+    late >= FEW_LATE && all >= FEW && u64::from(late) * 100 >= u64::from(all)
 }
 
 /// What fails probes of a row keeps them from the next one, but for those reported there. What fails

@@ -12,6 +12,9 @@ const PRIOR_FAILURES: f64 = 2.0;
 /// The lowest background is by this factor under the lowest rate of a fault.
 const CALMEST: f64 = 30.0;
 
+/// A background that would change by less than this factor is known well enough.
+const STEADY: f64 = 1.3;
+
 /// Times that ordinary cells are sorted from the others.
 const SORTINGS: usize = 3;
 
@@ -21,6 +24,14 @@ struct Tally {
     failed: f64,
     probes: f64,
     prior: f64,
+}
+
+impl Tally {
+    /// The rate, where it was thought to be `prior`.
+    fn rate(&self, prior: f64, low: f64) -> f64 {
+        let worth = PRIOR_FAILURES / prior.max(low);
+        ((self.failed + PRIOR_FAILURES) / (self.probes + worth)).max(low)
+    }
 }
 
 impl Model {
@@ -34,14 +45,18 @@ impl Model {
                 let conspicuous = failed > expected + 3.0 * libm::sqrt(expected) + 1.0;
                 if conspicuous { f64::NAN } else { failed }
             });
-            self.set_background(&tallies, &prior, 1.0);
+            let low = self.floor / CALMEST;
+            let rates = tallies.iter().zip(&prior);
+            let rates: Vec<f64> = rates
+                .map(|(t, p)| t.rate(*p, low).min(p.max(low)))
+                .collect();
+            self.set_background(&rates);
         }
     }
 
-    /// Sets the backgrounds to what faults leave over: one step of expectation and maximisation.
-    /// Returns the greatest factor by which one of them changed.
-    pub(crate) fn learn_background(&mut self, faults: &[Fault]) -> f64 {
-        let before: Vec<f64> = self.cells.iter().map(|c| c.background).collect();
+    /// The backgrounds that faults leave over, by one step of expectation and maximisation; `None`
+    /// when those of the model are near enough.
+    pub(crate) fn better_background(&self, faults: &[Fault]) -> Option<Vec<f64>> {
         let tallies = self.tallies(|index, all| {
             if all > 0.0 {
                 self.by_chance(index, faults)
@@ -49,10 +64,19 @@ impl Model {
                 0.0
             }
         });
-        let prior: Vec<f64> = tallies.iter().map(|t| t.prior).collect();
-        self.set_background(&tallies, &prior, f64::INFINITY);
-        let ratios = self.cells.iter().zip(before).map(|(c, b)| c.background / b);
-        ratios.fold(1.0, |most, ratio| most.max(ratio).max(1.0 / ratio))
+        let low = self.floor / CALMEST;
+        let rates = tallies.iter().map(|t| t.rate(t.prior, low));
+        let rates: Vec<f64> = rates.collect();
+        let near = |(t, rate): (&Tally, &f64)| (1.0 / STEADY..STEADY).contains(&(rate / t.prior));
+        let steady = tallies.iter().zip(&rates).all(near);
+        (!steady).then_some(rates)
+    }
+
+    /// Sets the background of each group of cells.
+    pub(crate) fn set_background(&mut self, rates: &[f64]) {
+        for cell in &mut self.cells {
+            cell.background = rates[cell.noise as usize];
+        }
     }
 
     /// Sums by background, of what failed by chance in a cell; one that is no number is left out.
@@ -74,16 +98,5 @@ impl Model {
             }
         }
         tallies
-    }
-
-    fn set_background(&mut self, tallies: &[Tally], prior: &[f64], most: f64) {
-        let low = self.floor / CALMEST;
-        for cell in &mut self.cells {
-            let group = cell.noise as usize;
-            let Tally { failed, probes, .. } = tallies[group];
-            let worth = PRIOR_FAILURES / prior[group].max(low);
-            let rate = (failed + PRIOR_FAILURES) / (probes + worth);
-            cell.background = rate.min(prior[group] * most).max(low);
-        }
     }
 }

@@ -12,21 +12,20 @@ pub(crate) mod search;
 mod unknown;
 
 use model::Model;
-use search::{Posterior, greedy, search};
+use search::{Posterior, Search};
 
-/// A background that changes by less than this factor is known well enough.
-const STEADY: f64 = 1.5;
-/// Rounds of learning it.
+/// Rounds of learning the background.
 const ROUNDS: usize = 2;
 
 /// Weighs the explanations, learning the background first.
 pub(crate) fn explain(model: &mut Model) -> Posterior {
     model.guess_background();
     for _ in 0..ROUNDS {
-        let faults = greedy(model);
-        if model.learn_background(&faults) < STEADY {
-            break;
-        }
+        let search = Search::new(model);
+        let Some(rates) = model.better_background(&search.greedy()) else {
+            return search.finish();
+        };
+        model.set_background(&rates);
     }
-    search(model)
+    Search::new(model).finish()
 }

@@ -125,28 +125,9 @@ impl Posterior {
     }
 }
 
-/// The faults of a good set, found by adding the best one again and again.
-pub(crate) fn greedy(model: &Model) -> Vec<Fault> {
-    let mut search = Search::new(model);
-    search.grow(1);
-    best_first(&mut search.visited);
-    search.visited.swap_remove(0).faults()
-}
-
-/// Finds the sets that matter.
-pub(crate) fn search(model: &Model) -> Posterior {
-    let mut search = Search::new(model);
-    search.grow(BEAM);
-    for _ in 0..SWAPS {
-        if !search.swap() {
-            break;
-        }
-    }
-    search.doubt();
-    search.posterior()
-}
-
-struct Search<'a> {
+/// The search for the sets that matter.
+#[derive(Clone)]
+pub(crate) struct Search<'a> {
     model: &'a Model,
     /// Sets weighed, each once.
     visited: Vec<Set>,
@@ -154,6 +135,7 @@ struct Search<'a> {
     additions: Vec<Addition>,
 }
 
+#[derive(Clone)]
 struct Addition {
     alone: Set,
     cause: usize,
@@ -161,7 +143,8 @@ struct Addition {
 }
 
 impl<'a> Search<'a> {
-    fn new(model: &'a Model) -> Self {
+    /// Fits every cause alone.
+    pub(crate) fn new(model: &'a Model) -> Self {
         let mut singles: Vec<Set> = (0..model.causes.len())
             .filter_map(|cause| {
                 let needed = FUTILE - model.causes[cause].log_odds;
@@ -206,6 +189,26 @@ impl<'a> Search<'a> {
             visited,
             additions,
         }
+    }
+
+    /// The faults of a good set, found by adding the best one again and again.
+    pub(crate) fn greedy(&self) -> Vec<Fault> {
+        let mut search = self.clone();
+        search.grow(1);
+        best_first(&mut search.visited);
+        search.visited.swap_remove(0).faults()
+    }
+
+    /// Finds the sets that matter, and weighs them.
+    pub(crate) fn finish(mut self) -> Posterior {
+        self.grow(BEAM);
+        for _ in 0..SWAPS {
+            if !self.swap() {
+                break;
+            }
+        }
+        self.doubt();
+        self.posterior()
     }
 
     fn best(&self) -> f64 {
