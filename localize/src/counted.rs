@@ -12,7 +12,7 @@ use crate::score::{Calm, CountedCase, Row};
 use crate::verdict::Kind;
 
 /// Prior odds of a component's fault, and of a storm at a vantage point.
-const FAULT: f64 = 0.03;
+const FAULT: f64 = 0.04;
 const STORM: f64 = 0.05;
 /// Windows from which a storm, which lasts for few of them, can be told from a fault.
 const STORM_WINDOWS: usize = 10;

@@ -39,7 +39,7 @@ const NEGLIGIBLE: f64 = 18.0;
 /// A component that is well fails probes all the same, at a rate well under the floor of faults: prior
 /// share of those whose rate matters, the span of their rates as shares of the floor, and the places
 /// in it.
-const RESTLESS: f64 = 0.3;
+const RESTLESS: f64 = 0.15;
 const RESTLESS_SPAN: (f64, f64) = (0.03, 0.4);
 const RESTLESS_PLACES: usize = 4;
 
