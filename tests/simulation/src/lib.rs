@@ -4,6 +4,7 @@
 //! number of probes and a seed; nothing else is random. [`metrics`] compares what an engine said
 //! with the truth, and [`peers`] are published engines, written from their papers, as baselines.
 
+pub mod asking;
 pub mod counts;
 pub mod diagram;
 pub mod engine;
