@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::cells::Cell;
-use crate::engine::information::{Chain, Prospect, WORTH};
+use crate::engine::information::{Chain, NOTHING, Prospect, WORTH};
 use crate::engine::model::{Model, Outcome, index16, index32};
 use crate::engine::search::Posterior;
 use crate::explain;
@@ -100,7 +100,7 @@ pub(crate) fn of_rows(
     let prospect = Prospect::new(model, posterior, &chains);
     Counts {
         bits: (0..arms.len()).map(|arm| prospect.bits(arm)).collect(),
-        probes: prospect.choose(probes),
+        probes: prospect.choose(probes, NOTHING),
     }
 }
 
@@ -135,7 +135,7 @@ pub(crate) fn choose(
         .collect();
     ranking.sort_by(|a, b| b.value().total_cmp(&a.value()));
     let copies = match lack {
-        Lack::Identity => prospect.choose(CHOSEN),
+        Lack::Identity => prospect.choose(CHOSEN, WORTH),
         Lack::Probes(needed) => arms.thin(problem, needed),
     };
     Choice {

@@ -17,10 +17,10 @@ use super::model::{Acting, Group, Model, Outcome, touches_in};
 use super::search::{Posterior, Set};
 
 /// Classes that are told apart: further ones have little weight, and the cost grows with the square.
-const MOST_CLASSES: usize = 32;
+const MOST_CLASSES: usize = 48;
 /// Explanations of less weight are left out.
 const NEGLIGIBLE: f64 = 1e-5;
-/// A probe that tells less is not worth sending, in bits.
+/// A probe that tells less is not worth sending while somebody waits, in bits.
 pub(crate) const WORTH: f64 = 0.001;
 /// When the two heaviest classes hold so much, only the edge between them is worth cutting.
 const TWO_HOLD: f64 = 0.9;
@@ -32,6 +32,8 @@ const LINEAR: f64 = 0.8;
 const RESTLESS: f64 = 0.1;
 /// No rate is higher.
 const TOP: f64 = 0.9995;
+/// Less than this is nothing, in bits.
+pub(crate) const NOTHING: f64 = 1e-7;
 /// No two classes are further apart, in nats: nothing excludes a class for good.
 const FAR: f64 = 30.0;
 
@@ -102,15 +104,15 @@ impl Prospect {
     }
 
     /// How often to probe each arm, with so many probes in all: what tells most per unit of cost
-    /// beside what is chosen already. Fewer probes when no further one is worth it.
-    pub(crate) fn choose(&self, probes: u32) -> Vec<u32> {
+    /// beside what is chosen already. Fewer probes when no further one tells at least so many bits.
+    pub(crate) fn choose(&self, probes: u32, least: f64) -> Vec<u32> {
         let mut copies = vec![0; self.apart.len()];
         let mut joint = self.nothing();
         let mut left = probes;
         // What an arm adds to a batch falls as the batch grows: its last value is a bound.
         let mut bounds = vec![f64::INFINITY; self.apart.len()];
         while left > 0 {
-            let Some((arm, block)) = self.best(&joint, left, &mut bounds) else {
+            let Some((arm, block)) = self.best(&joint, left, least, &mut bounds) else {
                 break;
             };
             add(&mut joint, &self.apart[arm], f64::from(block));
@@ -121,7 +123,13 @@ impl Prospect {
     }
 
     /// The arm that adds most per unit of cost, and how many probes of it to take at once.
-    fn best(&self, joint: &[f64], left: u32, bounds: &mut [f64]) -> Option<(usize, u32)> {
+    fn best(
+        &self,
+        joint: &[f64],
+        left: u32,
+        least: f64,
+        bounds: &mut [f64],
+    ) -> Option<(usize, u32)> {
         let value = self.value(joint);
         let added = |arm: usize, block: u32| {
             let mut more = joint.to_vec();
@@ -134,7 +142,7 @@ impl Prospect {
                 return None;
             }
             let one = added(arm, 1);
-            let worth = if one < WORTH {
+            let worth = if one < least {
                 0.0
             } else {
                 one / self.costs[arm]
@@ -424,10 +432,10 @@ mod tests {
         // Arms that tell the first from the others, twice the same, and the last two from each other.
         let arms: [&[f64]; 3] = [&[5.0, 5.0, 0.0], &[4.9, 4.9, 0.0], &[0.0, 0.0, 3.0]];
         let weights = [1.0 / 3.0; 3];
-        let chosen = prospect(&weights, &arms, &[1.0; 3]).choose(2);
+        let chosen = prospect(&weights, &arms, &[1.0; 3]).choose(2, WORTH);
         assert_eq!(chosen, [1, 0, 1]);
         // What takes long must tell more.
-        let chosen = prospect(&weights, &arms, &[9.0, 1.0, 1.0]).choose(2);
+        let chosen = prospect(&weights, &arms, &[9.0, 1.0, 1.0]).choose(2, WORTH);
         assert_eq!(chosen, [0, 1, 1]);
     }
 
@@ -439,7 +447,7 @@ mod tests {
             &[0.2, 0.0, 0.0, 0.0, 0.0, 0.0],
             &[0.0, 9.0, 9.0, 9.0, 9.0, 9.0],
         ];
-        let chosen = prospect(&weights, &arms, &[1.0; 2]).choose(1);
+        let chosen = prospect(&weights, &arms, &[1.0; 2]).choose(1, WORTH);
         assert_eq!(chosen, [1, 0]);
     }
 
@@ -447,14 +455,14 @@ mod tests {
     fn where_no_arm_tells_them_apart_nothing_is_chosen() {
         let arms: [&[f64]; 2] = [&[], &[0.0001]];
         let nothing = prospect(&[0.5, 0.5], &arms, &[1.0; 2]);
-        assert_eq!(nothing.choose(10), [0, 0]);
+        assert_eq!(nothing.choose(10, WORTH), [0, 0]);
         assert!(nothing.bits_of_all() < WORTH);
     }
 
     #[test]
     fn rare_failures_are_asked_for_in_blocks() {
         let arms: [&[f64]; 1] = [&[0.004]];
-        let chosen = prospect(&[0.5, 0.5], &arms, &[1.0]).choose(70);
+        let chosen = prospect(&[0.5, 0.5], &arms, &[1.0]).choose(70, WORTH);
         assert_eq!(chosen, [70]);
     }
 }
