@@ -1,4 +1,9 @@
 //! A localisation: rounds on demand until the evidence decides or the budget ends.
+//!
+//! Every fourth round is of all arms, one a second: they keep watch over the whole path. Those between
+//! are of the arms that the heart chooses, as it finds any worth probing.
+
+mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,14 +18,17 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tonic::Status;
 
+use self::wanted::Wanted;
 use crate::clock;
 use crate::engine::{Event, Evidence, Fatal, Fired, Handle, Refusal, WINDOW_US};
 use crate::store::{Store, StoreError, Write};
 
 /// Localisations at once: each judges twice a second on a thread of its own.
 const RUNS: usize = 8;
-/// A round is fired this often.
-const FIRE_EVERY: Duration = Duration::from_secs(1);
+/// A round is fired this often at most: nearer ones would share one burst of trouble.
+const FIRE_EVERY: Duration = Duration::from_millis(250);
+/// One round in so many is of all arms.
+const WHOLE: usize = 4;
 /// What is new is judged this often.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// Budget when nobody said, and the longest.
@@ -101,6 +109,7 @@ impl Localiser {
             started_us,
             first,
             notes,
+            wanted: Wanted::default(),
             _place: place,
         })
     }
@@ -117,6 +126,7 @@ pub struct Run {
     /// The first round fired for this run; `None` when rounds in flight took its place.
     first: Option<RoundId>,
     notes: watch::Sender<String>,
+    wanted: Wanted,
     _place: OwnedSemaphorePermit,
 }
 
@@ -152,27 +162,52 @@ impl Run {
         let _ = events.send(last.map(event)).await;
     }
 
-    /// Fires a round a second. Ends only when the engine refuses for good.
+    /// Fires rounds. Ends only when the engine refuses for good.
     async fn keep_firing(&self) -> Refusal {
         let mut ticks = interval_at(self.started + FIRE_EVERY, FIRE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        loop {
+        for round in 1.. {
             ticks.tick().await;
-            let service = self.wish.service.clone();
-            let fired = self
-                .localiser
-                .engine
-                .ask(|reply| Event::Fire(service, reply));
-            let note = match fired.await {
-                Ok(Fired::Round { refused, .. }) => refused.unwrap_or_default(),
-                Ok(Fired::TooManyInFlight) => {
-                    "30 rounds are in flight; the next waits for their time-outs".to_owned()
-                }
-                Err(refusal @ (Refusal::UnknownService(_) | Refusal::Stopping)) => return refusal,
-                Err(refusal) => refusal.to_string(),
+            let fired = if round % WHOLE == 0 {
+                self.fire_whole().await
+            } else {
+                self.fire_chosen().await
             };
-            self.notes.send_replace(note);
+            if let Err(refusal @ (Refusal::UnknownService(_) | Refusal::Stopping)) = fired {
+                return refusal;
+            }
         }
+        Refusal::Stopping
+    }
+
+    /// A round of all arms; the next progress tells what stands in its way.
+    async fn fire_whole(&self) -> Result<(), Refusal> {
+        let service = self.wish.service.clone();
+        let engine = &self.localiser.engine;
+        let fired = engine.ask(|reply| Event::Fire(service, reply)).await;
+        let note = match &fired {
+            Ok(Fired::Round { refused, .. }) => refused.clone().unwrap_or_default(),
+            Ok(Fired::TooManyInFlight) => {
+                "30 rounds are in flight; the next waits for their time-outs".to_owned()
+            }
+            Err(refusal) => refusal.to_string(),
+        };
+        self.notes.send_replace(note);
+        fired.map(drop)
+    }
+
+    /// A round of the arms that the heart has chosen, where there are any.
+    async fn fire_chosen(&self) -> Result<(), Refusal> {
+        let Some(arms) = self.wanted.take() else {
+            return Ok(());
+        };
+        let service = self.wish.service.clone();
+        let engine = &self.localiser.engine;
+        let fired = engine.ask(|reply| Event::FireChosen(service, arms, reply));
+        if let Fired::Round { id, .. } = fired.await? {
+            self.wanted.fired(id);
+        }
+        Ok(())
     }
 
     async fn judge_until_settled(
@@ -199,7 +234,9 @@ impl Run {
             });
             if let Some(evidence) = gather.await? {
                 have = Some(evidence.version);
-                judged = Some(self.judge(evidence, &past).await?);
+                let now = self.judge(evidence, &past).await?;
+                self.wanted.choose(&now.assessment.choice, &now.case);
+                judged = Some(now);
             }
             if let Some(judged) = judged.take_if(|judged| over || judged.settled()) {
                 return self.conclude(judged).await;

@@ -23,6 +23,9 @@ const SAME_CHANGE_US: u64 = 3_000_000;
 /// Calm for at least so long parts two stretches of failures.
 const CALM_US: u64 = 15_000_000;
 
+/// Less probable than this is a rare chance.
+const RARE: f64 = 0.05;
+
 /// Lost SYNs of one connection that count: those of one connection are not independent, and a fault
 /// that swallows them all would otherwise outweigh every other evidence.
 const MAX_SYNS: u32 = 3;
@@ -242,8 +245,9 @@ fn boundaries(trials: &BTreeMap<Key, Vec<Trial>>) -> Vec<u64> {
         let failed = trials.iter().filter(|t| t.symptom.is_some());
         for (first, last) in episodes(failed.map(|t| t.at).collect()) {
             *votes.entry(first).or_default() += 1;
-            if let Some(next) = rounds.range(last + 1..).next() {
-                *votes.entry(*next).or_default() += 1;
+            let end = rounds.range(last + 1..).next();
+            if let Some(end) = end.filter(|_| is_over(trials, first, last)) {
+                *votes.entry(*end).or_default() += 1;
             }
         }
     }
@@ -261,6 +265,20 @@ fn boundaries(trials: &BTreeMap<Key, Vec<Trial>>) -> Vec<u64> {
     }
     bounds.sort_unstable();
     bounds
+}
+
+/// Whether a stretch of failures has come to its end: were it still going on, so many passes since its
+/// last one would be a rare chance.
+fn is_over(trials: &[Trial], first: u64, last: u64) -> bool {
+    let count = |wanted: &dyn Fn(&Trial) -> bool| -> u32 {
+        let trials = trials.iter().filter(|t| wanted(t));
+        trials.map(|t| t.count).sum()
+    };
+    let during = count(&|t| (first..=last).contains(&t.at));
+    let failed = count(&|t| (first..=last).contains(&t.at) && t.symptom.is_some());
+    let since = count(&|t| t.at > last && t.symptom.is_none());
+    let passing = 1.0 - f64::from(failed) / f64::from(during + 1);
+    libm::pow(passing, f64::from(since)) < RARE
 }
 
 /// Stretches of failures, each as the times of its first and its last. A stretch is over when no
@@ -469,6 +487,37 @@ fn handshake(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stretch_is_over_when_passes_would_be_a_rare_chance() {
+        // Failures and passes among the trials, one a second, and whether the failures are over.
+        for (record, over) in [
+            ("xxx", false),
+            ("xxx..", false),
+            ("xxx...", true),
+            ("x.x.x.x.x...", false),
+            ("x.x.x.x.x......", true),
+        ] {
+            let trials: Vec<Trial> = record
+                .bytes()
+                .zip(0..)
+                .map(|(mark, second)| Trial {
+                    at: second * 1_000_000,
+                    stage: Stage::Dns,
+                    symptom: (mark == b'x').then_some(Symptom::DnsTimeout),
+                    served_by: None,
+                    count: 1,
+                    asymmetric: false,
+                })
+                .collect();
+            let failed = trials.iter().filter(|t| t.symptom.is_some());
+            let stretches = episodes(failed.map(|t| t.at).collect());
+            let [(first, last)] = stretches[..] else {
+                panic!("{stretches:?}")
+            };
+            assert_eq!(is_over(&trials, first, last), over, "{record}");
+        }
+    }
 
     #[test]
     fn failures_are_stretches_with_calm_between() {

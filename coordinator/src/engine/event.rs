@@ -4,7 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use localize::{
-    NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict, WitnessReport,
+    Arm, NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict,
+    WitnessReport,
 };
 use proto::token::JoinToken;
 use proto::v1;
@@ -293,6 +294,8 @@ pub enum Event {
     Path(ServiceName, Reply<Topology>),
     /// A round is wanted at once.
     Fire(ServiceName, Reply<Fired>),
+    /// A round of these arms alone is wanted at once.
+    FireChosen(ServiceName, Vec<(VantageName, Arm)>, Reply<Fired>),
     /// A localisation wants what is new.
     Gather {
         /// The service.

@@ -18,6 +18,8 @@ const AHEAD_US: u64 = 300_000;
 const SLACK_US: u64 = 2_000_000;
 /// Rounds of a service in flight: one a second for as long as the longest probe takes.
 const IN_FLIGHT: usize = 30;
+/// The same for a round of chosen arms, which leaves room for whole ones.
+const IN_FLIGHT_CHOSEN: usize = 15;
 
 /// A round that is announced and not closed.
 #[derive(Debug)]
@@ -106,26 +108,55 @@ impl OpenRound {
 impl State {
     /// Announces a round of a service to every connected agent that has an arm.
     pub(super) fn fire(&mut self, now_us: u64, name: &ServiceName) -> Result<Fired, Refusal> {
+        let planned = self.planned(name)?;
+        self.announce(now_us, name, planned, IN_FLIGHT)
+    }
+
+    /// Announces a round of the arms that a localisation has chosen, as far as they are still planned.
+    /// An arm given several times is fired so many times at once.
+    pub(super) fn fire_chosen(
+        &mut self,
+        now_us: u64,
+        name: &ServiceName,
+        chosen: Vec<(VantageName, Arm)>,
+    ) -> Result<Fired, Refusal> {
+        let planned = self.planned(name)?;
+        let is_planned = |(vantage, arm): &(VantageName, Arm)| {
+            planned.get(vantage).is_some_and(|arms| arms.contains(arm))
+        };
+        let mut outstanding: BTreeMap<VantageName, Vec<Arm>> = BTreeMap::new();
+        for (vantage, arm) in chosen.into_iter().filter(is_planned) {
+            outstanding.entry(vantage).or_default().push(arm);
+        }
+        self.announce(now_us, name, outstanding, IN_FLIGHT_CHOSEN)
+    }
+
+    /// The arms of every connected agent.
+    fn planned(&self, name: &ServiceName) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
         let topology = self.path(name)?;
         if self.sessions.is_empty() {
             return Err(Refusal::NoAgent);
         }
+        let connected = self.sessions.keys();
+        let agents = connected.filter_map(|agent| self.agents.get(agent));
+        let planned = agents.map(|agent| {
+            let arms = plan::arms(&topology, &vantage_point(agent));
+            (agent.name.clone(), arms)
+        });
+        Ok(planned.filter(|(_, arms)| !arms.is_empty()).collect())
+    }
+
+    fn announce(
+        &mut self,
+        now_us: u64,
+        name: &ServiceName,
+        outstanding: BTreeMap<VantageName, Vec<Arm>>,
+        most: usize,
+    ) -> Result<Fired, Refusal> {
         let in_flight = self.rounds.values().filter(|r| r.service == *name).count();
-        if in_flight >= IN_FLIGHT {
+        if in_flight >= most {
             return Ok(Fired::TooManyInFlight);
         }
-        let outstanding: BTreeMap<VantageName, Vec<Arm>> = self
-            .sessions
-            .keys()
-            .filter_map(|agent| self.agents.get(agent))
-            .map(|agent| {
-                (
-                    agent.name.clone(),
-                    plan::arms(&topology, &vantage_point(agent)),
-                )
-            })
-            .filter(|(_, arms)| !arms.is_empty())
-            .collect();
         if outstanding.is_empty() {
             return Err(Refusal::NothingToProbe(name.clone()));
         }

@@ -251,6 +251,9 @@ impl State {
             Event::Delete(name, reply) => self.delete(now_us, &name, reply),
             Event::Path(service, reply) => reply.send(self.path(&service)),
             Event::Fire(service, reply) => reply.send(self.fire(now_us, &service)),
+            Event::FireChosen(service, arms, reply) => {
+                reply.send(self.fire_chosen(now_us, &service, arms));
+            }
             Event::Gather {
                 service,
                 from_us,
