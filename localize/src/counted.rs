@@ -5,8 +5,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Numbers, Shelter, Touch, Way,
-    index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Numbers, Restless, Shelter,
+    Touch, Way, index16, index32,
 };
 use crate::score::{Calm, CountedCase, Row};
 use crate::verdict::Kind;
@@ -41,6 +41,7 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
     };
     let networks = case.components.iter().any(|c| own(&c.id));
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
+    model.restless = backgrounds.restless();
     let mut kin = Numbers::default();
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
@@ -230,8 +231,14 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
 /// elsewhere alike for all.
 struct Backgrounds {
     calm: BTreeMap<u32, (f64, f64)>,
+    /// Rate of the vantage point in the middle.
+    usual: f64,
     elsewhere: f64,
 }
+
+/// Restless components and their highest rate for the rate at which probes fail in calm times.
+const RESTLESS_SHARE: f64 = 100.0;
+const RESTLESS_MOST: f64 = 0.6;
 
 /// Share of a usual vantage point's failures that its own network is not to blame for.
 const ELSEWHERE: f64 = 0.5;
@@ -249,7 +256,16 @@ impl Backgrounds {
         let usual = rates.get(rates.len() / 2).copied().unwrap_or(BACKGROUND);
         Self {
             calm,
+            usual,
             elsewhere: usual * ELSEWHERE,
+        }
+    }
+
+    /// The more fails in calm times, the more of that is some component's own.
+    fn restless(&self) -> Restless {
+        Restless {
+            share: (self.usual * RESTLESS_SHARE).clamp(0.15, 0.6),
+            most: (self.usual / FLOOR * RESTLESS_MOST).clamp(0.4, 0.9),
         }
     }
 

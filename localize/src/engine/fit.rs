@@ -5,7 +5,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::law::{Course, Laws, LogSum};
-use super::model::{Acting, Effect, Group, Model, Outcome, Shelter, Touch, index32, touches_in};
+use super::model::{
+    Acting, Effect, Group, Model, Outcome, Restless, Shelter, Touch, index32, touches_in,
+};
 
 /// Prior share of hard faults; the others are even over the logarithm of the rate.
 const HARD: f64 = 0.25;
@@ -36,11 +38,9 @@ const TOP: f64 = 0.9995;
 /// Terms this far under the largest one are left out of the sums, in nats.
 const NEGLIGIBLE: f64 = 18.0;
 
-/// A component that is well fails probes all the same, at a rate well under the floor of faults: prior
-/// share of those whose rate matters, the span of their rates as shares of the floor, and the places
-/// in it.
-const RESTLESS: f64 = 0.15;
-const RESTLESS_SPAN: (f64, f64) = (0.03, 0.4);
+/// The lowest rate of a component that is well and fails probes all the same, as a share of the floor
+/// of faults, and the places between that and the highest.
+const RESTLESS_FROM: f64 = 0.03;
 const RESTLESS_PLACES: usize = 4;
 
 /// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
@@ -315,7 +315,7 @@ impl Model {
                 NOWHERE
             },
         };
-        integrand.integrate(cause, self.floor, grid)
+        integrand.integrate(cause, self.floor, self.restless, grid)
     }
 
     /// Logarithm of the likelihood gain of a fault beside others.
@@ -564,7 +564,7 @@ struct Peak {
 }
 
 impl Integrand<'_> {
-    fn integrate(&self, cause: usize, floor: f64, grid: &Grid) -> Fit {
+    fn integrate(&self, cause: usize, floor: f64, restless: Restless, grid: &Grid) -> Fit {
         let mut peak = Peak {
             value: f64::NEG_INFINITY,
             theta: [floor; Group::COUNT],
@@ -603,7 +603,7 @@ impl Integrand<'_> {
             telescoped: gain,
             fault,
             integral,
-            restless: self.restless(floor),
+            restless: self.restless(floor, restless),
             present,
             rates: places()
                 .map(|p| (p.theta, libm::exp(p.mass + p.value - integral)))
@@ -681,8 +681,8 @@ impl Integrand<'_> {
     }
 
     /// The component's gain at rates that are no fault.
-    fn restless(&self, floor: f64) -> f64 {
-        let (low, high) = RESTLESS_SPAN;
+    fn restless(&self, floor: f64, restless: Restless) -> f64 {
+        let (low, high) = (RESTLESS_FROM, restless.most);
         let mut all = LogSum::default();
         for i in 0..RESTLESS_PLACES {
             let share = (i as f64 + 0.5) / RESTLESS_PLACES as f64;
@@ -693,7 +693,7 @@ impl Integrand<'_> {
             }
             all.add(gains.iter().sum::<f64>());
         }
-        all.value() + libm::log(RESTLESS / RESTLESS_PLACES as f64)
+        all.value() + libm::log(restless.share / RESTLESS_PLACES as f64)
     }
 }
 

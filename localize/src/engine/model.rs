@@ -171,6 +171,24 @@ pub(crate) struct Count {
     pub(crate) count: u32,
 }
 
+/// How components that are well may fail probes all the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Restless {
+    /// Share of the components whose rate matters.
+    pub(crate) share: f64,
+    /// Their highest rate, as a share of the floor of faults.
+    pub(crate) most: f64,
+}
+
+impl Default for Restless {
+    fn default() -> Self {
+        Self {
+            share: 0.15,
+            most: 0.4,
+        }
+    }
+}
+
 /// The whole problem.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
@@ -178,6 +196,7 @@ pub(crate) struct Model {
     pub(crate) windows: usize,
     /// The lowest rate that counts as a fault.
     pub(crate) floor: f64,
+    pub(crate) restless: Restless,
     pub(crate) cells: Vec<Cell>,
     pub(crate) causes: Vec<Cause>,
     pub(crate) signatures: Vec<Vec<f64>>,
