@@ -4,11 +4,17 @@
 //! somebody else (the balancer, a resolver) counts in equal shares for each way. The heart, which
 //! knows layers and witnesses, may tell apart more.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod sight;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use localize::topology::BALANCER_HOST;
-use localize::{Arm, CdnProvider, Component, Kind, Target, Topology, VantageName, VantagePoint};
+use localize::{
+    Arm, CdnProvider, Component, Kind, Role, Target, Topology, VantageName, VantagePoint,
+};
 
+use crate::engine::Outlook;
 use crate::plan;
 
 /// A component and the probes of a round that cross it.
@@ -22,15 +28,44 @@ pub struct Part {
     pub same_as: Vec<Component>,
     /// Which agent would tell it from those, or would reach it at all; empty when nothing is missing.
     pub ask: String,
+    /// The lowest rate of a fault that scheduled rounds show within an hour with a probability of 0.95.
+    pub hour: Option<f64>,
+    /// The same within a day.
+    pub day: Option<f64>,
 }
 
 /// The probes that cross a component, with the share that each counts for.
 type Probes = BTreeMap<(VantageName, Arm), f64>;
 
-/// The coverage of a path by the vantage points in it.
+/// The coverage of a service's path by the vantage points in it, and what its schedule would show.
 #[must_use]
-pub fn coverage(topology: &Topology) -> Vec<Part> {
-    let mut crossed: BTreeMap<Component, Probes> = expected(topology)
+pub fn coverage(outlook: &Outlook) -> Vec<Part> {
+    let topology = &outlook.topology;
+    let columns = columns(topology);
+    let sight = sight::Sight::new(outlook);
+    let helpers = helpers(topology);
+    let helped: Vec<(&Helper, BTreeMap<Component, Probes>)> = helpers
+        .iter()
+        .map(|h| (h, self::columns(&h.with(topology))))
+        .collect();
+    let parts = columns.iter().map(|(component, probes)| {
+        let same_as = same_as(component, &columns);
+        let seen = |within_us| sight.as_ref()?.rate_seen(probes, within_us);
+        Part {
+            ask: ask(component, probes, &same_as, &helped),
+            component: component.clone(),
+            probes_per_round: probes.values().sum(),
+            same_as,
+            hour: seen(sight::HOUR_US),
+            day: seen(sight::DAY_US),
+        }
+    });
+    parts.collect()
+}
+
+/// The components of a path, each with the probes that cross it.
+fn columns(topology: &Topology) -> BTreeMap<Component, Probes> {
+    let mut columns: BTreeMap<Component, Probes> = expected(topology)
         .into_iter()
         .map(|component| (component, Probes::new()))
         .collect();
@@ -38,37 +73,23 @@ pub fn coverage(topology: &Topology) -> Vec<Part> {
         for arm in plan::arms(topology, vantage) {
             for (component, share) in crossings(topology, vantage, &arm) {
                 let probe = (vantage.name.clone(), arm.clone());
-                *crossed
-                    .entry(component)
-                    .or_default()
-                    .entry(probe)
-                    .or_default() += share;
+                let column = columns.entry(component).or_default();
+                *column.entry(probe).or_default() += share;
             }
         }
     }
-    let mut groups: BTreeMap<BTreeSet<&(VantageName, Arm)>, Vec<&Component>> = BTreeMap::new();
-    for (component, probes) in &crossed {
-        groups
-            .entry(probes.keys().collect())
-            .or_default()
-            .push(component);
-    }
-    let parts = crossed.iter().map(|(component, probes)| {
-        let keys: BTreeSet<_> = probes.keys().collect();
-        let group = groups.get(&keys).map(Vec::as_slice).unwrap_or_default();
-        let others = group.iter().filter(|other| **other != component);
-        let same_as: Vec<Component> = match probes.is_empty() {
-            true => Vec::new(),
-            false => others.map(|other| (*other).clone()).collect(),
-        };
-        Part {
-            ask: ask(component, probes.is_empty(), &same_as),
-            component: component.clone(),
-            probes_per_round: probes.values().sum(),
-            same_as,
-        }
+    columns
+}
+
+/// The components that the very same probes cross.
+fn same_as(component: &Component, columns: &BTreeMap<Component, Probes>) -> Vec<Component> {
+    let Some(probes) = columns.get(component).filter(|probes| !probes.is_empty()) else {
+        return Vec::new();
+    };
+    let same = columns.iter().filter(|(other, theirs)| {
+        *other != component && theirs.len() == probes.len() && theirs.keys().eq(probes.keys())
     });
-    parts.collect()
+    same.map(|(other, _)| other.clone()).collect()
 }
 
 /// The components of the declared path, crossed or not.
@@ -161,11 +182,97 @@ fn behind_balancer(topology: &Topology, vip: &str, whole: f64) -> Vec<(Component
     crossed
 }
 
-/// Which agent is missing, in words.
-fn ask(component: &Component, unseen: bool, same_as: &[Component]) -> String {
-    if !unseen && same_as.is_empty() {
+/// An agent that there might be.
+struct Helper {
+    vantage: VantagePoint,
+    /// How to get it.
+    words: String,
+}
+
+impl Helper {
+    fn with(&self, topology: &Topology) -> Topology {
+        let mut topology = topology.clone();
+        topology.vantages.push(self.vantage.clone());
+        topology
+    }
+}
+
+/// The agents worth a thought, the easiest to install first.
+fn helpers(topology: &Topology) -> Vec<Helper> {
+    let helper = |role: Role, host: Option<&str>, address: IpAddr| {
+        let word = match role {
+            Role::Outside => "outside",
+            Role::BehindCdn => "behind-cdn",
+            Role::Inside => "inside",
+        };
+        let words = match host {
+            None => {
+                format!("an agent of role {word} (`meshctl agent token --name NAME --role {word}`)")
+            }
+            Some(host) => format!(
+                "an agent on {host} (`meshctl agent token --name {host} --role {word} --host {host}`)"
+            ),
+        };
+        let vantage = VantagePoint {
+            // No agent can have this name.
+            name: VantageName(String::new()),
+            role,
+            host: host.map(ToOwned::to_owned),
+            addresses: vec![address],
+            witness: host.is_some(),
+            resolvers: vec![SocketAddr::new(ELSEWHERE, 53)],
+        };
+        Helper { vantage, words }
+    };
+    let mut helpers: Vec<Helper> = [Role::Outside, Role::BehindCdn, Role::Inside]
+        .map(|role| helper(role, None, ELSEWHERE))
+        .into();
+    helpers.push(helper(Role::Inside, Some(BALANCER_HOST), ELSEWHERE));
+    for backend in &topology.backends {
+        helpers.push(helper(
+            Role::Inside,
+            Some(&backend.name),
+            backend.address.ip(),
+        ));
+    }
+    helpers
+}
+
+/// Where nobody is (RFC 5737).
+const ELSEWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 254));
+
+/// Which agent would tell the component from most of those that it is not told from, or would reach
+/// it at all; in words.
+fn ask(
+    component: &Component,
+    probes: &Probes,
+    same_as: &[Component],
+    helped: &[(&Helper, BTreeMap<Component, Probes>)],
+) -> String {
+    if !probes.is_empty() && same_as.is_empty() {
         return String::new();
     }
+    let left = |columns: &BTreeMap<Component, Probes>| {
+        let reached = columns
+            .get(component)
+            .is_some_and(|probes| !probes.is_empty());
+        let known = |other: &Component| same_as.contains(other) || same_as.is_empty();
+        let same = self::same_as(component, columns);
+        reached.then(|| same.iter().filter(|other| known(other)).count())
+    };
+    let splits = |left: &usize| probes.is_empty() || *left < same_as.len();
+    let best = helped
+        .iter()
+        .filter_map(|(helper, columns)| Some((left(columns).filter(splits)?, helper)))
+        .min_by_key(|(left, _)| *left);
+    match best {
+        Some((_, helper)) => helper.words.clone(),
+        None => beyond_agents(component),
+    }
+}
+
+/// What would tell where the probes of no further agent would.
+fn beyond_agents(component: &Component) -> String {
     let name = &component.name;
     match component.kind {
         Kind::ClientNetwork => "a second agent of role outside, in another network".to_owned(),
@@ -211,83 +318,4 @@ fn share(ways: usize) -> f64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use localize::{Backend, Role, Scheme, ServiceName, VipMode};
-
-    use super::*;
-
-    fn vantage(name: &str, role: Role, host: Option<&str>, address: &str) -> VantagePoint {
-        VantagePoint {
-            name: VantageName(name.into()),
-            role,
-            host: host.map(ToOwned::to_owned),
-            addresses: vec![address.parse().unwrap()],
-            witness: false,
-            resolvers: Vec::new(),
-        }
-    }
-
-    fn topology(vantages: Vec<VantagePoint>) -> Topology {
-        let backend = |name: &str, address: &str| Backend {
-            name: name.into(),
-            address: address.parse().unwrap(),
-            scheme: Scheme::Http,
-            path: "/".into(),
-        };
-        Topology {
-            service: ServiceName("shop".into()),
-            scheme: Scheme::Http,
-            vantages,
-            resolvers: Vec::new(),
-            name_servers: Vec::new(),
-            edges: vec!["203.0.113.10:80".parse().unwrap()],
-            cdn: CdnProvider::None,
-            vips: vec!["203.0.113.10:80".parse().unwrap()],
-            vip_mode: VipMode::L7,
-            backends: vec![
-                backend("web1", "10.0.0.51:80"),
-                backend("web2", "10.0.0.52:80"),
-            ],
-        }
-    }
-
-    fn part(parts: &[Part], kind: Kind, name: &str) -> Part {
-        let found = parts.iter().find(|p| p.component == component(kind, name));
-        found.unwrap_or_else(|| panic!("{name}")).clone()
-    }
-
-    #[test]
-    fn from_outside_alone_the_origin_is_one_group() {
-        let home = vantage("home1", Role::Outside, None, "198.51.100.7");
-        let parts = coverage(&topology(vec![home]));
-        let balancer = part(&parts, Kind::LoadBalancer, "203.0.113.10:80");
-        assert!((balancer.probes_per_round - 1.0).abs() < 1e-9);
-        assert!(balancer.same_as.contains(&component(Kind::Backend, "web1")));
-        assert!(balancer.ask.contains("role inside"), "{}", balancer.ask);
-        let backend = part(&parts, Kind::Backend, "web1");
-        assert!((backend.probes_per_round - 0.5).abs() < 1e-9);
-    }
-
-    #[test]
-    fn an_inside_agent_splits_the_group() {
-        let home = vantage("home1", Role::Outside, None, "198.51.100.7");
-        let inside = vantage("dc1", Role::Inside, None, "10.0.0.9");
-        let parts = coverage(&topology(vec![home, inside]));
-        let backend = part(&parts, Kind::Backend, "web1");
-        assert!(!backend.same_as.contains(&component(Kind::Backend, "web2")));
-        assert!(
-            !backend
-                .same_as
-                .contains(&component(Kind::LoadBalancer, "203.0.113.10:80"))
-        );
-        assert!((backend.probes_per_round - 2.0).abs() < 1e-9, "{backend:?}");
-    }
-
-    #[test]
-    fn what_nobody_crosses_is_listed_with_what_is_missing() {
-        let parts = coverage(&topology(Vec::new()));
-        let backend = part(&parts, Kind::Backend, "web2");
-        assert_eq!((backend.probes_per_round, backend.same_as.len()), (0.0, 0));
-        assert!(backend.ask.contains("--host web2"), "{}", backend.ask);
-    }
-}
+mod tests;

@@ -15,3 +15,4 @@ pub mod server;
 pub mod service_file;
 pub mod store;
 pub mod tls;
+pub mod watcher;

@@ -35,7 +35,7 @@ const JUDGE_EVERY: Duration = Duration::from_millis(500);
 const BUDGET: Duration = Duration::from_secs(60);
 const LONGEST_BUDGET: Duration = Duration::from_secs(600);
 /// The farthest look back: observations that passed are kept whole for an hour.
-const LONGEST_SINCE: Duration = Duration::from_secs(3600);
+pub(crate) const LONGEST_SINCE: Duration = Duration::from_secs(3600);
 /// As long as this a run waits for a round that was announced after the path last changed: some CDNs
 /// give out new addresses all the time.
 const PATH_PATIENCE: Duration = Duration::from_secs(10);
@@ -132,10 +132,35 @@ pub struct Run {
 
 /// What is read from the store once.
 #[derive(Clone, Default)]
-struct Past {
+pub(crate) struct Past {
     baselines: Baselines,
     observations: Vec<Observation>,
     reports: Vec<WitnessReport>,
+}
+
+impl Past {
+    /// Baselines before `from_us`, and what the engine's memory does not reach back to at `now_us`.
+    pub(crate) async fn read(
+        store: &Store,
+        service: &ServiceName,
+        from_us: u64,
+        now_us: u64,
+    ) -> Result<Self, Refusal> {
+        let (store, service) = (store.clone(), service.clone());
+        let remembered_us = now_us.saturating_sub(WINDOW_US);
+        let past = tokio::task::spawn_blocking(move || -> Result<Self, StoreError> {
+            let mut past = Self {
+                baselines: store.baselines(&service, from_us.saturating_sub(CALM_US), from_us)?,
+                ..Self::default()
+            };
+            if from_us < remembered_us {
+                past.observations = store.observations(&service, from_us, remembered_us)?;
+                past.reports = store.reports(from_us, remembered_us)?;
+            }
+            Ok(past)
+        });
+        Ok(past.await.map_err(|_| Refusal::Stopping)??)
+    }
 }
 
 /// A case with what came of it.
@@ -273,24 +298,15 @@ impl Run {
         })
     }
 
-    /// Baselines, and what the engine's memory does not reach back to.
     async fn past(&self) -> Result<Past, Refusal> {
-        let store = self.localiser.store.clone();
-        let service = self.wish.service.clone();
-        let from_us = self.from_us;
-        let remembered_us = self.started_us.saturating_sub(WINDOW_US);
-        let past = tokio::task::spawn_blocking(move || -> Result<Past, StoreError> {
-            let mut past = Past {
-                baselines: store.baselines(&service, from_us.saturating_sub(CALM_US), from_us)?,
-                ..Past::default()
-            };
-            if from_us < remembered_us {
-                past.observations = store.observations(&service, from_us, remembered_us)?;
-                past.reports = store.reports(from_us, remembered_us)?;
-            }
-            Ok(past)
-        });
-        Ok(past.await.map_err(|_| Refusal::Stopping)??)
+        let Self {
+            localiser,
+            wish,
+            from_us,
+            started_us,
+            ..
+        } = self;
+        Past::read(&localiser.store, &wish.service, *from_us, *started_us).await
     }
 
     /// Stores the verdict with its case, and tells those who watch.
@@ -353,7 +369,7 @@ impl Judged {
     }
 }
 
-fn case(evidence: Evidence, past: &Past) -> Case {
+pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     let topology: Topology = evidence.topology;
     let mut observations = past.observations.clone();
     observations.extend(evidence.observations.iter().map(|o| o.as_ref().clone()));
@@ -372,7 +388,7 @@ fn event(said: Said) -> v1::LocalizeEvent {
 }
 
 /// `v-` and ten characters of RFC 4648 base32 in lower case: 50 random bits.
-fn new_id() -> String {
+pub(crate) fn new_id() -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let random: [u8; 10] = rand::random();
     let letters = random.map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));

@@ -32,6 +32,7 @@ use crate::grpc::{self, LARGEST_MESSAGE};
 use crate::localisation::Localiser;
 use crate::store::{Store, StoreError};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
+use crate::watcher;
 
 /// Name of the operator whose context is written at the first start.
 const FIRST_OPERATOR: &str = "admin";
@@ -136,7 +137,9 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         addresses: addresses.clone(),
     };
     let started = engine::start(store.clone(), setup, fatal.clone(), stop.clone());
-    let (engine, engine_task) = started.map_err(|source| store_error(&config.data_dir, source))?;
+    let started = started.map_err(|source| store_error(&config.data_dir, source))?;
+    let (engine, engine_task) = (started.handle, started.task);
+    tokio::spawn(watcher::run(engine.clone(), store.clone(), started.alarms));
     tokio::spawn(renew_certificate(
         certificate,
         Arc::clone(&authority),

@@ -264,6 +264,7 @@ async fn a_verdict_is_reached_stored_and_explained() {
                 assert_eq!(round.failed, 1);
             }
             watch_event::Event::Verdict(_) => verdicts += 1,
+            watch_event::Event::Over(over) => panic!("nothing was raised: {over:?}"),
         }
     }
     assert!(agents >= 2 && rounds >= 1, "{agents} {rounds}");

@@ -1,29 +1,27 @@
-//! `meshctl coverage`.
+//! `meshctl coverage`: what the scheduled rounds would show, and what no probe tells apart.
 
 use proto::v1::coverage_response::Part;
-use proto::v1::{Component, CoverageRequest};
+use proto::v1::{Component, CoverageRequest, CoverageResponse};
 use serde_json::{Value, json};
 
 use super::Session;
 use crate::connect::{About, Subject};
 use crate::exit::Exit;
-use crate::render::Table;
+use crate::render::{Table, percent, wrap};
 use crate::trouble::Trouble;
 
 pub async fn run(mut session: Session<'_>, name: &str) -> Result<Exit, Trouble> {
     let request = session.request(CoverageRequest {
         service: name.to_owned(),
     });
-    let parts = session
-        .client
-        .coverage(request)
-        .await
-        .about(Subject::Service(name))?
-        .parts;
-    let value: Vec<Value> = parts.iter().map(as_json).collect();
+    let answer = session.client.coverage(request).await;
+    let coverage = answer.about(Subject::Service(name))?;
+    let value: Vec<Value> = coverage.parts.iter().map(as_json).collect();
     session
         .output
-        .list(&value, "Nothing is known of the path yet.", || text(&parts))?;
+        .list(&value, "Nothing is known of the path yet.", || {
+            text(&coverage, session.output.style().width)
+        })?;
     Ok(Exit::Ok)
 }
 
@@ -38,29 +36,78 @@ fn as_json(part: &Part) -> Value {
         "probes_per_round": part.probes_per_round,
         "same_as": part.same_as.iter().map(name).collect::<Vec<_>>(),
         "ask": part.ask,
+        "rate_seen_in_an_hour": part.rate_seen_in_an_hour,
+        "rate_seen_in_a_day": part.rate_seen_in_a_day,
     })
 }
 
-fn text(parts: &[Part]) -> String {
-    let mut table = Table::new(["COMPONENT", "PROBES/ROUND", "NOT TOLD FROM"]).numbers([1]);
-    let mut asks: Vec<&str> = Vec::new();
-    for part in parts {
-        let same: Vec<String> = part.same_as.iter().map(|c| component(Some(c))).collect();
+fn text(coverage: &CoverageResponse, width: usize) -> String {
+    let headings = [
+        "COMPONENT",
+        "PROBES/ROUND",
+        "1 HOUR",
+        "1 DAY",
+        "NOT TOLD FROM",
+    ];
+    let mut table = Table::new(headings).numbers(1..4);
+    let rate = |rate: Option<f64>| rate.map(percent).unwrap_or_default();
+    let mut told: Vec<&Component> = Vec::new();
+    for part in &coverage.parts {
         table.row([
             component(part.component.as_ref()),
             format!("{:.1}", part.probes_per_round),
-            same.join(", "),
+            rate(part.rate_seen_in_an_hour),
+            rate(part.rate_seen_in_a_day),
+            not_told_from(part, &told),
         ]);
-        if !part.ask.is_empty() && !asks.contains(&part.ask.as_str()) {
-            asks.push(&part.ask);
+        told.extend(&part.component);
+    }
+    table.text() + &legend(coverage) + &asks(&coverage.parts, width)
+}
+
+/// The rest of a component's group, once for each group.
+fn not_told_from(part: &Part, told: &[&Component]) -> String {
+    match part.same_as.iter().find(|c| told.contains(c)) {
+        Some(first) => format!("see {}", component(Some(first))),
+        None => {
+            let same = part.same_as.iter().map(|c| component(Some(c)));
+            same.collect::<Vec<String>>().join(", ")
         }
     }
-    let mut text = table.text();
-    if !asks.is_empty() {
-        text += "\nTo tell more apart:\n";
-        for ask in asks {
-            text += &format!("  {ask}\n");
+}
+
+/// What the columns of rates mean.
+fn legend(coverage: &CoverageResponse) -> String {
+    match coverage.every_ms {
+        None => "\nNo round goes by itself: give the service file a [schedule] with `every`.\n"
+            .to_owned(),
+        Some(every_ms) => format!(
+            "\n1 HOUR, 1 DAY: a fault that fails this share of the probes crossing it is seen within that time\n\
+             with a probability of 95%, by a round every {} s and what is known so far of calm times;\n\
+             at most one false alarm in {:.0} days.\n",
+            every_ms as f64 / 1e3,
+            1.0 / coverage.false_alarms_per_day.max(f64::MIN_POSITIVE)
+        ),
+    }
+}
+
+/// What would tell more apart, with all that it is good for.
+fn asks(parts: &[Part], width: usize) -> String {
+    let mut asks: Vec<(&str, Vec<String>)> = Vec::new();
+    for part in parts.iter().filter(|part| !part.ask.is_empty()) {
+        let name = component(part.component.as_ref());
+        match asks.iter_mut().find(|(ask, _)| *ask == part.ask) {
+            Some((_, names)) => names.push(name),
+            None => asks.push((&part.ask, vec![name])),
         }
+    }
+    if asks.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nTo tell more apart:\n".to_owned();
+    for (ask, names) in asks {
+        text += &format!("  {ask}\n");
+        text += &wrap("      for ", &names.join(", "), width);
     }
     text
 }

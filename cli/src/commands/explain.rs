@@ -5,7 +5,8 @@ use std::path::Path;
 
 use proto::v1::GetVerdictRequest;
 
-use super::{Session, verdict};
+use super::Session;
+use super::raised::Kept;
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render;
@@ -19,12 +20,12 @@ pub async fn run(mut session: Session<'_>, id: &str, case: Option<&Path>) -> Res
         .get_verdict(request_verdict)
         .await
         .about(Subject::Verdict(id))?;
-    let verdict = verdict(wire)?;
+    let kept = Kept::read(wire)?;
     if let Some(path) = case {
         write_case(&mut session, request(), path).await?;
     }
-    session.output.print(&verdict, || {
-        render::explain(&verdict, session.output.style())
+    session.output.print(&kept, || {
+        kept.story() + &render::explain(&kept.verdict, session.output.style())
     })?;
     Ok(Exit::Ok)
 }

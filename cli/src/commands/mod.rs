@@ -6,6 +6,7 @@ mod coverage;
 mod explain;
 mod history;
 mod localize;
+mod raised;
 mod replay;
 mod service;
 mod status;

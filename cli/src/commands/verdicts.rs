@@ -1,9 +1,9 @@
 //! `meshctl verdicts`.
 
-use localize::Verdict;
 use proto::v1::ListVerdictsRequest;
 
-use super::{Session, verdict};
+use super::Session;
+use super::raised::Kept;
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render::{Table, verdict_line};
@@ -27,17 +27,19 @@ pub async fn run(
     let verdicts = answer
         .verdicts
         .into_iter()
-        .map(verdict)
-        .collect::<Result<Vec<Verdict>, CallError>>()?;
+        .map(Kept::read)
+        .collect::<Result<Vec<Kept>, CallError>>()?;
     session.output.list(
         &verdicts,
-        "No verdicts. `meshctl localize NAME` makes one.",
+        "No verdicts. `meshctl localize NAME` makes one; the watch over scheduled rounds raises them by itself.",
         || {
-            let mut table = Table::new(["STARTED", "ID", "VERDICT"]);
-            for verdict in &verdicts {
+            let mut table = Table::new(["STARTED", "ID", "STATE", "VERDICT"]);
+            for kept in &verdicts {
+                let verdict = &kept.verdict;
                 table.row([
                     verdict.started_at.clone(),
                     verdict.id.clone(),
+                    kept.state(),
                     verdict_line(verdict),
                 ]);
             }

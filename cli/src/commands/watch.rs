@@ -1,10 +1,11 @@
 //! `meshctl watch`: one line an event, until Ctrl-C.
 
 use proto::v1::watch_event::Event;
-use proto::v1::{WatchEvent, WatchRequest};
+use proto::v1::{Component, WatchEvent, WatchRequest};
 use serde_json::json;
 
-use super::{Session, verdict};
+use super::Session;
+use super::raised::{Kept, past};
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render::{micros, verdict_line};
@@ -28,6 +29,10 @@ pub async fn run(mut session: Session<'_>, name: Option<String>) -> Result<Exit,
         print(&session, event)?;
     }
     Err(CallError::EndedEarly.into())
+}
+
+fn component(component: &Component) -> serde_json::Value {
+    json!({"kind": component.kind, "name": component.name})
 }
 
 fn print(session: &Session<'_>, event: WatchEvent) -> Result<(), Trouble> {
@@ -55,10 +60,35 @@ fn print(session: &Session<'_>, event: WatchEvent) -> Result<(), Trouble> {
             ),
         ),
         Some(Event::Verdict(wire)) => {
-            let verdict = verdict(wire)?;
-            let text = format!("verdict {}: {}", verdict.id, verdict_line(&verdict));
+            let kept = Kept::read(wire)?;
+            let word = if kept.raised.is_some() {
+                "raised"
+            } else {
+                "verdict"
+            };
+            let verdict = &kept.verdict;
+            let text = format!("{word} {}: {}", verdict.id, verdict_line(verdict));
+            (json!({"at": at, "event": "verdict", "verdict": kept}), text)
+        }
+        Some(Event::Over(over)) => {
+            let names = over
+                .components
+                .iter()
+                .map(|c| format!("{} {}", c.kind, c.name));
+            let names: Vec<String> = names.collect();
+            let text = format!(
+                "over {}: {} {}, {}",
+                over.verdict,
+                over.service,
+                names.join(", "),
+                past(Some(&over.ending)).trim_end_matches(" since")
+            );
+            let components: Vec<_> = over.components.iter().map(component).collect();
             (
-                json!({"at": at, "event": "verdict", "verdict": verdict}),
+                json!({
+                    "at": at, "event": "over", "service": over.service, "verdict": over.verdict,
+                    "components": components, "ending": over.ending,
+                }),
                 text,
             )
         }

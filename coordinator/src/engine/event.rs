@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
+use localize::watch::{Alarm, Over, Watch};
 use localize::{
     Arm, NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict,
     WitnessReport,
@@ -17,7 +19,7 @@ use super::operators::{AgentView, Applied, ServiceView, Status};
 use crate::ca::{CaError, Issued};
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::service_file::ServiceFileError;
-use crate::store::{AgentRecord, RoundRecord, StoreError};
+use crate::store::{AgentRecord, RaisedRecord, RoundRecord, StoreError};
 use crate::tls::PeerCertificate;
 
 /// Why the engine does not do what it was asked.
@@ -179,8 +181,12 @@ pub enum What {
     },
     /// A round has closed.
     Round(RoundRecord),
-    /// A verdict was reached.
+    /// A verdict was reached that somebody had asked for.
     Verdict(Arc<Verdict>),
+    /// The watch over scheduled rounds raises a verdict.
+    Raised(Arc<Verdict>, RaisedRecord),
+    /// What the watch had raised stands no longer.
+    Over(ServiceName, Over),
 }
 
 /// Whether an agent is there.
@@ -223,6 +229,35 @@ pub struct Evidence {
     pub observations: Vec<Arc<Observation>>,
     /// The witnesses' reports.
     pub reports: Vec<Arc<WitnessReport>>,
+}
+
+/// A service whose rounds fail more than they did, to be judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alarmed {
+    /// The service.
+    pub service: ServiceName,
+    /// What its watch has seen.
+    pub alarm: Alarm,
+}
+
+/// What came of judging an alarm.
+#[derive(Debug)]
+pub struct Judged {
+    /// The verdict, with its id.
+    pub verdict: Verdict,
+    /// The JSON of its case.
+    pub case_json: Vec<u8>,
+}
+
+/// A service as its schedule sees it.
+#[derive(Clone, Debug)]
+pub struct Outlook {
+    /// Delivery path and vantage points.
+    pub topology: Topology,
+    /// The interval of the schedule.
+    pub every: Option<Duration>,
+    /// The watch over its rounds.
+    pub watch: Watch,
 }
 
 /// What happens to the engine.
@@ -290,8 +325,6 @@ pub enum Event {
     Service(ServiceName, Reply<ServiceView>),
     /// An operator deletes a service.
     Delete(ServiceName, Reply<()>),
-    /// A localisation begins, or asks what is known of the path.
-    Path(ServiceName, Reply<Topology>),
     /// A round is wanted at once.
     Fire(ServiceName, Reply<Fired>),
     /// A round of these arms alone is wanted at once.
@@ -307,6 +340,10 @@ pub enum Event {
         /// `None` when there is nothing new.
         reply: Reply<Option<Evidence>>,
     },
+    /// Somebody asks what the scheduled rounds would show.
+    Outlook(ServiceName, Reply<Outlook>),
+    /// An alarm was judged; without a verdict when that failed.
+    Judged(Alarmed, Option<Box<Judged>>),
     /// A localisation has ended with a verdict that is on disk.
     Concluded(Arc<Verdict>),
 }

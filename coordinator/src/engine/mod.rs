@@ -12,6 +12,7 @@ mod scribe;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watching;
 mod window;
 
 use std::collections::BTreeSet;
@@ -27,8 +28,8 @@ use crate::clock;
 use crate::store::{AgentRecord, Store, StoreError};
 
 pub use event::{
-    ClockEstimate, Event, Evidence, Fired, Happening, Host, Link, Opening, Presence, Refusal,
-    Reply, Said, SessionId, What,
+    Alarmed, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opening,
+    Outlook, Presence, Refusal, Reply, Said, SessionId, What,
 };
 pub use operators::{AgentView, Applied, ServiceView, Status};
 pub use scribe::Fatal;
@@ -40,6 +41,9 @@ pub use window::WINDOW_US;
 const EVENTS: usize = 1024;
 /// Happenings that a slow watcher may lag behind before it is told that it missed some.
 const HAPPENINGS: usize = 1024;
+/// Alarms that wait to be judged: one for each service at most, and one that finds no place comes
+/// again with a later round.
+const ALARMS: usize = 64;
 /// Messages that wait for one agent: two seconds of rounds for thirty services. An agent that is
 /// slower than that has lost its link, and its session ends.
 pub const OUTGOING: usize = 256;
@@ -86,6 +90,16 @@ impl Handle {
     }
 }
 
+/// The running engine.
+pub struct Started {
+    /// The way to it.
+    pub handle: Handle,
+    /// What is to be judged; ends with the engine.
+    pub alarms: mpsc::Receiver<Alarmed>,
+    /// Ends when the engine has taken leave of its agents.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
 /// Brings back what the store has and starts the engine, which runs until `stop` and then takes leave
 /// of its agents.
 ///
@@ -96,7 +110,7 @@ pub fn start(
     setup: Setup,
     fatal: Fatal,
     stop: CancellationToken,
-) -> Result<(Handle, tokio::task::JoinHandle<()>), StoreError> {
+) -> Result<Started, StoreError> {
     let (events, waiting) = mpsc::channel(EVENTS);
     let (happenings, _) = broadcast::channel(HAPPENINGS);
     let services = Arc::new(ArcSwap::default());
@@ -105,6 +119,7 @@ pub fn start(
         happenings: happenings.clone(),
         services: Arc::clone(&services),
     };
+    let (alarms, alarmed) = mpsc::channel(ALARMS);
     let (jobs, scribe) = scribe::start(store.clone(), fatal);
     let state = state::State::restore(
         store,
@@ -113,6 +128,7 @@ pub fn start(
             jobs,
             happenings,
             services,
+            alarms,
         },
         clock::now_us(),
     )?;
@@ -121,7 +137,11 @@ pub fn start(
         // What was decided before the end is written before the end.
         let _ = scribe.await;
     });
-    Ok((handle, task))
+    Ok(Started {
+        handle,
+        alarms: alarmed,
+        task,
+    })
 }
 
 async fn run(mut state: state::State, mut waiting: mpsc::Receiver<Event>, stop: CancellationToken) {

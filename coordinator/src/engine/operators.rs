@@ -164,6 +164,9 @@ impl State {
         let mut service = Service::new(file, record);
         if let Some(known) = known {
             service.recent = known.recent;
+            if known.file.url == service.file.url {
+                service.watching = known.watching;
+            }
             service.version = known.version + 1;
             service.rounds = known.rounds;
             service.last_round_us = known.last_round_us;

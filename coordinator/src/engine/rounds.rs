@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use localize::watch::Glimpse;
 use localize::{Arm, Firing, Observation, Outcome, RoundId, ServiceName, VantageName};
 use proto::v1;
 use proto::v1::coordinator_message::Message;
@@ -21,11 +22,32 @@ const IN_FLIGHT: usize = 30;
 /// The same for a round of chosen arms, which leaves room for whole ones.
 const IN_FLIGHT_CHOSEN: usize = 15;
 
+/// Why a round is fired.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// It is due: the watch takes it in.
+    Schedule,
+    /// A localisation wants it.
+    Demand,
+    /// A localisation has chosen its arms.
+    Choice,
+}
+
+impl Cause {
+    fn most_in_flight(self) -> usize {
+        match self {
+            Self::Schedule | Self::Demand => IN_FLIGHT,
+            Self::Choice => IN_FLIGHT_CHOSEN,
+        }
+    }
+}
+
 /// A round that is announced and not closed.
 #[derive(Debug)]
 pub(super) struct OpenRound {
     pub(super) service: ServiceName,
-    fire_at_us: u64,
+    pub(super) cause: Cause,
+    pub(super) fire_at_us: u64,
     /// From when on nothing more is waited for.
     pub(super) close_us: u64,
     /// What has not come, by vantage point.
@@ -36,17 +58,21 @@ pub(super) struct OpenRound {
     /// First and last firing of those on time.
     fired: Option<(u64, u64)>,
     worst_uncertainty_us: u64,
+    /// What its probes tell the watch.
+    pub(super) glimpses: Vec<Glimpse>,
 }
 
 impl OpenRound {
     pub(super) fn new(
         service: ServiceName,
+        cause: Cause,
         fire_at_us: u64,
         close_us: u64,
         outstanding: BTreeMap<VantageName, Vec<Arm>>,
     ) -> Self {
         Self {
             service,
+            cause,
             fire_at_us,
             close_us,
             expected: outstanding.values().map(Vec::len).sum(),
@@ -55,6 +81,7 @@ impl OpenRound {
             failed: 0,
             fired: None,
             worst_uncertainty_us: 0,
+            glimpses: Vec::new(),
         }
     }
 
@@ -72,6 +99,9 @@ impl OpenRound {
         }
         self.received += 1;
         self.failed += usize::from(matches!(observation.outcome, Outcome::Failed { .. }));
+        if self.cause == Cause::Schedule {
+            self.glimpses.extend(Glimpse::of(observation));
+        }
         let stamp = observation.started;
         if observation.firing == Firing::OnTime {
             let (first, last) = self.fired.unwrap_or((stamp.at_us, stamp.at_us));
@@ -107,9 +137,14 @@ impl OpenRound {
 
 impl State {
     /// Announces a round of a service to every connected agent that has an arm.
-    pub(super) fn fire(&mut self, now_us: u64, name: &ServiceName) -> Result<Fired, Refusal> {
+    pub(super) fn fire(
+        &mut self,
+        now_us: u64,
+        name: &ServiceName,
+        cause: Cause,
+    ) -> Result<Fired, Refusal> {
         let planned = self.planned(name)?;
-        self.announce(now_us, name, planned, IN_FLIGHT)
+        self.announce(now_us, name, planned, cause)
     }
 
     /// Announces a round of the arms that a localisation has chosen, as far as they are still planned.
@@ -128,7 +163,7 @@ impl State {
         for (vantage, arm) in chosen.into_iter().filter(is_planned) {
             outstanding.entry(vantage).or_default().push(arm);
         }
-        self.announce(now_us, name, outstanding, IN_FLIGHT_CHOSEN)
+        self.announce(now_us, name, outstanding, Cause::Choice)
     }
 
     /// The arms of every connected agent.
@@ -151,10 +186,10 @@ impl State {
         now_us: u64,
         name: &ServiceName,
         outstanding: BTreeMap<VantageName, Vec<Arm>>,
-        most: usize,
+        cause: Cause,
     ) -> Result<Fired, Refusal> {
         let in_flight = self.rounds.values().filter(|r| r.service == *name).count();
-        if in_flight >= most {
+        if in_flight >= cause.most_in_flight() {
             return Ok(Fired::TooManyInFlight);
         }
         if outstanding.is_empty() {
@@ -170,7 +205,7 @@ impl State {
             .map(|(agent, arms)| (agent.clone(), arms.iter().map(v1::Arm::from).collect()))
             .collect();
         // The round stands before it is announced: an agent found gone is then no longer waited for.
-        let round = OpenRound::new(name.clone(), fire_at_us, close_us, outstanding);
+        let round = OpenRound::new(name.clone(), cause, fire_at_us, close_us, outstanding);
         self.rounds.insert(id, round);
         for (agent, arms) in announced {
             let round = Message::Round(v1::Round {
@@ -261,6 +296,7 @@ impl State {
         }
         self.note(vec![Write::Round(record.clone())]);
         self.happened(now_us, What::Round(record));
+        self.watch_round(now_us, id, round);
     }
 
     /// What a localisation is made from, unless it has it.

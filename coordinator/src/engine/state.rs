@@ -9,10 +9,11 @@ use proto::v1::goodbye::Reason;
 use tokio::sync::{broadcast, mpsc};
 
 use super::agents::Session;
-use super::rounds::OpenRound;
+use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
+use super::watching::Watching;
 use super::window::{Observations, Reports, WINDOW_US};
-use super::{Event, Happening, Presence, Refusal, Reply, What, vantage_point};
+use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
 use crate::ca::Authority;
 use crate::config::Lifetimes;
 use crate::plan::{self, Learnt};
@@ -29,6 +30,10 @@ const LEARNT_PAUSE_US: u64 = 5_000_000;
 /// move all the time.
 const LEARNT_REFRESH_US: u64 = 60_000_000;
 
+/// The watches are written down this often: a kill costs them so many rounds, which makes them slower
+/// by as much and never wrong.
+const WATCH_REFRESH_US: u64 = 300_000_000;
+
 /// What the engine needs besides the store.
 pub struct Setup {
     /// Makes certificates.
@@ -44,6 +49,7 @@ pub(super) struct Outside {
     pub(super) jobs: mpsc::Sender<Job>,
     pub(super) happenings: broadcast::Sender<Happening>,
     pub(super) services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+    pub(super) alarms: mpsc::Sender<Alarmed>,
 }
 
 /// A service that is watched.
@@ -54,6 +60,7 @@ pub(super) struct Service {
     pub(super) dirty: bool,
     pub(super) written_us: u64,
     pub(super) recent: Observations,
+    pub(super) watching: Watching,
     /// Rises whenever a round closes or an observation of a closed one comes late.
     pub(super) version: u64,
     pub(super) rounds: u64,
@@ -79,6 +86,7 @@ impl Service {
             written_us: record.applied_us,
             record,
             recent: Observations::default(),
+            watching: Watching::default(),
             version: 0,
             rounds: 0,
             last_round_us: 0,
@@ -115,7 +123,9 @@ impl Service {
         let verdicts = store.verdicts(Some(&record.name), 1)?;
         let from_us = now_us.saturating_sub(WINDOW_US);
         let observations = store.observations(&record.name, from_us, u64::MAX - 1)?;
+        let watching = Watching::restore(store, &record.name, now_us)?;
         let mut service = Self::new(file, record);
+        service.watching = watching;
         service.rounds = summary.rounds;
         service.last_round_us = summary.last_fire_at_us;
         service.last_outcome = verdicts.first().map(|verdict| verdict.outcome);
@@ -249,8 +259,11 @@ impl State {
             Event::Services(reply) => reply.send(Ok(self.service_views())),
             Event::Service(name, reply) => reply.send(self.service_view(&name)),
             Event::Delete(name, reply) => self.delete(now_us, &name, reply),
-            Event::Path(service, reply) => reply.send(self.path(&service)),
-            Event::Fire(service, reply) => reply.send(self.fire(now_us, &service)),
+            Event::Outlook(service, reply) => reply.send(self.outlook(&service)),
+            Event::Judged(alarmed, judged) => self.judged(now_us, &alarmed, judged),
+            Event::Fire(service, reply) => {
+                reply.send(self.fire(now_us, &service, Cause::Demand));
+            }
             Event::FireChosen(service, arms, reply) => {
                 reply.send(self.fire_chosen(now_us, &service, arms));
             }
@@ -278,7 +291,7 @@ impl State {
     /// What is due.
     pub(super) fn tick(&mut self, now_us: u64) {
         for service in self.schedule.due(now_us) {
-            if let Err(refusal) = self.fire(now_us, &service) {
+            if let Err(refusal) = self.fire(now_us, &service, Cause::Schedule) {
                 tracing::debug!(%service, %refusal, "scheduled round not fired");
             }
         }
@@ -289,6 +302,7 @@ impl State {
             self.end_expired(now_us);
             self.discover_due(now_us);
             self.write_learnt(now_us);
+            self.write_watches(now_us, WATCH_REFRESH_US);
             self.reports.trim(now_us);
             for service in self.services.values_mut() {
                 service.recent.trim(now_us);
@@ -327,13 +341,23 @@ impl State {
             service.written_us = 0;
         }
         self.write_learnt(now_us);
+        self.write_watches(now_us, 0);
     }
 
     /// Writes something down that nobody waits for. It is left out when too much waits for the disk.
     pub(super) fn note(&self, writes: Vec<Write>) {
+        self.note_and(writes, |_| {});
+    }
+
+    /// The same, with what to do when it is on disk, or is not.
+    pub(super) fn note_and(
+        &self,
+        writes: Vec<Write>,
+        then: impl FnOnce(Result<(), StoreError>) + Send + 'static,
+    ) {
         let job = Job {
             writes,
-            then: Box::new(|_| {}),
+            then: Box::new(then),
         };
         if self.outside.jobs.try_send(job).is_err() {
             tracing::warn!("too much waits for the disk; a decision was not written down");

@@ -6,6 +6,8 @@
     reason = "a test may fail, and skips the messages that it does not wait for"
 )]
 
+mod watching;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use tempfile::TempDir;
 use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::rounds::Cause;
 use super::scribe::Job;
 use super::state::{Outside, State};
 use super::*;
@@ -47,6 +50,7 @@ struct Bench {
     state: State,
     jobs: mpsc::Receiver<Job>,
     happenings: broadcast::Receiver<Happening>,
+    alarms: mpsc::Receiver<Alarmed>,
     folder: TempDir,
 }
 
@@ -62,6 +66,7 @@ fn state(
     folder: &TempDir,
     jobs: mpsc::Sender<Job>,
     happenings: broadcast::Sender<Happening>,
+    alarms: mpsc::Sender<Alarmed>,
 ) -> State {
     let authority = Authority::open(&folder.path().join("ca"), NOW).unwrap();
     let day = std::time::Duration::from_secs(86_400);
@@ -79,24 +84,38 @@ fn state(
         jobs,
         happenings,
         services: Arc::default(),
+        alarms,
     };
     State::restore(store, setup, outside, NOW).unwrap()
 }
 
 impl Bench {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let (jobs, written) = mpsc::channel(256);
-        let (happenings, happened) = broadcast::channel(256);
-        let mut bench = Self {
-            state: state(&folder, jobs, happenings),
-            jobs: written,
-            happenings: happened,
-            folder,
-        };
+        let mut bench = Self::open(tempfile::tempdir().unwrap());
         let (reply, _) = reply();
         bench.state.apply(NOW, SERVICE.to_owned(), None, reply);
         bench
+    }
+
+    /// On what is in the folder.
+    fn open(folder: TempDir) -> Self {
+        let (jobs, written) = mpsc::channel(256);
+        let (happenings, happened) = broadcast::channel(256);
+        let (alarms, alarmed) = mpsc::channel(1);
+        Self {
+            state: state(&folder, jobs, happenings, alarms),
+            jobs: written,
+            happenings: happened,
+            alarms: alarmed,
+            folder,
+        }
+    }
+
+    /// Ends as a kill would, and comes back.
+    fn restart(self) -> Self {
+        let Self { state, folder, .. } = self;
+        drop(state);
+        Self::open(folder)
     }
 
     fn connect(&mut self, name: &str, role: Role) -> Agent {
@@ -151,7 +170,7 @@ impl Bench {
     }
 
     fn fire(&mut self, now_us: u64) -> RoundId {
-        match self.state.fire(now_us, &shop()).unwrap() {
+        match self.state.fire(now_us, &shop(), Cause::Demand).unwrap() {
             Fired::Round { id, .. } => id,
             Fired::TooManyInFlight => panic!("too many"),
         }
@@ -334,7 +353,7 @@ fn a_round_closes_without_those_that_cannot_answer() {
     bench.state.gone(NOW, leaving.session);
     assert_eq!(bench.closed().len(), 1);
 
-    let fired = bench.state.fire(NOW, &shop()).unwrap();
+    let fired = bench.state.fire(NOW, &shop(), Cause::Demand).unwrap();
     let told =
         matches!(&fired, Fired::Round { refused: Some(why), .. } if why.contains("no clock"));
     assert!(told, "{fired:?}");
@@ -410,7 +429,7 @@ fn rounds_in_flight_are_bounded() {
         bench.fire(NOW);
     }
     assert_eq!(
-        bench.state.fire(NOW, &shop()).unwrap(),
+        bench.state.fire(NOW, &shop(), Cause::Demand).unwrap(),
         Fired::TooManyInFlight
     );
 }
@@ -419,12 +438,12 @@ fn rounds_in_flight_are_bounded() {
 fn without_agents_nothing_is_fired() {
     let mut bench = Bench::new();
     assert!(matches!(
-        bench.state.fire(NOW, &shop()),
+        bench.state.fire(NOW, &shop(), Cause::Demand),
         Err(Refusal::NoAgent)
     ));
     let other = ServiceName("other".to_owned());
     assert!(matches!(
-        bench.state.fire(NOW, &other),
+        bench.state.fire(NOW, &other, Cause::Demand),
         Err(Refusal::UnknownService(_))
     ));
 }
@@ -510,13 +529,8 @@ async fn what_is_on_disk_comes_back() {
     writes.push(Write::Observation(seen.clone()));
     bench.state.store.commit(writes).await.unwrap();
 
-    let Bench {
-        state: old, folder, ..
-    } = bench;
-    drop(old);
-    let (jobs, _written) = mpsc::channel(256);
-    let (happenings, _) = broadcast::channel(256);
-    let mut state = state(&folder, jobs, happenings);
+    let mut bench = bench.restart();
+    let state = &mut bench.state;
     assert_eq!(state.status().known, 1);
     let view = state.service_view(&shop()).unwrap();
     assert_eq!((view.rounds, view.last_round_us), (1, NOW + 300_000));
@@ -528,9 +542,9 @@ async fn what_is_on_disk_comes_back() {
             .observations
             .len()
     };
-    assert_eq!(gather(&state), 1);
+    assert_eq!(gather(state), 1);
     state.recorded(NOW, &agent.name, vec![seen], Vec::new());
-    assert_eq!(gather(&state), 1, "the agent's repeat is known");
+    assert_eq!(gather(state), 1, "the agent's repeat is known");
     let (reply, answer) = reply();
     state.apply(NOW, SERVICE.to_owned(), None, reply);
     assert_eq!(answer.await.unwrap().unwrap(), Applied::Unchanged(shop()));

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use localize::{Role, ServiceName, VantageName};
+use localize::watch::FALSE_ALARMS_A_DAY;
+use localize::{Role, ServiceName, VantageName, Verdict};
 use proto::v1;
 use proto::v1::operator_server::Operator;
 use tokio::sync::broadcast::error::RecvError;
@@ -18,7 +19,7 @@ use crate::coverage;
 use crate::engine::{Applied, Event, Handle, Refusal};
 use crate::enrolment::Invitation;
 use crate::localisation::{Localiser, Wish};
-use crate::store::{Store, StoreError};
+use crate::store::{RaisedRecord, Store, StoreError};
 
 /// Messages that wait for a slow reader of a stream; what makes them waits then.
 const STREAM: usize = 16;
@@ -281,19 +282,28 @@ impl Operator for OperatorsService {
             limit => limit.min(MOST_VERDICTS),
         };
         let verdicts = self
-            .read(move |store| store.verdicts(service.as_ref(), limit))
+            .read(move |store| {
+                let verdicts = store.verdicts(service.as_ref(), limit)?;
+                let raised = |verdict: Verdict| Ok((store.raised(&verdict.id)?, verdict));
+                verdicts.into_iter().map(raised).collect::<Result<_, _>>()
+            })
             .await?;
+        let verdicts: Vec<(Option<RaisedRecord>, Verdict)> = verdicts;
         Ok(Response::new(v1::ListVerdictsResponse {
-            verdicts: verdicts.iter().map(v1::Verdict::from).collect(),
+            verdicts: verdicts
+                .iter()
+                .map(|(raised, verdict)| view::verdict(verdict, *raised))
+                .collect(),
         }))
     }
 
     async fn get_verdict(&self, request: Request<v1::GetVerdictRequest>) -> Answer<v1::Verdict> {
         let id = let_in(request)?.id;
         let none = no_verdict(&id);
-        let verdict = self.read(move |store| store.verdict(&id)).await?;
+        let found = self.read(move |store| Ok((store.verdict(&id)?, store.raised(&id)?)));
+        let (verdict, raised) = found.await?;
         let verdict = verdict.ok_or(none)?;
-        Ok(Response::new(v1::Verdict::from(&verdict)))
+        Ok(Response::new(view::verdict(&verdict, raised)))
     }
 
     async fn export_case(
@@ -327,10 +337,15 @@ impl Operator for OperatorsService {
         request: Request<v1::CoverageRequest>,
     ) -> Answer<v1::CoverageResponse> {
         let name = ServiceName(let_in(request)?.service);
-        let topology = self.engine.ask(|reply| Event::Path(name, reply)).await?;
-        let parts = coverage::coverage(&topology);
+        let outlook = self.engine.ask(|reply| Event::Outlook(name, reply));
+        let outlook = outlook.await?;
+        let every = outlook.every;
+        let parts = tokio::task::spawn_blocking(move || coverage::coverage(&outlook)).await;
+        let parts = parts.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::CoverageResponse {
             parts: parts.into_iter().map(view::part).collect(),
+            every_ms: every.and_then(|every| u64::try_from(every.as_millis()).ok()),
+            false_alarms_per_day: FALSE_ALARMS_A_DAY,
         }))
     }
 }

@@ -4,7 +4,8 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-use localize::{CdnProvider, NameServer, Topology, VerdictOutcome, VipMode};
+use localize::watch::Ending;
+use localize::{CdnProvider, NameServer, Topology, Verdict, VerdictOutcome, VipMode};
 use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 use tonic::Status;
@@ -12,7 +13,7 @@ use tonic::Status;
 use crate::clock::rfc3339;
 use crate::coverage::Part;
 use crate::engine::{AgentView, Happening, Host, Presence, ServiceView, What};
-use crate::store::HistoryLine;
+use crate::store::{HistoryLine, RaisedRecord};
 
 /// Addresses of a host, and resolvers of one: more are taken for a mistake.
 const ADDRESSES: usize = 256;
@@ -203,6 +204,13 @@ pub(super) fn happening(happening: &Happening) -> v1::WatchEvent {
             worst_uncertainty_us: round.worst_uncertainty_us,
         }),
         What::Verdict(verdict) => Event::Verdict(v1::Verdict::from(verdict.as_ref())),
+        What::Raised(verdict, raised) => Event::Verdict(self::verdict(verdict, Some(*raised))),
+        What::Over(service, over) => Event::Over(v1::watch_event::Over {
+            service: service.0.clone(),
+            verdict: over.verdict.clone(),
+            components: over.components.iter().map(v1::Component::from).collect(),
+            ending: ending(over.ending).to_owned(),
+        }),
     };
     v1::WatchEvent {
         at: rfc3339(happening.at_us),
@@ -216,8 +224,30 @@ pub(super) fn concerns(happening: &Happening, service: &str) -> bool {
         || match &happening.what {
             What::Agent { .. } => true,
             What::Round(round) => round.service.0 == service,
-            What::Verdict(verdict) => verdict.service == service,
+            What::Verdict(verdict) | What::Raised(verdict, _) => verdict.service == service,
+            What::Over(name, _) => name.0 == service,
         }
+}
+
+/// A verdict with what is known of it where the watch has raised it.
+pub(super) fn verdict(verdict: &Verdict, raised: Option<RaisedRecord>) -> v1::Verdict {
+    v1::Verdict {
+        raised: raised.map(|raised| v1::Raised {
+            began_at: rfc3339(raised.began_us),
+            over_at: rfc3339(raised.over.map_or(0, |(at_us, _)| at_us)),
+            ending: raised.over.map_or("", |(_, why)| ending(why)).to_owned(),
+            false_alarms_per_day: raised.false_alarms_a_day,
+        }),
+        ..v1::Verdict::from(verdict)
+    }
+}
+
+fn ending(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Quiet => "quiet",
+        Ending::Superseded => "superseded",
+        Ending::Unseen => "unseen",
+    }
 }
 
 pub(super) fn history_line(line: HistoryLine) -> v1::history_response::Line {
@@ -261,6 +291,8 @@ pub(super) fn part(part: Part) -> v1::coverage_response::Part {
         probes_per_round: part.probes_per_round,
         same_as: part.same_as.into_iter().map(component).collect(),
         ask: part.ask,
+        rate_seen_in_an_hour: part.hour,
+        rate_seen_in_a_day: part.day,
     }
 }
 

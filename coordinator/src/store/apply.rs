@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use localize::watch::Ending;
 use localize::{Failure, Micros, Observation, Outcome, VantageName, Verdict, WitnessReport};
 
 use super::error::StoreError;
 use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
 use super::records::{
-    AgentRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, VerdictPlace, Write,
+    AgentRecord, RaisedRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, VerdictPlace,
+    Write,
 };
 use super::series::{DAY_US, Series};
 use super::shared::Shared;
@@ -101,12 +103,24 @@ impl<'a> Stage<'a> {
             Write::Verdict { verdict, case_json } => {
                 self.verdict(&verdict, &Packed::bytes(case_json))
             }
+            Write::Raised { verdict, raised } => self
+                .staging
+                .put(key::raised(&verdict), &Packed::json(&raised)?),
+            Write::Over {
+                verdict,
+                at_us,
+                ending,
+            } => self.over(&verdict, at_us, ending),
+            Write::Watch { service, watch } => self
+                .staging
+                .put(key::watch(&service), &Packed::json(&watch)?),
             Write::Agent(agent) => self.agent(&agent),
             Write::Service(service) => self
                 .staging
                 .put(key::service(&service.name), &Packed::json(&service)?),
             Write::DeleteService(name) => {
                 self.staging.remove(&key::round_summary(&name))?;
+                self.staging.remove(&key::watch(&name))?;
                 self.staging.remove(&key::service(&name))
             }
             Write::Token(token) => self
@@ -252,10 +266,23 @@ impl<'a> Stage<'a> {
             if let Some(verdict) = self.staging.get::<Verdict>(&key)? {
                 let by_id = Kind::VerdictPlace.key(verdict.id.as_bytes());
                 self.staging.remove(&by_id)?;
+                self.staging.remove(&key::raised(&verdict.id))?;
             }
             self.staging.remove(&key)?;
         }
         Ok(())
+    }
+
+    fn over(&mut self, verdict: &str, at_us: u64, ending: Ending) -> Result<(), StoreError> {
+        let key = key::raised(verdict);
+        let Some(raised) = self.staging.get::<RaisedRecord>(&key)? else {
+            return Ok(());
+        };
+        let raised = RaisedRecord {
+            over: Some((at_us, ending)),
+            ..raised
+        };
+        self.staging.put(key, &Packed::json(&raised)?)
     }
 
     fn agent(&mut self, agent: &AgentRecord) -> Result<(), StoreError> {

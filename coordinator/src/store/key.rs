@@ -31,6 +31,10 @@ pub(super) enum Kind {
     Case,
     /// The place of a verdict, by its id.
     VerdictPlace,
+    /// What is known of a verdict that the watch has raised, by its id.
+    Raised,
+    /// The watch over a service.
+    Watch,
     /// The store's own counters.
     Meta,
     /// The second and later pieces of a long value: the key of the first, then a number.
@@ -54,6 +58,8 @@ impl Kind {
             Self::Verdict => b'v',
             Self::Case => b'c',
             Self::VerdictPlace => b'd',
+            Self::Raised => b'i',
+            Self::Watch => b'e',
             Self::Meta => b'm',
             Self::Piece => b'x',
         }
@@ -174,6 +180,14 @@ pub(super) fn service(name: &ServiceName) -> Vec<u8> {
 
 pub(super) fn round_summary(name: &ServiceName) -> Vec<u8> {
     Kind::RoundSummary.key(name.0.as_bytes())
+}
+
+pub(super) fn watch(name: &ServiceName) -> Vec<u8> {
+    Kind::Watch.key(name.0.as_bytes())
+}
+
+pub(super) fn raised(verdict: &str) -> Vec<u8> {
+    Kind::Raised.key(verdict.as_bytes())
 }
 
 pub(super) fn token(secret: &SecretHash) -> Vec<u8> {

@@ -26,14 +26,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use localize::watch::Watch;
 use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdict, WitnessReport};
 use tokio::sync::{mpsc, oneshot};
 
 pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use records::{
-    AgentRecord, AgentState, HistoryLine, IssuedCertificate, RoundRecord, RoundSummary, SecretHash,
-    ServiceRecord, TokenRecord, Write,
+    AgentRecord, AgentState, HistoryLine, IssuedCertificate, RaisedRecord, RoundRecord,
+    RoundSummary, SecretHash, ServiceRecord, TokenRecord, Write,
 };
 pub use value::ValueError;
 
@@ -211,6 +212,16 @@ impl Store {
     /// One verdict.
     pub fn verdict(&self, id: &str) -> Result<Option<Verdict>, StoreError> {
         read::verdict(&self.0.shared, id)
+    }
+
+    /// What is known of a verdict that the watch has raised; `None` for one that somebody asked for.
+    pub fn raised(&self, id: &str) -> Result<Option<RaisedRecord>, StoreError> {
+        self.0.shared.get(&key::raised(id))
+    }
+
+    /// The watch over a service.
+    pub fn watch(&self, name: &ServiceName) -> Result<Option<Watch>, StoreError> {
+        self.0.shared.get(&key::watch(name))
     }
 
     /// The JSON of the case that a verdict was made from, kept for the last 200 verdicts.

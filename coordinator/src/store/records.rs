@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use localize::watch::{Ending, Watch};
 use localize::{
     Failure, Layer, Observation, Role, RoundId, ServiceName, VantageName, Verdict, WitnessReport,
 };
@@ -154,6 +155,17 @@ pub struct HistoryLine {
     pub failure: Option<Failure>,
 }
 
+/// What is known of a verdict that the watch over scheduled rounds has raised.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RaisedRecord {
+    /// When it began, as far as the rounds tell, in microseconds of mesh time.
+    pub began_us: u64,
+    /// When and why it ended; `None` while it stands.
+    pub over: Option<(u64, Ending)>,
+    /// False alarms a day that the watch over the service allows at most.
+    pub false_alarms_a_day: f64,
+}
+
 /// The place of a verdict in the order of storing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -177,6 +189,29 @@ pub enum Write {
         verdict: Verdict,
         /// The JSON of the [`localize::Case`], at most [`super::MAX_CASE_BYTES`].
         case_json: Vec<u8>,
+    },
+    /// That a verdict was raised by the watch.
+    Raised {
+        /// The verdict's id.
+        verdict: String,
+        /// What is known.
+        raised: RaisedRecord,
+    },
+    /// That what a verdict has raised stands no longer; nothing when it was not raised.
+    Over {
+        /// The verdict's id.
+        verdict: String,
+        /// When, in microseconds of mesh time.
+        at_us: u64,
+        /// Why.
+        ending: Ending,
+    },
+    /// The watch over a service, in place of what was stored of it.
+    Watch {
+        /// The service.
+        service: ServiceName,
+        /// Its watch.
+        watch: Box<Watch>,
     },
     /// Creates or replaces an agent.
     Agent(AgentRecord),

@@ -210,6 +210,7 @@ impl From<&Verdict> for v1::Verdict {
             vantages: verdict.vantages.clone(),
             started_at: verdict.started_at.clone(),
             elapsed_ms: verdict.elapsed_ms,
+            raised: None,
         }
     }
 }
