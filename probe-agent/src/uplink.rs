@@ -34,7 +34,7 @@ pub enum UplinkError {
 
 #[derive(Debug)]
 enum Urgent {
-    Message(Message),
+    Message(Box<Message>),
     AskTime,
 }
 
@@ -47,7 +47,6 @@ const RECORDS: usize = 32;
 
 impl Uplink {
     /// Both ends. The clock stamps the clock requests.
-    #[must_use]
     pub fn open(clock: Arc<Clock>) -> (Self, impl Stream<Item = AgentMessage> + Send + 'static) {
         let (urgent, urgent_lane) = mpsc::channel(URGENT);
         let (records, records_lane) = mpsc::channel(RECORDS);
@@ -68,7 +67,7 @@ impl Uplink {
     /// # Errors
     /// When the session has ended or is not read.
     pub fn say(&self, message: Message) -> Result<(), UplinkError> {
-        self.urge(Urgent::Message(message))
+        self.urge(Urgent::Message(Box::new(message)))
     }
 
     /// Asks for the coordinator's time.
@@ -107,7 +106,7 @@ impl Lanes {
         let message = tokio::select! {
             biased;
             Some(urgent) = self.urgent.recv() => match urgent {
-                Urgent::Message(message) => message,
+                Urgent::Message(message) => *message,
                 Urgent::AskTime => Message::Clock(ClockRequest {
                     t1_us: self.clock.now().0,
                 }),

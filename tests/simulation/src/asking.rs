@@ -14,10 +14,10 @@ use crate::world::CALM;
 const SURE: f64 = 0.95;
 /// Share of the probes that go to arms at random: a guard against faults that no hypothesis covers.
 const EXPLORED: f64 = 0.1;
-/// Probes between two judgements: at least so many, and this share of those sent. A judgement after
+/// Probes between two judgements: at least so many, and one for this many of those sent. A judgement after
 /// each probe would find the same verdict a little sooner at a hundred times the cost.
 const BATCH: u32 = 4;
-const BATCH_SHARE: f64 = 0.03;
+const BATCH_PART: u32 = 33;
 /// Probes after which no verdict is waited for.
 const MOST: u32 = 60_000;
 
@@ -48,7 +48,7 @@ pub fn ask(rate: f64, seed: u64, asking: Asking) -> Ending {
     let mut sent = 0;
     let mut wanted: Vec<u32> = Vec::new();
     while sent < MOST {
-        let batch = BATCH.max((f64::from(sent) * BATCH_SHARE) as u32);
+        let batch = BATCH.max(sent / BATCH_PART);
         let mut chosen = in_turn(&wanted);
         for _ in 0..batch {
             let explored = asking == Asking::Uniform || rng.random_bool(EXPLORED);
@@ -59,7 +59,7 @@ pub fn ask(rate: f64, seed: u64, asking: Asking) -> Ending {
             site.send(&mut rng, arm);
         }
         sent += batch;
-        let next = batch.max((f64::from(sent) * BATCH_SHARE) as u32);
+        let next = batch.max(sent / BATCH_PART);
         let next = if asking == Asking::Chosen { next } else { 0 };
         let (scores, counts) = score_and_choose(&site.case, &site.rows, next);
         wanted = counts.probes;
