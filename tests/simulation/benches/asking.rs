@@ -23,16 +23,16 @@ fn main() {
 
 fn row(mut endings: Vec<Ending>) -> String {
     endings.sort_by_key(|ending| ending.probes);
-    let quantile = |share: f64| {
-        let place = (endings.len() as f64 * share) as usize;
+    let quarter = |of_four: usize| {
+        let place = endings.len() * of_four / 4;
         endings.get(place).map_or(0, |ending| ending.probes)
     };
     let count = |right| endings.iter().filter(|e| e.right == right).count();
     format!(
         "{} | {} to {} | {} | {} | {}",
-        quantile(0.5),
-        quantile(0.25),
-        quantile(0.75),
+        quarter(2),
+        quarter(1),
+        quarter(3),
         count(Some(true)),
         count(Some(false)),
         count(None)
