@@ -1,0 +1,365 @@
+//! The weight of every set of causes, by the definition of the search and without its short cuts.
+
+use std::collections::BTreeMap;
+
+use crate::fit::{Fault, Fit, acting};
+use crate::laws::log_sum;
+use crate::problem::Problem;
+
+/// What gains less than this by itself is not added to others, in nats.
+pub const HOPELESS: f64 = -3.0;
+/// Whatever it gains.
+const ANYTHING: f64 = f64::NEG_INFINITY;
+/// Prior odds of something that no component explains.
+pub const UNKNOWN: f64 = 0.02;
+/// Whether a background that no row has counts as one that is known well enough. These meshes have no
+/// rows off every access network, and so always such a background.
+const EMPTY_GROUPS_ARE_STEADY: bool = false;
+/// A background that would change by less than this factor is known well enough.
+const STEADY: f64 = 1.3;
+/// The lowest background.
+const CALMEST: f64 = crate::problem::FLOOR / 30.0;
+
+/// A set of faults, each fitted beside the others.
+#[derive(Clone)]
+pub struct Set {
+    pub fits: Vec<Fit>,
+    pub score: f64,
+    pub unknown: bool,
+}
+
+impl Set {
+    pub fn faults(&self) -> Vec<Fault> {
+        self.fits.iter().map(|fit| fit.fault.clone()).collect()
+    }
+
+    pub fn key(&self) -> u64 {
+        self.fits
+            .iter()
+            .fold(0, |bits, fit| bits | 1 << fit.fault.cause)
+    }
+
+    /// Whether what one fit gains is the others' as well.
+    pub fn superfluous(fit: &Fit) -> bool {
+        fit.gain < fit.telescoped * 0.5
+    }
+}
+
+impl Problem {
+    pub fn weight(&self, fit: &Fit) -> f64 {
+        fit.integral + self.causes[fit.fault.cause].log_odds
+    }
+
+    pub fn singles(&self) -> Vec<Set> {
+        let single = |cause| {
+            let fit = self
+                .first_fit(cause, &[], ANYTHING)
+                .expect("anything is enough");
+            Set {
+                score: self.weight(&fit),
+                fits: vec![fit],
+                unknown: false,
+            }
+        };
+        let mut singles: Vec<Set> = (0..self.causes.len()).map(single).collect();
+        best_first(&mut singles);
+        singles
+    }
+
+    /// A set with one fault more, unless that cannot gain as much as is needed.
+    pub fn with(&self, set: &Set, single: &Set, needed: f64) -> Option<Set> {
+        let cause = single.fits[0].fault.cause;
+        let apart = set
+            .fits
+            .iter()
+            .all(|fit| self.apart(fit.fault.cause, cause));
+        let fit = if apart {
+            single.fits[0].clone()
+        } else {
+            self.first_fit(cause, &set.faults(), needed)?
+        };
+        let mut larger = set.clone();
+        larger.score += self.weight(&fit);
+        larger.fits.push(fit);
+        Some(larger)
+    }
+
+    /// Every fault at its best beside the others; weighed at the joint optimum.
+    pub fn refit(&self, set: &mut Set, singles: &[Set]) {
+        for _ in 0..2 {
+            let mut moved = false;
+            for index in 0..set.fits.len() {
+                let mut others = set.faults();
+                let cause = others.remove(index).cause;
+                let fit = if others.iter().all(|other| self.apart(other.cause, cause)) {
+                    let single = singles.iter().find(|s| s.fits[0].fault.cause == cause);
+                    single.expect("every cause was fitted alone").fits[0].clone()
+                } else {
+                    self.fit(cause, &others)
+                };
+                moved |= !fit.near(&set.fits[index]);
+                set.fits[index] = fit;
+            }
+            if !moved {
+                break;
+            }
+        }
+        let faults = set.faults();
+        set.score = 0.0;
+        for (index, fit) in set.fits.iter_mut().enumerate() {
+            fit.telescoped = self.gain(&fit.fault, &faults[..index]);
+            set.score += fit.telescoped - fit.gain + self.weight(fit);
+        }
+    }
+
+    /// Every set of up to `most` causes worth adding, each made of its best subset with one fewer.
+    pub fn sets(&self, most: usize) -> Vec<Set> {
+        let singles = self.singles();
+        let additions: Vec<&Set> = singles.iter().filter(|s| s.score > HOPELESS).collect();
+        let mut layer: Vec<Set> = additions.iter().map(|s| (*s).clone()).collect();
+        let mut all = vec![nothing()];
+        all.extend(singles.iter().cloned());
+        for _ in 1..most {
+            let mut larger: BTreeMap<u64, Set> = BTreeMap::new();
+            for set in &layer {
+                for single in &additions {
+                    let key = set.key() | single.key();
+                    if key != set.key() && !larger.contains_key(&key) {
+                        larger.extend(self.with(set, single, ANYTHING).map(|set| (key, set)));
+                    }
+                }
+            }
+            layer = larger.into_values().collect();
+            layer.iter_mut().for_each(|set| self.refit(set, &singles));
+            best_first(&mut layer);
+            all.extend(layer.iter().cloned());
+        }
+        all
+    }
+
+    /// The faults that are left when the best one is added again and again.
+    fn greedy(&self) -> Vec<Fault> {
+        let singles = self.singles();
+        let additions: Vec<&Set> = singles.iter().filter(|s| s.score > HOPELESS).collect();
+        let mut best = nothing();
+        for set in &singles {
+            if set.score > best.score {
+                best = set.clone();
+            }
+        }
+        let mut beam: Vec<Set> = additions.iter().take(6).map(|s| (*s).clone()).collect();
+        for _ in 1..12 {
+            let mut larger: Vec<Set> = Vec::new();
+            for set in &beam {
+                for single in &additions {
+                    let key = set.key() | single.key();
+                    if key != set.key() && larger.iter().all(|l| l.key() != key) {
+                        larger.extend(self.with(set, single, ANYTHING));
+                    }
+                }
+            }
+            best_first(&mut larger);
+            larger.truncate(1);
+            larger.iter_mut().for_each(|set| self.refit(set, &singles));
+            let Some(top) = larger.first().map(|set| set.score) else {
+                break;
+            };
+            let end = top < best.score + HOPELESS;
+            if top > best.score {
+                best = larger[0].clone();
+            }
+            beam = larger;
+            if end {
+                break;
+            }
+        }
+        best.faults()
+    }
+
+    /// Sets the backgrounds to what the best explanation leaves over.
+    pub fn learn(&mut self) {
+        let prior: Vec<f64> = self.cells.iter().map(|cell| cell.background).collect();
+        for _ in 0..3 {
+            let ordinary: Vec<Option<f64>> = self
+                .cells
+                .iter()
+                .map(|cell| {
+                    let expected = cell.trials() * cell.background;
+                    let failed = cell.failures();
+                    (failed <= expected + 3.0 * expected.sqrt() + 1.0).then_some(failed)
+                })
+                .collect();
+            self.set_backgrounds(&ordinary, &prior, true);
+        }
+        for _ in 0..2 {
+            let faults = self.greedy();
+            let before: Vec<f64> = self.cells.iter().map(|cell| cell.background).collect();
+            let by_chance = |cell: &crate::problem::Cell| {
+                let of = |(w, failed): (usize, &f64)| {
+                    if *failed > 0.0 {
+                        failed * cell.chance(&acting(&faults, w))
+                    } else {
+                        0.0
+                    }
+                };
+                Some(cell.failed.iter().enumerate().map(of).sum())
+            };
+            let left: Vec<Option<f64>> = self.cells.iter().map(by_chance).collect();
+            self.set_backgrounds(&left, &before, false);
+            let after = self.cells.iter().zip(&before);
+            let mut changes = after.map(|(cell, before)| cell.background / before);
+            if EMPTY_GROUPS_ARE_STEADY
+                && changes.all(|change| (1.0 / STEADY..STEADY).contains(&change))
+            {
+                for (cell, before) in self.cells.iter_mut().zip(before) {
+                    cell.background = before;
+                }
+                break;
+            }
+        }
+    }
+
+    fn set_backgrounds(&mut self, failed: &[Option<f64>], prior: &[f64], falling: bool) {
+        let groups: Vec<u32> = self.cells.iter().map(|cell| cell.group).collect();
+        let rates: Vec<f64> = groups
+            .iter()
+            .zip(prior)
+            .map(|(group, prior)| {
+                let cells = self
+                    .cells
+                    .iter()
+                    .zip(failed)
+                    .filter(|(cell, _)| cell.group == *group);
+                let known: Vec<(f64, f64)> = cells
+                    .filter_map(|(cell, failed)| Some((cell.trials(), (*failed)?)))
+                    .collect();
+                let probes: f64 = known.iter().map(|k| k.0).sum();
+                let failures: f64 = known.iter().map(|k| k.1).sum();
+                let rate = (failures + 2.0) / (probes + 2.0 / prior.max(CALMEST));
+                let most = if falling { *prior } else { f64::INFINITY };
+                rate.min(most).max(CALMEST)
+            })
+            .collect();
+        for (cell, rate) in self.cells.iter_mut().zip(rates) {
+            cell.background = rate;
+        }
+    }
+
+    /// Logarithm of the probability of what was seen in a cell.
+    fn seen(&self, cell: usize, faults: &[Fault]) -> f64 {
+        let windows = 0..self.windows;
+        windows
+            .map(|w| self.cells[cell].seen(w, &acting(faults, w)))
+            .sum()
+    }
+
+    pub fn calm_total(&self) -> f64 {
+        (0..self.cells.len()).map(|cell| self.seen(cell, &[])).sum()
+    }
+
+    /// Gain of rates that no component explains: of single cells, or of whole ways.
+    pub fn unknown_gain(&self, faults: &[Fault]) -> f64 {
+        let pools: Vec<[f64; 3]> = (0..self.cells.len())
+            .map(|c| {
+                [
+                    self.cells[c].trials(),
+                    self.cells[c].failures(),
+                    self.seen(c, faults),
+                ]
+            })
+            .collect();
+        let mut ways: BTreeMap<&[u32], [f64; 3]> = BTreeMap::new();
+        for (cell, pool) in self.cells.iter().zip(&pools) {
+            let sum = ways.entry(&cell.way).or_default();
+            sum.iter_mut()
+                .zip(pool)
+                .for_each(|(sum, part)| *sum += part);
+        }
+        let ways: Vec<[f64; 3]> = ways.into_values().collect();
+        log_sum([touched(&pools), touched(&ways)].into_iter()) - 2.0_f64.ln()
+    }
+
+    /// The best sets with an unknown cause beside them, without what that makes superfluous.
+    pub fn doubts(&self, sets: &[Set]) -> Vec<Set> {
+        let singles = self.singles();
+        let mut order: Vec<&Set> = sets.iter().collect();
+        order.sort_by(|a, b| b.score.total_cmp(&a.score));
+        let best = order[0].score;
+        let mut doubted: Vec<Set> = order.into_iter().take(3).cloned().collect();
+        if doubted.iter().all(|set| !set.fits.is_empty()) {
+            doubted.push(nothing());
+        }
+        let mut doubts: Vec<Set> = Vec::new();
+        for set in doubted {
+            let mut set = self.beside_unknown(set);
+            while set.score > best - 10.0 {
+                let smaller = (0..set.fits.len()).map(|index| {
+                    let mut smaller = set.clone();
+                    smaller.fits.remove(index);
+                    self.refit(&mut smaller, &singles);
+                    self.beside_unknown(smaller)
+                });
+                let next = smaller.max_by(|a, b| a.score.total_cmp(&b.score));
+                match next.filter(|next| next.score >= set.score) {
+                    Some(next) => set = next,
+                    None => break,
+                }
+            }
+            if doubts.iter().all(|doubt| doubt.key() != set.key()) {
+                doubts.push(set);
+            }
+        }
+        doubts
+    }
+
+    fn beside_unknown(&self, mut set: Set) -> Set {
+        set.score += UNKNOWN.ln() + self.unknown_gain(&set.faults());
+        set.unknown = true;
+        set
+    }
+}
+
+pub fn nothing() -> Set {
+    Set {
+        fits: Vec::new(),
+        score: 0.0,
+        unknown: false,
+    }
+}
+
+pub fn best_first(sets: &mut [Set]) {
+    sets.sort_by(|a, b| b.score.total_cmp(&a.score));
+}
+
+/// Logarithm of the mean over which of some pools have a rate of their own, Beta(1/2, 1/2).
+fn touched(pools: &[[f64; 3]]) -> f64 {
+    let gain = |[n, k, modelled]: &[f64; 3]| {
+        let beta = log_gamma(k + 0.5) + log_gamma(n - k + 0.5) - log_gamma(n + 1.0);
+        beta - std::f64::consts::PI.ln() - modelled
+    };
+    let of = |share: f64| {
+        let terms = pools.iter().map(|pool| {
+            let touched = if pool[1] > 0.0 {
+                share * gain(pool).min(500.0).exp()
+            } else {
+                0.0
+            };
+            (1.0 - share + touched).ln()
+        });
+        terms.sum::<f64>()
+    };
+    let shares = [0.003, 0.01, 0.03, 0.1, 0.3];
+    log_sum(shares.into_iter().map(of)) - 5.0_f64.ln()
+}
+
+/// Logarithm of the gamma function: Stirling's series after a few steps up.
+fn log_gamma(mut x: f64) -> f64 {
+    let mut steps = 0.0;
+    while x < 30.0 {
+        steps += x.ln();
+        x += 1.0;
+    }
+    let x2 = 1.0 / (x * x);
+    let series = (1.0 / 12.0 - x2 * (1.0 / 360.0 - x2 * (1.0 / 1260.0 - x2 / 1680.0))) / x;
+    (x - 0.5) * x.ln() - x + 0.5 * (2.0 * std::f64::consts::PI).ln() + series - steps
+}
