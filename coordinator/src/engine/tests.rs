@@ -435,6 +435,45 @@ fn rounds_in_flight_are_bounded() {
 }
 
 #[test]
+fn a_round_of_chosen_arms_closes_when_each_has_come_so_often() {
+    let mut bench = Bench::new();
+    let (mut a, mut b) = (
+        bench.connect("a", Role::Outside),
+        bench.connect("b", Role::Outside),
+    );
+    let unplanned = Arm {
+        source: Some("192.0.2.9".parse().unwrap()),
+        ..resolver()
+    };
+    let chosen = [resolver(), unplanned, resolver()].map(|arm| (a.name.clone(), arm));
+    let fired = bench.state.fire_chosen(NOW, &shop(), chosen.to_vec());
+    let Fired::Round { id, .. } = fired.unwrap() else {
+        panic!("too many")
+    };
+    assert_eq!(a.round().arms, vec![v1::Arm::from(&resolver()); 2]);
+    assert!(!b.messages().iter().any(|m| matches!(m, Message::Round(_))));
+    let saw = |sequence| a.saw(id, sequence, resolver(), NOW, Outcome::Passed);
+    bench.record(NOW, &a, vec![saw(1)]);
+    assert!(bench.closed().is_empty());
+    bench.record(NOW, &a, vec![saw(2)]);
+    assert_eq!(bench.closed().len(), 1);
+    assert_eq!(bench.gathered(), 2, "each is an observation of its own");
+}
+
+#[test]
+fn chosen_rounds_leave_room_for_whole_ones() {
+    let mut bench = Bench::new();
+    let agent = bench.connect("a", Role::Outside);
+    let chosen = vec![(agent.name.clone(), resolver())];
+    for _ in 0..15 {
+        bench.fire(NOW);
+    }
+    let fired = bench.state.fire_chosen(NOW, &shop(), chosen).unwrap();
+    assert_eq!(fired, Fired::TooManyInFlight);
+    bench.fire(NOW);
+}
+
+#[test]
 fn without_agents_nothing_is_fired() {
     let mut bench = Bench::new();
     assert!(matches!(
