@@ -261,7 +261,8 @@ async fn a_verdict_is_reached_stored_and_explained() {
             watch_event::Event::Round(round) => {
                 rounds += 1;
                 assert_eq!((round.missing, round.skew_us), (0, 0), "{round:?}");
-                assert_eq!(round.failed, 1);
+                // A round of chosen arms fires some of them several times, or not at all.
+                assert!(rounds > 1 || round.failed == 1, "{round:?}");
             }
             watch_event::Event::Verdict(_) => verdicts += 1,
             watch_event::Event::Over(over) => panic!("nothing was raised: {over:?}"),
