@@ -51,10 +51,8 @@ impl Kept {
         match &self.raised {
             None => "asked for".to_owned(),
             Some(Raised {
-                over_at: Some(over_at),
-                ending,
-                ..
-            }) => format!("{} {over_at}", past(ending.as_deref())),
+                over_at: Some(_), ..
+            }) => "raised, over".to_owned(),
             Some(_) => "raised, stands".to_owned(),
         }
     }
@@ -65,7 +63,10 @@ impl Kept {
             return String::new();
         };
         let end = match &raised.over_at {
-            Some(over_at) => format!("{} {over_at}", past(raised.ending.as_deref())),
+            Some(over_at) => {
+                let why = reason(raised.ending.as_deref().unwrap_or_default());
+                format!("over since {over_at}, {why}")
+            }
             None => "it stands".to_owned(),
         };
         format!(
@@ -76,12 +77,68 @@ impl Kept {
     }
 }
 
-/// How something raised has ended.
-pub fn past(ending: Option<&str>) -> &str {
+/// Why something raised stands no longer, for the word of the wire.
+pub fn reason(ending: &str) -> &str {
     match ending {
-        Some("quiet") => "over since",
-        Some("superseded") => "told more exactly",
-        Some("unseen") => "not probed any more",
-        Some(_) | None => "ended",
+        "quiet" => "because quiet rounds refute its rate",
+        "superseded" => "because a later verdict is more exact",
+        "unseen" => "because nothing has probed it for a day",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    fn kept(over_at: &str, ending: &str) -> Kept {
+        let raised = v1::Raised {
+            began_at: "2026-01-02T03:04:05.000Z".to_owned(),
+            over_at: over_at.to_owned(),
+            ending: ending.to_owned(),
+            false_alarms_per_day: 1e-4,
+        };
+        let wire = v1::Verdict {
+            raised: Some(raised),
+            ..v1::Verdict::from(&samples::fault())
+        };
+        Kept::read(wire).unwrap()
+    }
+
+    #[test]
+    fn a_verdict_asked_for_is_as_it_ever_was() {
+        let verdict = samples::fault();
+        let kept = Kept::read(v1::Verdict::from(&verdict)).unwrap();
+        let [kept_json, json] = [
+            serde_json::to_value(&kept).unwrap(),
+            serde_json::to_value(&verdict).unwrap(),
+        ];
+        assert_eq!(kept_json, json);
+        assert_eq!(
+            (kept.state().as_str(), kept.story().as_str()),
+            ("asked for", "")
+        );
+    }
+
+    #[test]
+    fn a_raised_one_says_since_when_and_whether_it_stands() {
+        let stands = kept("", "");
+        assert_eq!(stands.state(), "raised, stands");
+        assert_eq!(
+            stands.story(),
+            "Raised by the watch over scheduled rounds; began about 2026-01-02T03:04:05.000Z; \
+             it stands. At most one false alarm in 10000 days.\n"
+        );
+        let json = serde_json::to_value(&stands).unwrap();
+        assert_eq!(json["raised"]["over_at"], serde_json::Value::Null);
+        assert_eq!(json["raised"]["false_alarms_per_day"], 1e-4);
+        assert_eq!(json["outcome"], "fault");
+        let over = kept("2026-01-02T04:04:05.000Z", "quiet");
+        assert_eq!(over.state(), "raised, over");
+        assert!(
+            over.story()
+                .contains("over since 2026-01-02T04:04:05.000Z, because quiet rounds")
+        );
     }
 }

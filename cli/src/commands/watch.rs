@@ -5,7 +5,7 @@ use proto::v1::{Component, WatchEvent, WatchRequest};
 use serde_json::json;
 
 use super::Session;
-use super::raised::{Kept, past};
+use super::raised::{Kept, reason};
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render::{micros, verdict_line};
@@ -81,7 +81,7 @@ fn print(session: &Session<'_>, event: WatchEvent) -> Result<(), Trouble> {
                 over.verdict,
                 over.service,
                 names.join(", "),
-                past(Some(&over.ending)).trim_end_matches(" since")
+                reason(&over.ending)
             );
             let components: Vec<_> = over.components.iter().map(component).collect();
             (

@@ -7,7 +7,7 @@ mod words;
 mod wrap;
 
 #[cfg(test)]
-mod samples;
+pub mod samples;
 
 pub use self::explain::explain;
 pub use self::table::Table;
