@@ -210,21 +210,15 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
         server: None,
     };
     model.push_cell(nature, &vec![way; paths]);
-    let counts = |of: fn(u32, u32) -> u32| {
-        let pairs = row.probes.iter().zip(&row.failed).take(model.windows);
-        let counts: Vec<Count> = pairs
-            .enumerate()
-            .map(|(window, (probes, failed))| Count {
-                window: index16(window),
-                count: of(*probes, *failed),
-            })
-            .collect();
-        counts
+    let most = model.windows;
+    let windows = || {
+        let pairs = row.probes.iter().zip(&row.failed).take(most);
+        (0..).zip(pairs.map(|(probes, failed)| (probes - failed.min(probes), *failed.min(probes))))
     };
-    let passed = counts(|probes, failed| probes.saturating_sub(failed));
-    let failed = counts(|probes, failed| failed.min(probes));
-    model.push_outcome(None, None, 0.0, passed.into_iter());
-    model.push_outcome(Some(0), None, 1.0, failed.into_iter());
+    let passed = windows().map(|(window, (count, _))| Count { window, count });
+    let failed = windows().map(|(window, (_, count))| Count { window, count });
+    model.push_outcome(None, None, 0.0, passed);
+    model.push_outcome(Some(0), None, 1.0, failed);
 }
 
 /// How often probes fail by chance: where they cross the vantage point's own network, by vantage point;

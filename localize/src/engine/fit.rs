@@ -1,13 +1,16 @@
 //! One cause fitted beside others that are held fast: its rate, what proxies make of it, and when it was
 //! on are integrated.
 
+use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::OnceCell;
+use core::cmp::Ordering;
 
+use super::company::Beside;
 use super::law::{Course, Laws, LogSum};
-use super::model::{
-    Acting, Effect, Group, Model, Outcome, Restless, Shelter, Touch, index32, touches_in,
-};
+use super::model::{Acting, Group, Model, Restless, Shelter, Touch};
+use super::terms::Terms;
 
 /// Prior share of hard faults; the others are even over the logarithm of the rate.
 const HARD: f64 = 0.25;
@@ -29,6 +32,14 @@ const ROUGH: Grid = Grid {
     refinements: 0,
 };
 const LITTLE: f64 = 8.0;
+
+impl Grid {
+    /// For what can gain so much at most, in nats.
+    fn of(bound: f64) -> &'static Self {
+        if bound < LITTLE { &ROUGH } else { &FINE }
+    }
+}
+
 /// Places added on either side of the peak.
 const FINER: usize = 2;
 /// Neighbours of the peak that are no further below it, in nats, need no refinement.
@@ -43,15 +54,8 @@ const NEGLIGIBLE: f64 = 18.0;
 const RESTLESS_FROM: f64 = 0.03;
 const RESTLESS_PLACES: usize = 4;
 
-/// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
-const BOUNDS: [f64; 6] = [0.01, 0.04, 0.12, 0.3, 0.6, 0.97];
-const BOUND_SLACK: f64 = 1.0;
-
 /// Steps between off and on in which the course of a fault is kept.
-const LEVELS: u8 = 4;
-
-/// Other causes in one cell beyond this many are left out.
-const MOST_OTHERS: usize = 7;
+pub(super) const LEVELS: u8 = 4;
 
 /// How a rate elsewhere relates to the rate that direct probes meet.
 #[derive(Clone, Copy)]
@@ -109,7 +113,14 @@ impl Fault {
             && self.theta.iter().zip(&other.theta).all(close)
     }
 
-    fn acting<'a>(&self, touches: &'a [Touch], level: u8) -> Acting<'a> {
+    /// How far it was on, in steps.
+    pub(super) fn level(&self, window: usize) -> u8 {
+        self.levels[window]
+    }
+
+    /// How it acts in a window, where it touches this.
+    pub(super) fn acting<'a>(&self, touches: &'a [Touch], window: usize) -> Acting<'a> {
+        let level = self.level(window);
         let share = f64::from(level) / f64::from(LEVELS);
         Acting {
             touches,
@@ -138,405 +149,139 @@ pub(crate) struct Fit {
     pub(crate) rates: Vec<(f64, f64)>,
 }
 
-/// By how much a cause at a rate raises the logarithm of what was seen: for each class of outcomes, all
-/// of which grow by 1 + rate * slope, how many there were in each window.
-struct Terms {
-    windows: usize,
-    classes: Vec<(Group, f64)>,
-    counts: Vec<f64>,
-    /// Gain of being out of rotation, by window.
-    masked: Vec<f64>,
+/// Fits causes of a model, and keeps what is so while nothing else is at fault.
+pub(crate) struct Fitter<'a> {
+    pub(super) model: &'a Model,
+    alone: Vec<Alone>,
 }
 
-impl Terms {
-    fn new(windows: usize) -> Self {
+/// What is known of a cause while nothing else is at fault.
+#[derive(Default)]
+struct Alone {
+    terms: OnceCell<Terms>,
+    fit: OnceCell<Fit>,
+    /// The informative cells that it touches.
+    cells: OnceCell<Vec<u32>>,
+}
+
+impl<'a> Fitter<'a> {
+    /// For a model as it stands.
+    pub(crate) fn new(model: &'a Model) -> Self {
+        let causes = model.causes.iter();
         Self {
-            windows,
-            classes: Vec::new(),
-            counts: Vec::new(),
-            masked: vec![0.0; windows],
+            model,
+            alone: causes.map(|_| Alone::default()).collect(),
         }
     }
 
-    fn class(&mut self, group: Group, slope: f64) -> usize {
-        let same = |(g, s): &(Group, f64)| *g == group && (s - slope).abs() <= 1e-9 * slope.abs();
-        self.classes.iter().position(same).unwrap_or_else(|| {
-            self.classes.push((group, slope));
-            self.counts.resize(self.classes.len() * self.windows, 0.0);
-            self.classes.len() - 1
-        })
-    }
-
-    fn add(&mut self, class: usize, window: usize, count: f64) {
-        self.counts[class * self.windows + window] += count;
-    }
-
-    /// What can be gained at most, roughly: each window at its own best rate, or off.
-    fn bound(&self) -> f64 {
-        let mut best = self.masked.clone();
-        let mut gains = vec![0.0; self.windows];
-        for theta in BOUNDS {
-            gains.fill(0.0);
-            for group in Group::ALL {
-                self.sum(group, theta, &mut gains);
-            }
-            for (best, gain) in best.iter_mut().zip(&gains) {
-                *best = best.max(*gain);
-            }
-        }
-        best.iter().map(|gain| gain.max(0.0)).sum::<f64>() + BOUND_SLACK
-    }
-
-    fn seen(&self, group: Group) -> bool {
-        self.classes.iter().any(|(g, _)| *g == group)
-    }
-
-    /// Adds the gains of a group at a rate to those of each window.
-    fn sum(&self, group: Group, theta: f64, gains: &mut [f64]) {
-        for (class, (_, slope)) in self
-            .classes
-            .iter()
-            .enumerate()
-            .filter(|(_, c)| c.0 == group)
-        {
-            let log = libm::log((1.0 + theta * slope).max(1e-12));
-            let counts = &self.counts[class * self.windows..(class + 1) * self.windows];
-            for (gain, count) in gains.iter_mut().zip(counts) {
-                *gain += count * log;
-            }
-        }
-    }
-}
-
-/// What one outcome gains while others act in a certain way.
-#[derive(Clone, Copy)]
-struct Slopes {
-    key: u64,
-    /// Classes of numerator and denominator, by group.
-    classes: [(Option<usize>, Option<usize>); Group::COUNT],
-    masked: f64,
-}
-
-/// Other faults in one cell, with their touches there.
-struct Company<'a> {
-    others: [(usize, &'a [Touch]); MOST_OTHERS],
-    len: usize,
-}
-
-impl<'a> Company<'a> {
-    fn new(model: &'a Model, faults: &[Fault], cell: u32) -> Self {
-        let mut company = Self {
-            others: [(0, &[]); MOST_OTHERS],
-            len: 0,
-        };
-        for (place, fault) in faults.iter().enumerate() {
-            let touches = touches_in(&model.causes[fault.cause].touches, cell);
-            if !touches.is_empty() && company.len < MOST_OTHERS {
-                company.others[company.len] = (place, touches);
-                company.len += 1;
-            }
-        }
-        company
-    }
-
-    /// The same for one cell after the other: `rest` holds the touches of each fault that are not
-    /// passed yet.
-    fn merge(rest: &mut [&'a [Touch]], cell: u32) -> Self {
-        let mut company = Self {
-            others: [(0, &[]); MOST_OTHERS],
-            len: 0,
-        };
-        for (place, rest) in rest.iter_mut().enumerate() {
-            let passed = rest.iter().take_while(|t| t.cell < cell).count();
-            *rest = &rest[passed..];
-            let here = rest.iter().take_while(|t| t.cell == cell).count();
-            if here > 0 && company.len < MOST_OTHERS {
-                company.others[company.len] = (place, &rest[..here]);
-                company.len += 1;
-            }
-        }
-        company
-    }
-
-    fn all(&self) -> &[(usize, &'a [Touch])] {
-        &self.others[..self.len]
-    }
-
-    /// A number for the state of all others in a window.
-    fn key(&self, faults: &[Fault], window: usize) -> u64 {
-        let digit = |key, (place, _): &(usize, &[Touch])| {
-            key * u64::from(LEVELS + 1) + u64::from(faults[*place].levels[window])
-        };
-        self.all().iter().fold(0, digit)
-    }
-
-    fn acting(&self, faults: &[Fault], window: usize) -> ([Acting<'a>; MOST_OTHERS + 1], usize) {
-        let mut acting = [NOBODY; MOST_OTHERS + 1];
-        for (slot, (place, touches)) in acting.iter_mut().zip(self.all()) {
-            let fault = &faults[*place];
-            *slot = fault.acting(touches, fault.levels[window]);
-        }
-        (acting, self.len)
-    }
-}
-
-const NOBODY: Acting<'static> = Acting {
-    touches: &[],
-    theta: [0.0; Group::COUNT],
-    masked: false,
-};
-
-impl Model {
     /// Fits a cause beside faults that are held fast.
-    pub(crate) fn fit(&self, cause: usize, others: &[Fault]) -> Fit {
-        self.integrate(cause, &self.terms(cause, others), &FINE)
+    pub(super) fn fit(&self, cause: usize, others: &[Fault]) -> Fit {
+        if self.apart(cause, others) {
+            self.fit_alone(cause).clone()
+        } else {
+            self.integrate(cause, &self.terms(cause, others), &FINE)
+        }
     }
 
     /// The same, unless the cause cannot gain as much as is needed, in nats.
-    pub(crate) fn fit_if(&self, cause: usize, others: &[Fault], needed: f64) -> Option<Fit> {
+    pub(super) fn fit_if(&self, cause: usize, others: &[Fault], needed: f64) -> Option<Fit> {
+        if self.apart(cause, others) {
+            let known = self.alone[cause].fit.get();
+            let worth = known.is_some() || self.terms_alone(cause).bound() >= needed;
+            return worth.then(|| self.fit_alone(cause).clone());
+        }
         let terms = self.terms(cause, others);
         let bound = terms.bound();
-        let grid = if bound < LITTLE { &ROUGH } else { &FINE };
-        (bound >= needed).then(|| self.integrate(cause, &terms, grid))
+        (bound >= needed).then(|| self.integrate(cause, &terms, Grid::of(bound)))
+    }
+
+    fn fit_alone(&self, cause: usize) -> &Fit {
+        self.alone[cause].fit.get_or_init(|| {
+            let terms = self.terms_alone(cause);
+            self.integrate(cause, terms, Grid::of(terms.bound()))
+        })
+    }
+
+    fn terms_alone(&self, cause: usize) -> &Terms {
+        self.alone[cause]
+            .terms
+            .get_or_init(|| self.model.terms(cause))
+    }
+
+    fn terms(&self, cause: usize, others: &[Fault]) -> Cow<'_, Terms> {
+        let alone = self.terms_alone(cause);
+        if self.apart(cause, others) {
+            Cow::Borrowed(alone)
+        } else {
+            Cow::Owned(self.model.terms_beside(alone, cause, others))
+        }
+    }
+
+    /// Whether a cause shares no informative cell with others.
+    fn apart(&self, cause: usize, others: &[Fault]) -> bool {
+        let mut others = others.iter();
+        others.all(|other| disjoint(self.cells(cause), self.cells(other.cause)))
+    }
+
+    fn cells(&self, cause: usize) -> &[u32] {
+        self.alone[cause].cells.get_or_init(|| {
+            let cells = self.model.causes[cause].touches.iter().map(|t| t.cell);
+            let informative = |c: &u32| self.model.informative(&self.model.cells[*c as usize]);
+            let mut cells: Vec<u32> = cells.filter(informative).collect();
+            cells.dedup();
+            cells
+        })
     }
 
     fn integrate(&self, cause: usize, terms: &Terms, grid: &Grid) -> Fit {
+        let model = self.model;
         let integrand = Integrand {
             terms,
-            laws: Laws::new(self.causes[cause].habit, self.windows),
+            laws: Laws::new(model.causes[cause].habit, model.windows),
             data: if terms.seen(Group::Data) {
                 DATA
             } else {
                 NOWHERE
             },
             behind: if terms.seen(Group::Behind) {
-                self.causes[cause].shelter.choices()
+                model.causes[cause].shelter.choices()
             } else {
                 NOWHERE
             },
         };
-        integrand.integrate(cause, self.floor, self.restless, grid)
+        integrand.integrate(cause, model.floor, model.restless, grid)
     }
 
     /// Logarithm of the likelihood gain of a fault beside others.
-    pub(crate) fn gain(&self, fault: &Fault, others: &[Fault]) -> f64 {
-        if !self.bent(fault.cause) {
-            return at_levels(&self.terms(fault.cause, others), fault);
+    pub(super) fn gain(&self, fault: &Fault, others: &[Fault]) -> f64 {
+        if !self.model.bent(fault.cause) {
+            return self.terms(fault.cause, others).at_levels(fault);
         }
         let mut all = others.to_vec();
         all.push(fault.clone());
-        let mut cells: Vec<u32> = self.causes[fault.cause]
-            .touches
-            .iter()
-            .map(|t| t.cell)
-            .collect();
+        let touches = self.model.causes[fault.cause].touches.iter();
+        let mut cells: Vec<u32> = touches.map(|t| t.cell).collect();
         cells.dedup();
-        let gain = |cell: &u32| {
-            let cell = *cell as usize;
-            self.log_likelihood(cell, &all) - self.log_likelihood(cell, others)
+        let sum = |faults: &[Fault]| -> f64 {
+            let mut beside = Beside::new(self.model, faults);
+            let logs = cells.iter().map(|c| beside.log_likelihood(*c as usize));
+            logs.sum()
         };
-        cells.iter().map(gain).sum()
-    }
-
-    /// Whether a cause keeps probes from cells in which it fails them as well: its gains are then no
-    /// function of one rate at a time, and a fit is an approximation.
-    pub(crate) fn bent(&self, cause: usize) -> bool {
-        let mut touches = self.causes[cause].touches.iter();
-        touches.any(|t| t.effect == Effect::Gate)
-    }
-
-    /// Logarithm of the probability of a cell's outcomes beside faults.
-    pub(crate) fn log_likelihood(&self, cell: usize, faults: &[Fault]) -> f64 {
-        self.log_likelihood_of(cell, faults, |_| true)
-    }
-
-    /// Logarithm of the probability of everything that was seen if nothing were at fault.
-    pub(crate) fn calm_total(&self) -> f64 {
-        let cells = 0..self.cells.len();
-        cells.map(|c| self.log_likelihood(c, &[])).sum()
-    }
-
-    /// Logarithm of the probability of some of a cell's outcomes beside faults.
-    pub(crate) fn log_likelihood_of(
-        &self,
-        cell: usize,
-        faults: &[Fault],
-        wanted: impl Fn(&Outcome) -> bool,
-    ) -> f64 {
-        let id = index32(cell);
-        let cell = &self.cells[cell];
-        let company = Company::new(self, faults, id);
-        let mut sum = 0.0;
-        for outcome in self.outcomes(cell).iter().filter(|o| wanted(o)) {
-            let mut known: Option<(u64, f64)> = None;
-            for count in self.counts(outcome) {
-                let window = usize::from(count.window);
-                let key = company.key(faults, window);
-                let log = match known {
-                    Some((same, log)) if same == key => log,
-                    _ => {
-                        let (acting, len) = company.acting(faults, window);
-                        self.log_probability(cell, outcome, &acting[..len])
-                    }
-                };
-                known = Some((key, log));
-                sum += f64::from(count.count) * log;
-            }
-        }
-        sum
-    }
-
-    /// How many of a cell's failures are by chance, beside faults.
-    pub(crate) fn by_chance(&self, cell: usize, faults: &[Fault]) -> f64 {
-        let id = index32(cell);
-        let cell = &self.cells[cell];
-        let company = Company::new(self, faults, id);
-        let mut sum = 0.0;
-        for outcome in self.outcomes(cell).iter().filter(|o| o.symptom.is_some()) {
-            for count in self.counts(outcome) {
-                let (acting, len) = company.acting(faults, usize::from(count.window));
-                let (share, whole) = self.shares(cell, outcome, &acting[..len]);
-                let chance = cell.background * outcome.chance * whole / share;
-                sum += f64::from(count.count) * chance.min(1.0);
-            }
-        }
-        sum
-    }
-
-    fn terms(&self, cause: usize, others: &[Fault]) -> Terms {
-        let cause = &self.causes[cause];
-        let mut terms = Terms::new(self.windows);
-        for (group, passes) in Group::ALL.into_iter().zip(&cause.passes) {
-            if !passes.is_empty() {
-                terms.classes.push((group, -1.0));
-                terms.counts.extend_from_slice(passes);
-            }
-        }
-        let touches = |other: &Fault| self.causes[other.cause].touches.as_slice();
-        let mut rest: Vec<&[Touch]> = others.iter().map(touches).collect();
-        for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
-            let cell = &self.cells[mine[0].cell as usize];
-            if cell.failed > 0.0 || !self.plain(cell) {
-                let company = Company::merge(&mut rest, mine[0].cell);
-                self.cell_terms(mine, others, &company, &mut terms);
-            }
-        }
-        terms
-    }
-
-    fn cell_terms(
-        &self,
-        mine: &[Touch],
-        others: &[Fault],
-        company: &Company<'_>,
-        terms: &mut Terms,
-    ) {
-        let id = mine[0].cell;
-        let cell = &self.cells[id as usize];
-        let plain = self.plain(cell);
-        for outcome in self.outcomes(cell) {
-            if plain && outcome.symptom.is_none() {
-                continue;
-            }
-            let mut known: Option<Slopes> = None;
-            for count in self.counts(outcome) {
-                let window = usize::from(count.window);
-                let key = company.key(others, window);
-                let slopes = match known {
-                    Some(slopes) if slopes.key == key => slopes,
-                    _ => {
-                        let acting = company.acting(others, window);
-                        self.slopes(id, outcome, mine, acting, key, terms)
-                    }
-                };
-                known = Some(slopes);
-                let count = f64::from(count.count);
-                for (numerator, denominator) in slopes.classes {
-                    if let Some(class) = numerator {
-                        terms.add(class, window, count);
-                    }
-                    if let Some(class) = denominator {
-                        terms.add(class, window, -count);
-                    }
-                }
-                terms.masked[window] += count * slopes.masked;
-            }
-        }
-    }
-
-    fn slopes<'a>(
-        &'a self,
-        cell: u32,
-        outcome: &Outcome,
-        mine: &'a [Touch],
-        (mut acting, len): ([Acting<'a>; MOST_OTHERS + 1], usize),
-        key: u64,
-        terms: &mut Terms,
-    ) -> Slopes {
-        let cell = &self.cells[cell as usize];
-        let (share, whole) = self.shares(cell, outcome, &acting[..len]);
-        let mut slopes = Slopes {
-            key,
-            classes: [(None, None); Group::COUNT],
-            masked: 0.0,
-        };
-        for group in Group::ALL {
-            if !mine.iter().any(|t| t.group == group) {
-                continue;
-            }
-            let mut theta = [0.0; Group::COUNT];
-            theta[group as usize] = 1.0;
-            acting[len] = Acting {
-                touches: mine,
-                theta,
-                masked: false,
-            };
-            let (hard, hard_whole) = self.shares(cell, outcome, &acting[..=len]);
-            let mut class = |slope: f64| (slope.abs() > 1e-12).then(|| terms.class(group, slope));
-            slopes.classes[group as usize] =
-                (class(hard / share - 1.0), class(hard_whole / whole - 1.0));
-            if group == Group::Behind {
-                acting[len] = Acting {
-                    touches: mine,
-                    theta: [0.0; Group::COUNT],
-                    masked: true,
-                };
-                let (masked, masked_whole) = self.shares(cell, outcome, &acting[..=len]);
-                slopes.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
-            }
-        }
-        slopes
+        sum(&all) - sum(others)
     }
 }
 
-fn at_levels(terms: &Terms, fault: &Fault) -> f64 {
-    let mut gain = 0.0;
-    for level in 1..=LEVELS {
-        let share = f64::from(level) / f64::from(LEVELS);
-        let masked = fault.masked && level * 2 >= LEVELS;
-        for (class, (group, slope)) in terms.classes.iter().enumerate() {
-            if *group == Group::Behind && masked {
-                continue;
-            }
-            let counts = &terms.counts[class * terms.windows..(class + 1) * terms.windows];
-            let count: f64 = counts
-                .iter()
-                .zip(&fault.levels)
-                .filter(|(_, l)| **l == level)
-                .map(|(count, _)| count)
-                .sum();
-            let theta = fault.theta[*group as usize] * share;
-            gain += count * libm::log((1.0 + theta * slope).max(1e-12));
-        }
-        if masked {
-            let windows = terms.masked.iter().zip(&fault.levels);
-            gain += windows
-                .filter(|(_, l)| **l == level)
-                .map(|(m, _)| m)
-                .sum::<f64>();
+/// Whether two sorted lists have nothing in common.
+fn disjoint(a: &[u32], b: &[u32]) -> bool {
+    let (mut i, mut j) = (0, 0);
+    while i < a.len() && j < b.len() {
+        match a[i].cmp(&b[j]) {
+            Ordering::Less => i += 1,
+            Ordering::Greater => j += 1,
+            Ordering::Equal => return false,
         }
     }
-    gain
+    true
 }
 
 /// The likelihood of one cause over all its parameters.
@@ -555,22 +300,38 @@ struct Place {
     value: f64,
 }
 
-/// The highest point met.
+/// The highest point met, and room to work in.
 struct Peak {
     value: f64,
     theta: [f64; Group::COUNT],
     masked: bool,
     gains: Vec<f64>,
+    /// Gains by window of the groups so far, and what the laws make of them.
+    front: Vec<f64>,
+    with_data: Vec<f64>,
+    all: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
+impl Peak {
+    fn new(windows: usize, floor: f64) -> Self {
+        let zeros = vec![0.0; windows];
+        Self {
+            value: f64::NEG_INFINITY,
+            theta: [floor; Group::COUNT],
+            masked: false,
+            gains: zeros.clone(),
+            front: zeros.clone(),
+            with_data: zeros.clone(),
+            all: zeros.clone(),
+            ratios: zeros,
+        }
+    }
 }
 
 impl Integrand<'_> {
     fn integrate(&self, cause: usize, floor: f64, restless: Restless, grid: &Grid) -> Fit {
-        let mut peak = Peak {
-            value: f64::NEG_INFINITY,
-            theta: [floor; Group::COUNT],
-            masked: false,
-            gains: vec![0.0; self.terms.windows],
-        };
+        let mut peak = Peak::new(self.terms.windows, floor);
         let span = libm::log(1.0 / floor);
         let mut soft: Vec<Place> = (0..grid.places)
             .map(|i| {
@@ -597,13 +358,13 @@ impl Integrand<'_> {
             masked: peak.masked,
             levels: on.iter().map(|p| level(*p)).collect(),
         };
-        let gain = at_levels(self.terms, &fault);
+        let gain = self.terms.at_levels(&fault);
         Fit {
             gain,
             telescoped: gain,
             fault,
             integral,
-            restless: self.restless(floor, restless),
+            restless: self.restless(floor, restless, &mut peak),
             present,
             rates: places()
                 .map(|p| (p.theta, libm::exp(p.mass + p.value - integral)))
@@ -614,34 +375,34 @@ impl Integrand<'_> {
 
     /// The logarithm of the likelihood at a rate, over all choices and laws.
     fn place(&self, theta: f64, peak: &mut Peak) -> Place {
-        let mut front = vec![0.0; self.terms.windows];
-        self.terms.sum(Group::Front, theta, &mut front);
+        peak.front.fill(0.0);
+        self.terms.sum(Group::Front, theta, &mut peak.front);
         let mut all = LogSum::default();
         for data in self.data {
             let at_data = elsewhere(theta, *data);
-            let mut with_data = front.clone();
-            self.terms.sum(Group::Data, at_data, &mut with_data);
+            peak.with_data.copy_from_slice(&peak.front);
+            self.terms.sum(Group::Data, at_data, &mut peak.with_data);
             for behind in self.behind {
-                let mut gains = with_data.clone();
+                peak.all.copy_from_slice(&peak.with_data);
                 let at_behind = elsewhere(theta, *behind);
                 let masked = matches!(behind, OutOfRotation);
                 if masked {
-                    for (gain, m) in gains.iter_mut().zip(&self.terms.masked) {
+                    for (gain, m) in peak.all.iter_mut().zip(&self.terms.masked) {
                         *gain += m;
                     }
                 } else {
-                    self.terms.sum(Group::Behind, at_behind, &mut gains);
+                    self.terms.sum(Group::Behind, at_behind, &mut peak.all);
                 }
-                if bound(&gains) < peak.value - NEGLIGIBLE {
+                if bound(&peak.all) < peak.value - NEGLIGIBLE {
                     continue;
                 }
-                let value = self.laws.log_sum(&gains);
+                let value = self.laws.log_sum(&peak.all, &mut peak.ratios);
                 all.add(value);
                 if value > peak.value {
                     peak.value = value;
                     peak.theta = [theta, at_data, at_behind];
                     peak.masked = masked;
-                    peak.gains = gains;
+                    peak.gains.copy_from_slice(&peak.all);
                 }
             }
         }
@@ -681,15 +442,16 @@ impl Integrand<'_> {
     }
 
     /// The component's gain at rates that are no fault.
-    fn restless(&self, floor: f64, restless: Restless) -> f64 {
+    fn restless(&self, floor: f64, restless: Restless, peak: &mut Peak) -> f64 {
         let (low, high) = (RESTLESS_FROM, restless.most);
         let mut all = LogSum::default();
         for i in 0..RESTLESS_PLACES {
             let share = (i as f64 + 0.5) / RESTLESS_PLACES as f64;
             let theta = floor * low * libm::pow(high / low, share);
-            let mut gains = vec![0.0; self.terms.windows];
+            let gains = &mut peak.all;
+            gains.fill(0.0);
             for group in Group::ALL {
-                self.terms.sum(group, theta, &mut gains);
+                self.terms.sum(group, theta, gains);
             }
             all.add(gains.iter().sum::<f64>());
         }

@@ -4,15 +4,18 @@
 //! judges live observations and counted cases.
 
 mod background;
+mod company;
 pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod law;
 pub(crate) mod model;
 pub(crate) mod search;
+mod terms;
 mod unknown;
 
+use fit::Fitter;
 use model::Model;
-use search::{Posterior, Search};
+use search::{Posterior, Search, Set};
 
 /// Rounds of learning the background.
 const ROUNDS: usize = 2;
@@ -20,12 +23,21 @@ const ROUNDS: usize = 2;
 /// Weighs the explanations, learning the background first.
 pub(crate) fn explain(model: &mut Model) -> Posterior {
     model.guess_background();
+    let mut good: Option<Set> = None;
     for _ in 0..ROUNDS {
-        let search = Search::new(model);
-        let Some(rates) = model.better_background(&search.greedy()) else {
-            return search.finish();
+        let fitter = Fitter::new(model);
+        let set = match good.take() {
+            Some(mut set) => {
+                set.refit(&fitter);
+                set
+            }
+            None => Search::greedy(&fitter),
+        };
+        let Some(rates) = model.better_background(&set.faults()) else {
+            return Search::all(&fitter);
         };
         model.set_background(&rates);
+        good = Some(set);
     }
-    Search::new(model).finish()
+    Search::all(&Fitter::new(model))
 }

@@ -110,6 +110,8 @@ pub(crate) struct Outcome {
     pub(crate) server: Option<u16>,
     /// The share of the background that shows as this outcome.
     pub(crate) chance: f64,
+    /// How often it was seen in all.
+    pub(crate) total: f64,
     counts: Range<u32>,
 }
 
@@ -120,6 +122,7 @@ impl Outcome {
             symptom,
             server,
             chance,
+            total: 0.0,
             counts: 0..0,
         }
     }
@@ -266,6 +269,7 @@ impl Model {
                 symptom,
                 server,
                 chance,
+                total: f64::from(total),
                 counts: from..to,
             });
             cell.outcomes.end += 1;
@@ -288,8 +292,15 @@ impl Model {
             let passes = &mut cause.passes[touch.group as usize];
             passes.resize(self.windows, 0.0);
             for outcome in self.outcomes(cell).iter().filter(|o| o.symptom.is_none()) {
-                for count in self.counts(outcome) {
-                    passes[usize::from(count.window)] += f64::from(count.count);
+                let counts = self.counts(outcome);
+                if counts.len() == passes.len() {
+                    // One for each window.
+                    let pairs = passes.iter_mut().zip(counts);
+                    pairs.for_each(|(sum, c)| *sum += f64::from(c.count));
+                } else {
+                    for count in counts {
+                        passes[usize::from(count.window)] += f64::from(count.count);
+                    }
                 }
             }
         }
@@ -309,14 +320,6 @@ impl Model {
     /// The counts of an outcome.
     pub(crate) fn counts(&self, outcome: &Outcome) -> &[Count] {
         &self.counts[outcome.counts.start as usize..outcome.counts.end as usize]
-    }
-
-    /// How often an outcome was seen in all.
-    pub(crate) fn total(&self, outcome: &Outcome) -> f64 {
-        self.counts(outcome)
-            .iter()
-            .map(|c| f64::from(c.count))
-            .sum()
     }
 
     /// Whether a success says the same whatever else is at fault: there is one way only.

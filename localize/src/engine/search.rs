@@ -1,9 +1,10 @@
 //! Which sets of causes are worth weighing, and how much each weighs.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::fit::{Fault, Fit};
+use super::fit::{Fault, Fit, Fitter};
 use super::law::LogSum;
 use super::model::Model;
 use super::unknown::Calm;
@@ -22,6 +23,8 @@ const HOPELESS: f64 = 3.0;
 const OUTCLASSED: f64 = 10.0;
 /// An addition that makes its set less probable by more than this is not fitted, in nats.
 const IDLE: f64 = 5.0;
+/// What an addition may be worth more beside one fault more, in nats: by what they explain together.
+const MUTUAL: f64 = 2.0;
 /// Times that the faults of a set are fitted in turn.
 const SWEEPS: usize = 2;
 /// Rounds of exchanging the faults of the best set.
@@ -91,6 +94,36 @@ impl Set {
             .product()
     }
 
+    /// Brings every fault to its best beside the others, and weighs the set there: likelihood at the
+    /// joint optimum, for each fault an Occam factor (integral over maximum), and the prior.
+    pub(crate) fn refit(&mut self, fitter: &Fitter<'_>) {
+        for _ in 0..SWEEPS {
+            let mut moved = false;
+            for index in 0..self.fits.len() {
+                let mut others = self.faults();
+                let before = others.remove(index);
+                let fit = fitter.fit(before.cause, &others);
+                moved |= !fit.fault.near(&before);
+                self.fits[index] = fit;
+            }
+            if !moved {
+                break;
+            }
+        }
+        let faults = self.faults();
+        self.score = 0.0;
+        for (index, fit) in self.fits.iter_mut().enumerate() {
+            // The last one was fitted beside all the others.
+            let last = index + 1 == faults.len() && !fitter.model.bent(fit.fault.cause);
+            fit.telescoped = if last {
+                fit.gain
+            } else {
+                fitter.gain(&fit.fault, &faults[..index])
+            };
+            self.score += fit.telescoped - fit.gain + weight(fitter.model, fit);
+        }
+    }
+
     fn key(&self) -> Vec<usize> {
         let mut key: Vec<usize> = self.fits.iter().map(|f| f.fault.cause).collect();
         key.sort_unstable();
@@ -126,31 +159,37 @@ impl Posterior {
 }
 
 /// The search for the sets that matter.
-#[derive(Clone)]
 pub(crate) struct Search<'a> {
     model: &'a Model,
+    fitter: &'a Fitter<'a>,
     /// Sets weighed, each once.
     visited: Vec<Set>,
-    /// Causes worth adding, with what each gains alone and the informative cells that it touches.
+    /// Causes worth adding, with what each gains alone.
     additions: Vec<Addition>,
 }
 
-#[derive(Clone)]
+/// A set that may grow, with what each addition can be worth to it at most, as beside fewer faults it
+/// was: two faults that explain the same failures are worth less than the sum.
+struct Branch {
+    set: Set,
+    limits: Vec<f64>,
+}
+
 struct Addition {
     alone: Set,
     cause: usize,
-    cells: Vec<u32>,
 }
 
 impl<'a> Search<'a> {
-    /// Fits every cause alone.
-    pub(crate) fn new(model: &'a Model) -> Self {
+    /// Fits every cause alone that can come to this score.
+    fn new(fitter: &'a Fitter<'a>, least: f64) -> Self {
+        let model = fitter.model;
         let mut singles: Vec<Set> = (0..model.causes.len())
             .filter_map(|cause| {
-                let needed = FUTILE - model.causes[cause].log_odds;
-                let mut fit = model.fit_if(cause, &[], needed)?;
+                let needed = least - model.causes[cause].log_odds;
+                let mut fit = fitter.fit_if(cause, &[], needed)?;
                 if model.bent(cause) {
-                    fit.telescoped = model.gain(&fit.fault, &[]);
+                    fit.telescoped = fitter.gain(&fit.fault, &[]);
                 }
                 Some(Set {
                     score: fit.telescoped - fit.gain + weight(model, &fit),
@@ -161,54 +200,44 @@ impl<'a> Search<'a> {
             })
             .collect();
         best_first(&mut singles);
-        let informative: Vec<bool> = model
-            .cells
-            .iter()
-            .map(|cell| !model.plain(cell) || cell.failed > 0.0)
-            .collect();
         let additions = singles
             .iter()
             .take_while(|s| s.score > -HOPELESS)
             .take(MAX_ADDITIONS)
-            .map(|single| {
-                let cause = single.fits[0].fault.cause;
-                let touches = model.causes[cause].touches.iter().map(|t| t.cell);
-                let mut cells: Vec<u32> = touches.filter(|c| informative[*c as usize]).collect();
-                cells.dedup();
-                Addition {
-                    alone: single.clone(),
-                    cause,
-                    cells,
-                }
+            .map(|single| Addition {
+                alone: single.clone(),
+                cause: single.fits[0].fault.cause,
             })
             .collect();
         let mut visited = vec![Set::empty()];
         visited.extend(singles);
         Self {
             model,
+            fitter,
             visited,
             additions,
         }
     }
 
-    /// The faults of a good set, found by adding the best one again and again.
-    pub(crate) fn greedy(&self) -> Vec<Fault> {
-        let mut search = self.clone();
+    /// A good set, found by adding the best fault again and again.
+    pub(crate) fn greedy(fitter: &'a Fitter<'a>) -> Set {
+        let mut search = Self::new(fitter, -HOPELESS);
         search.grow(1);
         best_first(&mut search.visited);
-        search.visited.swap_remove(0).faults()
+        search.visited.swap_remove(0)
     }
 
     /// Finds the sets that matter, and weighs them.
-    pub(crate) fn finish(mut self) -> Posterior {
-        self.grow(BEAM);
+    pub(crate) fn all(fitter: &'a Fitter<'a>) -> Posterior {
+        let mut search = Self::new(fitter, FUTILE);
+        search.grow(BEAM);
         for _ in 0..SWAPS {
-            if !self.swap() {
+            if !search.swap() {
                 break;
             }
         }
-        self.doubt();
-        self.posterior()
+        search.doubt();
+        search.posterior()
     }
 
     fn best(&self) -> f64 {
@@ -218,28 +247,41 @@ impl<'a> Search<'a> {
 
     /// Larger and larger sets, from the best ones of each size.
     fn grow(&mut self, width: usize) {
-        let alone = self.additions.iter().take(BEAM);
-        let mut beam: Vec<Set> = alone.map(|a| a.alone.clone()).collect();
+        let alone = self.additions.iter().take(width);
+        let limits: Vec<f64> = self.additions.iter().map(|a| a.alone.score).collect();
+        let mut beam: Vec<Branch> = alone
+            .map(|a| Branch {
+                set: a.alone.clone(),
+                limits: limits.clone(),
+            })
+            .collect();
         for _ in 1..MAX_FAULTS {
             let best = self.best();
-            let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
+            let mut seen: BTreeSet<Vec<usize>> = self.visited.iter().map(Set::key).collect();
             let mut larger = Vec::new();
-            for (rank, set) in beam.iter().enumerate() {
+            for (rank, branch) in beam.iter_mut().enumerate() {
                 // What the best set does not need is weighed beside it alone.
                 let worst = if rank == 0 && width > 1 { -IDLE } else { 0.0 };
-                for addition in &self.additions {
-                    larger.extend(self.extend(set, addition, best, worst, &mut seen));
-                }
+                let sets: Vec<Set> = (0..self.additions.len())
+                    .filter_map(|addition| self.extend(branch, addition, best, worst, &mut seen))
+                    .collect();
+                larger.extend(sets.into_iter().map(|set| Branch {
+                    set,
+                    limits: branch.limits.clone(),
+                }));
             }
-            best_first(&mut larger);
+            larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
             larger.truncate(width);
-            larger.retain(|set| set.score > best - OUTCLASSED);
-            larger.iter_mut().for_each(|set| self.refit(set));
-            best_first(&mut larger);
-            let Some(top) = larger.first().map(|s| s.score) else {
+            larger.retain(|branch| branch.set.score > best - OUTCLASSED);
+            larger
+                .iter_mut()
+                .for_each(|branch| branch.set.refit(self.fitter));
+            larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
+            let Some(top) = larger.first().map(|branch| branch.set.score) else {
                 break;
             };
-            self.visited.extend(larger.iter().cloned());
+            self.visited
+                .extend(larger.iter().map(|branch| branch.set.clone()));
             beam = larger;
             if top < best - HOPELESS {
                 break;
@@ -251,83 +293,31 @@ impl<'a> Search<'a> {
     /// neither near the best one nor, by as much as `worst`, near the set itself.
     fn extend(
         &self,
-        set: &Set,
-        addition: &Addition,
+        branch: &mut Branch,
+        addition: usize,
         best: f64,
         worst: f64,
-        seen: &mut Vec<Vec<usize>>,
+        seen: &mut BTreeSet<Vec<usize>>,
     ) -> Option<Set> {
+        let Branch { set, limits } = branch;
+        let limit = &mut limits[addition];
+        let addition = &self.additions[addition];
+        let worth = (best - OUTCLASSED - set.score).max(worst);
         let part = self.model.causes[addition.cause].part;
         let mut fits = set.fits.iter();
-        if fits.any(|f| self.model.causes[f.fault.cause].part == part) {
+        if *limit + MUTUAL < worth
+            || fits.any(|f| self.model.causes[f.fault.cause].part == part)
+            || !seen.insert(set.key_with(addition.cause))
+        {
             return None;
         }
-        let key = set.key_with(addition.cause);
-        if seen.contains(&key) {
-            return None;
-        }
-        seen.push(key);
-        let fit = if self.apart(set, addition) {
-            addition.alone.fits[0].clone()
-        } else {
-            let worth = (best - OUTCLASSED - set.score).max(worst);
-            let needed = worth - self.model.causes[addition.cause].log_odds;
-            self.model.fit_if(addition.cause, &set.faults(), needed)?
-        };
+        let needed = worth - self.model.causes[addition.cause].log_odds;
+        let fit = self.fitter.fit_if(addition.cause, &set.faults(), needed);
+        *limit = fit.as_ref().map_or(worth, |fit| weight(self.model, fit));
         let mut larger = set.clone();
-        larger.score += weight(self.model, &fit);
-        larger.fits.push(fit);
+        larger.score += *limit;
+        larger.fits.push(fit?);
         Some(larger)
-    }
-
-    /// Whether a fault of a set shares no informative cell with the others.
-    fn alone(&self, set: &Set, index: usize) -> bool {
-        let cells = |fit: &Fit| {
-            let mut additions = self.additions.iter();
-            additions
-                .find(|a| a.cause == fit.fault.cause)
-                .map(|a| &a.cells)
-        };
-        let Some(own) = cells(&set.fits[index]) else {
-            return false;
-        };
-        let mut others = set.fits.iter().enumerate().filter(|(i, _)| *i != index);
-        others.all(|(_, fit)| cells(fit).is_some_and(|other| disjoint(own, other)))
-    }
-
-    /// Whether an addition shares no informative cell with a set.
-    fn apart(&self, set: &Set, addition: &Addition) -> bool {
-        set.fits.iter().all(|f| {
-            let other = self.additions.iter().find(|a| a.cause == f.fault.cause);
-            other.is_some_and(|other| disjoint(&other.cells, &addition.cells))
-        })
-    }
-
-    /// Brings every fault of a set to its best beside the others, and weighs the set there: likelihood
-    /// at the joint optimum, for each fault an Occam factor (integral over maximum), and the prior.
-    fn refit(&self, set: &mut Set) {
-        for _ in 0..SWEEPS {
-            let mut moved = false;
-            for index in 0..set.fits.len() {
-                if self.alone(set, index) {
-                    continue;
-                }
-                let mut others = set.faults();
-                let before = others.remove(index);
-                let fit = self.model.fit(before.cause, &others);
-                moved |= !fit.fault.near(&before);
-                set.fits[index] = fit;
-            }
-            if !moved {
-                break;
-            }
-        }
-        let faults = set.faults();
-        set.score = 0.0;
-        for (index, fit) in set.fits.iter_mut().enumerate() {
-            fit.telescoped = self.model.gain(&fit.fault, &faults[..index]);
-            set.score += fit.telescoped - fit.gain + weight(self.model, fit);
-        }
     }
 
     /// Each fault of the best set exchanged for each other cause, and left out. Returns whether that
@@ -340,24 +330,28 @@ impl<'a> Search<'a> {
         if best.fits.len() < 2 {
             return false;
         }
-        let mut seen: Vec<Vec<usize>> = self.visited.iter().map(Set::key).collect();
+        let mut seen: BTreeSet<Vec<usize>> = self.visited.iter().map(Set::key).collect();
         let mut others = Vec::new();
         for index in 0..best.fits.len() {
             let mut rest = best.clone();
             rest.fits.remove(index);
-            self.refit(&mut rest);
-            for addition in &self.additions {
-                if !best.has(addition.cause) {
-                    others.extend(self.extend(&rest, addition, best.score, 0.0, &mut seen));
+            rest.refit(self.fitter);
+            let mut branch = Branch {
+                set: rest,
+                limits: self.additions.iter().map(|a| a.alone.score).collect(),
+            };
+            for addition in 0..self.additions.len() {
+                if !best.has(self.additions[addition].cause) {
+                    others.extend(self.extend(&mut branch, addition, best.score, 0.0, &mut seen));
                 }
             }
-            if !seen.contains(&rest.key()) {
-                others.push(rest);
+            if seen.insert(branch.set.key()) {
+                others.push(branch.set);
             }
         }
         best_first(&mut others);
         others.truncate(BEAM);
-        others.iter_mut().for_each(|set| self.refit(set));
+        others.iter_mut().for_each(|set| set.refit(self.fitter));
         let better = others.iter().any(|set| set.score > best.score);
         self.visited.extend(others);
         better
@@ -380,7 +374,7 @@ impl<'a> Search<'a> {
                 let smaller = (0..set.fits.len()).map(|index| {
                     let mut smaller = set.clone();
                     smaller.fits.remove(index);
-                    self.refit(&mut smaller);
+                    smaller.refit(self.fitter);
                     self.beside_unknown(&calm, smaller)
                 });
                 let Some(next) = smaller.max_by(|a, b| a.score.total_cmp(&b.score)) else {
@@ -429,16 +423,4 @@ fn weight(model: &Model, fit: &Fit) -> f64 {
 
 fn best_first(sets: &mut [Set]) {
     sets.sort_by(|a, b| b.score.total_cmp(&a.score));
-}
-
-fn disjoint(a: &[u32], b: &[u32]) -> bool {
-    let (mut i, mut j) = (0, 0);
-    while i < a.len() && j < b.len() {
-        match a[i].cmp(&b[j]) {
-            core::cmp::Ordering::Less => i += 1,
-            core::cmp::Ordering::Greater => j += 1,
-            core::cmp::Ordering::Equal => return false,
-        }
-    }
-    true
 }

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use super::company::Beside;
 use super::fit::Fault;
 use super::law::LogSum;
 use super::model::{Cell, Model};
@@ -13,8 +14,8 @@ const TOUCHED: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 0.3];
 /// Failures and trials beside the logarithm of their probability under the faults.
 #[derive(Clone, Copy, Default)]
 struct Pool {
-    trials: f64,
     failed: f64,
+    trials: f64,
     /// Logarithm of what a free rate leaves open: which symptom, and who served.
     rest: f64,
     modelled: f64,
@@ -22,75 +23,86 @@ struct Pool {
 
 impl Pool {
     fn add(&mut self, other: Self) {
-        self.trials += other.trials;
         self.failed += other.failed;
+        self.trials += other.trials;
         self.rest += other.rest;
         self.modelled += other.modelled;
     }
 
-    /// By how much a rate of its own raises the probability, as a logarithm.
-    fn gain(self) -> f64 {
-        log_beta_binomial(self.failed, self.trials) + self.rest - self.modelled
+    /// Logarithm of the probability with a rate of its own.
+    fn free(&self) -> f64 {
+        log_beta_binomial(self.failed, self.trials) + self.rest
     }
+}
+
+/// A cell or a way with failures: logarithms of the probabilities with a rate of its own and under
+/// the faults. What has no failure nothing unknown can have touched.
+#[derive(Clone, Copy)]
+struct Suspect {
+    free: f64,
+    modelled: f64,
 }
 
 impl Model {
     /// What the cells look like while nothing is at fault, for [`Self::unknown_gain`].
     pub(crate) fn calm(&self) -> Calm {
-        let pool = |index: usize| {
-            let cell = &self.cells[index];
-            Pool {
-                trials: cell.trials,
-                failed: cell.failed,
-                rest: self.served_share(cell) - cell.failed * libm::log(cell.kinds),
-                modelled: self.log_likelihood(index, &[]),
-            }
-        };
-        let pools: Vec<Pool> = (0..self.cells.len()).map(pool).collect();
+        let mut calm = Calm::default();
         let mut ways: BTreeMap<u32, Pool> = BTreeMap::new();
-        for (cell, pool) in self.cells.iter().zip(&pools) {
-            ways.entry(cell.kin).or_default().add(*pool);
+        let mut alone = Beside::new(self, &[]);
+        for (index, cell) in self.cells.iter().enumerate() {
+            let modelled = alone.log_likelihood(index);
+            let pool = Pool {
+                failed: cell.failed,
+                trials: cell.trials,
+                rest: self.served_share(cell) - cell.failed * libm::log(cell.kinds),
+                modelled,
+            };
+            ways.entry(cell.kin).or_default().add(pool);
+            calm.modelled.push(modelled);
+            calm.cells.push(&pool);
         }
-        Calm { cells: pools, ways }
+        for (way, pool) in ways {
+            calm.ways_of.insert(way, calm.ways.suspects.len());
+            calm.ways.push(&pool);
+        }
+        calm
     }
 
     /// Logarithm of the gain of an unknown cause beside faults: some of the cells have a rate of
     /// their own with a Beta(1/2, 1/2) prior, and symptoms at random; each cell for itself, or all
     /// that go the same way from different vantage points alike.
     pub(crate) fn unknown_gain(&self, calm: &Calm, faults: &[Fault]) -> f64 {
-        let mut changed: Vec<u32> = faults
-            .iter()
-            .flat_map(|f| self.causes[f.cause].touches.iter().map(|t| t.cell))
-            .collect();
-        changed.sort_unstable();
-        changed.dedup();
-        let mut ways = calm.ways.clone();
-        let mut cells = Touched::default();
-        let mut next = changed.into_iter().peekable();
-        for (index, pool) in (0..).zip(&calm.cells) {
-            let mut pool = *pool;
-            if next.next_if_eq(&index).is_some() {
-                let place = index as usize;
-                let modelled = self.log_likelihood(place, faults);
-                if let Some(way) = ways.get_mut(&self.cells[place].kin) {
-                    way.modelled += modelled - pool.modelled;
-                }
-                pool.modelled = modelled;
+        let touches = faults.iter().flat_map(|f| &self.causes[f.cause].touches);
+        let mut touched: Vec<u32> = touches.map(|t| t.cell).collect();
+        touched.sort_unstable();
+        touched.dedup();
+        let mut beside = Beside::new(self, faults);
+        let mut cells = calm.cells.totals;
+        let mut moved: BTreeMap<usize, f64> = BTreeMap::new();
+        for cell in touched {
+            let place = cell as usize;
+            let modelled = beside.log_likelihood(place);
+            calm.cells.change(place, modelled, &mut cells);
+            if let Some(way) = calm.ways_of.get(&self.cells[place].kin) {
+                *moved.entry(*way).or_default() += modelled - calm.modelled[place];
             }
-            cells.add(pool);
         }
-        let mut together = Touched::default();
-        ways.into_values().for_each(|pool| together.add(pool));
+        let mut ways = calm.ways.totals;
+        for (way, by) in moved {
+            if let Some(suspect) = calm.ways.suspects[way] {
+                calm.ways.change(way, suspect.modelled + by, &mut ways);
+            }
+        }
         let mut both = LogSum::default();
-        both.add(cells.log_mean());
-        both.add(together.log_mean());
+        both.add(log_mean(cells));
+        both.add(log_mean(ways));
         both.value() - libm::log(2.0)
     }
 
     /// Logarithm of the probability of who served, where answers told, at even balancing.
     fn served_share(&self, cell: &Cell) -> f64 {
         let outcomes = self.outcomes(cell).iter();
-        let told = outcomes.filter_map(|o| Some((o.server?, self.total(o))));
+        let told = outcomes.filter_map(|o| Some((o.server?, o.total)));
         told.map(|(server, count)| {
             let ways = self.ways(cell).iter();
             let share: f64 = ways
@@ -104,38 +116,61 @@ impl Model {
 }
 
 /// What the cells look like while nothing is at fault, each and by way.
+#[derive(Default)]
 pub(crate) struct Calm {
-    cells: Vec<Pool>,
-    ways: BTreeMap<u32, Pool>,
+    /// Logarithms of the probabilities of all cells.
+    modelled: Vec<f64>,
+    cells: Touchable,
+    ways: Touchable,
+    /// The place of each way, by the number of its kin.
+    ways_of: BTreeMap<u32, usize>,
 }
 
 /// Sums over which of some pools are touched, for each share.
+type Totals = [f64; TOUCHED.len()];
+
+/// Pools some of which something unknown may have touched.
 #[derive(Default)]
-struct Touched {
-    totals: [f64; TOUCHED.len()],
-    /// Pools without a failure, which nothing can have touched.
-    clean: f64,
+struct Touchable {
+    suspects: Vec<Option<Suspect>>,
+    totals: Totals,
 }
 
-impl Touched {
-    fn add(&mut self, pool: Pool) {
-        if pool.failed == 0.0 {
-            self.clean += 1.0;
-            return;
-        }
-        let ratio = libm::exp(pool.gain().min(500.0));
+impl Touchable {
+    fn push(&mut self, pool: &Pool) {
+        let suspect = (pool.failed > 0.0).then(|| Suspect {
+            free: pool.free(),
+            modelled: pool.modelled,
+        });
         for (total, touched) in self.totals.iter_mut().zip(TOUCHED) {
-            *total += libm::log(1.0 - touched + touched * ratio);
+            *total += match suspect {
+                Some(suspect) => log_touched(suspect.free - suspect.modelled, touched),
+                None => libm::log1p(-touched),
+            };
         }
+        self.suspects.push(suspect);
     }
 
-    fn log_mean(&self) -> f64 {
-        let mut all = LogSum::default();
-        for (total, touched) in self.totals.iter().zip(TOUCHED) {
-            all.add(total + self.clean * libm::log1p(-touched));
+    /// What the totals become when the faults make a pool so probable.
+    fn change(&self, place: usize, modelled: f64, totals: &mut Totals) {
+        if let Some(suspect) = self.suspects[place] {
+            for (total, touched) in totals.iter_mut().zip(TOUCHED) {
+                *total += log_touched(suspect.free - modelled, touched)
+                    - log_touched(suspect.free - suspect.modelled, touched);
+            }
         }
-        all.value() - libm::log(TOUCHED.len() as f64)
     }
+}
+
+/// Logarithm of the mean over whether a pool is touched of what that gains.
+fn log_touched(gain: f64, touched: f64) -> f64 {
+    libm::log(1.0 - touched + touched * libm::exp(gain.min(500.0)))
+}
+
+fn log_mean(totals: Totals) -> f64 {
+    let mut all = LogSum::default();
+    totals.iter().for_each(|total| all.add(*total));
+    all.value() - libm::log(TOUCHED.len() as f64)
 }
 
 /// Logarithm of the probability of one particular sequence with `k` failures among `n` under a
