@@ -3,12 +3,13 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Numbers, Restless, Shelter,
-    Touch, Way, index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Restless, Shelter, Touch, Way,
+    index16, index32,
 };
-use crate::score::{Calm, CountedCase, Row};
+use crate::score::{Calm, CountedCase, CountedComponent, Row};
 use crate::verdict::Kind;
 
 /// Prior odds of a component's fault, and of a storm at a vantage point.
@@ -29,27 +30,25 @@ const FEW: u32 = 40;
 /// Failures in a row from which it is worth asking whether some were reported in the next one.
 const CONSPICUOUS: u32 = 1;
 
+/// Windows from which counts are not alike by chance.
+const TELLING_WINDOWS: usize = 8;
+
 /// The engine's problem; its first causes are the components, in their order. `late` are the rows
 /// at which failures of others may be reported.
 pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
-    let ids = case.components.iter().map(|c| c.id);
-    let place: BTreeMap<u32, usize> = ids.zip(0..).collect();
+    let places = Places::new(&case.components);
     let backgrounds = Backgrounds::new(&case.baseline);
-    let own = |id: &u32| {
-        let component = place.get(id).and_then(|p| case.components.get(*p));
-        component.is_some_and(|c| c.kind == Kind::ClientNetwork)
-    };
-    let networks = case.components.iter().any(|c| own(&c.id));
+    let networks = places.own.contains(&true);
+    let kin = kin(&case.rows, &places);
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
     model.restless = backgrounds.restless();
-    let mut kin = Numbers::default();
+    model.reserve(case.rows.len());
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
-    for (index, row) in case.rows.iter().enumerate() {
-        let access = !networks || row.crosses.iter().flatten().any(own);
-        let way = row.crosses.iter().flatten().filter(|id| !own(id));
+    for ((index, row), kin) in case.rows.iter().enumerate().zip(kin) {
+        let access = !networks || row.crosses.iter().flatten().any(|id| places.own(*id));
         let nature = Nature {
-            kin: kin.number(digest(way)),
+            kin,
             ..backgrounds.of(row.vantage, access)
         };
         push_row(&mut model, row, nature);
@@ -59,8 +58,8 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
             storm.push(touch(cell, EVERY_PATH, 0));
         }
         for (component, path, order) in crossed(row) {
-            if let Some(component) = place.get(&component) {
-                touches[*component].push(touch(cell, path, order));
+            if let Some(component) = places.of(component) {
+                touches[component].push(touch(cell, path, order));
             }
         }
     }
@@ -70,7 +69,9 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
     let causes = touches.into_iter().map(|t| (FAULT, Habit::Fault, t));
     let storms = storms.into_values().map(|t| (STORM, Habit::Storm, t));
     for (part, (odds, habit, mut touches)) in (0..).zip(causes.chain(storms)) {
-        add_gates(&mut touches, late);
+        if !late.is_empty() {
+            add_gates(&mut touches, late);
+        }
         model.push_cause(Cause {
             part,
             log_odds: libm::log(odds),
@@ -82,6 +83,58 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
         });
     }
     model
+}
+
+/// Where components are in their list, by number.
+struct Places {
+    /// Empty where every component's number is its place.
+    by_id: BTreeMap<u32, usize>,
+    /// Whether it is a vantage point's own network, by place.
+    own: Vec<bool>,
+}
+
+impl Places {
+    fn new(components: &[CountedComponent]) -> Self {
+        let in_order = (0..).zip(components).all(|(place, c)| c.id == place);
+        let ids = components.iter().map(|c| c.id);
+        Self {
+            by_id: if in_order {
+                BTreeMap::new()
+            } else {
+                ids.zip(0..).collect()
+            },
+            own: components
+                .iter()
+                .map(|c| c.kind == Kind::ClientNetwork)
+                .collect(),
+        }
+    }
+
+    fn of(&self, id: u32) -> Option<usize> {
+        if self.by_id.is_empty() {
+            Some(id as usize).filter(|place| *place < self.own.len())
+        } else {
+            self.by_id.get(&id).copied()
+        }
+    }
+
+    fn own(&self, id: u32) -> bool {
+        self.of(id).is_some_and(|place| self.own[place])
+    }
+}
+
+/// For each row a number that those have in common which cross the same but for their own networks.
+fn kin(rows: &[Row], places: &Places) -> Vec<u32> {
+    let way = |row: &Row| digest(row.crosses.iter().flatten().filter(|id| !places.own(**id)));
+    let mut digests: Vec<(u64, u32)> = rows.iter().map(way).zip(0..).collect();
+    digests.sort_unstable();
+    let mut kin = vec![0; rows.len()];
+    for (number, alike) in (0..).zip(digests.chunk_by(|a, b| a.0 == b.0)) {
+        alike
+            .iter()
+            .for_each(|(_, row)| kin[*row as usize] = number);
+    }
+    kin
 }
 
 /// FNV-1a over component numbers; rows that share it by accident would only be doubted together.
@@ -99,8 +152,9 @@ pub(crate) struct Link {
     to: u32,
 }
 
-/// The next layers of rows with failures, where some probes failed: the same vantage point, and in
-/// each window just the probes that the row let pass. Sorted by the row before.
+/// The next layers of rows with failures, where some probes failed: the same vantage point, in each
+/// window just the probes that the row let pass. Few windows agree by chance: then they must have some
+/// component in common. Sorted by the row before.
 pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
     let passed = |row: &Row| -> Vec<u32> {
         let pairs = row.probes.iter().zip(&row.failed);
@@ -126,6 +180,7 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
         }
     }
     let crosses = |index: &u32| &case.rows[*index as usize].crosses;
+    let telling = case.windows >= TELLING_WINDOWS;
     let mut links = Vec::new();
     for (before, after) in joints.values_mut() {
         // Where several rows fit several others, like is joined to like.
@@ -135,6 +190,7 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
         links.extend(
             pairs
                 .filter(|(to, from)| to != from)
+                .filter(|(to, from)| telling || meet(crosses(to), crosses(from)))
                 .map(|(to, from)| Link {
                     from: *from,
                     to: *to,
@@ -143,6 +199,12 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
     }
     links.sort_by_key(|link| (link.from, link.to));
     links
+}
+
+/// Whether two rows cross a component in common.
+fn meet(a: &[Vec<u32>], b: &[Vec<u32>]) -> bool {
+    let mut a = a.iter().flatten();
+    a.any(|one| b.iter().any(|path| path.contains(one)))
 }
 
 /// Whether enough failures may have been reported late, of enough, for that to mislead.
@@ -209,7 +271,7 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
         weight: 1.0 / paths as f64,
         server: None,
     };
-    model.push_cell(nature, &vec![way; paths]);
+    model.push_cell(nature, iter::repeat_n(way, paths));
     let most = model.windows;
     let windows = || {
         let pairs = row.probes.iter().zip(&row.failed).take(most);

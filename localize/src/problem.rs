@@ -89,7 +89,7 @@ impl<'a> Problem<'a> {
                     server: a.backend.map(index16),
                 })
                 .collect();
-            self.model.push_cell(nature, &ways);
+            self.model.push_cell(nature, ways);
             for tally in &cell.tallies {
                 let counts = tally.counts.iter().zip(0..);
                 self.model.push_outcome(

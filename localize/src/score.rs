@@ -115,8 +115,6 @@ struct Reading<'a> {
     components: &'a [CountedComponent],
     model: Model,
     posterior: Posterior,
-    /// Logarithm of the probability of everything that was seen.
-    evidence: f64,
 }
 
 /// Logarithm of the prior odds of failures being reported late at times.
@@ -131,7 +129,7 @@ impl<'a> Reading<'a> {
             return punctual;
         }
         let late = Self::new(case, &links);
-        if late.evidence > punctual.evidence {
+        if late.evidence() + LATE_LOG_ODDS > punctual.evidence() {
             late
         } else {
             punctual
@@ -141,13 +139,16 @@ impl<'a> Reading<'a> {
     fn new(case: &'a CountedCase, late: &[Link]) -> Self {
         let mut model = counted::model(case, late);
         let posterior = engine::explain(&mut model);
-        let prior = if late.is_empty() { 0.0 } else { LATE_LOG_ODDS };
         Self {
             components: &case.components,
-            evidence: posterior.evidence + model.calm_total() + prior,
             model,
             posterior,
         }
+    }
+
+    /// Logarithm of the probability of everything that was seen.
+    fn evidence(&self) -> f64 {
+        self.posterior.evidence + self.model.calm_total()
     }
 
     fn scores(&self) -> Scores {

@@ -1,6 +1,5 @@
 //! Faults that act in one cell together, and what was seen there beside them.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::fit::{Fault, LEVELS};
@@ -99,12 +98,6 @@ pub(super) struct States {
 
 impl States {
     fn new(company: &Company<'_>, faults: &[Fault], windows: usize) -> Self {
-        if company.is_empty() {
-            return Self {
-                keys: vec![0],
-                of: vec![0; windows],
-            };
-        }
         let mut keys = Vec::new();
         let state = |window| {
             let key = company.key(faults, window);
@@ -228,6 +221,11 @@ impl<'a> Beside<'a> {
             known,
         } = self;
         let company = Company::new(model, faults, cell);
+        if company.is_empty() {
+            let outcomes = model.outcomes(&model.cells[cell as usize]).iter();
+            let seen = outcomes.filter(|o| wanted(o));
+            return seen.map(|o| o.total * value(o, &[])).sum();
+        }
         let states = known.states(&company, faults, model.windows);
         let value = |outcome: &Outcome, window: usize| {
             let (acting, len) = company.acting(faults, window);

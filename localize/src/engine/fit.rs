@@ -152,6 +152,9 @@ pub(crate) struct Fit {
 /// Fits causes of a model, and keeps what is so while nothing else is at fault.
 pub(crate) struct Fitter<'a> {
     pub(super) model: &'a Model,
+    /// Whether more is to be learnt from a cell than its successes tell at any rate; close together,
+    /// as most cells that a cause touches have nothing more to say.
+    informative: Vec<bool>,
     alone: Vec<Alone>,
 }
 
@@ -168,8 +171,12 @@ impl<'a> Fitter<'a> {
     /// For a model as it stands.
     pub(crate) fn new(model: &'a Model) -> Self {
         let causes = model.causes.iter();
+        let cells = model.cells.iter();
         Self {
             model,
+            informative: cells
+                .map(|cell| cell.failed > 0.0 || !model.plain(cell))
+                .collect(),
             alone: causes.map(|_| Alone::default()).collect(),
         }
     }
@@ -205,7 +212,7 @@ impl<'a> Fitter<'a> {
     fn terms_alone(&self, cause: usize) -> &Terms {
         self.alone[cause]
             .terms
-            .get_or_init(|| self.model.terms(cause))
+            .get_or_init(|| self.model.terms(cause, &self.informative))
     }
 
     fn terms(&self, cause: usize, others: &[Fault]) -> Cow<'_, Terms> {
@@ -213,7 +220,10 @@ impl<'a> Fitter<'a> {
         if self.apart(cause, others) {
             Cow::Borrowed(alone)
         } else {
-            Cow::Owned(self.model.terms_beside(alone, cause, others))
+            let terms = self
+                .model
+                .terms_beside(alone, cause, others, &self.informative);
+            Cow::Owned(terms)
         }
     }
 
@@ -226,8 +236,7 @@ impl<'a> Fitter<'a> {
     fn cells(&self, cause: usize) -> &[u32] {
         self.alone[cause].cells.get_or_init(|| {
             let cells = self.model.causes[cause].touches.iter().map(|t| t.cell);
-            let informative = |c: &u32| self.model.informative(&self.model.cells[*c as usize]);
-            let mut cells: Vec<u32> = cells.filter(informative).collect();
+            let mut cells: Vec<u32> = cells.filter(|c| self.informative[*c as usize]).collect();
             cells.dedup();
             cells
         })

@@ -228,10 +228,18 @@ impl Model {
         }
     }
 
+    /// Makes room for so many cells with a success and sometimes a failure.
+    pub(crate) fn reserve(&mut self, cells: usize) {
+        self.cells.reserve(cells);
+        self.ways.reserve(cells);
+        self.outcomes.reserve(cells);
+        self.counts.reserve(cells * self.windows);
+    }
+
     /// Adds a cell. Outcomes without counts are left out.
-    pub(crate) fn push_cell(&mut self, nature: Nature, ways: &[Way]) {
+    pub(crate) fn push_cell(&mut self, nature: Nature, ways: impl IntoIterator<Item = Way>) {
         let from = index32(self.ways.len());
-        self.ways.extend_from_slice(ways);
+        self.ways.extend(ways);
         let outcomes = index32(self.outcomes.len());
         self.cells.push(Cell {
             background: nature.background,

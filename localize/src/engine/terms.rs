@@ -141,8 +141,8 @@ impl Slopes {
 }
 
 impl Model {
-    /// The terms of a cause while nothing else is at fault.
-    pub(super) fn terms(&self, cause: usize) -> Terms {
+    /// The terms of a cause while nothing else is at fault; only informative cells are looked at.
+    pub(super) fn terms(&self, cause: usize, informative: &[bool]) -> Terms {
         let cause = &self.causes[cause];
         let mut terms = Terms::new(self.windows);
         for (group, passes) in Group::ALL.into_iter().zip(&cause.passes) {
@@ -152,7 +152,7 @@ impl Model {
             }
         }
         for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
-            if self.informative(&self.cells[mine[0].cell as usize]) {
+            if informative[mine[0].cell as usize] {
                 self.cell_terms(mine, NONE.acting(&[], 0), 1.0, &mut terms);
             }
         }
@@ -160,14 +160,20 @@ impl Model {
     }
 
     /// The terms of a cause beside faults, from those alone: only cells that both touch differ.
-    pub(super) fn terms_beside(&self, alone: &Terms, cause: usize, others: &[Fault]) -> Terms {
+    pub(super) fn terms_beside(
+        &self,
+        alone: &Terms,
+        cause: usize,
+        others: &[Fault],
+        informative: &[bool],
+    ) -> Terms {
         let mut terms = alone.clone();
         let touches = |other: &Fault| self.causes[other.cause].touches.as_slice();
         let mut rest: Vec<&[Touch]> = others.iter().map(touches).collect();
         let mut known = Known::default();
         for mine in self.causes[cause].touches.chunk_by(|a, b| a.cell == b.cell) {
             let company = Company::merge(&mut rest, mine[0].cell);
-            if !company.is_empty() && self.informative(&self.cells[mine[0].cell as usize]) {
+            if !company.is_empty() && informative[mine[0].cell as usize] {
                 self.cell_terms(mine, NONE.acting(&[], 0), -1.0, &mut terms);
                 let states = known.states(&company, others, self.windows);
                 if states.len() == 1 {
@@ -178,11 +184,6 @@ impl Model {
             }
         }
         terms
-    }
-
-    /// Whether more is to be learnt from a cell than its successes tell at any rate.
-    pub(super) fn informative(&self, cell: &Cell) -> bool {
-        cell.failed > 0.0 || !self.plain(cell)
     }
 
     /// Outcomes whose terms depend on who else is at fault.

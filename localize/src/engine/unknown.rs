@@ -1,6 +1,7 @@
 //! The rival of every explanation: something that no component explains.
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::company::Beside;
@@ -47,7 +48,8 @@ impl Model {
     /// What the cells look like while nothing is at fault, for [`Self::unknown_gain`].
     pub(crate) fn calm(&self) -> Calm {
         let mut calm = Calm::default();
-        let mut ways: BTreeMap<u32, Pool> = BTreeMap::new();
+        let kins = self.cells.iter().map(|c| c.kin as usize + 1).max();
+        let mut ways = vec![Pool::default(); kins.unwrap_or(0)];
         let mut alone = Beside::new(self, &[]);
         for (index, cell) in self.cells.iter().enumerate() {
             let modelled = alone.log_likelihood(index);
@@ -57,14 +59,11 @@ impl Model {
                 rest: self.served_share(cell) - cell.failed * libm::log(cell.kinds),
                 modelled,
             };
-            ways.entry(cell.kin).or_default().add(pool);
+            ways[cell.kin as usize].add(pool);
             calm.modelled.push(modelled);
             calm.cells.push(&pool);
         }
-        for (way, pool) in ways {
-            calm.ways_of.insert(way, calm.ways.suspects.len());
-            calm.ways.push(&pool);
-        }
+        ways.iter().for_each(|pool| calm.ways.push(pool));
         calm
     }
 
@@ -78,24 +77,24 @@ impl Model {
         touched.dedup();
         let mut beside = Beside::new(self, faults);
         let mut cells = calm.cells.totals;
-        let mut moved: BTreeMap<usize, f64> = BTreeMap::new();
+        let mut moved: BTreeMap<u32, f64> = BTreeMap::new();
         for cell in touched {
             let place = cell as usize;
             let modelled = beside.log_likelihood(place);
             calm.cells.change(place, modelled, &mut cells);
-            if let Some(way) = calm.ways_of.get(&self.cells[place].kin) {
-                *moved.entry(*way).or_default() += modelled - calm.modelled[place];
-            }
+            let way = self.cells[place].kin;
+            *moved.entry(way).or_default() += modelled - calm.modelled[place];
         }
         let mut ways = calm.ways.totals;
         for (way, by) in moved {
+            let way = way as usize;
             if let Some(suspect) = calm.ways.suspects[way] {
                 calm.ways.change(way, suspect.modelled + by, &mut ways);
             }
         }
         let mut both = LogSum::default();
-        both.add(log_mean(cells));
-        both.add(log_mean(ways));
+        both.add(calm.cells.log_mean(cells));
+        both.add(calm.ways.log_mean(ways));
         both.value() - libm::log(2.0)
     }
 
@@ -121,9 +120,8 @@ pub(crate) struct Calm {
     /// Logarithms of the probabilities of all cells.
     modelled: Vec<f64>,
     cells: Touchable,
+    /// By the number of their kin.
     ways: Touchable,
-    /// The place of each way, by the number of its kin.
-    ways_of: BTreeMap<u32, usize>,
 }
 
 /// Sums over which of some pools are touched, for each share.
@@ -133,6 +131,9 @@ type Totals = [f64; TOUCHED.len()];
 #[derive(Default)]
 struct Touchable {
     suspects: Vec<Option<Suspect>>,
+    /// How many have no failure.
+    clean: f64,
+    /// Sums over the others.
     totals: Totals,
 }
 
@@ -142,13 +143,24 @@ impl Touchable {
             free: pool.free(),
             modelled: pool.modelled,
         });
-        for (total, touched) in self.totals.iter_mut().zip(TOUCHED) {
-            *total += match suspect {
-                Some(suspect) => log_touched(suspect.free - suspect.modelled, touched),
-                None => libm::log1p(-touched),
-            };
+        match suspect {
+            Some(suspect) => {
+                for (total, touched) in self.totals.iter_mut().zip(TOUCHED) {
+                    *total += log_touched(suspect.free - suspect.modelled, touched);
+                }
+            }
+            None => self.clean += 1.0,
         }
         self.suspects.push(suspect);
+    }
+
+    /// Logarithm of the mean over shares, where the sums over those with failures are these.
+    fn log_mean(&self, totals: Totals) -> f64 {
+        let mut all = LogSum::default();
+        for (total, touched) in totals.iter().zip(TOUCHED) {
+            all.add(total + self.clean * libm::log1p(-touched));
+        }
+        all.value() - libm::log(TOUCHED.len() as f64)
     }
 
     /// What the totals become when the faults make a pool so probable.
@@ -165,12 +177,6 @@ impl Touchable {
 /// Logarithm of the mean over whether a pool is touched of what that gains.
 fn log_touched(gain: f64, touched: f64) -> f64 {
     libm::log(1.0 - touched + touched * libm::exp(gain.min(500.0)))
-}
-
-fn log_mean(totals: Totals) -> f64 {
-    let mut all = LogSum::default();
-    totals.iter().for_each(|total| all.add(*total));
-    all.value() - libm::log(TOUCHED.len() as f64)
 }
 
 /// Logarithm of the probability of one particular sequence with `k` failures among `n` under a
