@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use core::iter;
 
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Restless, Shelter, Touch, Way,
-    index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Restless, Shelter,
+    Touch, Way, index16, index32,
 };
 use crate::score::{Calm, CountedCase, CountedComponent, Row};
 use crate::verdict::Kind;
@@ -15,6 +15,10 @@ use crate::verdict::Kind;
 /// Prior odds of a component's fault, and of a storm at a vantage point.
 const FAULT: f64 = 0.04;
 const STORM: f64 = 0.05;
+/// Prior odds of a fault of something in which several own networks have a part, and how many make it
+/// worth a thought.
+const SHARED: f64 = 0.02;
+const SHARING: usize = 3;
 /// Windows from which a storm, which lasts for few of them, can be told from a fault.
 const STORM_WINDOWS: usize = 10;
 /// Rate at which probes fail by chance where no calm record tells, and what that is worth in failures.
@@ -66,9 +70,16 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
     for link in late {
         model.set_slip(link.from, link.to, SLIP);
     }
-    let causes = touches.into_iter().map(|t| (FAULT, Habit::Fault, t));
-    let storms = storms.into_values().map(|t| (STORM, Habit::Storm, t));
-    for (part, (odds, habit, mut touches)) in (0..).zip(causes.chain(storms)) {
+    let own = touches.iter().zip(&places.own).filter(|(_, own)| **own);
+    let shared = shared(own.map(|(touches, _)| touches.as_slice()));
+    let causes = touches.into_iter();
+    let causes = causes.map(|t| (FAULT, Habit::Fault, Meaning::Fault, t));
+    let storms = storms.into_values();
+    let storms = storms.map(|t| (STORM, Habit::Storm, Meaning::Nothing, t));
+    let shared = shared.map(|t| (SHARED, Habit::Fault, Meaning::Unknown, t));
+    let causes = causes.chain(storms).chain(shared);
+    for (part, (odds, habit, meaning, mut touches)) in (0..).zip(causes) {
+        touches.sort_by_key(|t| t.cell);
         if !late.is_empty() {
             add_gates(&mut touches, late);
         }
@@ -77,12 +88,18 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
             log_odds: libm::log(odds),
             shelter: Shelter::Optional,
             habit,
-            blamable: habit == Habit::Fault,
+            meaning,
             touches,
             passes: Default::default(),
         });
     }
     model
+}
+
+/// What all own networks have in common, which would look as if each of them failed by itself.
+fn shared<'t>(networks: impl Iterator<Item = &'t [Touch]>) -> Option<Vec<Touch>> {
+    let networks: Vec<&[Touch]> = networks.collect();
+    (networks.len() >= SHARING).then(|| networks.concat())
 }
 
 /// Where components are in their list, by number.

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use crate::cells::{Cell, Evidence};
 use crate::engine::fit::Fault;
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Model, Nature, Numbers, Shelter, Touch, Way,
-    index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Shelter,
+    Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
 use crate::mode::{Class, MODES, View};
@@ -122,7 +122,10 @@ impl<'a> Problem<'a> {
                     log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
-                    blamable: matches!(m.class, Class::Blamable(_)),
+                    meaning: match m.class {
+                        Class::Blamable(_) => Meaning::Fault,
+                        Class::Firewall => Meaning::Nothing,
+                    },
                     touches,
                     passes: Default::default(),
                 });
@@ -243,7 +246,7 @@ impl<'a> Problem<'a> {
                 return 0.0;
             }
             let fits = set.fits.iter().zip(&set.guilt);
-            fits.filter(|(f, _)| self.model.causes[f.fault.cause].blamable)
+            fits.filter(|(f, _)| self.model.causes[f.fault.cause].meaning == Meaning::Fault)
                 .map(|(f, guilt)| 1.0 - f.present * guilt)
                 .product()
         })

@@ -13,7 +13,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::model::{Acting, Group, Model, Outcome, touches_in};
+use super::model::{Acting, Group, Meaning, Model, Outcome, touches_in};
 use super::search::{Posterior, Set};
 
 /// Classes that are told apart: further ones have little weight, and the cost grows with the square.
@@ -256,7 +256,7 @@ fn blamed(model: &Model, set: &Set, absent: Option<usize>) -> Vec<u32> {
     let causes = set.fits.iter().map(|fit| &model.causes[fit.fault.cause]);
     let mut parts: Vec<u32> = causes
         .enumerate()
-        .filter(|(fit, cause)| Some(*fit) != absent && cause.blamable)
+        .filter(|(fit, cause)| Some(*fit) != absent && cause.meaning == Meaning::Fault)
         .map(|(_, cause)| cause.part)
         .collect();
     parts.sort_unstable();

@@ -74,6 +74,17 @@ pub(crate) enum Habit {
     Storm,
 }
 
+/// What it means that a cause is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Meaning {
+    /// A fault that a verdict can name.
+    Fault,
+    /// Nothing that anybody is to be blamed for.
+    Nothing,
+    /// Something is wrong that no component explains.
+    Unknown,
+}
+
 /// Something that would explain failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
@@ -83,8 +94,7 @@ pub(crate) struct Cause {
     pub(crate) log_odds: f64,
     pub(crate) shelter: Shelter,
     pub(crate) habit: Habit,
-    /// Whether a verdict can name it.
-    pub(crate) blamable: bool,
+    pub(crate) meaning: Meaning,
     /// Sorted by cell.
     pub(crate) touches: Vec<Touch>,
     /// By group, and there by window, the successes in plain cells that it touches: they count the

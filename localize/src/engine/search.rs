@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::fit::{Fault, Fit, Fitter};
 use super::law::LogSum;
-use super::model::Model;
+use super::model::{Meaning, Model};
 use super::unknown::Calm;
 
 /// Sets kept at each size.
@@ -73,7 +73,7 @@ impl Set {
     /// that others make superfluous has no such excuse: with it at rest, they would have to be there.
     fn judge(&mut self, model: &Model) {
         let odds = |fit: &Fit| {
-            let blamable = model.causes[fit.fault.cause].blamable;
+            let blamable = model.causes[fit.fault.cause].meaning == Meaning::Fault;
             if blamable && fit.gain >= fit.telescoped * NEEDED {
                 libm::exp(fit.restless - weight(model, fit))
             } else {
@@ -84,12 +84,17 @@ impl Set {
             self.score += libm::log1p(odds(fit));
             self.guilt.push(1.0 / (1.0 + odds(fit)));
         }
+        let mut meanings = self
+            .fits
+            .iter()
+            .map(|f| model.causes[f.fault.cause].meaning);
+        self.unknown |= meanings.any(|meaning| meaning == Meaning::Unknown);
     }
 
     /// Probability that it holds nothing that a verdict could name.
     pub(crate) fn innocence(&self, model: &Model) -> f64 {
         let fits = self.fits.iter().zip(&self.guilt);
-        fits.filter(|(f, _)| model.causes[f.fault.cause].blamable)
+        fits.filter(|(f, _)| model.causes[f.fault.cause].meaning == Meaning::Fault)
             .map(|(_, guilt)| 1.0 - guilt)
             .product()
     }

@@ -12,6 +12,13 @@ use super::model::{Cell, Model};
 /// Shares of the cells that an unknown cause may touch.
 const TOUCHED: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 0.3];
 
+/// Rates that all that is touched may have in common.
+const RATES: [f64; 7] = [0.01, 0.03, 0.08, 0.2, 0.4, 0.7, 0.97];
+/// Ways in which rates may be: each has its own, or all have one of [`RATES`].
+const WAYS: usize = RATES.len() + 1;
+/// Prior probability that each has its own.
+const OWN: f64 = 0.5;
+
 /// Failures and trials beside the logarithm of their probability under the faults.
 #[derive(Clone, Copy, Default)]
 struct Pool {
@@ -30,17 +37,22 @@ impl Pool {
         self.modelled += other.modelled;
     }
 
-    /// Logarithm of the probability with a rate of its own.
-    fn free(&self) -> f64 {
-        log_beta_binomial(self.failed, self.trials) + self.rest
+    /// Logarithms of the probabilities with a rate of its own, and with each of the common rates.
+    fn free(&self) -> [f64; WAYS] {
+        let mut free = [log_beta_binomial(self.failed, self.trials); WAYS];
+        for (free, rate) in free.iter_mut().skip(1).zip(RATES) {
+            let passed = self.trials - self.failed;
+            *free = self.failed * libm::log(rate) + passed * libm::log1p(-rate);
+        }
+        free.map(|log| log + self.rest)
     }
 }
 
-/// A cell or a way with failures: logarithms of the probabilities with a rate of its own and under
-/// the faults. What has no failure nothing unknown can have touched.
+/// A cell or a way with failures: logarithms of the probabilities when something unknown touches it
+/// and under the faults. What has no failure nothing unknown can have touched.
 #[derive(Clone, Copy)]
 struct Suspect {
-    free: f64,
+    free: [f64; WAYS],
     modelled: f64,
 }
 
@@ -68,8 +80,8 @@ impl Model {
     }
 
     /// Logarithm of the gain of an unknown cause beside faults: some of the cells have a rate of
-    /// their own with a Beta(1/2, 1/2) prior, and symptoms at random; each cell for itself, or all
-    /// that go the same way from different vantage points alike.
+    /// their own with a Beta(1/2, 1/2) prior, or all of these the same rate, and symptoms at random;
+    /// each cell for itself, or those that go the same way from different vantage points together.
     pub(crate) fn unknown_gain(&self, calm: &Calm, faults: &[Fault]) -> f64 {
         let touches = faults.iter().flat_map(|f| &self.causes[f.cause].touches);
         let mut touched: Vec<u32> = touches.map(|t| t.cell).collect();
@@ -124,8 +136,8 @@ pub(crate) struct Calm {
     ways: Touchable,
 }
 
-/// Sums over which of some pools are touched, for each share.
-type Totals = [f64; TOUCHED.len()];
+/// Sums over which of some pools are touched, for each way of rates and each share.
+type Totals = [[f64; TOUCHED.len()]; WAYS];
 
 /// Pools some of which something unknown may have touched.
 #[derive(Default)]
@@ -144,11 +156,7 @@ impl Touchable {
             modelled: pool.modelled,
         });
         match suspect {
-            Some(suspect) => {
-                for (total, touched) in self.totals.iter_mut().zip(TOUCHED) {
-                    *total += log_touched(suspect.free - suspect.modelled, touched);
-                }
-            }
+            Some(suspect) => suspect.add(suspect.modelled, 1.0, &mut self.totals),
             None => self.clean += 1.0,
         }
         self.suspects.push(suspect);
@@ -157,8 +165,15 @@ impl Touchable {
     /// Logarithm of the mean over shares, where the sums over those with failures are these.
     fn log_mean(&self, totals: Totals) -> f64 {
         let mut all = LogSum::default();
-        for (total, touched) in totals.iter().zip(TOUCHED) {
-            all.add(total + self.clean * libm::log1p(-touched));
+        for (way, totals) in totals.iter().enumerate() {
+            let prior = if way == 0 {
+                OWN
+            } else {
+                (1.0 - OWN) / RATES.len() as f64
+            };
+            for (total, touched) in totals.iter().zip(TOUCHED) {
+                all.add(total + self.clean * libm::log1p(-touched) + libm::log(prior));
+            }
         }
         all.value() - libm::log(TOUCHED.len() as f64)
     }
@@ -166,17 +181,23 @@ impl Touchable {
     /// What the totals become when the faults make a pool so probable.
     fn change(&self, place: usize, modelled: f64, totals: &mut Totals) {
         if let Some(suspect) = self.suspects[place] {
-            for (total, touched) in totals.iter_mut().zip(TOUCHED) {
-                *total += log_touched(suspect.free - modelled, touched)
-                    - log_touched(suspect.free - suspect.modelled, touched);
-            }
+            suspect.add(suspect.modelled, -1.0, totals);
+            suspect.add(modelled, 1.0, totals);
         }
     }
 }
 
-/// Logarithm of the mean over whether a pool is touched of what that gains.
-fn log_touched(gain: f64, touched: f64) -> f64 {
-    libm::log(1.0 - touched + touched * libm::exp(gain.min(500.0)))
+impl Suspect {
+    /// Adds to totals, so many times, what it gains by being touched or not, if the faults alone
+    /// make it so probable.
+    fn add(&self, modelled: f64, times: f64, totals: &mut Totals) {
+        for (free, totals) in self.free.iter().zip(totals) {
+            let ratio = libm::exp((free - modelled).min(500.0));
+            for (total, touched) in totals.iter_mut().zip(TOUCHED) {
+                *total += times * libm::log(1.0 - touched + touched * ratio);
+            }
+        }
+    }
 }
 
 /// Logarithm of the probability of one particular sequence with `k` failures among `n` under a
