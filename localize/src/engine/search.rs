@@ -14,7 +14,7 @@ const BEAM: usize = 6;
 /// Most causes in a set.
 const MAX_FAULTS: usize = 12;
 /// Causes tried as additions.
-const MAX_ADDITIONS: usize = 32;
+const MAX_ADDITIONS: usize = 64;
 /// A cause that cannot gain more than this is not fitted, in nats: its odds stay under one in a thousand.
 const FUTILE: f64 = -7.0;
 /// The search ends when a larger set is this much worse than the best, in nats.
@@ -30,7 +30,7 @@ const SWEEPS: usize = 2;
 /// Rounds of exchanging the faults of the best set.
 const SWAPS: usize = 4;
 /// Prior odds of "something that no component explains".
-const UNKNOWN_PRIOR: f64 = 0.02;
+const UNKNOWN_PRIOR: f64 = 0.05;
 /// Share of what a fault gains beside those before it, under which the others make it superfluous.
 const NEEDED: f64 = 0.5;
 /// Sets that are weighed with an unknown cause beside them.

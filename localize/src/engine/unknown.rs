@@ -13,7 +13,7 @@ use super::model::{Cell, Model};
 const TOUCHED: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 0.3];
 
 /// Rates that all that is touched may have in common.
-const RATES: [f64; 7] = [0.01, 0.03, 0.08, 0.2, 0.4, 0.7, 0.97];
+const RATES: [f64; 8] = [0.005, 0.012, 0.03, 0.08, 0.2, 0.4, 0.7, 0.97];
 /// Ways in which rates may be: each has its own, or all have one of [`RATES`].
 const WAYS: usize = RATES.len() + 1;
 /// Prior probability that each has its own.
@@ -49,7 +49,7 @@ impl Pool {
 }
 
 /// A cell or a way with failures: logarithms of the probabilities when something unknown touches it
-/// and under the faults. What has no failure nothing unknown can have touched.
+/// and under the faults.
 #[derive(Clone, Copy)]
 struct Suspect {
     free: [f64; WAYS],
@@ -76,6 +76,8 @@ impl Model {
             calm.cells.push(&pool);
         }
         ways.iter().for_each(|pool| calm.ways.push(pool));
+        calm.cells.add_clean();
+        calm.ways.add_clean();
         calm
     }
 
@@ -105,8 +107,8 @@ impl Model {
             }
         }
         let mut both = LogSum::default();
-        both.add(calm.cells.log_mean(cells));
-        both.add(calm.ways.log_mean(ways));
+        both.add(Touchable::log_mean(cells));
+        both.add(Touchable::log_mean(ways));
         both.value() - libm::log(2.0)
     }
 
@@ -143,9 +145,9 @@ type Totals = [[f64; TOUCHED.len()]; WAYS];
 #[derive(Default)]
 struct Touchable {
     suspects: Vec<Option<Suspect>>,
-    /// How many have no failure.
-    clean: f64,
-    /// Sums over the others.
+    /// How many have no failure, by trials.
+    clean: BTreeMap<u64, f64>,
+    /// Sums over the others, then over all.
     totals: Totals,
 }
 
@@ -157,13 +159,30 @@ impl Touchable {
         });
         match suspect {
             Some(suspect) => suspect.add(suspect.modelled, 1.0, &mut self.totals),
-            None => self.clean += 1.0,
+            None => *self.clean.entry(pool.trials as u64).or_default() += 1.0,
         }
         self.suspects.push(suspect);
     }
 
-    /// Logarithm of the mean over shares, where the sums over those with failures are these.
-    fn log_mean(&self, totals: Totals) -> f64 {
+    /// Adds those without failures to the totals: at low rates, what is touched may go on passing.
+    fn add_clean(&mut self) {
+        let passing = |rate: f64, trials: u64| libm::pow(1.0 - rate, trials as f64);
+        for (trials, count) in &self.clean {
+            for (way, totals) in self.totals.iter_mut().enumerate() {
+                let ratio = if way == 0 {
+                    0.0
+                } else {
+                    passing(RATES[way - 1], *trials)
+                };
+                for (total, touched) in totals.iter_mut().zip(TOUCHED) {
+                    *total += count * libm::log1p(-touched * (1.0 - ratio));
+                }
+            }
+        }
+    }
+
+    /// Logarithm of the mean over shares and ways, where the sums are these.
+    fn log_mean(totals: Totals) -> f64 {
         let mut all = LogSum::default();
         for (way, totals) in totals.iter().enumerate() {
             let prior = if way == 0 {
@@ -171,9 +190,9 @@ impl Touchable {
             } else {
                 (1.0 - OWN) / RATES.len() as f64
             };
-            for (total, touched) in totals.iter().zip(TOUCHED) {
-                all.add(total + self.clean * libm::log1p(-touched) + libm::log(prior));
-            }
+            totals
+                .iter()
+                .for_each(|total| all.add(total + libm::log(prior)));
         }
         all.value() - libm::log(TOUCHED.len() as f64)
     }
