@@ -29,17 +29,22 @@ const FLOOR: f64 = 0.004;
 /// Where failures are reported late, the share of them that are.
 const SLIP: f64 = 0.05;
 /// Fewer failures than these, late and in all, or less than one in a hundred, are not worth the asking.
-const FEW_LATE: u32 = 3;
-const FEW: u32 = 40;
-/// Failures in a row from which it is worth asking whether some were reported in the next one.
-const CONSPICUOUS: u32 = 1;
+const FEW_LATE: f64 = 3.0;
+const FEW: f64 = 40.0;
 
 /// Windows from which counts are not alike by chance.
 const TELLING_WINDOWS: usize = 8;
 
-/// The engine's problem; its first causes are the components, in their order. `late` are the rows
-/// at which failures of others may be reported.
-pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
+/// The engine's problem.
+pub(crate) struct Problem {
+    pub(crate) model: Model,
+    /// By cause the places of the components whose fault it is: several where no row tells them apart,
+    /// none where it is nobody's.
+    pub(crate) members: Vec<Vec<usize>>,
+}
+
+/// A case as the engine's problem. `late` are the rows at which failures of others may be reported.
+pub(crate) fn problem(case: &CountedCase, late: &[Link]) -> Problem {
     let places = Places::new(&case.components);
     let backgrounds = Backgrounds::new(&case.baseline);
     let networks = places.own.contains(&true);
@@ -72,8 +77,12 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
     }
     let own = touches.iter().zip(&places.own).filter(|(_, own)| **own);
     let shared = shared(own.map(|(touches, _)| touches.as_slice()));
-    let causes = touches.into_iter();
-    let causes = causes.map(|t| (FAULT, Habit::Fault, Meaning::Fault, t));
+    let groups = groups(touches);
+    let mut members: Vec<Vec<usize>> = groups.iter().map(|g| g.1.clone()).collect();
+    let causes = groups.into_iter().map(|(touches, members)| {
+        let odds = FAULT * members.len() as f64;
+        (odds, Habit::Fault, Meaning::Fault, touches)
+    });
     let storms = storms.into_values();
     let storms = storms.map(|t| (STORM, Habit::Storm, Meaning::Nothing, t));
     let shared = shared.map(|t| (SHARED, Habit::Fault, Meaning::Unknown, t));
@@ -93,7 +102,30 @@ pub(crate) fn model(case: &CountedCase, late: &[Link]) -> Model {
             passes: Default::default(),
         });
     }
-    model
+    members.resize(model.causes.len(), Vec::new());
+    Problem { model, members }
+}
+
+/// The components by what they touch: together where that is the same.
+fn groups(touches: Vec<Vec<Touch>>) -> Vec<(Vec<Touch>, Vec<usize>)> {
+    let same = |a: &[Touch], b: &[Touch]| {
+        let key = |t: &Touch| (t.cell, t.path);
+        !a.is_empty() && a.iter().map(key).eq(b.iter().map(key))
+    };
+    let sketch = |t: &[Touch]| (t.len(), t.first().map(|t| t.cell), t.last().map(|t| t.cell));
+    let mut known: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    let mut groups: Vec<(Vec<Touch>, Vec<usize>)> = Vec::new();
+    for (place, touches) in touches.into_iter().enumerate() {
+        let alike = known.entry(sketch(&touches)).or_default();
+        match alike.iter().find(|g| same(&groups[**g].0, &touches)) {
+            Some(group) => groups[*group].1.push(place),
+            None => {
+                alike.push(groups.len());
+                groups.push((touches, vec![place]));
+            }
+        }
+    }
+    groups
 }
 
 /// What all own networks have in common, which would look as if each of them failed by itself.
@@ -182,7 +214,7 @@ pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
     type Ends = (Vec<u32>, Vec<u32>);
     let mut joints: BTreeMap<(u32, Vec<u32>), Ends> = BTreeMap::new();
     for (index, row) in (0..).zip(&case.rows) {
-        if row.failed.iter().sum::<u32>() >= CONSPICUOUS {
+        if row.failed.iter().any(|failed| *failed > 0) {
             let joint = joints.entry((row.vantage, passed(row))).or_default();
             joint.0.push(index);
         }
@@ -226,10 +258,13 @@ fn meet(a: &[Vec<u32>], b: &[Vec<u32>]) -> bool {
 
 /// Whether enough failures may have been reported late, of enough, for that to mislead.
 pub(crate) fn worth_asking(case: &CountedCase, links: &[Link]) -> bool {
-    let failed = |row: u32| case.rows[row as usize].failed.iter().sum::<u32>();
-    let late: u32 = links.iter().map(|link| failed(link.to)).sum();
-    let all: u32 = links.iter().map(|link| failed(link.from)).sum();
-    late >= FEW_LATE && all >= FEW && u64::from(late) * 100 >= u64::from(all)
+    let failed = |row: u32| -> f64 {
+        let failed = case.rows[row as usize].failed.iter();
+        failed.map(|count| f64::from(*count)).sum()
+    };
+    let late: f64 = links.iter().map(|link| failed(link.to)).sum();
+    let all: f64 = links.iter().map(|link| failed(link.from)).sum();
+    late >= FEW_LATE && all >= FEW && late * 100.0 >= all
 }
 
 /// What fails probes of a row keeps them from the next one, but for those reported there. What fails

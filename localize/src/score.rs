@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{self, Counts};
-use crate::counted::{self, Link};
+use crate::counted::{self, Link, Problem};
 use crate::engine;
 use crate::engine::model::Model;
 use crate::engine::search::{Posterior, Set};
@@ -114,6 +114,8 @@ pub fn score_and_choose(case: &CountedCase, arms: &[Vec<usize>], probes: u32) ->
 struct Reading<'a> {
     components: &'a [CountedComponent],
     model: Model,
+    /// By cause the places of its components.
+    members: Vec<Vec<usize>>,
     posterior: Posterior,
 }
 
@@ -137,11 +139,12 @@ impl<'a> Reading<'a> {
     }
 
     fn new(case: &'a CountedCase, late: &[Link]) -> Self {
-        let mut model = counted::model(case, late);
+        let Problem { mut model, members } = counted::problem(case, late);
         let posterior = engine::explain(&mut model);
         Self {
             components: &case.components,
             model,
+            members,
             posterior,
         }
     }
@@ -155,9 +158,11 @@ impl<'a> Reading<'a> {
         let mut blame = vec![(0.0, 0.0); self.components.len()];
         for (weight, set) in &self.posterior.sets {
             for (fit, guilt) in set.fits.iter().zip(&set.guilt) {
-                if let Some((sum, rate)) = blame.get_mut(fit.fault.cause) {
-                    let mean: f64 = fit.rates.iter().map(|(theta, p)| theta * p).sum();
-                    let guilty = weight * guilt;
+                let members = &self.members[fit.fault.cause];
+                let mean: f64 = fit.rates.iter().map(|(theta, p)| theta * p).sum();
+                let guilty = weight * guilt / members.len() as f64;
+                for member in members {
+                    let (sum, rate) = &mut blame[*member];
                     *sum += guilty;
                     *rate += guilty * mean;
                 }

@@ -277,17 +277,18 @@ impl Model {
         let from = index32(self.counts.len());
         self.counts.extend(counts.filter(|c| c.count > 0));
         let to = index32(self.counts.len());
-        let total: u32 = self.counts[from as usize..].iter().map(|c| c.count).sum();
+        let counts = self.counts[from as usize..].iter();
+        let total: f64 = counts.map(|c| f64::from(c.count)).sum();
         if let Some(cell) = self.cells.last_mut().filter(|_| to > from) {
-            cell.trials += f64::from(total);
+            cell.trials += total;
             if symptom.is_some() {
-                cell.failed += f64::from(total);
+                cell.failed += total;
             }
             self.outcomes.push(Outcome {
                 symptom,
                 server,
                 chance,
-                total: f64::from(total),
+                total,
                 counts: from..to,
             });
             cell.outcomes.end += 1;

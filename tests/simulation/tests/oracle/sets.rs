@@ -11,7 +11,7 @@ pub const HOPELESS: f64 = -3.0;
 /// Whatever it gains.
 const ANYTHING: f64 = f64::NEG_INFINITY;
 /// Prior odds of something that no component explains.
-pub const UNKNOWN: f64 = 0.02;
+pub const UNKNOWN: f64 = 0.05;
 /// Whether a background that no row has counts as one that is known well enough. These meshes have no
 /// rows off every access network, and so always such a background.
 const EMPTY_GROUPS_ARE_STEADY: bool = false;
@@ -331,19 +331,34 @@ pub fn best_first(sets: &mut [Set]) {
     sets.sort_by(|a, b| b.score.total_cmp(&a.score));
 }
 
-/// Logarithm of the mean over which of some pools have a rate of their own, Beta(1/2, 1/2).
+/// Logarithm of the mean over which of some pools have a rate of their own, Beta(1/2, 1/2), or one that
+/// is the same for all.
 fn touched(pools: &[[f64; 3]]) -> f64 {
-    let gain = |[n, k, modelled]: &[f64; 3]| {
+    let own = |[n, k, modelled]: &[f64; 3]| {
         let beta = log_gamma(k + 0.5) + log_gamma(n - k + 0.5) - log_gamma(n + 1.0);
-        beta - std::f64::consts::PI.ln() - modelled
+        if *k > 0.0 {
+            beta - std::f64::consts::PI.ln() - modelled
+        } else {
+            f64::NEG_INFINITY
+        }
     };
+    let common = |rate: f64, [n, k, modelled]: &[f64; 3]| {
+        let log = k * rate.ln() + (n - k) * (1.0 - rate).ln();
+        // A pool without a failure is as if it were sure to have none.
+        if *k > 0.0 { log - modelled } else { log }
+    };
+    let own = shares(pools, own) - 2.0_f64.ln();
+    let rates = [0.005, 0.012, 0.03, 0.08, 0.2, 0.4, 0.7, 0.97];
+    let prior = 16.0_f64.ln();
+    let common = rates.map(|rate| shares(pools, |pool| common(rate, pool)) - prior);
+    log_sum(common.into_iter().chain([own]))
+}
+
+/// The mean over shares of the pools that are touched, given what that gains.
+fn shares(pools: &[[f64; 3]], gain: impl Fn(&[f64; 3]) -> f64) -> f64 {
     let of = |share: f64| {
         let terms = pools.iter().map(|pool| {
-            let touched = if pool[1] > 0.0 {
-                share * gain(pool).min(500.0).exp()
-            } else {
-                0.0
-            };
+            let touched = share * gain(pool).min(500.0).exp();
             (1.0 - share + touched).ln()
         });
         terms.sum::<f64>()
