@@ -145,7 +145,7 @@ type Totals = [[f64; TOUCHED.len()]; WAYS];
 #[derive(Default)]
 struct Touchable {
     suspects: Vec<Option<Suspect>>,
-    /// How many have no failure, by trials.
+    /// How many have no failure, by trials, whose bits sort as the numbers do.
     clean: BTreeMap<u64, f64>,
     /// Sums over the others, then over all.
     totals: Totals,
@@ -159,14 +159,14 @@ impl Touchable {
         });
         match suspect {
             Some(suspect) => suspect.add(suspect.modelled, 1.0, &mut self.totals),
-            None => *self.clean.entry(pool.trials as u64).or_default() += 1.0,
+            None => *self.clean.entry(pool.trials.to_bits()).or_default() += 1.0,
         }
         self.suspects.push(suspect);
     }
 
     /// Adds those without failures to the totals: at low rates, what is touched may go on passing.
     fn add_clean(&mut self) {
-        let passing = |rate: f64, trials: u64| libm::pow(1.0 - rate, trials as f64);
+        let passing = |rate: f64, trials: u64| libm::pow(1.0 - rate, f64::from_bits(trials));
         for (trials, count) in &self.clean {
             for (way, totals) in self.totals.iter_mut().enumerate() {
                 let ratio = if way == 0 {
