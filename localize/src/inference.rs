@@ -96,6 +96,7 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
         faults: Vec::new(),
         exonerated: Vec::new(),
         alternatives: Vec::new(),
+        unknown: 0.0,
         ask: Vec::new(),
         detection: Detection {
             rate: 1.0,
@@ -146,7 +147,10 @@ fn conclude(
     };
     verdict.faults = named
         .iter()
-        .filter_map(|s| explain::fault(problem, posterior, s, CEILING))
+        .filter_map(|s| {
+            let well = well(problem, &suspects, &s.component);
+            explain::fault(problem, posterior, s, &well, CEILING)
+        })
         .collect();
     verdict.alternatives = suspects
         .iter()
@@ -155,9 +159,11 @@ fn conclude(
             component: s.component.clone(),
             mode: explain::mode_word(problem, posterior, &s.parts).to_string(),
             confidence: s.blame,
+            because: explain::candidate(problem, posterior, s, &suspects[0]),
         })
         .collect();
-    verdict.exonerated = explain::exonerated(problem, &suspects, &verdict.faults, CEILING);
+    verdict.exonerated = explain::exonerated(problem, posterior, &suspects, CEILING);
+    verdict.unknown = unknown;
     verdict.ask = ask::questions(
         &case.topology,
         verdict.outcome,
@@ -201,6 +207,17 @@ fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
             .then_with(|| a.component.cmp(&b.component))
     });
     suspects
+}
+
+/// The names of the components that are cleared and of the same kind: the siblings of one that is not.
+fn well<'s>(problem: &Problem<'_>, suspects: &'s [Suspect], like: &Component) -> Vec<&'s str> {
+    let siblings = suspects.iter().filter(|s| s.component.kind == like.kind);
+    let mut names: Vec<&str> = siblings
+        .filter(|s| explain::cleared(problem, s))
+        .map(|s| s.component.name.as_str())
+        .collect();
+    names.sort_unstable();
+    names
 }
 
 /// The rate that a fault in the least probed component would have to have to be seen, within the last

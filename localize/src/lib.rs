@@ -51,7 +51,7 @@ pub use topology::{
 };
 pub use verdict::{
     Alternative, Assessment, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind,
-    Outcome as VerdictOutcome, Rate, Verdict,
+    Outcome as VerdictOutcome, Rate, Rival, Verdict,
 };
 
 /// Judges a case.

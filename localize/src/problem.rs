@@ -203,6 +203,13 @@ impl<'a> Problem<'a> {
             .any(|d| d[symptom as usize] > MAKES)
     }
 
+    /// What the hypothesis would show as in the cell, most of the time.
+    pub(crate) fn likeliest(&self, hypothesis: Hypothesis, cell: &Cell) -> Option<Symptom> {
+        let signature = self.signatures_in(hypothesis, cell).next()?;
+        let symptoms = Symptom::ALL.iter().copied();
+        symptoms.max_by(|a, b| signature[*a as usize].total_cmp(&signature[*b as usize]))
+    }
+
     /// Whether the hypothesis would show at the cell's stage at all.
     pub(crate) fn visible(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
         self.signatures_in(hypothesis, cell).next().is_some()

@@ -80,6 +80,25 @@ pub struct Evidence {
     pub failure: String,
     /// True when it speaks against the component, false when it speaks for another's innocence.
     pub implicates: bool,
+    /// What leaving the line out would cost: by how much it is more probable with the fault than, for
+    /// one that implicates, without it; for a contrast, with the rival that it refutes best. Natural
+    /// logarithm of the ratio.
+    #[serde(default)]
+    pub nats: f64,
+}
+
+/// What would stand in a fault's place if that were innocent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rival {
+    /// The component.
+    #[serde(flatten)]
+    pub component: Component,
+    /// What it would do wrong.
+    pub mode: String,
+    /// By how much it is less probable than the fault, prior included: natural logarithm of the odds.
+    pub nats: f64,
+    /// The observation that tells the two apart best, in words.
+    pub because: String,
 }
 
 /// A component that is blamed.
@@ -100,10 +119,14 @@ pub struct Fault {
     pub summary: String,
     /// Who can mend it, in words.
     pub owner: String,
-    /// What carries the verdict, strongest first.
+    /// What carries the verdict, in the order of a request's layers, and in a layer what passed before
+    /// what failed.
     pub evidence: Vec<Evidence>,
     /// What to look at or change first.
     pub next_step: String,
+    /// What would explain it in this component's place, most probable first.
+    #[serde(default)]
+    pub rivals: Vec<Rival>,
 }
 
 /// A component that is cleared.
@@ -128,6 +151,9 @@ pub struct Alternative {
     pub mode: String,
     /// Its probability.
     pub confidence: f64,
+    /// What it explains, and what tells it from the most probable explanation, in words.
+    #[serde(default)]
+    pub because: String,
 }
 
 /// What the probes could have seen.
@@ -163,6 +189,9 @@ pub struct Verdict {
     pub exonerated: Vec<Exonerated>,
     /// The rivals, most probable first.
     pub alternatives: Vec<Alternative>,
+    /// Probability that something is wrong that no component explains.
+    #[serde(default)]
+    pub unknown: f64,
     /// What would tell apart what cannot be told apart.
     pub ask: Vec<String>,
     /// What the probes could have seen.

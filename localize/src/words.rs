@@ -2,8 +2,10 @@
 
 use alloc::format;
 use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use crate::symptom::Stage;
+use crate::symptom::{Stage, Symptom};
 use crate::verdict::{Component, Kind};
 
 /// A component as a sentence names it.
@@ -32,29 +34,106 @@ pub(crate) fn noun(component: &Component) -> String {
     }
 }
 
-/// What a component in a mode does wrong.
-pub(crate) fn misdeed(mode: &str) -> &'static str {
+/// How far a fault reaches.
+#[derive(Clone, Copy)]
+pub(crate) struct Reach {
+    /// Share of what crosses the component that it fails.
+    pub(crate) rate: f64,
+    /// Nothing that could have shown the fault got through.
+    pub(crate) always: bool,
+    /// What users do fails for it.
+    pub(crate) user_impact: bool,
+}
+
+/// The one sentence for the person on call: what the component does, how often, whether its siblings
+/// do so too, and who feels it.
+pub(crate) fn summary(component: &Component, mode: &str, reach: Reach, well: &[&str]) -> String {
+    let noun = noun(component);
+    let misdeed = misdeed(component.kind, mode, &quantity(reach));
+    let siblings = siblings(component, well);
+    let impact = match (reach.user_impact, component.kind) {
+        (false, _) => "redundancy hides it from users, at the price of capacity",
+        (true, Kind::ClientNetwork) => "users behind it are affected",
+        (true, Kind::Resolver) => "its users are affected",
+        (true, _) => "users are affected",
+    };
+    let mut sentence = format!("{noun} {misdeed}{siblings}; {impact}.");
+    if let Some(first) = sentence.get(..1) {
+        let upper = first.to_uppercase();
+        sentence.replace_range(..1, &upper);
+    }
+    sentence
+}
+
+/// So many of what is spoken of next.
+fn quantity(reach: Reach) -> String {
+    let percent = reach.rate * 100.0;
+    if reach.always {
+        "all".to_string()
+    } else if reach.rate > 0.9 {
+        "nearly all".to_string()
+    } else if percent < 9.5 {
+        format!("{percent:.1} % of the")
+    } else {
+        format!("{percent:.0} % of the")
+    }
+}
+
+/// What a component in a mode does wrong, to so many of what crosses it.
+fn misdeed(kind: Kind, mode: &str, so_many: &str) -> String {
+    let dns = matches!(kind, Kind::Resolver | Kind::AuthoritativeDns);
+    let asked = if dns { "questions" } else { "requests" };
+    let opened = if dns { "questions" } else { "connections" };
     match mode {
-        "packet_loss" => "loses packets",
-        "unreachable" => "lets nothing through",
-        "blocked" => "blocks connections",
-        "no_answer" => "does not answer",
-        "refuses" => "refuses to serve",
-        "servfail" => "answers SERVFAIL",
-        "wrong_answer" => "hands out an address that does not serve",
-        "slow" => "is slow",
-        "resets" => "resets connections",
-        "certificate_expired" => "presents an expired certificate",
-        "certificate_invalid" => "presents a certificate that does not verify",
-        "tls_fails" => "fails TLS handshakes",
-        "http_5xx" => "answers with server errors",
-        "http_4xx" => "answers with client errors",
-        "stalls" => "accepts the request and does not answer",
-        "truncates" => "cuts the body short",
-        "wrong_content" => "serves another body than its siblings",
-        "syn_unanswered" => "receives SYNs and does not answer them",
-        "answers_lost" => "loses answers that have left the host",
-        _ => "is at fault",
+        "packet_loss" => format!("loses {so_many} packets"),
+        "unreachable" => format!("drops {so_many} traffic"),
+        "blocked" => format!("blocks {so_many} connections"),
+        "no_answer" => format!("leaves {so_many} {opened} unanswered"),
+        "refuses" => format!("refuses {so_many} {opened}"),
+        "servfail" => format!("answers {so_many} questions with SERVFAIL"),
+        "wrong_answer" => {
+            format!("answers {so_many} questions with an address that does not serve")
+        }
+        "slow" => format!("answers {so_many} {asked} much later than usual"),
+        "resets" => format!("resets {so_many} connections"),
+        "certificate_expired" => format!("presents an expired certificate in {so_many} handshakes"),
+        "certificate_invalid" => {
+            format!("presents a certificate that does not verify in {so_many} handshakes")
+        }
+        "tls_fails" => format!("fails {so_many} TLS handshakes"),
+        "http_5xx" => format!("answers {so_many} requests with server errors"),
+        "http_4xx" => format!("answers {so_many} requests with client errors"),
+        "stalls" => format!("takes {so_many} requests and never answers them"),
+        "truncates" => format!("cuts {so_many} bodies short"),
+        "wrong_content" => format!("serves another body than its siblings to {so_many} requests"),
+        "syn_unanswered" => format!("leaves {so_many} SYNs that reach it unanswered"),
+        "answers_lost" => format!("loses {so_many} answers that have left the host"),
+        _ => format!("fails {so_many} probes"),
+    }
+}
+
+/// That siblings are well: by name where these are few and short.
+fn siblings(component: &Component, well: &[&str]) -> String {
+    let shared = |name: &str| name.contains(['*', '/']);
+    let edge = |name: &str| name.parse::<IpAddr>().is_ok();
+    let of_edges = component.kind == Kind::Cdn;
+    if shared(&component.name) || of_edges && !edge(&component.name) {
+        return String::new();
+    }
+    let like: Vec<&str> = well
+        .iter()
+        .copied()
+        .filter(|name| !shared(name) && (!of_edges || edge(name)))
+        .collect();
+    let paths = like.iter().any(|name| name.contains("->"));
+    match like.as_slice() {
+        [] => String::new(),
+        [one] if !paths => format!(", while {one} is well"),
+        [some @ .., last] if !paths && some.len() < 3 => {
+            format!(", while {} and {last} are well", some.join(", "))
+        }
+        [_] => ", while another is well".to_string(),
+        others => format!(", while {} others are well", others.len()),
     }
 }
 
@@ -131,14 +210,94 @@ pub(crate) fn next_step(component: &Component, mode: &str) -> String {
 }
 
 /// What is counted at a stage.
-pub(crate) fn counted(stage: Stage) -> &'static str {
+pub(crate) fn tested(stage: Stage) -> &'static str {
     match stage {
         Stage::Dns => "queries",
-        Stage::Tcp => "SYNs",
-        Stage::Arrive => "SYNs (seen to arrive)",
-        Stage::Answer => "SYNs that had arrived (seen to be answered)",
-        Stage::Return => "answers that had left the host (seen to come back)",
+        Stage::Tcp | Stage::Arrive => "SYNs",
+        Stage::Answer => "SYNs that arrived",
+        Stage::Return => "answers that left the host",
         Stage::Tls => "TLS handshakes",
         Stage::Http => "requests",
+    }
+}
+
+/// What is counted at a stage, failing.
+pub(crate) fn failing(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Dns => "queries fail",
+        Stage::Tcp => "SYNs fail",
+        Stage::Arrive => "SYNs get lost",
+        Stage::Answer => "SYNs that arrived go unanswered",
+        Stage::Return => "answers that left the host get lost",
+        Stage::Tls => "TLS handshakes fail",
+        Stage::Http => "requests fail",
+    }
+}
+
+/// How so many of what is counted at a stage came out; `mixed` when not all failed in the same way.
+pub(crate) fn outcome(
+    stage: Stage,
+    (failed, of): (u64, u64),
+    commonest: Option<Symptom>,
+    mixed: bool,
+) -> String {
+    let tested = tested(stage);
+    let Some(symptom) = commonest.filter(|_| failed > 0) else {
+        return match stage {
+            Stage::Arrive => format!("all {of} SYNs arrived"),
+            Stage::Answer => format!("all {of} {tested} were answered"),
+            Stage::Return => format!("all {of} {tested} came back"),
+            Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {
+                format!("none of {of} {tested} failed")
+            }
+        };
+    };
+    let word = symptom.word();
+    match (symptom, stage) {
+        _ if mixed => format!("{failed} of {of} {tested} failed (mostly {word})"),
+        (Symptom::SynLost, Stage::Arrive) => format!("{failed} of {of} {tested} did not arrive"),
+        (Symptom::SynLost, Stage::Answer) => format!("{failed} of {of} {tested} were not answered"),
+        (Symptom::SynLost, Stage::Return) => format!("{failed} of {of} {tested} did not come back"),
+        (Symptom::SynLost, _) => format!("{failed} of {of} {tested} were not answered"),
+        (Symptom::Slow, _) => format!("{failed} of {of} {tested} were slow"),
+        _ => format!("{failed} of {of} {tested} failed ({word})"),
+    }
+}
+
+/// How many of a number an explanation would have failed.
+pub(crate) fn foreseen(expected: f64, of: u64) -> String {
+    if expected < 0.5 {
+        "hardly any".to_string()
+    } else if expected > of as f64 - 0.5 {
+        "all".to_string()
+    } else {
+        format!("about {expected:.0}")
+    }
+}
+
+/// How many of a number failed.
+pub(crate) fn seen(failed: u64, of: u64) -> String {
+    match failed {
+        0 => "none".to_string(),
+        all if all == of => "all".to_string(),
+        some => format!("{some}"),
+    }
+}
+
+/// Odds in words. Beyond a thousand the model's own faults count for more than the number says.
+pub(crate) fn less_probable(nats: f64) -> String {
+    let times = libm::exp(nats);
+    if times < 1.1 {
+        "as probable".to_string()
+    } else if times < 10.0 {
+        format!("{times:.1} times less probable")
+    } else if times < 1000.0 {
+        let digit = libm::pow(10.0, libm::floor(libm::log10(times)));
+        format!(
+            "{:.0} times less probable",
+            libm::round(times / digit) * digit
+        )
+    } else {
+        "more than 1,000 times less probable".to_string()
     }
 }

@@ -112,6 +112,7 @@ fn verdict(outcome: VerdictOutcome, candidates: &[&str]) -> Verdict {
         component: web(name),
         mode: "http_5xx".into(),
         confidence: 0.4,
+        because: String::new(),
     });
     Verdict {
         schema: 1,
@@ -121,6 +122,7 @@ fn verdict(outcome: VerdictOutcome, candidates: &[&str]) -> Verdict {
         faults: Vec::new(),
         exonerated: Vec::new(),
         alternatives: alternatives.collect(),
+        unknown: 0.0,
         ask: Vec::new(),
         detection: Detection {
             rate: 0.1,

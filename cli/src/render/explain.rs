@@ -1,8 +1,10 @@
 //! A verdict with everything that is behind it.
 
-use localize::{Verdict, VerdictOutcome};
+use localize::{Fault, Verdict, VerdictOutcome};
 
-use super::verdict::{detection, fault_body, fault_headline, origin, verdict_line};
+use super::verdict::{
+    candidate, detection, fault_body, fault_headline, origin, unexplained, verdict_line,
+};
 use super::words::{component, percent};
 use super::wrap::wrap;
 use crate::output::{Style, Tone};
@@ -14,6 +16,7 @@ pub fn explain(verdict: &Verdict, style: Style) -> String {
         for (index, fault) in verdict.faults.iter().enumerate() {
             out += &fault_headline(style, verdict, index);
             out += &fault_body(fault, style, usize::MAX);
+            out += &rivals(fault, style);
             out.push('\n');
         }
     } else {
@@ -32,18 +35,7 @@ pub fn explain(verdict: &Verdict, style: Style) -> String {
         }
         out.push('\n');
     }
-    if !verdict.alternatives.is_empty() {
-        out += &heading(style, "Other explanations");
-        for rival in &verdict.alternatives {
-            out += &format!(
-                "  {:>6}  {} {}\n",
-                percent(rival.confidence),
-                component(&rival.component),
-                rival.mode
-            );
-        }
-        out.push('\n');
-    }
+    out += &others(verdict, style);
     if !verdict.ask.is_empty() {
         out += &heading(style, "What would tell more");
         for ask in &verdict.ask {
@@ -57,6 +49,36 @@ pub fn explain(verdict: &Verdict, style: Style) -> String {
     }
     out += &wrap("", &origin(verdict).join("; "), style.width);
     out
+}
+
+/// What would stand in the fault's place, by how much it is worse, and why.
+fn rivals(fault: &Fault, style: Style) -> String {
+    let mut out = String::new();
+    for (index, rival) in fault.rivals.iter().enumerate() {
+        let heading = if index == 0 { "Rivals" } else { "" };
+        let of = component(&rival.component);
+        let text = format!("{of} {}, {}", rival.mode, rival.because);
+        out += &wrap(&format!("  {heading:<10}"), &text, style.width);
+    }
+    out
+}
+
+/// Every candidate with its reason, and what no component explains.
+fn others(verdict: &Verdict, style: Style) -> String {
+    let mut out = String::new();
+    for rival in &verdict.alternatives {
+        out += &format!("  {}\n", candidate(rival));
+        if !rival.because.is_empty() {
+            out += &wrap(&" ".repeat(10), &rival.because, style.width);
+        }
+    }
+    if let Some(line) = unexplained(verdict) {
+        out += &format!("  {line}\n");
+    }
+    if out.is_empty() {
+        return out;
+    }
+    heading(style, "Other explanations") + &out + "\n"
 }
 
 fn heading(style: Style, text: &str) -> String {

@@ -1,8 +1,8 @@
 //! Verdicts for the tests of the text.
 
 use localize::{
-    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Verdict,
-    VerdictOutcome,
+    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Rival,
+    Verdict, VerdictOutcome,
 };
 
 fn component(kind: Kind, name: &str) -> Component {
@@ -15,7 +15,7 @@ fn component(kind: Kind, name: &str) -> Component {
 fn cell(vantage: &str, arm: &str, failed: u64, of: u64) -> Evidence {
     let text = match failed {
         0 => format!("{vantage} to {arm}: none of {of} requests failed"),
-        _ => format!("{vantage} to {arm}: {failed} of {of} requests failed, mostly http_5xx"),
+        _ => format!("{vantage} to {arm}: {failed} of {of} requests failed (http_5xx)"),
     };
     Evidence {
         text,
@@ -25,6 +25,7 @@ fn cell(vantage: &str, arm: &str, failed: u64, of: u64) -> Evidence {
         of,
         failure: "http_status".to_owned(),
         implicates: failed > 0,
+        nats: if failed > 0 { failed as f64 } else { 0.5 },
     }
 }
 
@@ -62,6 +63,7 @@ pub fn healthy() -> Verdict {
             ),
         ],
         alternatives: Vec::new(),
+        unknown: 0.0,
         ask: Vec::new(),
         detection: Detection {
             rate: 0.01,
@@ -97,22 +99,32 @@ pub fn fault() -> Verdict {
                     .to_owned(),
             owner: "whoever runs the application on web2".to_owned(),
             evidence: vec![
-                cell("dc1", "backend/web2", 13, 32),
                 cell("dc1", "backend/web1", 0, 32),
+                cell("dc1", "backend/web3", 0, 32),
+                cell("dc1", "backend/web2", 13, 32),
                 cell("home1", "edge/192.0.2.1", 4, 32),
                 cell("home1", "edge/192.0.2.2", 5, 32),
                 cell("home2", "edge/192.0.2.1", 3, 32),
                 cell("home2", "edge/192.0.2.2", 4, 32),
-                cell("dc1", "backend/web3", 0, 32),
             ],
             next_step: "Read the error log of the application on web2, or take web2 out of the \
                         balancer's rotation until it is mended."
                 .to_owned(),
+            rivals: vec![Rival {
+                component: component(Kind::LoadBalancer, "203.0.113.10:443"),
+                mode: "http_5xx".to_owned(),
+                nats: 9.0,
+                because:
+                    "more than 1,000 times less probable: dc1 to backend/web2 would have seen \
+                          hardly any of 32 requests fail, and saw 13"
+                        .to_owned(),
+            }],
         }],
         alternatives: vec![Alternative {
             component: component(Kind::LbBackendPath, "203.0.113.10:443->web2"),
             mode: "http_5xx".to_owned(),
             confidence: 0.01,
+            because: "no probe tells it from backend web2".to_owned(),
         }],
         ..healthy()
     }
@@ -132,7 +144,11 @@ pub fn masked() -> Verdict {
         };
         fault.summary =
             "Nothing listens on web1; the balancer sends its share elsewhere.".to_owned();
-        fault.evidence.truncate(2);
+        fault.owner = "whoever runs the application on web1".to_owned();
+        fault.evidence = vec![
+            cell("dc1", "backend/web2", 0, 32),
+            cell("dc1", "backend/web1", 32, 32),
+        ];
         fault.next_step = "Start the server on web1.".to_owned();
     }
     verdict.alternatives.clear();
@@ -143,6 +159,7 @@ pub fn two_faults() -> Verdict {
     let mut verdict = fault();
     verdict.faults.extend(masked().faults);
     for fault in &mut verdict.faults {
+        fault.evidence.retain(|line| line.implicates);
         fault.evidence.truncate(1);
     }
     verdict
@@ -153,6 +170,7 @@ pub fn inconclusive() -> Verdict {
         component: component(kind, name),
         mode: "connect_timeout".to_owned(),
         confidence,
+        because: String::new(),
     };
     Verdict {
         outcome: VerdictOutcome::Inconclusive,
@@ -162,6 +180,7 @@ pub fn inconclusive() -> Verdict {
             rival(Kind::LbBackendPath, "203.0.113.10:443->web2", 0.05),
             rival(Kind::LoadBalancer, "203.0.113.10:443", 0.01),
         ],
+        unknown: 0.06,
         ask: vec!["install an agent on web2 to tell its return path from its own stack".to_owned()],
         ..healthy()
     }

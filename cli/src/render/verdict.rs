@@ -2,14 +2,17 @@
 
 use std::fmt::Write as _;
 
-use localize::{Component, Detection, Evidence, Fault, Kind, Verdict, VerdictOutcome};
+use localize::{Alternative, Component, Detection, Evidence, Fault, Kind, Verdict, VerdictOutcome};
 
 use super::words::{component, counted, kind, micros, outcome, percent};
 use super::wrap::wrap;
 use crate::output::{Style, Tone};
 
-/// Lines of evidence of a fault; `meshctl explain` shows all.
+/// Lines of evidence of a fault, and how many of them may be contrasts; `meshctl explain` shows all.
 const EVIDENCE_LINES: usize = 6;
+const CONTRASTS: usize = 2;
+/// From this probability on that no component explains what is seen, the verdict says so.
+const UNEXPLAINED: f64 = 0.03;
 /// Rival explanations; the rest is in `meshctl explain`.
 const ALTERNATIVES: usize = 4;
 /// Cleared components of a kind that are named; `meshctl explain` names all.
@@ -90,6 +93,7 @@ fn headline(style: Style, tone: Tone, verdict: &Verdict, what: &str) -> String {
 
 fn open_question(verdict: &Verdict) -> String {
     match verdict.alternatives.as_slice() {
+        [] if verdict.unknown > 0.5 => "something that no known component explains".to_owned(),
         [] => "nothing is blamed, but too little was seen to call it healthy".to_owned(),
         [one] => format!("perhaps {}", component(&one.component)),
         [first, second] => format!(
@@ -133,10 +137,6 @@ pub(super) fn fault_headline(style: Style, verdict: &Verdict, index: usize) -> S
 /// Summary, owner, rate, evidence and next step.
 pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
     let mut out = wrap("  ", &fault.summary, style.width);
-    if !fault.user_impact {
-        let masked = "users do not notice: redundancy masks it, at the price of capacity";
-        out += &entry("Impact", masked, style.width);
-    }
     out += &entry("Owner", &fault.owner, style.width);
     let rate = &fault.rate;
     out += &entry(
@@ -156,7 +156,7 @@ pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
 
 fn evidence(evidence: &[Evidence], style: Style, most: usize) -> String {
     let mut out = String::new();
-    for (index, cell) in evidence.iter().take(most).enumerate() {
+    for (index, cell) in strongest(evidence, most).into_iter().enumerate() {
         let heading = if index == 0 { "Evidence" } else { "" };
         out += &wrap(&format!("  {heading:<10}"), &cell.text, style.width);
     }
@@ -165,6 +165,26 @@ fn evidence(evidence: &[Evidence], style: Style, most: usize) -> String {
         let _ = writeln!(out, "{:MARGIN$}and {hidden} more, in `meshctl explain`", "");
     }
     out
+}
+
+/// The lines that carry most, in the order in which they came: contrasts take the places that they are
+/// allowed, and those that lines against the component leave free.
+fn strongest(evidence: &[Evidence], most: usize) -> Vec<&Evidence> {
+    let mut ranked: Vec<&Evidence> = evidence.iter().collect();
+    ranked.sort_by(|a, b| b.nats.total_cmp(&a.nats));
+    let contrasts = ranked.iter().filter(|line| !line.implicates).count();
+    let against = ranked.len() - contrasts;
+    let contrasts = contrasts.min(CONTRASTS.max(most.saturating_sub(against)));
+    let against = most.saturating_sub(contrasts);
+    let some = |implicates, count| {
+        let lines = ranked.iter().filter(move |l| l.implicates == implicates);
+        lines.take(count).copied()
+    };
+    let chosen: Vec<&Evidence> = some(true, against).chain(some(false, contrasts)).collect();
+    let lines = evidence.iter();
+    lines
+        .filter(|line| chosen.iter().any(|c| core::ptr::eq(*c, *line)))
+        .collect()
 }
 
 fn entry(heading: &str, text: &str, width: usize) -> String {
@@ -181,15 +201,9 @@ fn others(verdict: &Verdict, style: Style) -> String {
         VerdictOutcome::Inconclusive => "Candidates",
         VerdictOutcome::Healthy | VerdictOutcome::Fault => "Or else",
     };
-    for (index, rival) in verdict.alternatives.iter().take(ALTERNATIVES).enumerate() {
+    for (index, candidate) in candidates(verdict, ALTERNATIVES).iter().enumerate() {
         let heading = if index == 0 { heading } else { "" };
-        let _ = writeln!(
-            out,
-            "{heading:<MARGIN$}{:>6}  {}  {}",
-            percent(rival.confidence),
-            component(&rival.component),
-            rival.mode
-        );
+        let _ = writeln!(out, "{heading:<MARGIN$}{candidate}");
     }
     let hidden = verdict.alternatives.len().saturating_sub(ALTERNATIVES);
     if hidden > 0 {
@@ -202,6 +216,31 @@ fn others(verdict: &Verdict, style: Style) -> String {
         out.push('\n');
     }
     out
+}
+
+/// The first of the candidates, a line each, and what is left to something that no component explains.
+fn candidates(verdict: &Verdict, most: usize) -> Vec<String> {
+    let rivals = verdict.alternatives.iter().take(most);
+    let mut lines: Vec<String> = rivals.map(candidate).collect();
+    lines.extend(unexplained(verdict));
+    lines
+}
+
+/// How probable a candidate is, which it is, and what it would do wrong.
+pub(super) fn candidate(rival: &Alternative) -> String {
+    format!(
+        "{:>6}  {}  {}",
+        percent(rival.confidence),
+        component(&rival.component),
+        rival.mode
+    )
+}
+
+/// What no component explains, where that has a share worth knowing.
+pub(super) fn unexplained(verdict: &Verdict) -> Option<String> {
+    let share = percent(verdict.unknown);
+    (verdict.unknown >= UNEXPLAINED)
+        .then(|| format!("{share:>6}  something that no known component explains"))
 }
 
 /// Kind by kind, with the names of the cleared.
@@ -314,6 +353,45 @@ mod tests {
             let text = verdict(&sample, PLAIN);
             assert_eq!(text, expected, "\n--- rendered:\n{text}");
         }
+    }
+
+    #[test]
+    fn the_strongest_lines_are_shown_and_some_contrasts_with_them() {
+        let line = |implicates, nats| Evidence {
+            text: String::new(),
+            vantage: String::new(),
+            arm: String::new(),
+            failed: 0,
+            of: 1,
+            failure: String::new(),
+            implicates,
+            nats,
+        };
+        let lines = [
+            line(false, 0.1),
+            line(true, 1.0),
+            line(true, 9.0),
+            line(false, 0.3),
+            line(false, 0.2),
+            line(true, 5.0),
+        ];
+        let rows: [(usize, &[f64]); 4] = [
+            (6, &[0.1, 1.0, 9.0, 0.3, 0.2, 5.0]),
+            (5, &[1.0, 9.0, 0.3, 0.2, 5.0]),
+            (4, &[9.0, 0.3, 0.2, 5.0]),
+            (3, &[9.0, 0.3, 0.2]),
+        ];
+        for (most, expected) in rows {
+            let nats: Vec<f64> = strongest(&lines, most).iter().map(|l| l.nats).collect();
+            assert_eq!(nats, expected, "{most}");
+        }
+        let few = [
+            line(true, 1.0),
+            line(false, 0.1),
+            line(false, 0.2),
+            line(false, 0.3),
+        ];
+        assert_eq!(strongest(&few, 4).len(), 4);
     }
 
     #[test]

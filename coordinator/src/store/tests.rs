@@ -129,6 +129,7 @@ fn verdict(id: &str) -> Verdict {
         faults: Vec::new(),
         exonerated: Vec::new(),
         alternatives: Vec::new(),
+        unknown: 0.0,
         ask: Vec::new(),
         detection: Detection {
             rate: 0.01,

@@ -2,8 +2,8 @@
 //! of the message.
 
 use localize::{
-    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Verdict,
-    VerdictOutcome,
+    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Rival,
+    Verdict, VerdictOutcome,
 };
 
 use super::{Malformed, finite};
@@ -86,13 +86,16 @@ impl From<&Evidence> for v1::Evidence {
             of: evidence.of,
             failure: evidence.failure.clone(),
             implicates: evidence.implicates,
+            nats: evidence.nats,
         }
     }
 }
 
-impl From<v1::Evidence> for Evidence {
-    fn from(wire: v1::Evidence) -> Self {
-        Self {
+impl TryFrom<v1::Evidence> for Evidence {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Evidence) -> Result<Self, Malformed> {
+        Ok(Self {
             text: wire.text,
             vantage: wire.vantage,
             arm: wire.arm,
@@ -100,7 +103,32 @@ impl From<v1::Evidence> for Evidence {
             of: wire.of,
             failure: wire.failure,
             implicates: wire.implicates,
+            nats: finite("evidence.nats", wire.nats)?,
+        })
+    }
+}
+
+impl From<&Rival> for v1::Rival {
+    fn from(rival: &Rival) -> Self {
+        Self {
+            component: Some((&rival.component).into()),
+            mode: rival.mode.clone(),
+            nats: rival.nats,
+            because: rival.because.clone(),
         }
+    }
+}
+
+impl TryFrom<v1::Rival> for Rival {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Rival) -> Result<Self, Malformed> {
+        Ok(Self {
+            component: component(wire.component)?,
+            mode: wire.mode,
+            nats: finite("rival.nats", wire.nats)?,
+            because: wire.because,
+        })
     }
 }
 
@@ -120,6 +148,7 @@ impl From<&Fault> for v1::Fault {
             owner: fault.owner.clone(),
             evidence: fault.evidence.iter().map(Into::into).collect(),
             next_step: fault.next_step.clone(),
+            rivals: fault.rivals.iter().map(Into::into).collect(),
         }
     }
 }
@@ -128,6 +157,8 @@ impl TryFrom<v1::Fault> for Fault {
     type Error = Malformed;
 
     fn try_from(wire: v1::Fault) -> Result<Self, Malformed> {
+        let evidence = wire.evidence.into_iter().map(TryInto::try_into);
+        let rivals = wire.rivals.into_iter().map(TryInto::try_into);
         let rate = wire.rate.ok_or(Malformed::Missing("fault.rate"))?;
         Ok(Self {
             component: component(wire.component)?,
@@ -141,8 +172,9 @@ impl TryFrom<v1::Fault> for Fault {
             },
             summary: wire.summary,
             owner: wire.owner,
-            evidence: wire.evidence.into_iter().map(Into::into).collect(),
+            evidence: evidence.collect::<Result<_, Malformed>>()?,
             next_step: wire.next_step,
+            rivals: rivals.collect::<Result<_, Malformed>>()?,
         })
     }
 }
@@ -175,6 +207,7 @@ impl From<&Alternative> for v1::Alternative {
             component: Some((&rival.component).into()),
             mode: rival.mode.clone(),
             confidence: rival.confidence,
+            because: rival.because.clone(),
         }
     }
 }
@@ -187,6 +220,7 @@ impl TryFrom<v1::Alternative> for Alternative {
             component: component(wire.component)?,
             mode: wire.mode,
             confidence: finite("confidence", wire.confidence)?,
+            because: wire.because,
         })
     }
 }
@@ -201,6 +235,7 @@ impl From<&Verdict> for v1::Verdict {
             faults: verdict.faults.iter().map(Into::into).collect(),
             exonerated: verdict.exonerated.iter().map(Into::into).collect(),
             alternatives: verdict.alternatives.iter().map(Into::into).collect(),
+            unknown: verdict.unknown,
             ask: verdict.ask.clone(),
             detection_rate: verdict.detection.rate,
             detection_power: verdict.detection.power,
@@ -230,6 +265,7 @@ impl TryFrom<v1::Verdict> for Verdict {
             faults: faults.collect::<Result<_, Malformed>>()?,
             exonerated: exonerated.collect::<Result<_, Malformed>>()?,
             alternatives: alternatives.collect::<Result<_, Malformed>>()?,
+            unknown: finite("unknown", wire.unknown)?,
             ask: wire.ask,
             detection: Detection {
                 rate: finite("detection_rate", wire.detection_rate)?,

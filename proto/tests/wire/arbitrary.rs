@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
     Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Observation,
-    ObservationId, Outcome, Packet, Rate, RoundId, Seen, ServiceName, Stamp, Step, Target,
+    ObservationId, Outcome, Packet, Rate, Rival, RoundId, Seen, ServiceName, Stamp, Step, Target,
     TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
 };
 use proptest::collection::vec;
@@ -282,8 +282,9 @@ fn component() -> impl Strategy<Value = Component> {
 }
 
 fn evidence() -> impl Strategy<Value = Evidence> {
-    (text(), name(), name(), any::<(u64, u64, bool)>(), name()).prop_map(
-        |(text, vantage, arm, (failed, of, implicates), failure)| Evidence {
+    let counts = any::<(u64, u64, bool)>();
+    (text(), name(), name(), counts, name(), share()).prop_map(
+        |(text, vantage, arm, (failed, of, implicates), failure, nats)| Evidence {
             text,
             vantage,
             arm,
@@ -291,6 +292,7 @@ fn evidence() -> impl Strategy<Value = Evidence> {
             of,
             failure,
             implicates,
+            nats,
         },
     )
 }
@@ -303,8 +305,16 @@ fn fault() -> impl Strategy<Value = Fault> {
     });
     let words = (name(), text(), text(), text());
     let numbers = (share(), any::<bool>(), rate);
-    (component(), words, numbers, vec(evidence(), 0..4)).prop_map(
-        |(component, (mode, summary, owner, next_step), numbers, evidence)| {
+    let rival =
+        (component(), name(), share(), text()).prop_map(|(component, mode, nats, because)| Rival {
+            component,
+            mode,
+            nats,
+            because,
+        });
+    let lists = (vec(evidence(), 0..4), vec(rival, 0..3));
+    (component(), words, numbers, lists).prop_map(
+        |(component, (mode, summary, owner, next_step), numbers, (evidence, rivals))| {
             let (confidence, user_impact, rate) = numbers;
             Fault {
                 component,
@@ -316,6 +326,7 @@ fn fault() -> impl Strategy<Value = Fault> {
                 owner,
                 evidence,
                 next_step,
+                rivals,
             }
         },
     )
@@ -329,12 +340,14 @@ pub fn verdict() -> impl Strategy<Value = Verdict> {
             confidence,
             because,
         });
-    let rival =
-        (component(), name(), share()).prop_map(|(component, mode, confidence)| Alternative {
+    let rival = (component(), name(), share(), text()).prop_map(
+        |(component, mode, confidence, because)| Alternative {
             component,
             mode,
             confidence,
-        });
+            because,
+        },
+    );
     let words = (name(), name(), text());
     let lists = (vec(text(), 0..3), vec(name(), 0..3));
     let parts = (vec(fault(), 0..3), vec(exonerated, 0..3), vec(rival, 0..3));
@@ -345,7 +358,7 @@ pub fn verdict() -> impl Strategy<Value = Verdict> {
         parts,
         lists,
         numbers,
-        (share(), share()),
+        (share(), share(), share()),
     )
         .prop_map(
             |(
@@ -366,6 +379,7 @@ pub fn verdict() -> impl Strategy<Value = Verdict> {
                     faults,
                     exonerated,
                     alternatives,
+                    unknown: detection.2,
                     ask,
                     detection: Detection {
                         rate: detection.0,

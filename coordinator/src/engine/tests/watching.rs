@@ -140,6 +140,7 @@ fn verdict(id: &str) -> Verdict {
         owner: String::new(),
         evidence: Vec::new(),
         next_step: String::new(),
+        rivals: Vec::new(),
     };
     Verdict {
         schema: 1,
@@ -149,6 +150,7 @@ fn verdict(id: &str) -> Verdict {
         faults: vec![fault],
         exonerated: Vec::new(),
         alternatives: Vec::new(),
+        unknown: 0.0,
         ask: Vec::new(),
         detection: Detection {
             rate: 0.1,

@@ -1,0 +1,349 @@
+//! What a verdict says for itself: evidence, rivals, and why the others are cleared.
+
+#![allow(clippy::expect_used, reason = "a test")]
+
+#[path = "mesh/world.rs"]
+#[allow(dead_code, reason = "shared with the rows of verdicts")]
+mod world;
+
+use localize::{Case, Component, Evidence, Fault as Blamed, Kind, Verdict, localize};
+use world::{Fault, Mesh, World};
+
+const SEED: u64 = 1;
+const ROUNDS: usize = 6;
+
+fn case(faults: &[Fault], mesh: Mesh) -> Case {
+    let mut world = World::new(mesh, SEED);
+    world.faults = faults.to_vec();
+    (0..ROUNDS).for_each(|_| world.round());
+    world.case()
+}
+
+fn verdict(fault: Fault, mesh: Mesh) -> Verdict {
+    localize(&case(&[fault], mesh)).verdict
+}
+
+fn only(verdict: &Verdict) -> &Blamed {
+    assert_eq!(verdict.faults.len(), 1, "{:?}", verdict.faults);
+    verdict.faults.first().expect("one fault")
+}
+
+fn cleared<'v>(verdict: &'v Verdict, kind: Kind, name: &str) -> &'v str {
+    let mut cleared = verdict.exonerated.iter();
+    let found = cleared.find(|c| c.component.kind == kind && c.component.name == name);
+    &found
+        .unwrap_or_else(|| panic!("{name} is not cleared"))
+        .because
+}
+
+/// A sentence with a tilde for every number that is a forecast: those move with the fit.
+fn rounded(text: &str) -> String {
+    let mut parts = text.split("about ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+        out + "about ~" + rest
+    })
+}
+
+/// DNS, TCP, TLS, HTTP, by the word for what is counted.
+fn layer(line: &Evidence) -> usize {
+    let words = ["queries", "SYNs", "TLS handshakes", "requests"];
+    let place = words.iter().position(|word| line.text.contains(word));
+    place.unwrap_or(1)
+}
+
+#[test]
+fn the_on_call_sentence_says_what_how_often_and_who_feels_it() {
+    let rows = [
+        (
+            Fault::Resolver(0, 1.0),
+            "Resolver 192.0.2.11 leaves all questions unanswered, while 10.0.5.53, 192.0.2.12 and 192.0.2.13 are well; its users are affected.",
+        ),
+        (
+            Fault::NameServerRefuses(1),
+            "Name server ns2.shop.example refuses all questions, while ns1.shop.example is well; redundancy hides it from users, at the price of capacity.",
+        ),
+        (
+            Fault::NameServerStale(1),
+            "Name server ns2.shop.example answers all questions with an address that does not serve, while ns1.shop.example is well; users are affected.",
+        ),
+        (
+            Fault::EdgeStatus(0, 500, 1.0),
+            "CDN 198.51.100.11 answers all requests with server errors, while 198.51.100.12 is well; users are affected.",
+        ),
+        (
+            Fault::EdgeStalls(1),
+            "CDN 198.51.100.12 takes all requests and never answers them, while 198.51.100.11 is well; users are affected.",
+        ),
+        (
+            Fault::EdgesReset(0.3),
+            "CDN cloudflare resets 36 % of the connections; users are affected.",
+        ),
+        (
+            Fault::EdgeCertificate(0),
+            "CDN 198.51.100.11 presents an expired certificate in all handshakes, while 198.51.100.12 is well; users are affected.",
+        ),
+        (
+            Fault::OriginPath(0),
+            "The path from edge 198.51.100.11 to 203.0.113.10:443 drops all traffic, while another is well; users are affected.",
+        ),
+        (
+            Fault::BalancerDead,
+            "Load balancer 203.0.113.10:443 refuses all connections; users are affected.",
+        ),
+        (
+            Fault::BackendSlow(2, 4.0),
+            "Backend web3 answers all requests much later than usual, while web1 and web2 are well; users are affected.",
+        ),
+        (
+            Fault::BackendSyn(1, 0.4),
+            "Backend web2 leaves 50 % of the SYNs that reach it unanswered, while web1 and web3 are well; users are affected.",
+        ),
+        (
+            Fault::Access(0, 0.35),
+            "The access network of vantage point home1 loses 56 % of the packets, while 7 others are well; users behind it are affected.",
+        ),
+        (
+            Fault::Return(0, "10.0.9.10", 1.0),
+            "The way back from web1 to 10.0.9.10 loses all answers that have left the host, while 17 others are well; redundancy hides it from users, at the price of capacity.",
+        ),
+    ];
+    for (fault, expected) in rows {
+        let verdict = verdict(fault, Mesh::Full);
+        assert_eq!(only(&verdict).summary, expected, "{fault:?}");
+    }
+}
+
+#[test]
+fn evidence_follows_a_request_and_shows_what_passed_first() {
+    let faults = [
+        Fault::Access(0, 0.35),
+        Fault::BackendSyn(1, 0.4),
+        Fault::BackendSlow(2, 4.0),
+        Fault::EdgeStatus(0, 500, 1.0),
+    ];
+    let mut layers = 0;
+    for fault in faults {
+        let verdict = verdict(fault, Mesh::Full);
+        let evidence = &only(&verdict).evidence;
+        let places: Vec<(usize, bool)> =
+            evidence.iter().map(|l| (layer(l), l.implicates)).collect();
+        assert!(places.is_sorted(), "{fault:?}: {evidence:#?}");
+        assert!(evidence.iter().any(|line| line.implicates));
+        layers = layers.max(places.last().map_or(0, |p| p.0) - places[0].0);
+    }
+    assert_eq!(layers, 3, "one fault at least shows from DNS to HTTP");
+}
+
+/// The line that is said to weigh most is the one whose observations are missed most.
+#[test]
+fn what_weighs_most_is_missed_most() {
+    let case = case(&[Fault::BackendStatus(1, 0.2)], Mesh::Bare);
+    let verdict = localize(&case).verdict;
+    let mut lines: Vec<&Evidence> = only(&verdict).evidence.iter().collect();
+    lines.retain(|line| line.implicates);
+    lines.sort_by(|a, b| a.nats.total_cmp(&b.nats));
+    let without = |line: &Evidence| {
+        let mut case = case.clone();
+        case.observations
+            .retain(|o| o.vantage().0 != line.vantage || o.arm.label() != line.arm);
+        let verdict = localize(&case).verdict;
+        let web2 = verdict.faults.iter().find(|f| f.component.name == "web2");
+        web2.and_then(|f| f.rivals.first().map(|r| r.nats))
+            .unwrap_or(0.0)
+    };
+    let (Some(weakest), Some(strongest)) = (lines.first(), lines.last()) else {
+        panic!("no lines");
+    };
+    assert!(strongest.nats > weakest.nats);
+    let (more, less) = (without(strongest), without(weakest));
+    assert!(
+        more + 5.0 < less,
+        "{more} nats without {}, {less} without {}",
+        strongest.text,
+        weakest.text
+    );
+}
+
+/// Which rival, by how much at least, and what tells it from the fault.
+#[test]
+fn rivals_are_told_with_what_speaks_against_them() {
+    let rows = [
+        (
+            Fault::Resolver(0, 0.45),
+            Kind::ClientNetwork,
+            3.0,
+            "home1 to resolver/192.0.2.11 would have seen about 1 of 6 queries fail, and saw 3; home1 to edge/198.51.100.12 crosses it too: none of 6 requests failed",
+        ),
+        (
+            Fault::EdgeStatus(0, 500, 1.0),
+            Kind::Cdn,
+            20.0,
+            "cdn1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
+        ),
+        (
+            Fault::EdgeStatus(0, 500, 1.0),
+            Kind::LoadBalancer,
+            20.0,
+            "it would show mostly as http_503, and cdn1 to edge/198.51.100.11 saw http_5xx",
+        ),
+        (
+            Fault::BackendStatus(1, 0.2),
+            Kind::LoadBalancer,
+            20.0,
+            "web1 to backend/web2 would have seen hardly any of 6 requests fail, and saw 3",
+        ),
+        (
+            Fault::Return(0, "10.0.9.10", 1.0),
+            Kind::ReturnPath,
+            10.0,
+            "lb to backend/web1 from 10.0.0.10 would have seen about 4 of 6 answers that left the host get lost, and saw none",
+        ),
+    ];
+    for (fault, kind, least, because) in rows {
+        let verdict = verdict(fault, Mesh::Full);
+        let named = only(&verdict);
+        assert!(
+            named.rivals.is_sorted_by(|a, b| a.nats <= b.nats),
+            "{fault:?}"
+        );
+        let rival = named.rivals.iter().find(|r| r.component.kind == kind);
+        let rival = rival.unwrap_or_else(|| panic!("{fault:?}: {:?}", named.rivals));
+        assert_ne!(rival.component, named.component);
+        assert!(rival.nats > least, "{fault:?}: {rival:?}");
+        let why = rival.because.split_once(": ").map(|(_, why)| why);
+        assert_eq!(why.map(rounded), Some(rounded(because)), "{fault:?}");
+    }
+}
+
+/// Two faults at once: a rival stands in for one of them, and does not have to explain the other.
+#[test]
+fn a_rival_stands_in_for_one_of_several_faults() {
+    let both = [Fault::BackendStatus(1, 0.5), Fault::Resolver(0, 0.45)];
+    let alone = verdict(Fault::Resolver(0, 0.45), Mesh::Full);
+    let both = localize(&case(&both, Mesh::Full)).verdict;
+    let odds = |verdict: &Verdict| {
+        let mut faults = verdict.faults.iter();
+        let resolver = faults.find(|f| f.component.kind == Kind::Resolver);
+        let rivals = &resolver.expect("the resolver").rivals;
+        let network = rivals
+            .iter()
+            .find(|r| r.component.kind == Kind::ClientNetwork);
+        network.expect("the network").nats
+    };
+    assert!(odds(&both) < odds(&alone) + 10.0, "{both:#?}");
+    let named: Vec<&Component> = both.faults.iter().map(|f| &f.component).collect();
+    let mut rivals = both.faults.iter().flat_map(|f| &f.rivals);
+    assert!(rivals.all(|r| !named.contains(&&r.component)), "{both:#?}");
+}
+
+#[test]
+fn every_component_is_cleared_for_a_reason_of_its_own() {
+    let refuses = verdict(Fault::NameServerRefuses(1), Mesh::Full);
+    let edge = verdict(Fault::EdgeStatus(0, 500, 1.0), Mesh::Full);
+    let back = verdict(Fault::Return(0, "10.0.9.10", 1.0), Mesh::Full);
+    let home = verdict(Fault::Access(0, 0.35), Mesh::Full);
+    let rows = [
+        (
+            &refuses,
+            Kind::Resolver,
+            "192.0.2.11",
+            "none of 6 probes across it failed",
+        ),
+        (
+            &refuses,
+            Kind::Backend,
+            "web1",
+            "none of 36 probes across it failed; all 30 SYNs that arrived were answered",
+        ),
+        (
+            &refuses,
+            Kind::ClientNetwork,
+            "home1",
+            "6 of 18 queries that crossed it failed, where name server ns2.shop.example accounts for about 6; it does not cause dns_refused",
+        ),
+        (
+            &edge,
+            Kind::Cdn,
+            "cloudflare",
+            "24 of 48 requests that crossed it failed, where CDN 198.51.100.11 accounts for about 24; at fault itself, cdn1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
+        ),
+        (
+            &edge,
+            Kind::LoadBalancer,
+            "203.0.113.10:443",
+            "24 of 84 requests that crossed it failed, where CDN 198.51.100.11 accounts for about 24; it would show mostly as http_503, and cdn1 to edge/198.51.100.11 saw http_5xx",
+        ),
+        (
+            &back,
+            Kind::ReturnPath,
+            "web1->10.0.0.10",
+            "18 of 24 answers that crossed it failed, where the way back from web1 to 10.0.9.10 accounts for about 18; at fault itself, lb to backend/web1 from 10.0.0.10 would have seen about 4 of 6 answers that left the host get lost, and saw none",
+        ),
+        (
+            &back,
+            Kind::ReturnPath,
+            "web2->10.0.0.10",
+            "none of 12 probes across it failed; all 12 answers that left the host came back",
+        ),
+        (
+            &home,
+            Kind::AuthoritativeDns,
+            "ns1.shop.example",
+            "3 of 48 queries that crossed it failed, where the access network of vantage point home1 accounts for about 3; web3 to nameserver/ns1.shop.example crosses it too: none of 6 queries failed",
+        ),
+    ];
+    for (verdict, kind, name, expected) in rows {
+        assert_eq!(rounded(cleared(verdict, kind, name)), rounded(expected));
+    }
+}
+
+#[test]
+fn chance_is_called_chance() {
+    let verdict = verdict(Fault::Backbone(0.01), Mesh::Full);
+    let reason = cleared(&verdict, Kind::AuthoritativeDns, "ns1.shop.example");
+    assert_eq!(
+        reason,
+        "2 of 48 queries that crossed it failed, no more than by chance"
+    );
+}
+
+#[test]
+fn candidates_say_what_tells_them_from_the_first() {
+    let verdict = verdict(Fault::LbPath(1, 0.3), Mesh::Full);
+    let [first, others @ ..] = verdict.alternatives.as_slice() else {
+        panic!("no candidates: {verdict:#?}");
+    };
+    assert!(
+        first.because.starts_with("what it explains best: "),
+        "{first:?}"
+    );
+    assert!(!others.is_empty());
+    for other in others {
+        let told = [
+            "unlike the way back from web2 to 10.0.0.10: ",
+            "no probe tells it from the way back from web2 to 10.0.0.10",
+        ];
+        assert!(
+            told.iter().any(|t| other.because.starts_with(t)),
+            "{other:?}"
+        );
+    }
+}
+
+/// Verdicts stored before these reasons were given are still read.
+#[test]
+fn json_without_the_reasons_is_read() {
+    let verdict = verdict(Fault::EdgeStatus(0, 500, 1.0), Mesh::Full);
+    let mut json = serde_json::to_value(&verdict).expect("json");
+    json.as_object_mut().expect("an object").remove("unknown");
+    let fault = json["faults"][0].as_object_mut().expect("a fault");
+    fault.remove("rivals");
+    for line in fault["evidence"].as_array_mut().expect("lines") {
+        line.as_object_mut().expect("a line").remove("nats");
+    }
+    let back: Verdict = serde_json::from_value(json).expect("a verdict");
+    assert_eq!(only(&back).summary, only(&verdict).summary);
+    assert!(only(&back).rivals.is_empty());
+}
