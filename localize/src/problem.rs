@@ -225,9 +225,9 @@ impl<'a> Problem<'a> {
             .filter_map(move |c| self.signatures.of(hypothesis.mode, c.view, cell.stage))
     }
 
-    /// Logarithm of the likelihood of a set of faults over that of none, in one cell.
-    pub(crate) fn cell_gain(&self, index: usize, faults: &[Fault]) -> f64 {
-        self.model.log_likelihood(index, faults) - self.model.log_likelihood(index, &[])
+    /// Logarithm of the likelihood of a set of faults over that of others, in one cell.
+    pub(crate) fn cell_gain(&self, index: usize, faults: &[Fault], others: &[Fault]) -> f64 {
+        self.model.log_likelihood(index, faults) - self.model.log_likelihood(index, others)
     }
 
     /// The part of a cell's likelihood that its failures make, as a logarithm.

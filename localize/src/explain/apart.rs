@@ -40,7 +40,7 @@ pub(super) fn contrasts(problem: &Problem<'_>, held: &[Fitted], other: &[Fitted]
         .into_iter()
         .map(|cell| Contrast {
             cell,
-            nats: problem.cell_gain(cell, held) - problem.cell_gain(cell, other),
+            nats: problem.cell_gain(cell, held, other),
         })
         .collect();
     contrasts.sort_by(|a, b| b.nats.total_cmp(&a.nats));

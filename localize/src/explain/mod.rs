@@ -102,10 +102,7 @@ fn contributions(problem: &Problem<'_>, set: &Set, position: usize) -> Vec<(f64,
     let mut gains: Vec<(f64, usize)> = problem.cells_of[hypothesis.part]
         .iter()
         .filter(|cell| problem.visible(hypothesis, &problem.evidence.cells[**cell]))
-        .map(|cell| {
-            let gain = problem.cell_gain(*cell, &faults) - problem.cell_gain(*cell, &others);
-            (gain, *cell)
-        })
+        .map(|cell| (problem.cell_gain(*cell, &faults, &others), *cell))
         .collect();
     gains.sort_by(|a, b| b.0.total_cmp(&a.0));
     gains

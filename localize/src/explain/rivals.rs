@@ -127,7 +127,7 @@ fn candidates<'p>(
             continue;
         }
         let faults = single.faults();
-        let gains = carrying.iter().map(|c| problem.cell_gain(*c, &faults));
+        let gains = carrying.iter().map(|c| problem.cell_gain(*c, &faults, &[]));
         let worth: f64 = gains.sum();
         let known = best.get(&component).map_or(EXPLAINS, |(worth, _)| *worth);
         if worth > known {
