@@ -233,9 +233,82 @@ fn a_rival_stands_in_for_one_of_several_faults() {
         network.expect("the network").nats
     };
     assert!(odds(&both) < odds(&alone) + 10.0, "{both:#?}");
-    let named: Vec<&Component> = both.faults.iter().map(|f| &f.component).collect();
-    let mut rivals = both.faults.iter().flat_map(|f| &f.rivals);
-    assert!(rivals.all(|r| !named.contains(&&r.component)), "{both:#?}");
+    let of_resolver = both
+        .faults
+        .iter()
+        .find(|f| f.component.kind == Kind::Resolver);
+    for rival in &of_resolver.expect("the resolver").rivals {
+        assert!(
+            rival.because.contains("home1 to resolver/192.0.2.11"),
+            "{rival:?}"
+        );
+    }
+    let network = cleared(&both, Kind::ClientNetwork, "home1");
+    assert!(
+        network.ends_with("home1 to edge/198.51.100.12 crosses it too: none of 6 requests failed"),
+        "{network}"
+    );
+}
+
+#[test]
+fn what_is_at_fault_already_is_no_rival() {
+    let faults = [Fault::BackendStatus(1, 0.5), Fault::BackendStatus(0, 0.5)];
+    let verdict = localize(&case(&faults, Mesh::Full)).verdict;
+    let named: Vec<&Component> = verdict.faults.iter().map(|f| &f.component).collect();
+    assert_eq!(named.len(), 2);
+    let mut rivals = verdict.faults.iter().flat_map(|f| &f.rivals);
+    assert!(
+        rivals.all(|r| !named.contains(&&r.component)),
+        "{verdict:#?}"
+    );
+    let edge = cleared(&verdict, Kind::Cdn, "cloudflare");
+    assert!(
+        edge.contains("where backend web1 and backend web2 account for about "),
+        "{edge}"
+    );
+}
+
+#[test]
+fn rivals_come_in_the_order_of_their_odds() {
+    let faults = [
+        Fault::Access(0, 0.35),
+        Fault::BackendSyn(1, 0.4),
+        Fault::BackendSlow(2, 4.0),
+        Fault::EdgesReset(0.3),
+        Fault::Return(1, "10.0.0.10", 0.33),
+    ];
+    let mut rivals = 0;
+    for fault in faults {
+        let verdict = verdict(fault, Mesh::Full);
+        let odds: Vec<f64> = only(&verdict).rivals.iter().map(|r| r.nats).collect();
+        assert!(odds.is_sorted(), "{fault:?}: {odds:?}");
+        rivals += odds.len();
+    }
+    assert!(rivals > 10);
+}
+
+#[test]
+fn the_line_that_tells_a_rival_apart_is_shown_though_others_weigh_more() {
+    let verdict = verdict(Fault::Return(1, "10.0.0.10", 0.33), Mesh::Full);
+    let evidence = &only(&verdict).evidence;
+    let text =
+        "lb to backend/web2 from 10.0.0.10: 1 of 7 answers that left the host did not come back";
+    let telling = evidence.iter().find(|line| line.text == text);
+    let telling = telling.unwrap_or_else(|| panic!("{evidence:#?}"));
+    let heavier = evidence.iter().filter(|line| line.nats > telling.nats);
+    assert!(heavier.count() > 4, "{evidence:#?}");
+}
+
+#[test]
+fn a_contrast_weighs_what_it_tells_against_a_rival() {
+    let verdict = verdict(Fault::EdgeStatus(0, 500, 1.0), Mesh::Full);
+    let named = only(&verdict);
+    let contrast = named
+        .evidence
+        .iter()
+        .find(|line| line.arm == "edge/198.51.100.12");
+    let contrast = contrast.expect("the other edge");
+    assert!(!contrast.implicates && contrast.nats > 3.0, "{contrast:?}");
 }
 
 #[test]
@@ -244,6 +317,7 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
     let edge = verdict(Fault::EdgeStatus(0, 500, 1.0), Mesh::Full);
     let back = verdict(Fault::Return(0, "10.0.9.10", 1.0), Mesh::Full);
     let home = verdict(Fault::Access(0, 0.35), Mesh::Full);
+    let stalls = verdict(Fault::EdgeStalls(1), Mesh::Full);
     let rows = [
         (
             &refuses,
@@ -293,6 +367,12 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
             "ns1.shop.example",
             "3 of 48 queries that crossed it failed, where the access network of vantage point home1 accounts for about 3; web3 to nameserver/ns1.shop.example crosses it too: none of 6 queries failed",
         ),
+        (
+            &stalls,
+            Kind::ClientNetwork,
+            "home1",
+            "6 of 12 requests that crossed it failed, where CDN 198.51.100.12 accounts for about 6; home1 to edge/198.51.100.11 crosses it too: none of 6 requests failed",
+        ),
     ];
     for (verdict, kind, name, expected) in rows {
         assert_eq!(rounded(cleared(verdict, kind, name)), rounded(expected));
@@ -301,12 +381,13 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
 
 #[test]
 fn chance_is_called_chance() {
-    let verdict = verdict(Fault::Backbone(0.01), Mesh::Full);
-    let reason = cleared(&verdict, Kind::AuthoritativeDns, "ns1.shop.example");
-    assert_eq!(
-        reason,
-        "2 of 48 queries that crossed it failed, no more than by chance"
-    );
+    let chance = Fault::Backbone(0.01);
+    for faults in [vec![chance], vec![Fault::BackendStatus(1, 0.5), chance]] {
+        let verdict = localize(&case(&faults, Mesh::Full)).verdict;
+        let reason = cleared(&verdict, Kind::AuthoritativeDns, "ns1.shop.example");
+        let expected = "2 of 48 queries that crossed it failed, no more than by chance";
+        assert_eq!(reason, expected, "{faults:?}");
+    }
 }
 
 #[test]

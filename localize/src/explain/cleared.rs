@@ -165,10 +165,16 @@ impl<'a> Held<'a> {
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => words::tested(stage),
         };
         let counted = format!("{failed} of {of} {tested} {across_it} failed");
-        let Some(reason) = self.reason(suspect, &here) else {
+        let part = |fault: &Fitted| self.problem.hypothesis(fault).part;
+        if self.faults.iter().any(|f| suspect.parts.contains(&part(f))) {
+            return format!("{counted} for a while, and that is over");
+        }
+        let culprits = self.culprits(&here);
+        let Some(first) = culprits.first() else {
             return format!("{counted}, no more than by chance");
         };
-        let innocence = self.innocence(suspect, &here);
+        let reason = self.reason(&culprits, &here);
+        let innocence = self.innocence(suspect, *first, &here);
         let innocence = innocence.or_else(|| match served(suspect, across) {
             0 => None,
             proven => Some(format!("{proven} were served across it")),
@@ -178,18 +184,24 @@ impl<'a> Held<'a> {
         })
     }
 
-    /// What speaks for the component itself, where others are to blame for what failed across it.
-    fn innocence(&self, suspect: &Suspect, cells: &[(usize, &Cell)]) -> Option<String> {
+    /// What speaks for the component itself, where one of the faults has the most to do with what
+    /// failed across it.
+    fn innocence(
+        &self,
+        suspect: &Suspect,
+        culprit: usize,
+        cells: &[(usize, &Cell)],
+    ) -> Option<String> {
         let unlike = || self.unlike(suspect, cells);
-        let Some((alone, contrast)) = self.contrast(suspect) else {
+        let Some((instead, contrast)) = self.contrast(suspect, culprit) else {
             return unlike();
         };
-        let refutation = refutation(self.problem, contrast, &self.faults, &alone);
+        let refutation = refutation(self.problem, contrast, &self.faults, &instead);
         match &refutation {
             Refutation::Otherwise(text) => Some(text.clone()),
             Refutation::More(text) => Some(format!("at fault itself, {text}")),
             Refutation::Fewer(text) => unlike()
-                .or_else(|| crossed_too(self.problem, &suspect.parts, &alone))
+                .or_else(|| crossed_too(self.problem, &suspect.parts, &instead))
                 .or_else(|| Some(format!("at fault itself, {text}"))),
         }
     }
@@ -216,43 +228,57 @@ impl<'a> Held<'a> {
         odd.map(|symptom| format!("it does not cause {}", symptom.word()))
     }
 
-    /// Who made what failed across it, if not chance.
-    fn reason(&self, suspect: &Suspect, cells: &[(usize, &Cell)]) -> Option<String> {
-        let part = |fault: &Fitted| self.problem.hypothesis(fault).part;
-        if self.faults.iter().any(|f| suspect.parts.contains(&part(f))) {
-            return Some("for a while, and that is over".into());
-        }
-        let explained = |owed: &BTreeMap<usize, f64>| -> f64 {
+    /// The faults that made what failed in some cells, the one with the most of it first.
+    fn culprits(&self, cells: &[(usize, &Cell)]) -> Vec<usize> {
+        let owed = |fault: &usize| -> f64 {
+            let owed = &self.owed[*fault];
             cells.iter().filter_map(|(index, _)| owed.get(index)).sum()
         };
-        let most = self.faults.iter().zip(self.owed.iter().map(explained));
-        let most = most.max_by(|a, b| a.1.total_cmp(&b.1));
-        let (culprit, _) = most.filter(|(_, nats)| *nats > EXPLAINS)?;
-        let component = self.problem.evidence.parts[part(culprit)].component()?;
+        let mut culprits: Vec<usize> = (0..self.faults.len())
+            .filter(|fault| owed(fault) > EXPLAINS)
+            .collect();
+        culprits.sort_by(|a, b| owed(b).total_cmp(&owed(a)));
+        culprits
+    }
+
+    /// Who they are, and how much of it they account for.
+    fn reason(&self, culprits: &[usize], cells: &[(usize, &Cell)]) -> String {
         let expected: f64 = cells
             .iter()
             .map(|(index, _)| predicted(self.problem, *index, &self.faults))
             .sum();
         let digits = usize::from(expected < 0.95);
-        let noun = words::noun(&component);
-        Some(format!(
-            "where {noun} accounts for about {expected:.digits$}"
-        ))
+        let nouns: Vec<String> = culprits
+            .iter()
+            .map(|fault| self.problem.hypothesis(&self.faults[*fault]).part)
+            .filter_map(|part| self.problem.evidence.parts[part].component())
+            .map(|component| words::noun(&component))
+            .collect();
+        let verb = if nouns.len() == 1 {
+            "accounts"
+        } else {
+            "account"
+        };
+        let nouns = nouns.join(" and ");
+        format!("where {nouns} {verb} for about {expected:.digits$}")
     }
 
-    /// The component in its best reading alone, and what tells that best from what is held: among the
-    /// probes that cross it if these do.
-    fn contrast(&self, suspect: &Suspect) -> Option<(Vec<Fitted>, Contrast)> {
+    /// The component in its best reading in the place of a fault, and what tells that best from what is
+    /// held: among the probes that cross it if these do.
+    fn contrast(&self, suspect: &Suspect, culprit: usize) -> Option<(Vec<Fitted>, Contrast)> {
         let alone = suspect.parts.iter().filter_map(|p| self.alone.get(p));
-        let alone = alone.max_by(|a, b| a.score.total_cmp(&b.score))?.faults();
-        let mut telling = contrasts(self.problem, &self.faults, &alone);
+        let alone = alone.max_by(|a, b| a.score.total_cmp(&b.score))?;
+        let mut instead = self.faults.clone();
+        instead.remove(culprit);
+        instead.extend(alone.faults());
+        let mut telling = contrasts(self.problem, &self.faults, &instead);
         telling.retain(|c| c.nats >= TELLING);
         let mine = |c: &&Contrast| {
             let mut cells = suspect.parts.iter().map(|p| &self.problem.cells_of[*p]);
             cells.any(|cells| cells.contains(&c.cell))
         };
         let best = telling.iter().find(mine).or(telling.first()).copied()?;
-        Some((alone, best))
+        Some((instead, best))
     }
 }
 
