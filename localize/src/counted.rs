@@ -13,7 +13,7 @@ use crate::score::{Calm, CountedCase, CountedComponent, Row};
 use crate::verdict::Kind;
 
 /// Prior odds of a component's fault, and of a storm at a vantage point.
-const FAULT: f64 = 0.04;
+const FAULT: f64 = 0.05;
 const STORM: f64 = 0.05;
 /// Prior odds of a fault of something in which several own networks have a part, and how many make it
 /// worth a thought.
