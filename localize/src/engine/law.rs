@@ -234,7 +234,7 @@ const FAINT: f64 = 3e-3;
 
 /// The exponential of what is between -700 and 700, to 1e-14 of it, in a form of which a compiler makes
 /// vector instructions: 2^k times a Taylor series in what is left (Cody and Waite, 1980).
-fn exp_of_moderate(x: f64) -> f64 {
+pub(super) fn exp_of_moderate(x: f64) -> f64 {
     const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
     const LN_2_LOW: f64 = 1.908_214_929_270_588e-10;
     /// Adding it rounds to a whole number, which is then in the lowest bits.

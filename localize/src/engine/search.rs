@@ -25,6 +25,8 @@ const OUTCLASSED: f64 = 10.0;
 const IDLE: f64 = 5.0;
 /// What an addition may be worth more beside one fault more, in nats: by what they explain together.
 const MUTUAL: f64 = 2.0;
+/// Scores that differ by less are the same, in nats.
+const TIE: f64 = 1e-6;
 /// Times that the faults of a set are fitted in turn.
 const SWEEPS: usize = 2;
 /// Rounds of exchanging the faults of the best set.
@@ -208,6 +210,7 @@ impl<'a> Search<'a> {
         let additions = singles
             .iter()
             .take_while(|s| s.score > -HOPELESS)
+            .filter(|s| !model.causes[s.fits[0].fault.cause].touches.is_empty())
             .take(MAX_ADDITIONS)
             .map(|single| Addition {
                 alone: single.clone(),
@@ -276,7 +279,7 @@ impl<'a> Search<'a> {
                 }));
             }
             larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
-            larger.truncate(width);
+            larger.truncate(few(width, larger.iter().map(|branch| branch.set.score)));
             larger.retain(|branch| branch.set.score > best - OUTCLASSED);
             larger
                 .iter_mut()
@@ -321,8 +324,18 @@ impl<'a> Search<'a> {
         *limit = fit.as_ref().map_or(worth, |fit| weight(self.model, fit));
         let mut larger = set.clone();
         larger.score += *limit;
-        larger.fits.push(fit?);
+        let rank = |fit: &Fit| self.rank(fit.fault.cause);
+        let fit = fit?;
+        let place = larger.fits.partition_point(|f| rank(f) < rank(&fit));
+        larger.fits.insert(place, fit);
         Some(larger)
+    }
+
+    /// The place of a cause among the additions: the order of the faults in a set, whatever the order in
+    /// which they were found.
+    fn rank(&self, cause: usize) -> usize {
+        let rank = self.additions.iter().position(|a| a.cause == cause);
+        rank.unwrap_or(self.additions.len())
     }
 
     /// Each fault of the best set exchanged for each other cause, and left out. Returns whether that
@@ -355,7 +368,7 @@ impl<'a> Search<'a> {
             }
         }
         best_first(&mut others);
-        others.truncate(BEAM);
+        others.truncate(few(BEAM, others.iter().map(|set| set.score)));
         others.iter_mut().for_each(|set| set.refit(self.fitter));
         let better = others.iter().any(|set| set.score > best.score);
         self.visited.extend(others);
@@ -366,7 +379,8 @@ impl<'a> Search<'a> {
     /// that makes superfluous.
     fn doubt(&mut self) {
         best_first(&mut self.visited);
-        let mut doubted: Vec<Set> = self.visited.iter().take(DOUBTED).cloned().collect();
+        let most = few(DOUBTED, self.visited.iter().map(|set| set.score));
+        let mut doubted: Vec<Set> = self.visited.iter().take(most).cloned().collect();
         if !doubted.iter().any(|s| s.fits.is_empty()) {
             doubted.push(Set::empty());
         }
@@ -424,6 +438,13 @@ impl<'a> Search<'a> {
 /// What a fit adds to the score of a set.
 fn weight(model: &Model, fit: &Fit) -> f64 {
     fit.integral + model.causes[fit.fault.cause].log_odds
+}
+
+/// How many to keep of scores, best first: so many, and what is as good as the last of them, so that
+/// the order of components decides nothing.
+fn few(most: usize, scores: impl Iterator<Item = f64> + Clone) -> usize {
+    let last = scores.clone().take(most).last().unwrap_or(0.0);
+    scores.take_while(|score| *score >= last - TIE).count()
 }
 
 fn best_first(sets: &mut [Set]) {

@@ -76,8 +76,10 @@ impl Terms {
             && self.masked.iter().all(|gain| *gain <= 0.0)
     }
 
+    /// Whether the rate of a group makes a difference, or being out of rotation does.
     pub(super) fn seen(&self, group: Group) -> bool {
-        self.classes.iter().any(|(g, _)| *g == group)
+        let masked = group == Group::Behind && self.masked.iter().any(|gain| *gain != 0.0);
+        masked || self.classes.iter().any(|(g, _)| *g == group)
     }
 
     /// Adds the gains of a group at a rate to those of each window.

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use super::company::Beside;
 use super::fit::Fault;
-use super::law::LogSum;
-use super::model::{Cell, Model};
+use super::law::{LogSum, exp_of_moderate};
+use super::model::{Cell, Model, index32};
 
 /// Shares of the cells that an unknown cause may touch.
 const TOUCHED: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 0.3];
@@ -90,25 +90,20 @@ impl Model {
         touched.sort_unstable();
         touched.dedup();
         let mut beside = Beside::new(self, faults);
-        let mut cells = calm.cells.totals;
-        let mut moved: BTreeMap<u32, f64> = BTreeMap::new();
+        let (mut cells, mut ways) = (calm.cells.modelled(), calm.ways.modelled());
         for cell in touched {
             let place = cell as usize;
             let modelled = beside.log_likelihood(place);
-            calm.cells.change(place, modelled, &mut cells);
-            let way = self.cells[place].kin;
-            *moved.entry(way).or_default() += modelled - calm.modelled[place];
-        }
-        let mut ways = calm.ways.totals;
-        for (way, by) in moved {
-            let way = way as usize;
-            if let Some(suspect) = calm.ways.suspects[way] {
-                calm.ways.change(way, suspect.modelled + by, &mut ways);
+            if let Some(suspect) = calm.cells.place(place) {
+                cells[suspect] = modelled;
+            }
+            if let Some(suspect) = calm.ways.place(self.cells[place].kin as usize) {
+                ways[suspect] += modelled - calm.modelled[place];
             }
         }
         let mut both = LogSum::default();
-        both.add(Touchable::log_mean(cells));
-        both.add(Touchable::log_mean(ways));
+        both.add(calm.cells.log_mean(&cells));
+        both.add(calm.ways.log_mean(&ways));
         both.value() - libm::log(2.0)
     }
 
@@ -144,24 +139,44 @@ type Totals = [[f64; TOUCHED.len()]; WAYS];
 /// Pools some of which something unknown may have touched.
 #[derive(Default)]
 struct Touchable {
-    suspects: Vec<Option<Suspect>>,
+    /// Those with failures.
+    suspects: Vec<Suspect>,
+    /// The suspect, if it is one, by pool; one more than its place.
+    places: Vec<u32>,
     /// How many have no failure, by trials, whose bits sort as the numbers do.
     clean: BTreeMap<u64, f64>,
-    /// Sums over the others, then over all.
+    /// Sums over those without failures.
     totals: Totals,
 }
 
+/// A gain so high is that of what is touched for certain, in nats, and more does not count.
+const CERTAIN: f64 = 60.0;
+const MOST: f64 = 500.0;
+/// Factors that are multiplied before it is seen to it that the product stays finite.
+const FINITE: usize = 4;
+
 impl Touchable {
     fn push(&mut self, pool: &Pool) {
-        let suspect = (pool.failed > 0.0).then(|| Suspect {
-            free: pool.free(),
-            modelled: pool.modelled,
-        });
-        match suspect {
-            Some(suspect) => suspect.add(suspect.modelled, 1.0, &mut self.totals),
-            None => *self.clean.entry(pool.trials.to_bits()).or_default() += 1.0,
+        if pool.failed > 0.0 {
+            self.suspects.push(Suspect {
+                free: pool.free(),
+                modelled: pool.modelled,
+            });
+            self.places.push(index32(self.suspects.len()));
+        } else {
+            *self.clean.entry(pool.trials.to_bits()).or_default() += 1.0;
+            self.places.push(0);
         }
-        self.suspects.push(suspect);
+    }
+
+    /// The suspect that a pool is.
+    fn place(&self, pool: usize) -> Option<usize> {
+        (self.places[pool] as usize).checked_sub(1)
+    }
+
+    /// Logarithms of the probabilities of all suspects.
+    fn modelled(&self) -> Vec<f64> {
+        self.suspects.iter().map(|s| s.modelled).collect()
     }
 
     /// Adds those without failures to the totals: at low rates, what is touched may go on passing.
@@ -181,41 +196,44 @@ impl Touchable {
         }
     }
 
-    /// Logarithm of the mean over shares and ways, where the sums are these.
-    fn log_mean(totals: Totals) -> f64 {
+    /// Logarithm of the mean over shares and ways, where the faults make the suspects so probable.
+    fn log_mean(&self, modelled: &[f64]) -> f64 {
+        let mut totals = self.totals;
+        let mut products = [[1.0; TOUCHED.len()]; WAYS];
+        let log_touched = TOUCHED.map(libm::log);
+        for (suspects, modelled) in self.suspects.chunks(FINITE).zip(modelled.chunks(FINITE)) {
+            for (suspect, modelled) in suspects.iter().zip(modelled) {
+                let gains = suspect.free.map(|free| free - modelled);
+                let ratios = gains.map(|gain| exp_of_moderate(gain.clamp(-CERTAIN, CERTAIN)));
+                for (way, gain) in gains.into_iter().enumerate() {
+                    if gain < CERTAIN {
+                        let factors = products[way].iter_mut().zip(TOUCHED);
+                        factors.for_each(|(product, t)| *product *= 1.0 - t + t * ratios[way]);
+                    } else {
+                        let sums = totals[way].iter_mut().zip(log_touched);
+                        sums.for_each(|(total, log)| *total += gain.min(MOST) + log);
+                    }
+                }
+            }
+            let products = products.iter_mut().flatten();
+            for (product, total) in products.zip(totals.iter_mut().flatten()) {
+                if !(1e-100..1e100).contains(product) {
+                    *total += libm::log(*product);
+                    *product = 1.0;
+                }
+            }
+        }
         let mut all = LogSum::default();
-        for (way, totals) in totals.iter().enumerate() {
+        for (way, (totals, products)) in totals.iter().zip(products).enumerate() {
             let prior = if way == 0 {
                 OWN
             } else {
                 (1.0 - OWN) / RATES.len() as f64
             };
-            totals
-                .iter()
-                .for_each(|total| all.add(total + libm::log(prior)));
+            let pairs = totals.iter().zip(products);
+            pairs.for_each(|(total, p)| all.add(total + libm::log(p) + libm::log(prior)));
         }
         all.value() - libm::log(TOUCHED.len() as f64)
-    }
-
-    /// What the totals become when the faults make a pool so probable.
-    fn change(&self, place: usize, modelled: f64, totals: &mut Totals) {
-        if let Some(suspect) = self.suspects[place] {
-            suspect.add(suspect.modelled, -1.0, totals);
-            suspect.add(modelled, 1.0, totals);
-        }
-    }
-}
-
-impl Suspect {
-    /// Adds to totals, so many times, what it gains by being touched or not, if the faults alone
-    /// make it so probable.
-    fn add(&self, modelled: f64, times: f64, totals: &mut Totals) {
-        for (free, totals) in self.free.iter().zip(totals) {
-            let ratio = libm::exp((free - modelled).min(500.0));
-            for (total, touched) in totals.iter_mut().zip(TOUCHED) {
-                *total += times * libm::log(1.0 - touched + touched * ratio);
-            }
-        }
     }
 }
 

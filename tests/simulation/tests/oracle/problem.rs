@@ -6,7 +6,7 @@ use localize::Kind;
 use localize::score::{CountedCase, Row};
 
 /// Prior odds of a component's fault and of a storm, and the windows from which there are storms.
-const FAULT: f64 = 0.04;
+const FAULT: f64 = 0.05;
 const STORM: f64 = 0.05;
 const STORM_WINDOWS: usize = 10;
 /// Rate of failure by chance where no calm record tells.
