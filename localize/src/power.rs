@@ -20,6 +20,10 @@ pub fn rounds_to_see(calm: f64, rate: f64, level: f64) -> f64 {
     let struck = libm::log(rate / calm);
     let passed = libm::log1p(-rate) - libm::log1p(-calm);
     let mean = rate * struck + (1.0 - rate) * passed;
+    // Rates that differ by rounding alone.
+    if mean <= 0.0 {
+        return f64::INFINITY;
+    }
     let deviation = (struck - passed) * libm::sqrt(rate * (1.0 - rate));
     // mean·n − Z·deviation·√n = level, solved for √n.
     let spread = Z * deviation;
@@ -62,6 +66,11 @@ mod tests {
         assert!(rounds > 389.0 && rounds < 2.5 * 389.0, "{rounds}");
         assert!(rounds_to_see(0.001, 1.0, 16.0) < 5.0);
         assert_eq!(rounds_to_see(0.01, 0.01, 16.0), f64::INFINITY);
+        // By a rounding above a rate that many probes make.
+        let calm = 0.01;
+        let hardly = 1.0 - (1.0 - calm) * 1.0;
+        assert!(hardly > calm);
+        assert!(rounds_to_see(calm, hardly, 16.0) > 1e9);
     }
 
     #[test]

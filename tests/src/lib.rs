@@ -27,3 +27,4 @@ pub mod switch;
 pub mod symptom;
 pub mod topology;
 pub mod verdicts;
+pub mod watching;

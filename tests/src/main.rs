@@ -17,6 +17,7 @@ use lab::skew;
 use lab::symptom;
 use lab::topology::{self, Lab};
 use lab::verdicts::Coverage;
+use lab::watching::{self, Vigil};
 
 /// A delivery path of real daemons in network namespaces, with faults that can be switched.
 #[derive(Debug, Parser)]
@@ -48,6 +49,8 @@ enum What {
     },
     /// Switch faults on one by one and check what the meshes say
     Run(RunArgs),
+    /// Switch one fault on and measure how soon scheduled rounds alone raise a verdict that names it
+    Watch(WatchArgs),
     /// Measure on the wire how well the agents fire together, and whether their stamps are honest
     Skew {
         /// How many rounds
@@ -102,6 +105,24 @@ struct RunArgs {
 }
 
 #[derive(Debug, Args)]
+struct WatchArgs {
+    /// The fault
+    #[arg(value_parser = fault)]
+    fault: Fault,
+    /// Seconds of good health before it, from which the watch learns what is calm
+    #[arg(long, default_value_t = 500)]
+    calm: u64,
+    /// Seconds to wait for the verdict
+    #[arg(long, default_value_t = 1800)]
+    patience: u64,
+    /// With agents on every host, without agents on balancer and backends, or both at once
+    #[arg(long, value_enum, default_value_t = Meshes::Full)]
+    mesh: Meshes,
+    #[command(flatten)]
+    network: Network,
+}
+
+#[derive(Debug, Args)]
 struct Network {
     /// Share of packets that the backbone loses, from 0 to 1
     #[arg(long, default_value_t = 0.0)]
@@ -124,6 +145,16 @@ enum Meshes {
     Both,
 }
 
+impl Meshes {
+    fn coverages(self) -> Vec<Coverage> {
+        match self {
+            Meshes::Full => vec![Coverage::Full],
+            Meshes::Bare => vec![Coverage::Bare],
+            Meshes::Both => vec![Coverage::Full, Coverage::Bare],
+        }
+    }
+}
+
 fn main() -> ExitCode {
     // Fails only when a provider is installed already, which is then the one wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -140,7 +171,7 @@ fn main() -> ExitCode {
 fn act(what: What) -> Result<bool> {
     match what {
         What::List => {
-            for fault in Fault::ALL {
+            for fault in Fault::ALL.into_iter().chain(Fault::SELDOM) {
                 println!("{}", fault.name());
             }
             Ok(true)
@@ -150,6 +181,16 @@ fn act(what: What) -> Result<bool> {
         What::Run(args) => {
             topology::remove_on_signal()?;
             run::run(&plan(args))
+        }
+        What::Watch(args) => {
+            topology::remove_on_signal()?;
+            watching::run(&Vigil {
+                fault: args.fault,
+                calm: Duration::from_secs(args.calm),
+                patience: Duration::from_secs(args.patience),
+                meshes: args.mesh.coverages(),
+                options: options(&args.network),
+            })
         }
         What::Skew { rounds } => {
             topology::remove_on_signal()?;
@@ -221,11 +262,7 @@ fn plan(args: RunArgs) -> Plan {
     Plan {
         faults,
         healthy: args.healthy,
-        meshes: match args.mesh {
-            Meshes::Full => vec![Coverage::Full],
-            Meshes::Bare => vec![Coverage::Bare],
-            Meshes::Both => vec![Coverage::Full, Coverage::Bare],
-        },
+        meshes: args.mesh.coverages(),
         since: Duration::from_secs(args.since),
         again: args.again,
         record: args.record,

@@ -199,7 +199,9 @@ fn signs(fault: Fault) -> Signs {
             ("dc1", direct(1), Always(|a| a.status == 500)),
             ("home1", edge1, AtTimes(|a| a.status == 500)),
         ],
-        Fault::BackendFailsSome => vec![("dc1", direct(1), AtTimes(|a| a.status == 500))],
+        Fault::BackendFailsSome | Fault::BackendFailsSeldom => {
+            vec![("dc1", direct(1), AtTimes(|a| a.status == 500))]
+        }
         Fault::BackendSlow => vec![("dc1", direct(2), Always(|a| a.seconds > 3.9))],
         Fault::BackendClosed => vec![
             (

@@ -57,6 +57,7 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         }
         Fault::BackendFails
         | Fault::BackendFailsSome
+        | Fault::BackendFailsSeldom
         | Fault::BackendDropsSyns
         | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
         Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
@@ -102,6 +103,7 @@ fn without_agents_on_hosts(fault: Fault) -> Expected {
         | Fault::BalancerExpired
         | Fault::BackendFails
         | Fault::BackendFailsSome
+        | Fault::BackendFailsSeldom
         | Fault::BackendSlow
         | Fault::BackendClosed
         | Fault::BackendResets

@@ -13,6 +13,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod peers;
 pub mod shapes;
+pub mod vigil;
 pub mod world;
 
 pub use counts::Counts;
