@@ -2,76 +2,81 @@
 //! beginning of a fault to the alarm.
 //!
 //! `SEED=1 cargo bench -p simulation --bench watching`. `EVERY` is the schedule in seconds and `CALM` the
-//! healthy hours before what is measured, `DAYS` counts stretches of `HOURS` healthy hours each (0 leaves
-//! them out), `CASES` the faults of each rate.
+//! seconds of health before a fault, `DAYS` counts stretches of `HOURS` healthy hours each (0 leaves
+//! them out), `CASES` the faults of each rate. With `BARE=1` balancer and backends have no agents when there
+//! are faults.
 
 use localize::watch::{FALSE_ALARMS_A_DAY, Watch};
-use simulation::vigil::{Site, Theory};
+use simulation::vigil::{BARE, FULL, Site, Theory};
 
 const RATES: [f64; 4] = [0.1, 0.02, 0.01, 0.005];
 /// Rounds after which no alarm is waited for.
 const MOST: u64 = 200_000;
+const SECOND_US: u64 = 1_000_000;
 
 fn main() {
-    let seed = variable("SEED").unwrap_or(1.0) as u64;
-    let every = variable("EVERY").unwrap_or(10.0);
-    let every_us = (every * 1e6) as u64;
-    let hours = variable("HOURS").unwrap_or(8.0);
-    let days = variable("DAYS").unwrap_or(300.0) as u64;
+    let seed = variable("SEED").unwrap_or(1);
+    let every = variable("EVERY").unwrap_or(10);
+    let every_us = every * SECOND_US;
+    let hours = variable("HOURS").unwrap_or(8);
+    let days = variable("DAYS").unwrap_or(300);
     if days > 0 {
         healthy(seed, every_us, hours, days);
     }
-    let calm = variable("CALM").unwrap_or(8.0);
-    let cases = variable("CASES").unwrap_or(40.0) as u64;
+    let calm = variable("CALM").unwrap_or(28_800) / every;
+    let cases = variable("CASES").unwrap_or(40);
+    let places = match std::env::var_os("BARE") {
+        Some(_) => &BARE[..],
+        None => &FULL[..],
+    };
     if cases > 0 {
         println!(
-            "\nA round every {every} s, {calm} calm hours, {cases} faults of each rate from seed {seed}; rounds.\n"
+            "\nA round every {every} s, {calm} calm rounds before, {cases} faults of each rate from seed {seed}; rounds.\n"
         );
         println!(
             "| rate | median | 90 % | slowest | before the fault | theory | promised for 95 % |"
         );
         println!("|---|---|---|---|---|---|---|");
         for rate in RATES {
-            delays(seed, every_us, calm, cases, rate);
+            delays(seed, every_us, calm, cases, rate, places);
         }
     }
 }
 
 /// Alarms in so many stretches of health, each with a watch that begins with nothing learnt.
-fn healthy(seed: u64, every_us: u64, hours: f64, stretches: u64) {
-    let rounds = (hours * 3.6e9 / every_us as f64) as u64;
+fn healthy(seed: u64, every_us: u64, hours: u64, stretches: u64) {
+    let rounds = hours * 3_600 * SECOND_US / every_us;
     let struck = (seed..seed + stretches).filter(|seed| {
-        let mut site = Site::new(*seed, every_us);
+        let mut site = Site::new(*seed, every_us, &FULL);
         site.watch(&mut Watch::default(), 0.0, rounds).is_some()
     });
     let alarms = struck.count() as u64;
-    let days = stretches as f64 * hours / 24.0;
+    let days = (stretches * hours) as f64 / 24.0;
     println!(
         "A round every {} s: {stretches} stretches of {hours} healthy hours from seed {seed} ({days:.0} days, \
          {} rounds): {alarms} alarms; the rate is at most {:.2e} a day with 95 %, and {FALSE_ALARMS_A_DAY:.0e} is stated.",
-        every_us as f64 / 1e6,
+        every_us / SECOND_US,
         stretches * rounds,
         upper(alarms) / days,
     );
 }
 
-fn delays(seed: u64, every_us: u64, calm_hours: f64, cases: u64, rate: f64) {
-    let calm = (calm_hours * 3.6e9 / every_us as f64) as u64;
+fn delays(seed: u64, every_us: u64, calm: u64, cases: u64, rate: f64, places: &[&str]) {
     let (mut delays, mut theories, mut early) = (Vec::new(), Vec::new(), 0);
     for seed in seed..seed + cases {
-        let (mut site, mut watch) = (Site::new(seed, every_us), Watch::default());
+        let (mut site, mut watch) = (Site::new(seed, every_us, places), Watch::default());
         early += u64::from(site.watch(&mut watch, 0.0, calm).is_some());
         theories.push(site.theory(&watch, rate));
         let alarm = site.watch(&mut watch, rate, MOST);
         delays.push(alarm.map_or(MOST, |(rounds, _)| rounds));
     }
     delays.sort_unstable();
-    let place = |share: f64| delays[((delays.len() as f64 * share) as usize).min(delays.len() - 1)];
+    let place = |tenths: usize| delays[(delays.len() * tenths / 10).min(delays.len() - 1)];
     println!(
         "| {rate} | {} | {} | {} | {early} | {:.0} | {:.0} |",
-        place(0.5),
-        place(0.9),
-        place(1.0),
+        place(5),
+        place(9),
+        place(10),
         median(&theories, |theory| theory.mean),
         median(&theories, |theory| theory.promised),
     );
@@ -106,6 +111,6 @@ fn upper(count: u64) -> f64 {
     high
 }
 
-fn variable(name: &str) -> Option<f64> {
+fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

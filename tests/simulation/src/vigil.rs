@@ -25,6 +25,13 @@ const BACKENDS: usize = 3;
 /// The backend that is at fault when one is.
 const FAULTY: usize = 1;
 
+/// Agents on every host that has a part in the path, as in the lab's full mesh.
+pub const FULL: [&str; 8] = [
+    "home1", "home2", "cdn1", "dc1", "lb", "web1", "web2", "web3",
+];
+/// No agents on balancer and backends, as in its bare one.
+pub const BARE: [&str; 4] = ["home1", "home2", "cdn1", "dc1"];
+
 /// A probe of each round, with what the watch is told of every way in which it may end.
 struct Probe {
     arm: Arm,
@@ -37,8 +44,8 @@ struct Probe {
     failed: Vec<Option<Glimpse>>,
 }
 
-/// A site of three backends behind a balancer and two edges, seen by two homes, a neighbour of the CDN,
-/// and five agents inside: the lab's, with a history of its own.
+/// The lab's site: three backends behind a balancer and two edges, seen by two homes, a neighbour of the
+/// CDN, and agents inside.
 pub struct Site {
     rng: StdRng,
     probes: Vec<Probe>,
@@ -59,14 +66,12 @@ pub struct Theory {
 }
 
 impl Site {
-    /// Backgrounds are drawn from the seed.
+    /// A site with agents at these places. Backgrounds are drawn from the seed.
     #[must_use]
-    pub fn new(seed: u64, every_us: u64) -> Self {
+    pub fn new(seed: u64, every_us: u64, places: &[&str]) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let places = [
-            "home1", "home2", "cdn1", "dc1", "lb", "web1", "web2", "web3",
-        ];
-        let names: Vec<VantageName> = places.map(|name| VantageName(name.to_owned())).to_vec();
+        let names = places.iter().map(|name| VantageName((*name).to_owned()));
+        let names: Vec<VantageName> = names.collect();
         let (low, high) = BACKGROUND;
         let mut background: Vec<f64> = names
             .iter()

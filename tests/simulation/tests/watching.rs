@@ -2,7 +2,7 @@
 
 use localize::watch::{Group, Watch};
 use localize::{Layer, Target};
-use simulation::vigil::Site;
+use simulation::vigil::{FULL, Site};
 
 const EVERY_US: u64 = 10_000_000;
 /// Eight hours.
@@ -11,7 +11,7 @@ const CALM: u64 = 2_880;
 #[test]
 fn eight_healthy_hours_bring_no_alarm() {
     for seed in 500..505 {
-        let alarm = Site::new(seed, EVERY_US).watch(&mut Watch::default(), 0.0, CALM);
+        let alarm = Site::new(seed, EVERY_US, &FULL).watch(&mut Watch::default(), 0.0, CALM);
         assert_eq!(alarm, None, "seed {seed}");
     }
 }
@@ -20,7 +20,7 @@ fn eight_healthy_hours_bring_no_alarm() {
 fn a_backend_that_fails_two_percent_is_seen_about_when_it_should_be() {
     let mut late = 0;
     for seed in 600..605 {
-        let (mut site, mut watch) = (Site::new(seed, EVERY_US), Watch::default());
+        let (mut site, mut watch) = (Site::new(seed, EVERY_US, &FULL), Watch::default());
         assert_eq!(site.watch(&mut watch, 0.0, CALM), None, "seed {seed}");
         let theory = site.theory(&watch, 0.02);
         let (rounds, alarm) = site
