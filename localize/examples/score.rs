@@ -18,6 +18,7 @@ struct Line {
 fn line(path: &str) -> Result<String, String> {
     let text = std::fs::read(path).map_err(|e| format!("{path}: {e}"))?;
     let case: CountedCase = serde_json::from_slice(&text).map_err(|e| format!("{path}: {e}"))?;
+    case.check().map_err(|e| format!("{path}: {e}"))?;
     #[allow(clippy::disallowed_methods, reason = "times the judgement")]
     let started = Instant::now();
     let scores = score(&case);

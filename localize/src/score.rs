@@ -4,6 +4,7 @@
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
@@ -68,6 +69,46 @@ pub struct Row {
     pub probes: Vec<u32>,
     /// Those of them that failed there, by window.
     pub failed: Vec<u32>,
+}
+
+/// Why a counted case cannot be judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CaseError {
+    /// The case is of another version of the form.
+    Schema(u32),
+    /// A row, by its place, has not one count for each window.
+    Counts(usize),
+}
+
+impl fmt::Display for CaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Schema(schema) => write!(f, "schema {schema}: only 1 is known"),
+            Self::Counts(row) => write!(
+                f,
+                "rows[{row}]: `probes` and `failed` need one count for each window"
+            ),
+        }
+    }
+}
+
+impl core::error::Error for CaseError {}
+
+impl CountedCase {
+    /// Whether it can be judged as what it says.
+    ///
+    /// # Errors
+    /// Another version of the form, or a row whose counts are not one for each window.
+    pub fn check(&self) -> Result<(), CaseError> {
+        if self.schema != 1 {
+            return Err(CaseError::Schema(self.schema));
+        }
+        let fits = |row: &Row| row.probes.len() == self.windows && row.failed.len() == self.windows;
+        match self.rows.iter().position(|row| !fits(row)) {
+            Some(row) => Err(CaseError::Counts(row)),
+            None => Ok(()),
+        }
+    }
 }
 
 /// What the inference makes of a counted case.

@@ -10,7 +10,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use localize::score::{Calm, CountedCase, Row, Scores, score};
+use localize::score::{Calm, CaseError, CountedCase, Row, Scores, score};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{Rng, SeedableRng};
@@ -335,6 +335,18 @@ fn judged(case: &CountedCase) -> Result<(), String> {
             Err(words.unwrap_or_else(|| "a panic".to_owned()))
         }
     }
+}
+
+#[test]
+fn what_is_no_case_is_told_by_row() {
+    let good = shapes::small(3).case;
+    assert_eq!(good.check(), Ok(()));
+    let mut other = good.clone();
+    other.schema = 2;
+    assert_eq!(other.check(), Err(CaseError::Schema(2)));
+    let mut short = good;
+    short.rows[4].failed.pop();
+    assert_eq!(short.check(), Err(CaseError::Counts(4)));
 }
 
 #[test]
