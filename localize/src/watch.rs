@@ -30,6 +30,8 @@ const FORGET_US: u64 = DAY_US;
 const JUDGE_AGAIN_US: u64 = 60_000_000;
 /// ... and this long when that one told nothing that was not known.
 const JUDGE_LATER_US: u64 = 300_000_000;
+/// The rounds of no longer a time are judged, in microseconds.
+const LONGEST_US: u64 = 3_600_000_000;
 /// A rival explanation of an inconclusive verdict leads from here on.
 const LEADING: f64 = 0.2;
 
@@ -198,9 +200,9 @@ pub enum Ruling {
     },
     /// It says what stands already.
     Known,
-    /// All is well: what set the alarm off is usual from here on.
+    /// All is well, by a verdict that would have seen it: what set the alarm off is usual from here on.
     Usual,
-    /// It names nobody; there will be another.
+    /// It names nobody, or has not seen enough to say that all is well; there will be another.
     Undecided,
 }
 
@@ -279,10 +281,11 @@ impl Watch {
     pub fn judged(&mut self, alarm: &Alarm, verdict: &Verdict, id: &str, every_us: u64) -> Ruling {
         let (components, named) = accused(verdict);
         let ruling = match verdict.outcome {
-            VerdictOutcome::Healthy => {
+            VerdictOutcome::Healthy if acquits(verdict, alarm) => {
                 self.accept(every_us);
                 return Ruling::Usual;
             }
+            VerdictOutcome::Healthy => Ruling::Undecided,
             _ if components.is_empty() => Ruling::Undecided,
             VerdictOutcome::Fault | VerdictOutcome::Inconclusive => {
                 self.rule(alarm, components, named, id)
@@ -465,6 +468,13 @@ impl Watch {
                 .collect(),
         }
     }
+}
+
+/// Whether a healthy verdict refutes an alarm: it would have seen a fault as frequent as what struck, or
+/// it had as long to see it as it can have.
+fn acquits(verdict: &Verdict, alarm: &Alarm) -> bool {
+    let share = alarm.struck / alarm.rounds.max(1.0);
+    share > verdict.detection.rate || alarm.at_us.saturating_sub(alarm.since_us) >= LONGEST_US
 }
 
 /// Who a verdict accuses, and whether by name or as candidates.

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
-use localize::watch::{Alarm, ClosedRound, Ending, FALSE_ALARMS_A_DAY, Glimpse, Ruling, Watch};
+use localize::watch::{
+    Alarm, ClosedRound, Ending, FALSE_ALARMS_A_DAY, Glimpse, Group, Ruling, Watch,
+};
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Facts, Failure, Firing, Kind, Layer, Micros,
     Observation, ObservationId, Outcome, RoundId, ServiceName, Stamp, Step, Target, VantageName,
@@ -279,6 +281,30 @@ fn what_a_verdict_calls_healthy_is_usual() {
         (next, asked) = (after, asked + 1);
         assert!(asked < 5, "asked again and again");
     }
+}
+
+#[test]
+fn a_healthy_verdict_that_has_seen_too_little_teaches_nothing() {
+    let mut watch = Watch::default();
+    let healthy = verdict(VerdictOutcome::Healthy, &[]);
+    let hour_us = HOUR * EVERY_US;
+    let mut alarm = Alarm {
+        group: Group::Service { layer: Layer::Http },
+        since_us: hour_us,
+        at_us: hour_us + hour_us / 12,
+        rounds: 331.0,
+        struck: 22.0,
+    };
+    // What struck in 7 % of the rounds is less than the 10 % that would have been seen.
+    let ruling = watch.judged(&alarm, &healthy, "v-1", EVERY_US);
+    assert_eq!(ruling, Ruling::Undecided);
+    alarm.struck = 66.0;
+    let ruling = watch.judged(&alarm, &healthy, "v-2", EVERY_US);
+    assert_eq!(ruling, Ruling::Usual);
+    // After an hour there is no more to be seen.
+    (alarm.struck, alarm.at_us) = (22.0, 2 * hour_us);
+    let ruling = watch.judged(&alarm, &healthy, "v-3", EVERY_US);
+    assert_eq!(ruling, Ruling::Usual);
 }
 
 #[test]
