@@ -2,16 +2,15 @@
 //!
 //! `CASES=200 SEED=1 cargo bench -p simulation --bench compare`; without `SEED` the seeds are fresh ones,
 //! and printed. The peers' settings are chosen on 60 other cases for each world and number of probes; in
-//! rough worlds they keep those of the nominal one. `ONLY=localize` leaves the other engines out, and
-//! `DIAGRAM=FILE` writes the reliability diagram of the nominal 12,000 probes.
+//! rough worlds they keep those of the nominal one. `ONLY=localize` leaves the other engines out.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
 use std::time::Instant;
 
 use simulation::engine::OURS;
-use simulation::metrics::{self, Outcome, Summary};
-use simulation::{Drawn, ENGINES, Engine, World, diagram, draw, healthy, shapes};
+use simulation::metrics::{Outcome, Summary};
+use simulation::{Drawn, ENGINES, Engine, World, draw, healthy, shapes};
 
 /// Training cases, with seeds far from those of the comparison.
 const TRAINING: u64 = 60;
@@ -34,7 +33,6 @@ fn main() {
     for world in [World::Nominal].into_iter().chain(rough).chain(alien) {
         compare(world, 6_000, seed, cases, &tuned);
     }
-    calibration(seed, cases);
     false_alarms(seed);
     speed(seed);
 }
@@ -44,22 +42,6 @@ fn engines() -> impl Iterator<Item = &'static Engine> {
     ENGINES
         .iter()
         .filter(move |engine| only.as_deref().is_none_or(|only| only == engine.name))
-}
-
-/// What `localize` said at 12,000 probes, and how often it came true.
-fn calibration(seed: u64, cases: u64) {
-    let drawn: Vec<Drawn> = (seed..seed + cases)
-        .map(|seed| draw(World::Nominal, 12_000, seed))
-        .collect();
-    let (summary, _) = run(&OURS, &[], &drawn);
-    println!("{}: calibration, nominal, 12000 probes", OURS.name);
-    println!("{}", metrics::table(&summary.bins));
-    if let Ok(path) = std::env::var("DIAGRAM") {
-        let title = format!("{cases} cases, 12,000 probes each");
-        if let Err(error) = std::fs::write(&path, diagram::svg(&title, &summary.bins)) {
-            eprintln!("cannot write {path}: {error}");
-        }
-    }
 }
 
 fn false_alarms(seed: u64) {
