@@ -1,5 +1,5 @@
 //! The witness on real packets: two network namespaces, two cables between them, and the kernel's
-//! own TCP. Needs root, and says so when it is not there.
+//! own TCP. Needs root, ip and nft, and says so when they are not there.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -32,6 +32,12 @@ impl Lab {
         if !nix::unistd::geteuid().is_root() {
             eprintln!("skipped: network namespaces can be made by root alone");
             return None;
+        }
+        for program in ["ip", "nft"] {
+            if let Err(error) = Command::new(program).arg("-V").output() {
+                eprintln!("skipped: {program}: {error}; tests/packages.sh installs it");
+                return None;
+            }
         }
         let prefix = format!(
             "wt-{}-{}",
