@@ -13,7 +13,7 @@ use crate::score::{Calm, CountedCase, CountedComponent, Row};
 use crate::verdict::Kind;
 
 /// Prior odds of a component's fault, and of a storm at a vantage point.
-const FAULT: f64 = 0.05;
+const FAULT: f64 = 0.08;
 const STORM: f64 = 0.05;
 /// Prior odds of a fault of something in which several own networks have a part, and how many make it
 /// worth a thought.
@@ -61,6 +61,9 @@ pub(crate) fn problem(case: &CountedCase, late: &[Link]) -> Problem {
             ..backgrounds.of(row.vantage, access)
         };
         push_row(&mut model, row, nature);
+        if row.probes.iter().all(|probes| *probes == 0) {
+            continue;
+        }
         let cell = index32(index);
         if access && case.windows >= STORM_WINDOWS {
             let storm = storms.entry(row.vantage).or_default();
@@ -77,7 +80,12 @@ pub(crate) fn problem(case: &CountedCase, late: &[Link]) -> Problem {
     }
     let own = touches.iter().zip(&places.own).filter(|(_, own)| **own);
     let shared = shared(own.map(|(touches, _)| touches.as_slice()));
-    let groups = groups(touches);
+    let groups = groups(
+        touches
+            .into_iter()
+            .enumerate()
+            .filter(|(_, t)| !t.is_empty()),
+    );
     let mut members: Vec<Vec<usize>> = groups.iter().map(|g| g.1.clone()).collect();
     let causes = groups.into_iter().map(|(touches, members)| {
         let odds = FAULT * members.len() as f64;
@@ -106,16 +114,16 @@ pub(crate) fn problem(case: &CountedCase, late: &[Link]) -> Problem {
     Problem { model, members }
 }
 
-/// The components by what they touch: together where that is the same.
-fn groups(touches: Vec<Vec<Touch>>) -> Vec<(Vec<Touch>, Vec<usize>)> {
+/// Places of components by what they touch: together where that is the same.
+fn groups(touches: impl Iterator<Item = (usize, Vec<Touch>)>) -> Vec<(Vec<Touch>, Vec<usize>)> {
     let same = |a: &[Touch], b: &[Touch]| {
         let key = |t: &Touch| (t.cell, t.path);
-        !a.is_empty() && a.iter().map(key).eq(b.iter().map(key))
+        a.iter().map(key).eq(b.iter().map(key))
     };
     let sketch = |t: &[Touch]| (t.len(), t.first().map(|t| t.cell), t.last().map(|t| t.cell));
     let mut known: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     let mut groups: Vec<(Vec<Touch>, Vec<usize>)> = Vec::new();
-    for (place, touches) in touches.into_iter().enumerate() {
+    for (place, touches) in touches {
         let alike = known.entry(sketch(&touches)).or_default();
         match alike.iter().find(|g| same(&groups[**g].0, &touches)) {
             Some(group) => groups[*group].1.push(place),
@@ -345,7 +353,7 @@ struct Backgrounds {
 }
 
 /// Restless components and their highest rate for the rate at which probes fail in calm times.
-const RESTLESS_SHARE: f64 = 100.0;
+const RESTLESS_SHARE: f64 = 500.0;
 const RESTLESS_MOST: f64 = 0.6;
 
 /// Share of a usual vantage point's failures that its own network is not to blame for.
@@ -372,7 +380,7 @@ impl Backgrounds {
     /// The more fails in calm times, the more of that is some component's own.
     fn restless(&self) -> Restless {
         Restless {
-            share: (self.usual * RESTLESS_SHARE).clamp(0.15, 0.6),
+            share: (self.usual * RESTLESS_SHARE).clamp(0.3, 3.0),
             most: (self.usual / FLOOR * RESTLESS_MOST).clamp(0.4, 0.9),
         }
     }

@@ -9,13 +9,39 @@ use core::cmp::Ordering;
 
 use super::company::Beside;
 use super::law::{Course, Laws, LogSum};
-use super::model::{Acting, Group, Model, Restless, Shelter, Touch};
+use super::model::{Acting, Group, Habit, Model, Restless, Shelter, Touch};
 use super::terms::Terms;
 
-/// Prior share of hard faults; the others are even over the logarithm of the rate.
-const HARD: f64 = 0.25;
-/// Rates of hard faults, with their shares: a few probes may get through.
-const HARD_RATES: [(f64, f64); 3] = [(0.97, 0.2), (0.995, 0.3), (0.9995, 0.5)];
+/// The prior of a rate: a share of hard ones, the others even over the logarithm.
+struct Rates {
+    /// Hard rates with their prior: a few probes may get through.
+    hard: &'static [(f64, f64)],
+    /// Prior of all others together, and where they end.
+    soft: f64,
+    top: f64,
+}
+
+const FAULTY: Rates = Rates {
+    hard: &[(0.97, 0.05), (0.995, 0.075), (0.9995, 0.125)],
+    soft: 0.75,
+    top: 1.0,
+};
+/// What is nobody's fault fails some of the probes; more would be a fault of somebody.
+const STORMY: Rates = Rates {
+    hard: &[],
+    soft: 1.0,
+    top: 0.35,
+};
+
+impl Rates {
+    const fn of(habit: Habit) -> &'static Self {
+        match habit {
+            Habit::Fault | Habit::Lasting => &FAULTY,
+            Habit::Storm => &STORMY,
+        }
+    }
+}
+
 /// Places on the logarithmic grid of rates before it is refined round the peak, and how often that is.
 struct Grid {
     places: usize,
@@ -32,13 +58,8 @@ const ROUGH: Grid = Grid {
     refinements: 0,
 };
 const LITTLE: f64 = 8.0;
-
-impl Grid {
-    /// For what can gain so much at most, in nats.
-    fn of(bound: f64) -> &'static Self {
-        if bound < LITTLE { &ROUGH } else { &FINE }
-    }
-}
+/// With no more causes than these nothing is done roughly, or left out because it promises little.
+const FEW_CAUSES: usize = 16;
 
 /// Places added on either side of the peak.
 const FINER: usize = 2;
@@ -47,7 +68,7 @@ const BLUNT: f64 = 0.5;
 /// No rate is higher.
 const TOP: f64 = 0.9995;
 /// Terms this far under the largest one are left out of the sums, in nats.
-const NEGLIGIBLE: f64 = 18.0;
+const NEGLIGIBLE: f64 = 25.0;
 
 /// The lowest rate of a component that is well and fails probes all the same, as a share of the floor
 /// of faults, and the places between that and the highest.
@@ -199,13 +220,26 @@ impl<'a> Fitter<'a> {
         }
         let terms = self.terms(cause, others);
         let bound = terms.bound();
-        (bound >= needed).then(|| self.integrate(cause, &terms, Grid::of(bound)))
+        (bound >= needed).then(|| self.integrate(cause, &terms, self.grid(bound)))
+    }
+
+    /// For what can gain so much at most, in nats.
+    fn grid(&self, bound: f64) -> &'static Grid {
+        match bound < LITTLE && !self.few_causes() {
+            true => &ROUGH,
+            false => &FINE,
+        }
+    }
+
+    /// Whether there is time for everything.
+    pub(super) fn few_causes(&self) -> bool {
+        self.model.causes.len() <= FEW_CAUSES
     }
 
     fn fit_alone(&self, cause: usize) -> &Fit {
         self.alone[cause].fit.get_or_init(|| {
             let terms = self.terms_alone(cause);
-            self.integrate(cause, terms, Grid::of(terms.bound()))
+            self.integrate(cause, terms, self.grid(terms.bound()))
         })
     }
 
@@ -246,6 +280,7 @@ impl<'a> Fitter<'a> {
         let model = self.model;
         let integrand = Integrand {
             terms,
+            prior: Rates::of(model.causes[cause].habit),
             laws: Laws::new(model.causes[cause].habit, model.windows),
             data: if terms.seen(Group::Data) {
                 DATA
@@ -296,6 +331,7 @@ fn disjoint(a: &[u32], b: &[u32]) -> bool {
 /// The likelihood of one cause over all its parameters.
 struct Integrand<'a> {
     terms: &'a Terms,
+    prior: &'static Rates,
     laws: Laws,
     data: &'static [Elsewhere],
     behind: &'static [Elsewhere],
@@ -341,21 +377,22 @@ impl Peak {
 impl Integrand<'_> {
     fn integrate(&self, cause: usize, floor: f64, restless: Restless, grid: &Grid) -> Fit {
         let mut peak = Peak::new(self.terms.windows, floor);
-        let span = libm::log(1.0 / floor);
+        let span = libm::log(self.prior.top / floor);
         let mut soft: Vec<Place> = (0..grid.places)
             .map(|i| {
                 let theta = floor * libm::exp(span * i as f64 / grid.places as f64);
                 self.place(theta, &mut peak)
             })
             .collect();
-        let hard = HARD_RATES.map(|(theta, share)| Place {
-            mass: libm::log(HARD * share),
-            ..self.place(theta, &mut peak)
+        let hard = self.prior.hard.iter().map(|(theta, share)| Place {
+            mass: libm::log(*share),
+            ..self.place(*theta, &mut peak)
         });
+        let hard: Vec<Place> = hard.collect();
         for _ in 0..grid.refinements {
             self.refine(&mut soft, &mut peak);
         }
-        weigh(&mut soft, floor, span);
+        weigh(&mut soft, self.prior.soft, floor, span);
         let places = || soft.iter().chain(&hard);
         let mut all = LogSum::default();
         places().for_each(|p| all.add(p.mass + p.value));
@@ -435,7 +472,7 @@ impl Integrand<'_> {
         }
         let from = soft[left.unwrap_or(top)].theta;
         let middle = soft[top].theta;
-        let to = right.map_or(TOP.max(middle), |i| soft[i].theta);
+        let to = right.map_or(self.prior.top.min(TOP).max(middle), |i| soft[i].theta);
         for (low, high) in [(from, middle), (middle, to)] {
             if high <= low {
                 continue;
@@ -468,8 +505,8 @@ impl Integrand<'_> {
     }
 }
 
-/// Prior mass of each place by the trapezoid rule over the logarithm of the rate.
-fn weigh(soft: &mut [Place], floor: f64, span: f64) {
+/// Parts a prior among places by the trapezoid rule over the logarithm of the rate.
+fn weigh(soft: &mut [Place], prior: f64, floor: f64, span: f64) {
     let at = |theta: f64| libm::log(theta / floor);
     let logs: Vec<f64> = soft.iter().map(|p| at(p.theta)).collect();
     let last = logs.len() - 1;
@@ -484,7 +521,7 @@ fn weigh(soft: &mut [Place], floor: f64, span: f64) {
         } else {
             (logs[i] + logs[i + 1]) / 2.0
         };
-        place.mass = libm::log((1.0 - HARD) * (to - from).max(1e-9) / span);
+        place.mass = libm::log(prior * (to - from).max(1e-9) / span);
     }
 }
 

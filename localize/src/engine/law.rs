@@ -110,8 +110,7 @@ impl Laws {
             all.add(libm::log(self.prior.stretch) + stretch.log_sum(gains, ratios));
         }
         if self.prior.short > 0.0 {
-            let sum: f64 = short(ratios).map(|(_, _, product)| product).sum();
-            all.add(libm::log(self.prior.short * sum));
+            all.add(libm::log(self.prior.short) + log_sum_of_short(gains));
         }
         all.value()
     }
@@ -167,8 +166,9 @@ impl Laws {
             }
         }
         if self.prior.short > 0.0 {
-            for (from, to, product) in short(&ratios) {
-                let weight = self.prior.short * product * libm::exp(-total);
+            let prior = libm::log(self.prior.short / number_of_short(windows) as f64);
+            for (from, to, gain) in short(gains) {
+                let weight = exp(prior + gain - total);
                 on[from..to].iter_mut().for_each(|sum| *sum += weight);
             }
         }
@@ -179,19 +179,35 @@ impl Laws {
     }
 }
 
-/// Every short stretch with its share of the prior times its likelihood ratio.
-fn short(ratios: &[f64]) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
-    let windows = ratios.len();
-    let longest = (windows / STORM_SHARE).clamp(1, STORM_WINDOWS);
-    let number = (longest * windows - longest * (longest - 1) / 2) as f64;
+/// Every short stretch with its gain.
+fn short(gains: &[f64]) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
+    let windows = gains.len();
+    let longest = longest_short(windows);
     (0..windows).flat_map(move |from| {
-        let mut product = 1.0 / number;
+        let mut gain = 0.0;
         let ends = (from + 1)..=(from + longest).min(windows);
         ends.map(move |to| {
-            product *= ratios[to - 1];
-            (from, to, product)
+            gain += gains[to - 1];
+            (from, to, gain)
         })
     })
+}
+
+/// Logarithm of the mean over all short stretches of their likelihood ratios.
+fn log_sum_of_short(gains: &[f64]) -> f64 {
+    let most = short(gains).map(|(_, _, gain)| gain);
+    let most = most.fold(f64::NEG_INFINITY, f64::max);
+    let sum: f64 = short(gains).map(|(_, _, gain)| exp(gain - most)).sum();
+    most + libm::log(sum / number_of_short(gains.len()) as f64)
+}
+
+fn longest_short(windows: usize) -> usize {
+    (windows / STORM_SHARE).clamp(1, STORM_WINDOWS)
+}
+
+fn number_of_short(windows: usize) -> usize {
+    let longest = longest_short(windows);
+    longest * windows - longest * (longest - 1) / 2
 }
 
 /// Shares of windows that are reckoned with at once.
@@ -428,6 +444,17 @@ mod tests {
                 "{gains:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_storm_is_worth_all_that_its_windows_are() {
+        let laws = Laws::new(Habit::Storm, 60);
+        let mut gains = vec![-1.0; 60];
+        gains[30] = 500.0;
+        let storm = laws.log_sum(&gains, &mut vec![]);
+        assert!((490.0..500.0).contains(&storm), "{storm}");
+        let course = laws.course(&gains);
+        assert!(course.on[30] > 0.99 && course.on[28] < 0.2, "{course:?}");
     }
 
     #[test]

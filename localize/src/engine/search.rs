@@ -173,6 +173,9 @@ pub(crate) struct Search<'a> {
     visited: Vec<Set>,
     /// Causes worth adding, with what each gains alone.
     additions: Vec<Addition>,
+    /// Every pair is weighed, and every larger set that the beam comes across, however little it
+    /// promises.
+    thorough: bool,
 }
 
 /// A set that may grow, with what each addition can be worth to it at most, as beside fewer faults it
@@ -191,6 +194,8 @@ impl<'a> Search<'a> {
     /// Fits every cause alone that can come to this score.
     fn new(fitter: &'a Fitter<'a>, least: f64) -> Self {
         let model = fitter.model;
+        let thorough = fitter.few_causes();
+        let least = if thorough { f64::NEG_INFINITY } else { least };
         let mut singles: Vec<Set> = (0..model.causes.len())
             .filter_map(|cause| {
                 let needed = least - model.causes[cause].log_odds;
@@ -207,9 +212,10 @@ impl<'a> Search<'a> {
             })
             .collect();
         best_first(&mut singles);
+        let hopeless = if thorough { f64::INFINITY } else { HOPELESS };
         let additions = singles
             .iter()
-            .take_while(|s| s.score > -HOPELESS)
+            .take_while(|s| s.score > -hopeless)
             .filter(|s| !model.causes[s.fits[0].fault.cause].touches.is_empty())
             .take(MAX_ADDITIONS)
             .map(|single| Addition {
@@ -224,6 +230,7 @@ impl<'a> Search<'a> {
             fitter,
             visited,
             additions,
+            thorough,
         }
     }
 
@@ -255,7 +262,11 @@ impl<'a> Search<'a> {
 
     /// Larger and larger sets, from the best ones of each size.
     fn grow(&mut self, width: usize) {
-        let alone = self.additions.iter().take(width);
+        let first = match self.thorough && width > 1 {
+            true => self.additions.len(),
+            false => width,
+        };
+        let alone = self.additions.iter().take(first);
         let limits: Vec<f64> = self.additions.iter().map(|a| a.alone.score).collect();
         let mut beam: Vec<Branch> = alone
             .map(|a| Branch {
@@ -278,13 +289,23 @@ impl<'a> Search<'a> {
                     limits: branch.limits.clone(),
                 }));
             }
+            if self.thorough {
+                larger
+                    .iter_mut()
+                    .for_each(|branch| self.weigh(&mut branch.set));
+            }
             larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
-            larger.truncate(few(width, larger.iter().map(|branch| branch.set.score)));
-            larger.retain(|branch| branch.set.score > best - OUTCLASSED);
-            larger
-                .iter_mut()
-                .for_each(|branch| branch.set.refit(self.fitter));
-            larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
+            let kept = few(width, larger.iter().map(|branch| branch.set.score));
+            let left = larger.split_off(kept);
+            self.visited
+                .extend(left.into_iter().map(|branch| branch.set));
+            if !self.thorough {
+                larger.retain(|branch| branch.set.score > best - OUTCLASSED);
+                larger
+                    .iter_mut()
+                    .for_each(|branch| self.weigh(&mut branch.set));
+                larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
+            }
             let Some(top) = larger.first().map(|branch| branch.set.score) else {
                 break;
             };
@@ -310,7 +331,10 @@ impl<'a> Search<'a> {
         let Branch { set, limits } = branch;
         let limit = &mut limits[addition];
         let addition = &self.additions[addition];
-        let worth = (best - OUTCLASSED - set.score).max(worst);
+        let worth = match self.thorough {
+            true => f64::NEG_INFINITY,
+            false => (best - OUTCLASSED - set.score).max(worst),
+        };
         let part = self.model.causes[addition.cause].part;
         let mut fits = set.fits.iter();
         if *limit + MUTUAL < worth
@@ -329,6 +353,20 @@ impl<'a> Search<'a> {
         let place = larger.fits.partition_point(|f| rank(f) < rank(&fit));
         larger.fits.insert(place, fit);
         Some(larger)
+    }
+
+    /// Brings a set to its best; where every set counts, from the same beginning on whatever way it was
+    /// come across.
+    fn weigh(&self, set: &mut Set) {
+        if self.thorough {
+            for fit in &mut set.fits {
+                let alone = self.additions.iter().find(|a| a.cause == fit.fault.cause);
+                if let Some(alone) = alone {
+                    *fit = alone.alone.fits[0].clone();
+                }
+            }
+        }
+        set.refit(self.fitter);
     }
 
     /// The place of a cause among the additions: the order of the faults in a set, whatever the order in
@@ -353,7 +391,7 @@ impl<'a> Search<'a> {
         for index in 0..best.fits.len() {
             let mut rest = best.clone();
             rest.fits.remove(index);
-            rest.refit(self.fitter);
+            self.weigh(&mut rest);
             let mut branch = Branch {
                 set: rest,
                 limits: self.additions.iter().map(|a| a.alone.score).collect(),
@@ -367,9 +405,15 @@ impl<'a> Search<'a> {
                 others.push(branch.set);
             }
         }
+        if self.thorough {
+            others.iter_mut().for_each(|set| self.weigh(set));
+        }
         best_first(&mut others);
-        others.truncate(few(BEAM, others.iter().map(|set| set.score)));
-        others.iter_mut().for_each(|set| set.refit(self.fitter));
+        let kept = few(BEAM, others.iter().map(|set| set.score));
+        self.visited.extend(others.split_off(kept));
+        if !self.thorough {
+            others.iter_mut().for_each(|set| self.weigh(set));
+        }
         let better = others.iter().any(|set| set.score > best.score);
         self.visited.extend(others);
         better
@@ -393,7 +437,7 @@ impl<'a> Search<'a> {
                 let smaller = (0..set.fits.len()).map(|index| {
                     let mut smaller = set.clone();
                     smaller.fits.remove(index);
-                    smaller.refit(self.fitter);
+                    self.weigh(&mut smaller);
                     self.beside_unknown(&calm, smaller)
                 });
                 let Some(next) = smaller.max_by(|a, b| a.score.total_cmp(&b.score)) else {

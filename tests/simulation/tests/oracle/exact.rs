@@ -1,6 +1,6 @@
 //! Sets of one and two faults integrated over all rates and patterns of both, on dense grids.
 
-use crate::fit::{HARD, HARD_RATES, RESTLESS, RESTLESS_PLACES, restless_rate};
+use crate::fit::{HARD, HARD_RATES, RESTLESS, RESTLESS_PLACES, STORM_TOP, restless_rate};
 use crate::laws::{Joint, Law, laws, log_sum, over, over_both};
 use crate::problem::{Cell, FLOOR, Problem};
 use crate::sets::Set;
@@ -26,10 +26,16 @@ pub struct Weight {
     pub log: f64,
 }
 
-/// The rates of faults at these places, with the trapezoid rule's masses, and the hard ones.
-fn faulty(mut rates: Vec<f64>) -> Vec<Node> {
+/// The rates of faults or storms at these places, with the trapezoid rule's masses, and the hard ones.
+fn faulty(mut rates: Vec<f64>, storm: bool) -> Vec<Node> {
+    let (top, share) = if storm {
+        (STORM_TOP, 1.0)
+    } else {
+        (1.0, 1.0 - HARD)
+    };
+    rates.retain(|rate| *rate <= top);
     rates.sort_by(f64::total_cmp);
-    let span = (1.0 / FLOOR).ln();
+    let span = (top / FLOOR).ln();
     let logs: Vec<f64> = rates.iter().map(|rate| (rate / FLOOR).ln()).collect();
     let edge = |i: usize| {
         if i == 0 {
@@ -47,13 +53,13 @@ fn faulty(mut rates: Vec<f64>) -> Vec<Node> {
     };
     let soft = (0..rates.len()).map(|i| Node {
         rate: rates[i].min(TOP),
-        mass: (1.0 - HARD) * (end(i) - edge(i)) / span,
+        mass: share * (end(i) - edge(i)) / span,
     });
     let hard = HARD_RATES.map(|(rate, share)| Node {
         rate,
         mass: HARD * share,
     });
-    soft.chain(hard).collect()
+    soft.chain(hard.into_iter().filter(|_| !storm)).collect()
 }
 
 fn even(places: usize) -> Vec<f64> {
@@ -84,7 +90,8 @@ impl Problem {
 
     /// One fault, integrated.
     pub fn one(&self, cause: usize) -> Vec<Weight> {
-        let laws = laws(self.causes[cause].storm, self.windows);
+        let storm = self.causes[cause].storm;
+        let laws = laws(storm, self.windows);
         let of = |nodes: Vec<Node>, laws: &[Law]| {
             log_sum(
                 nodes
@@ -94,9 +101,9 @@ impl Problem {
         };
         let mut weights = vec![Weight {
             guilty: 1 << cause,
-            log: self.causes[cause].log_odds + of(faulty(even(DENSE)), &laws),
+            log: self.causes[cause].log_odds + of(faulty(even(DENSE), storm), &laws),
         }];
-        if !self.causes[cause].storm {
+        if !storm {
             weights.push(Weight {
                 guilty: 0,
                 log: of(restless(), &[Law::Stretch(1.0, 0, self.windows)]),
@@ -126,7 +133,7 @@ impl Problem {
             let fault = (
                 1 << cause,
                 odds,
-                faulty(self.places(cause, peak)),
+                faulty(self.places(cause, peak), storm),
                 laws(storm, self.windows),
             );
             let calm = (0, 0.0, restless(), vec![Law::Stretch(1.0, 0, self.windows)]);

@@ -7,15 +7,13 @@ use crate::problem::{FLOOR, Problem};
 pub const HARD: f64 = 0.25;
 pub const HARD_RATES: [(f64, f64); 3] = [(0.97, 0.2), (0.995, 0.3), (0.9995, 0.5)];
 const TOP: f64 = 0.9995;
+/// The highest rate of a storm, which is never hard.
+pub const STORM_TOP: f64 = 0.35;
 /// Prior odds of a component that is merely restless, and the rates of one.
-pub const RESTLESS: f64 = 0.15;
+pub const RESTLESS: f64 = 0.3;
 pub const RESTLESS_PLACES: usize = 4;
 /// Steps between off and on.
 const LEVELS: f64 = 4.0;
-
-/// Rates at which it is seen whether there is much to gain; less, in nats, has a rougher grid.
-const BOUNDS: [f64; 6] = [0.01, 0.04, 0.12, 0.3, 0.6, 0.97];
-const LITTLE: f64 = 8.0;
 
 pub fn restless_rate(place: usize) -> f64 {
     let share = (place as f64 + 0.5) / RESTLESS_PLACES as f64;
@@ -112,13 +110,6 @@ impl<'a> Gains<'a> {
             .map(|window| self.at(window, fault.rate(window)))
             .sum()
     }
-
-    /// Each window at its own best rate, or off, and one nat more.
-    fn bound(&self) -> f64 {
-        let all = BOUNDS.map(|rate| self.steady(rate));
-        let best = |window: usize| all.iter().map(|gains| gains[window]).fold(0.0, f64::max);
-        (0..self.problem.windows).map(best).sum::<f64>() + 1.0
-    }
 }
 
 /// The grid of rates: even over the logarithm, finer round the peak.
@@ -126,6 +117,9 @@ struct Grid<'a> {
     gains: &'a Gains<'a>,
     laws: Vec<Law>,
     places: Vec<(f64, f64)>,
+    /// Where the rates end, and what of the prior is under that.
+    top: f64,
+    soft: f64,
 }
 
 impl Grid<'_> {
@@ -154,7 +148,7 @@ impl Grid<'_> {
         }
         let middle = self.places[top].0;
         let from = left.map_or(middle, |i| self.places[i].0);
-        let to = right.map_or(TOP.max(middle), |i| self.places[i].0);
+        let to = right.map_or(self.top.min(TOP).max(middle), |i| self.places[i].0);
         for (low, high) in [(from, middle), (middle, to)] {
             if high > low {
                 self.add(low * (high / low).powf(1.0 / 3.0));
@@ -166,7 +160,7 @@ impl Grid<'_> {
 
     /// Logarithm of the prior mass of each place, by the trapezoid rule.
     fn masses(&self) -> Vec<f64> {
-        let span = (1.0 / FLOOR).ln();
+        let span = (self.top / FLOOR).ln();
         let logs: Vec<f64> = self.places.iter().map(|p| (p.0 / FLOOR).ln()).collect();
         let last = logs.len() - 1;
         let edge = |i: usize| (logs[i] + logs[i + 1]) / 2.0;
@@ -176,23 +170,15 @@ impl Grid<'_> {
             (to - from).max(1e-9)
         };
         (0..logs.len())
-            .map(|i| ((1.0 - HARD) * width(i) / span).ln())
+            .map(|i| (self.soft * width(i) / span).ln())
             .collect()
     }
 }
 
 impl Problem {
-    /// A fault beside others on the fine grid.
+    /// A fault beside others.
     pub fn fit(&self, cause: usize, others: &[Fault]) -> Fit {
-        self.fit_on(&Gains::new(self, cause, others), true)
-    }
-
-    /// The same on the grid that befits what there is to gain, unless less than is needed can be.
-    pub fn first_fit(&self, cause: usize, others: &[Fault], needed: f64) -> Option<Fit> {
-        let gains = Gains::new(self, cause, others);
-        let bound = gains.bound();
-        let worth = bound >= needed - self.causes[cause].log_odds;
-        worth.then(|| self.fit_on(&gains, bound >= LITTLE))
+        self.fit_on(&Gains::new(self, cause, others))
     }
 
     /// The gain of a fault beside others.
@@ -200,21 +186,24 @@ impl Problem {
         Gains::new(self, fault.cause, others).of(fault)
     }
 
-    fn fit_on(&self, gains: &Gains, fine: bool) -> Fit {
+    fn fit_on(&self, gains: &Gains) -> Fit {
+        let storm = self.causes[gains.cause].storm;
         let mut grid = Grid {
             gains,
-            laws: laws(self.causes[gains.cause].storm, self.windows),
+            laws: laws(storm, self.windows),
             places: Vec::new(),
+            top: if storm { STORM_TOP } else { 1.0 },
+            soft: if storm { 1.0 } else { 1.0 - HARD },
         };
-        let places = if fine { 12 } else { 6 };
-        for i in 0..places {
-            grid.add(FLOOR * (1.0 / FLOOR).powf(f64::from(i) / f64::from(places)));
+        for i in 0..12 {
+            grid.add(FLOOR * (grid.top / FLOOR).powf(f64::from(i) / 12.0));
         }
-        let hard = HARD_RATES.map(|(rate, share)| (rate, grid.value(rate), (HARD * share).ln()));
-        if fine {
-            grid.refine();
-            grid.refine();
-        }
+        let hard = if storm { &[] } else { &HARD_RATES[..] };
+        let hard = hard.iter();
+        let hard = hard.map(|(rate, share)| (*rate, grid.value(*rate), (HARD * share).ln()));
+        let hard: Vec<(f64, f64, f64)> = hard.collect();
+        grid.refine();
+        grid.refine();
         let soft = grid.places.iter().zip(grid.masses());
         let all: Vec<(f64, f64, f64)> = soft
             .map(|((rate, value), mass)| (*rate, *value, mass))

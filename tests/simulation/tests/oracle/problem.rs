@@ -6,7 +6,7 @@ use localize::Kind;
 use localize::score::{CountedCase, Row};
 
 /// Prior odds of a component's fault and of a storm, and the windows from which there are storms.
-const FAULT: f64 = 0.05;
+const FAULT: f64 = 0.08;
 const STORM: f64 = 0.05;
 const STORM_WINDOWS: usize = 10;
 /// Rate of failure by chance where no calm record tells.
@@ -98,20 +98,22 @@ impl Cell {
 pub struct Cause {
     pub log_odds: f64,
     pub storm: bool,
+    /// The places of the components whose fault it is: several where no row tells them apart.
+    pub members: Vec<usize>,
 }
 
 pub struct Problem {
     pub windows: usize,
     pub cells: Vec<Cell>,
-    /// The components in their order, then the storms.
+    /// What is met by probes: the components in their order, then the storms.
     pub causes: Vec<Cause>,
 }
 
 impl Problem {
     /// With failures of some rows reported at others, given as pairs of places.
     pub fn new(case: &CountedCase, late: &[(usize, usize)]) -> Self {
-        let components = case.components.len();
-        let mut vantages: Vec<u32> = case.rows.iter().map(|row| row.vantage).collect();
+        let probed = |row: &&Row| row.probes.iter().any(|probes| *probes > 0);
+        let mut vantages: Vec<u32> = case.rows.iter().filter(probed).map(|r| r.vantage).collect();
         vantages.sort_unstable();
         vantages.dedup();
         if case.windows < STORM_WINDOWS {
@@ -122,15 +124,18 @@ impl Problem {
                 .iter()
                 .all(|c| c.kind != Kind::ClientNetwork)
         );
-        assert!(case.baseline.is_empty() && components + vantages.len() <= 64);
-        let place = |id: &u32| case.components.iter().position(|c| c.id == *id);
+        let groups = groups(case);
+        assert!(case.baseline.is_empty() && groups.len() + vantages.len() <= 64);
         let cell = |row: &Row| {
             let storm = vantages.iter().position(|v| *v == row.vantage);
-            let storm = storm.map_or(0, |v| 1 << (components + v));
+            let storm = storm.map_or(0, |v| 1 << (groups.len() + v));
+            let crossed = |path: &[u32], group: &Vec<usize>| {
+                let id = case.components[group[0]].id;
+                path.contains(&id)
+            };
             let path = |path: &Vec<u32>| {
-                path.iter()
-                    .filter_map(place)
-                    .fold(storm, |bits, c| bits | 1 << c)
+                let here = (0..).zip(&groups).filter(|(_, group)| crossed(path, group));
+                here.fold(storm, |bits, (c, _)| bits | 1 << c)
             };
             let pairs = || row.probes.iter().zip(&row.failed);
             let paths: Vec<u64> = row.crosses.iter().map(path).collect();
@@ -147,15 +152,21 @@ impl Problem {
                 way: row.crosses.concat(),
             }
         };
-        let cause = |storm| Cause {
-            log_odds: if storm { STORM.ln() } else { FAULT.ln() },
-            storm,
+        let component = |members: &Vec<usize>| Cause {
+            log_odds: (FAULT * members.len() as f64).ln(),
+            storm: false,
+            members: members.clone(),
         };
-        let all = (0..components + vantages.len()).map(|c| cause(c >= components));
+        let storm = |_| Cause {
+            log_odds: STORM.ln(),
+            storm: true,
+            members: Vec::new(),
+        };
+        let storms = vantages.iter().map(storm);
         let mut problem = Self {
             windows: case.windows,
             cells: case.rows.iter().map(cell).collect(),
-            causes: all.collect(),
+            causes: groups.iter().map(component).chain(storms).collect(),
         };
         problem.report_late(late);
         problem
@@ -187,6 +198,30 @@ impl Problem {
         self.touched(one)
             .all(|cell| cell.touching >> other & 1 == 0 || !cell.informative())
     }
+}
+
+/// Where a component is met: rows, and paths in them.
+type Met = Vec<(usize, usize)>;
+
+/// The places of the components that probes meet; together those that no row tells apart.
+fn groups(case: &CountedCase) -> Vec<Vec<usize>> {
+    let mut groups: Vec<(Met, Vec<usize>)> = Vec::new();
+    for (place, component) in case.components.iter().enumerate() {
+        let rows = case.rows.iter().enumerate();
+        let rows = rows.filter(|(_, row)| row.probes.iter().any(|probes| *probes > 0));
+        let met = rows.flat_map(|(index, row)| {
+            let paths = row.crosses.iter().enumerate();
+            let met = paths.filter(|(_, path)| path.contains(&component.id));
+            met.map(move |(path, _)| (index, path))
+        });
+        let met: Met = met.collect();
+        match groups.iter_mut().find(|group| group.0 == met) {
+            _ if met.is_empty() => {}
+            Some(group) => group.1.push(place),
+            None => groups.push((met, vec![place])),
+        }
+    }
+    groups.into_iter().map(|group| group.1).collect()
 }
 
 /// Rows whose failures may be reported at other rows: those of one vantage point that got just the

@@ -1,34 +1,24 @@
 //! The sets that a beam of the engine's width comes across, so that the rest can be weighed.
 
 use crate::problem::Problem;
-use crate::sets::{HOPELESS, Set, best_first, nothing};
+use crate::sets::{HOPELESS, Set, best_first, few, nothing};
 
 const BEAM: usize = 6;
 const LARGEST: usize = 12;
 const SWAPS: usize = 4;
-/// Sets this much under the best one are not followed, in nats.
-const OUTCLASSED: f64 = 10.0;
-/// What lowers the best set of a size by more is not weighed beside it, in nats.
-const IDLE: f64 = 5.0;
 
 struct Search<'a> {
     problem: &'a Problem,
-    singles: Vec<Set>,
+    singles: &'a [Set],
     visited: Vec<Set>,
 }
 
 impl Problem {
-    /// The sets visited.
+    /// The sets visited: nothing, every one and every two, and larger ones from the best of these.
     pub fn visited(&self) -> Vec<Set> {
         let singles = self.singles();
-        let mut visited = vec![nothing()];
-        visited.extend(singles.iter().cloned());
-        let mut search = Search {
-            problem: self,
-            singles,
-            visited,
-        };
-        search.grow();
+        let mut search = Search::new(self, &singles);
+        search.grow(singles.len(), BEAM);
         for _ in 0..SWAPS {
             if !search.swap() {
                 break;
@@ -36,11 +26,25 @@ impl Problem {
         }
         search.visited
     }
+
+    /// What is left when the best fault is added again and again.
+    pub fn greedy(&self, singles: &[Set]) -> Set {
+        let mut search = Search::new(self, singles);
+        search.grow(1, 1);
+        best_first(&mut search.visited);
+        search.visited.swap_remove(0)
+    }
 }
 
-impl Search<'_> {
-    fn additions(&self) -> impl Iterator<Item = &Set> {
-        self.singles.iter().filter(|single| single.score > HOPELESS)
+impl<'a> Search<'a> {
+    fn new(problem: &'a Problem, singles: &'a [Set]) -> Self {
+        let mut visited = vec![nothing()];
+        visited.extend(singles.iter().cloned());
+        Self {
+            problem,
+            singles,
+            visited,
+        }
     }
 
     fn seen(&self) -> Vec<u64> {
@@ -52,43 +56,32 @@ impl Search<'_> {
         scores.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// A set with each cause that is worth adding and makes a set not seen before.
-    fn extend(&self, set: &Set, best: f64, worst: f64, seen: &mut Vec<u64>) -> Vec<Set> {
-        let needed = (best - OUTCLASSED - set.score).max(worst);
-        let larger = self.additions().filter_map(|single| {
-            let key = set.key() | single.key();
-            if seen.contains(&key) {
-                return None;
-            }
-            seen.push(key);
-            self.problem.with(set, single, needed)
+    /// A set with each cause that makes one which was not seen before, but for those of `without`.
+    fn extend(&self, set: u64, without: u64, seen: &mut Vec<u64>) -> Vec<Set> {
+        let causes = self.singles.iter().map(Set::key);
+        let keys = causes.filter(|cause| (set | without) & cause == 0);
+        let larger = keys.filter_map(|cause| {
+            let fresh = !seen.contains(&(set | cause));
+            seen.push(set | cause);
+            fresh.then(|| self.problem.set(set | cause, self.singles))
         });
         larger.collect()
     }
 
-    fn grow(&mut self) {
-        let mut beam: Vec<Set> = self.additions().take(BEAM).cloned().collect();
+    /// Larger and larger sets, from `first` single ones and then from the best of each size.
+    fn grow(&mut self, first: usize, width: usize) {
+        let mut beam: Vec<u64> = self.singles.iter().take(first).map(Set::key).collect();
         for _ in 1..LARGEST {
             let best = self.best();
             let mut seen = self.seen();
-            let mut larger = Vec::new();
-            for (rank, set) in beam.iter().enumerate() {
-                let worst = if rank == 0 { -IDLE } else { 0.0 };
-                larger.extend(self.extend(set, best, worst, &mut seen));
-            }
+            let larger = beam.iter().map(|set| self.extend(*set, 0, &mut seen));
+            let mut larger: Vec<Set> = larger.collect::<Vec<_>>().concat();
             best_first(&mut larger);
-            larger.truncate(BEAM);
-            larger.retain(|set| set.score > best - OUTCLASSED);
-            for set in &mut larger {
-                self.problem.refit(set, &self.singles);
-            }
-            best_first(&mut larger);
-            let Some(top) = larger.first().map(|set| set.score) else {
-                break;
-            };
-            self.visited.extend(larger.iter().cloned());
-            beam = larger;
-            if top < best + HOPELESS {
+            let kept = few(width, larger.iter().map(|set| set.score));
+            beam = larger[..kept].iter().map(Set::key).collect();
+            let top = larger.first().map(|set| set.score);
+            self.visited.append(&mut larger);
+            if top.is_none_or(|top| top < best + HOPELESS) {
                 break;
             }
         }
@@ -103,22 +96,16 @@ impl Search<'_> {
         }
         let mut seen = self.seen();
         let mut others = Vec::new();
-        for index in 0..best.fits.len() {
-            let mut rest = best.clone();
-            rest.fits.remove(index);
-            self.problem.refit(&mut rest, &self.singles);
-            others.extend(self.extend(&rest, best.score, 0.0, &mut seen));
-            if !seen.contains(&rest.key()) {
-                others.push(rest);
+        for fit in &best.fits {
+            let rest = best.key() & !(1 << fit.fault.cause);
+            others.extend(self.extend(rest, best.key(), &mut seen));
+            if !seen.contains(&rest) {
+                others.push(self.problem.set(rest, self.singles));
+                seen.push(rest);
             }
         }
-        best_first(&mut others);
-        others.truncate(BEAM);
-        for set in &mut others {
-            self.problem.refit(set, &self.singles);
-        }
         let better = others.iter().any(|set| set.score > best.score);
-        self.visited.extend(others);
+        self.visited.append(&mut others);
         better
     }
 }

@@ -6,10 +6,8 @@ use crate::fit::{Fault, Fit, acting};
 use crate::laws::log_sum;
 use crate::problem::Problem;
 
-/// What gains less than this by itself is not added to others, in nats.
+/// The search ends with sets that are so much less probable than the best smaller one, in nats.
 pub const HOPELESS: f64 = -3.0;
-/// Whatever it gains.
-const ANYTHING: f64 = f64::NEG_INFINITY;
 /// Prior odds of something that no component explains.
 pub const UNKNOWN: f64 = 0.05;
 /// Whether a background that no row has counts as one that is known well enough. These meshes have no
@@ -50,13 +48,13 @@ impl Problem {
         fit.integral + self.causes[fit.fault.cause].log_odds
     }
 
+    /// Every cause alone, the best first.
     pub fn singles(&self) -> Vec<Set> {
         let single = |cause| {
-            let fit = self
-                .first_fit(cause, &[], ANYTHING)
-                .expect("anything is enough");
+            let mut fit = self.fit(cause, &[]);
+            fit.telescoped = self.gain(&fit.fault, &[]);
             Set {
-                score: self.weight(&fit),
+                score: fit.telescoped - fit.gain + self.weight(&fit),
                 fits: vec![fit],
                 unknown: false,
             }
@@ -66,22 +64,13 @@ impl Problem {
         singles
     }
 
-    /// A set with one fault more, unless that cannot gain as much as is needed.
-    pub fn with(&self, set: &Set, single: &Set, needed: f64) -> Option<Set> {
-        let cause = single.fits[0].fault.cause;
-        let apart = set
-            .fits
-            .iter()
-            .all(|fit| self.apart(fit.fault.cause, cause));
-        let fit = if apart {
-            single.fits[0].clone()
-        } else {
-            self.first_fit(cause, &set.faults(), needed)?
-        };
-        let mut larger = set.clone();
-        larger.score += self.weight(&fit);
-        larger.fits.push(fit);
-        Some(larger)
+    /// The set of these causes: from what each is alone, in the order of what that is worth.
+    pub fn set(&self, key: u64, singles: &[Set]) -> Set {
+        let here = singles.iter().filter(|single| key & single.key() != 0);
+        let mut set = nothing();
+        set.fits = here.map(|single| single.fits[0].clone()).collect();
+        self.refit(&mut set, singles);
+        set
     }
 
     /// Every fault at its best beside the others; weighed at the joint optimum.
@@ -112,68 +101,14 @@ impl Problem {
         }
     }
 
-    /// Every set of up to `most` causes worth adding, each made of its best subset with one fewer.
-    pub fn sets(&self, most: usize) -> Vec<Set> {
+    /// Every set of up to `most` causes.
+    pub fn sets(&self, most: u32) -> Vec<Set> {
         let singles = self.singles();
-        let additions: Vec<&Set> = singles.iter().filter(|s| s.score > HOPELESS).collect();
-        let mut layer: Vec<Set> = additions.iter().map(|s| (*s).clone()).collect();
         let mut all = vec![nothing()];
         all.extend(singles.iter().cloned());
-        for _ in 1..most {
-            let mut larger: BTreeMap<u64, Set> = BTreeMap::new();
-            for set in &layer {
-                for single in &additions {
-                    let key = set.key() | single.key();
-                    if key != set.key() && !larger.contains_key(&key) {
-                        larger.extend(self.with(set, single, ANYTHING).map(|set| (key, set)));
-                    }
-                }
-            }
-            layer = larger.into_values().collect();
-            layer.iter_mut().for_each(|set| self.refit(set, &singles));
-            best_first(&mut layer);
-            all.extend(layer.iter().cloned());
-        }
+        let keys = (0..1_u64 << singles.len()).filter(|key| (2..=most).contains(&key.count_ones()));
+        all.extend(keys.map(|key| self.set(key, &singles)));
         all
-    }
-
-    /// The faults that are left when the best one is added again and again.
-    fn greedy(&self) -> Vec<Fault> {
-        let singles = self.singles();
-        let additions: Vec<&Set> = singles.iter().filter(|s| s.score > HOPELESS).collect();
-        let mut best = nothing();
-        for set in &singles {
-            if set.score > best.score {
-                best = set.clone();
-            }
-        }
-        let mut beam: Vec<Set> = additions.iter().take(6).map(|s| (*s).clone()).collect();
-        for _ in 1..12 {
-            let mut larger: Vec<Set> = Vec::new();
-            for set in &beam {
-                for single in &additions {
-                    let key = set.key() | single.key();
-                    if key != set.key() && larger.iter().all(|l| l.key() != key) {
-                        larger.extend(self.with(set, single, ANYTHING));
-                    }
-                }
-            }
-            best_first(&mut larger);
-            larger.truncate(1);
-            larger.iter_mut().for_each(|set| self.refit(set, &singles));
-            let Some(top) = larger.first().map(|set| set.score) else {
-                break;
-            };
-            let end = top < best.score + HOPELESS;
-            if top > best.score {
-                best = larger[0].clone();
-            }
-            beam = larger;
-            if end {
-                break;
-            }
-        }
-        best.faults()
     }
 
     /// Sets the backgrounds to what the best explanation leaves over.
@@ -191,8 +126,13 @@ impl Problem {
                 .collect();
             self.set_backgrounds(&ordinary, &prior, true);
         }
+        let mut good: Option<Set> = None;
         for _ in 0..2 {
-            let faults = self.greedy();
+            let singles = self.singles();
+            let mut set = good.take().unwrap_or_else(|| self.greedy(&singles));
+            self.refit(&mut set, &singles);
+            let faults = set.faults();
+            good = Some(set);
             let before: Vec<f64> = self.cells.iter().map(|cell| cell.background).collect();
             let by_chance = |cell: &crate::problem::Cell| {
                 let of = |(w, failed): (usize, &f64)| {
@@ -285,7 +225,8 @@ impl Problem {
         let mut order: Vec<&Set> = sets.iter().collect();
         order.sort_by(|a, b| b.score.total_cmp(&a.score));
         let best = order[0].score;
-        let mut doubted: Vec<Set> = order.into_iter().take(3).cloned().collect();
+        let most = few(3, order.iter().map(|set| set.score));
+        let mut doubted: Vec<Set> = order.into_iter().take(most).cloned().collect();
         if doubted.iter().all(|set| !set.fits.is_empty()) {
             doubted.push(nothing());
         }
@@ -294,10 +235,8 @@ impl Problem {
             let mut set = self.beside_unknown(set);
             while set.score > best - 10.0 {
                 let smaller = (0..set.fits.len()).map(|index| {
-                    let mut smaller = set.clone();
-                    smaller.fits.remove(index);
-                    self.refit(&mut smaller, &singles);
-                    self.beside_unknown(smaller)
+                    let without = set.key() & !(1 << set.fits[index].fault.cause);
+                    self.beside_unknown(self.set(without, &singles))
                 });
                 let next = smaller.max_by(|a, b| a.score.total_cmp(&b.score));
                 match next.filter(|next| next.score >= set.score) {
@@ -325,6 +264,12 @@ pub fn nothing() -> Set {
         score: 0.0,
         unknown: false,
     }
+}
+
+/// How many to keep of scores, best first: so many, and what is as good as the last of them.
+pub fn few(most: usize, scores: impl Iterator<Item = f64> + Clone) -> usize {
+    let last = scores.clone().take(most).last().unwrap_or(0.0);
+    scores.take_while(|score| *score >= last - 1e-6).count()
 }
 
 pub fn best_first(sets: &mut [Set]) {
