@@ -36,6 +36,9 @@ const NOISIEST: f64 = 0.8;
 const DOUBT: f64 = 0.01;
 /// Rounds until a group's first own calm rate.
 const FIRST_LESSON: u64 = 30;
+/// Evidence of so much a round is more than calm times bring: its mean rises by one a round at most, and
+/// hardly at all below the bound of the calm rate.
+const SUSPICIOUS: f64 = 0.5;
 /// Evidence beyond this changes nothing; it keeps the arithmetic finite.
 const MOST: f64 = 1e200;
 /// Odds at which a fault is said to be over.
@@ -176,8 +179,13 @@ impl Detector {
 
     /// Takes what is pending for calm when it has grown as large as what is known, a day's rounds at
     /// most: a change that is too slow for an alarm meanwhile does not teach its own rate at once.
-    pub(crate) fn learn(&mut self, rounds_a_day: f64) {
+    /// What is suspicious, or brings evidence of `doubtful`, teaches nothing.
+    pub(crate) fn learn(&mut self, rounds_a_day: f64, doubtful: f64) {
         let known = (self.calm.rounds as f64).min(rounds_a_day);
+        let seen = (self.calm.rounds + self.pending.rounds) as f64;
+        if self.evidence() >= doubtful.min(SUSPICIOUS * seen) {
+            return;
+        }
         if self.pending.rounds >= FIRST_LESSON && self.pending.rounds as f64 >= known {
             self.take_for_calm(rounds_a_day);
         }
@@ -464,6 +472,21 @@ mod tests {
                 "{struck}/{rounds}: {quiet} quiet rounds"
             );
         }
+    }
+
+    #[test]
+    fn what_is_suspicious_after_a_short_calm_teaches_nothing() {
+        let mut detector = taught(0, 60);
+        detector.accepted = true;
+        let calm = detector.calm_rate(1.0);
+        for round in 1..=60 {
+            detector.step(Strike {
+                probes: 1,
+                struck: round % 3 == 0,
+            });
+            detector.learn(8_640.0, f64::INFINITY);
+        }
+        assert_eq!(detector.calm_rate(1.0), calm);
     }
 
     #[test]

@@ -347,8 +347,9 @@ impl Watch {
         let watched = &mut self.watched[place];
         watched.seen_us = watched.seen_us.max(round.at_us);
         watched.detector.step(strike);
-        if teachable.is_some_and(|most| watched.detector.evidence() < most) {
-            watched.detector.learn(rounds_a_day(round.every_us));
+        if let Some(doubtful) = teachable {
+            let rounds_a_day = rounds_a_day(round.every_us);
+            watched.detector.learn(rounds_a_day, doubtful);
         }
     }
 
