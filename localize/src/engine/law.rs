@@ -310,9 +310,9 @@ impl Stretch {
             if *gain > LARGE || open > 1e100 || over > 1e100 {
                 let shift = gain.max(0.0) + libm::log(open.max(1.0));
                 open *= libm::exp(gain - shift);
-                over *= exp(-shift);
+                over *= libm::exp(-shift);
                 scale += shift;
-                one = exp(-scale);
+                one = libm::exp(-scale);
             } else {
                 open *= ratio;
             }
@@ -437,6 +437,8 @@ mod tests {
             vec![0.0; 5],
             vec![1.0, -2.0, 3.0, 0.5],
             vec![-4.0, 12.0, 30.0, -1.0, -1.0, 2.0],
+            [vec![-0.1], vec![23.4; 10], vec![-0.1; 5]].concat(),
+            vec![-0.2, 170.0, -3.0, 59.0, 190.0, -4.0, -5.0],
         ] {
             let laws = Laws::new(Habit::Fault, gains.len());
             assert!(
