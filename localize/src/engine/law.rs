@@ -8,6 +8,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::model::Habit;
+use super::scaled::{BIG, Scaled, exp_in_steps, exp_of_moderate, power};
 
 /// Prior weights of the laws.
 struct Prior {
@@ -88,35 +89,43 @@ impl Laws {
         if self.windows == 1 {
             return gains[0];
         }
-        ratios.clear();
-        ratios.extend(
-            gains
-                .iter()
-                .map(|gain| exp_of_moderate(gain.clamp(-SMALL, LARGE))),
-        );
-        let mut all = LogSum::default();
-        let now_and_then = libm::log(self.share_of_duty());
-        for duties in self.prior.duties.chunks(TOGETHER) {
-            let logs = independent(gains, ratios, duties);
-            logs.iter()
-                .zip(duties)
-                .for_each(|(log, _)| all.add(now_and_then + log));
-        }
-        if self.prior.always > 0.0 {
-            all.add(libm::log(self.prior.always) + gains.iter().sum::<f64>());
-        }
-        if self.prior.stretch > 0.0 {
-            let stretch = Stretch::new(self.windows, self.prior.over);
-            all.add(libm::log(self.prior.stretch) + stretch.log_sum(gains, ratios));
-        }
-        if self.prior.short > 0.0 {
-            all.add(libm::log(self.prior.short) + log_sum_of_short(gains));
-        }
-        all.value()
+        self.parts(gains, ratios).total().log()
     }
 
-    fn share_of_duty(self) -> f64 {
-        self.prior.now_and_then / self.prior.duties.len() as f64
+    /// What each law comes to; fills in the likelihood ratios by window.
+    fn parts(self, gains: &[f64], ratios: &mut Vec<f64>) -> Parts {
+        let Prior {
+            always,
+            stretch,
+            over,
+            short,
+            now_and_then,
+            duties,
+        } = self.prior;
+        ratios.clear();
+        let clamped = gains.iter().map(|gain| gain.clamp(-SMALL, LARGE));
+        ratios.extend(clamped.map(exp_of_moderate));
+        let mut parts = Parts::default();
+        if *now_and_then > 0.0 {
+            let share = now_and_then / duties.len() as f64;
+            let products = independent(gains, ratios, duties);
+            let pairs = parts.now_and_then.iter_mut().zip(products);
+            pairs
+                .take(duties.len())
+                .for_each(|(part, product)| *part = product.times(share));
+        }
+        let all = Scaled::exp(sum(gains));
+        parts.always = all.times(*always);
+        if *stretch > 0.0 {
+            let sum = Stretch::new(self.windows, *over).sum(gains, ratios, all);
+            parts.stretch = sum.times(*stretch);
+        }
+        if *short > 0.0 {
+            let share = short / number_of_short(self.windows) as f64;
+            let short = short_stretches(gains);
+            parts.short = short.fold(Scaled::ZERO, |sum, s| sum.plus(s.ratio.times(share)));
+        }
+        parts
     }
 
     /// How the windows were.
@@ -129,47 +138,31 @@ impl Laws {
             };
         }
         let mut ratios = Vec::new();
-        let total = self.log_sum(gains, &mut ratios);
-        let mut on = vec![0.0; windows];
-        let mut present = 0.0;
-        for duties in self.prior.duties.chunks(TOGETHER) {
-            let logs = independent(gains, &ratios, duties);
-            for (log, duty) in logs.iter().zip(duties) {
-                let weight = self.share_of_duty() * libm::exp(log - total);
-                if weight < FAINT {
-                    continue;
-                }
+        let parts = self.parts(gains, &mut ratios);
+        let total = parts.total();
+        let mut on = vec![parts.always.over(total); windows];
+        for (part, duty) in parts.now_and_then.iter().zip(self.prior.duties) {
+            let weight = part.over(total);
+            if weight >= FAINT {
                 let p = |ratio: &f64| duty * ratio / (duty * ratio + 1.0 - duty);
-                present += weight * ratios.last().map_or(0.0, p);
-                for (sum, ratio) in on.iter_mut().zip(&ratios) {
-                    *sum += weight * p(ratio);
-                }
+                let pairs = on.iter_mut().zip(&ratios);
+                pairs.for_each(|(sum, ratio)| *sum += weight * p(ratio));
             }
         }
-        if self.prior.always > 0.0 {
-            let always = self.prior.always * libm::exp(gains.iter().sum::<f64>() - total);
-            present += always;
-            on.iter_mut().for_each(|sum| *sum += always);
+        let weight = parts.stretch.over(total);
+        if weight > FAINT {
+            let posterior = Stretch::new(windows, self.prior.over).posterior(gains, &ratios);
+            let pairs = on.iter_mut().zip(posterior);
+            pairs.for_each(|(sum, p)| *sum += weight * p);
         }
-        if self.prior.stretch > 0.0 {
-            let stretch = Stretch::new(windows, self.prior.over);
-            let log = stretch.log_sum(gains, &ratios);
-            let weight = self.prior.stretch * libm::exp(log - total);
-            let posterior = if weight > FAINT {
-                stretch.posterior(gains, &ratios)
-            } else {
-                vec![0.0; windows]
-            };
-            present += weight * posterior[windows - 1];
-            for (sum, p) in on.iter_mut().zip(posterior) {
-                *sum += weight * p;
-            }
-        }
+        // A short stretch is over, even where it lasts to the end.
+        let present = on[windows - 1];
         if self.prior.short > 0.0 {
-            let prior = libm::log(self.prior.short / number_of_short(windows) as f64);
-            for (from, to, gain) in short(gains) {
-                let weight = exp(prior + gain - total);
-                on[from..to].iter_mut().for_each(|sum| *sum += weight);
+            let share = self.prior.short / number_of_short(windows) as f64;
+            for stretch in short_stretches(gains) {
+                let weight = stretch.ratio.times(share).over(total);
+                let windows = &mut on[stretch.from..stretch.to];
+                windows.iter_mut().for_each(|sum| *sum += weight);
             }
         }
         Course {
@@ -179,26 +172,65 @@ impl Laws {
     }
 }
 
-/// Every short stretch with its gain.
-fn short(gains: &[f64]) -> impl Iterator<Item = (usize, usize, f64)> + '_ {
-    let windows = gains.len();
-    let longest = longest_short(windows);
-    (0..windows).flat_map(move |from| {
-        let mut gain = 0.0;
-        let ends = (from + 1)..=(from + longest).min(windows);
-        ends.map(move |to| {
-            gain += gains[to - 1];
-            (from, to, gain)
-        })
-    })
+/// For each law its prior times its likelihood ratio.
+struct Parts {
+    /// By share of windows that are on.
+    now_and_then: [Scaled; DUTIES],
+    always: Scaled,
+    stretch: Scaled,
+    short: Scaled,
 }
 
-/// Logarithm of the mean over all short stretches of their likelihood ratios.
-fn log_sum_of_short(gains: &[f64]) -> f64 {
-    let most = short(gains).map(|(_, _, gain)| gain);
-    let most = most.fold(f64::NEG_INFINITY, f64::max);
-    let sum: f64 = short(gains).map(|(_, _, gain)| exp(gain - most)).sum();
-    most + libm::log(sum / number_of_short(gains.len()) as f64)
+impl Default for Parts {
+    fn default() -> Self {
+        Self {
+            now_and_then: [Scaled::ZERO; DUTIES],
+            always: Scaled::ZERO,
+            stretch: Scaled::ZERO,
+            short: Scaled::ZERO,
+        }
+    }
+}
+
+impl Parts {
+    fn total(&self) -> Scaled {
+        let others = self.always.plus(self.stretch).plus(self.short);
+        self.now_and_then.iter().fold(others, |sum, p| sum.plus(*p))
+    }
+}
+
+/// A sum in four strands, which need not wait for each other.
+pub(super) fn sum(values: &[f64]) -> f64 {
+    let mut sums = [0.0; 4];
+    let chunks = values.chunks_exact(sums.len());
+    let rest: f64 = chunks.remainder().iter().sum();
+    for chunk in chunks {
+        let pairs = sums.iter_mut().zip(chunk);
+        pairs.for_each(|(sum, value)| *sum += value);
+    }
+    (sums[0] + sums[1]) + (sums[2] + sums[3]) + rest
+}
+
+/// A few windows one after the other, with their likelihood ratio.
+struct ShortStretch {
+    from: usize,
+    to: usize,
+    ratio: Scaled,
+}
+
+/// Every short stretch.
+fn short_stretches(gains: &[f64]) -> impl Iterator<Item = ShortStretch> {
+    let ratios: Vec<Scaled> = gains.iter().map(|gain| Scaled::exp(*gain)).collect();
+    let windows = ratios.len();
+    let longest = longest_short(windows);
+    let ends = move |from: usize| (from + 1)..=(from + longest).min(windows);
+    let all = (0..windows).flat_map(move |from| ends(from).map(move |to| (from, to)));
+    let mut ratio = Scaled::ZERO;
+    all.map(move |(from, to)| {
+        let last = ratios[to - 1];
+        ratio = if to == from + 1 { last } else { ratio.by(last) };
+        ShortStretch { from, to, ratio }
+    })
 }
 
 fn longest_short(windows: usize) -> usize {
@@ -210,36 +242,38 @@ fn number_of_short(windows: usize) -> usize {
     longest * windows - longest * (longest - 1) / 2
 }
 
-/// Shares of windows that are reckoned with at once.
+/// Shares of windows that may be on now and then, at most.
+const DUTIES: usize = 4;
+/// Windows whose product takes a number no further than a step out of range.
 const TOGETHER: usize = 4;
-/// Windows whose product stays finite, from any product within the bounds.
-const FINITE: usize = 4;
 
-/// For each share of windows that are on, logarithm of the product over windows of the mean of on and
-/// off.
-fn independent(gains: &[f64], ratios: &[f64], duties: &[f64]) -> [f64; TOGETHER] {
-    let mut on = [0.0; TOGETHER];
+/// For each share of windows that are on, the product over windows of the mean of on and off.
+fn independent(gains: &[f64], ratios: &[f64], duties: &[f64]) -> [Scaled; DUTIES] {
+    let mut on = [0.0; DUTIES];
     on.iter_mut().zip(duties).for_each(|(on, duty)| *on = *duty);
     let off = on.map(|duty| 1.0 - duty);
-    let beyond: f64 = gains.iter().map(|gain| (gain - LARGE).max(0.0)).sum();
-    let (mut products, mut logs) = ([1.0; TOGETHER], [beyond; TOGETHER]);
-    for ratios in ratios.chunks(FINITE) {
+    let mut products = [Scaled::exp(beyond(gains)); DUTIES];
+    for ratios in ratios.chunks(TOGETHER) {
+        let mut factors = [1.0; DUTIES];
         for ratio in ratios {
-            for ((product, on), off) in products.iter_mut().zip(on).zip(off) {
-                *product *= off + on * ratio;
+            for ((factor, on), off) in factors.iter_mut().zip(on).zip(off) {
+                *factor *= off + on * ratio;
             }
         }
-        for (product, log) in products.iter_mut().zip(&mut logs) {
-            if !(1e-200..1e200).contains(product) {
-                *log += libm::log(*product);
-                *product = 1.0;
-            }
-        }
+        let pairs = products.iter_mut().zip(factors);
+        pairs.for_each(|(product, factor)| *product = product.times(factor));
     }
-    for (log, product) in logs.iter_mut().zip(products) {
-        *log += libm::log(product);
+    products
+}
+
+/// What the gains have above what the ratios can hold.
+fn beyond(gains: &[f64]) -> f64 {
+    let most = gains.iter().fold(LARGE, |most, gain| most.max(*gain));
+    if most > LARGE {
+        gains.iter().map(|gain| (gain - LARGE).max(0.0)).sum()
+    } else {
+        0.0
     }
-    logs
 }
 
 /// Beyond this a window is on for certain, and under the negative of the other it is off.
@@ -247,35 +281,6 @@ const LARGE: f64 = 60.0;
 const SMALL: f64 = 40.0;
 /// A law that is less probable says nothing of the course.
 const FAINT: f64 = 3e-3;
-
-/// The exponential of what is between -700 and 700, to 1e-14 of it, in a form of which a compiler makes
-/// vector instructions: 2^k times a Taylor series in what is left (Cody and Waite, 1980).
-pub(super) fn exp_of_moderate(x: f64) -> f64 {
-    const LN_2_HIGH: f64 = 0.693_147_180_369_123_8;
-    const LN_2_LOW: f64 = 1.908_214_929_270_588e-10;
-    /// Adding it rounds to a whole number, which is then in the lowest bits.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
-    let shifted = x * core::f64::consts::LOG2_E + ROUND;
-    let k = shifted - ROUND;
-    let r = x - k * LN_2_HIGH - k * LN_2_LOW;
-    let mut series = 1.0 / 39_916_800.0;
-    for factor in [
-        1.0 / 3_628_800.0,
-        1.0 / 362_880.0,
-        1.0 / 40_320.0,
-        1.0 / 5_040.0,
-        1.0 / 720.0,
-        1.0 / 120.0,
-        1.0 / 24.0,
-        1.0 / 6.0,
-        0.5,
-        1.0,
-        1.0,
-    ] {
-        series = series * r + factor;
-    }
-    series * f64::from_bits((shifted.to_bits() << 52).wrapping_add(1.0_f64.to_bits()))
-}
 
 /// The exponential, without its cost where the result is nothing.
 fn exp(x: f64) -> f64 {
@@ -298,67 +303,61 @@ impl Stretch {
         }
     }
 
-    /// Logarithm of the sum over all stretches but that of every window.
-    fn log_sum(&self, gains: &[f64], ratios: &[f64]) -> f64 {
-        // All stretches that are on in the window, and those that are over, both scaled.
-        let (mut open, mut over, mut scale) = (0.0_f64, 0.0, 0.0_f64);
+    /// The sum over all stretches but that of every window, which comes to `all`.
+    fn sum(&self, gains: &[f64], ratios: &[f64], all: Scaled) -> Scaled {
+        // All stretches that are on in the window, and those that are over, in steps of one scale.
+        let (mut open, mut over, mut steps) = (0.0_f64, 0.0_f64, 0.0);
         // What a stretch begins with.
         let mut one = 1.0;
         for (gain, ratio) in gains.iter().zip(ratios) {
             over += open;
             open += one;
-            if *gain > LARGE || open > 1e100 || over > 1e100 {
-                let shift = gain.max(0.0) + libm::log(open.max(1.0));
-                open *= libm::exp(gain - shift);
-                over *= libm::exp(-shift);
-                scale += shift;
-                one = libm::exp(-scale);
+            if *gain > LARGE {
+                let (ratio, up) = exp_in_steps(*gain);
+                open *= ratio;
+                over *= power(-up);
+                one *= power(-up);
+                steps += up;
             } else {
                 open *= ratio;
             }
+            if open > BIG || over > BIG {
+                open *= power(-1.0);
+                over *= power(-1.0);
+                one *= power(-1.0);
+                steps += 1.0;
+            }
         }
-        let all = exp(gains.iter().sum::<f64>() - scale);
+        let all = all.mantissa() * power(all.steps() - steps);
         let sum = self.over * over + self.going_on * (open - all).max(0.0);
-        if sum > 0.0 {
-            libm::log(sum) + scale
-        } else {
-            f64::NEG_INFINITY
-        }
+        Scaled::new(sum).raised(steps)
     }
 
     /// Probability of on in each window, given that it is one stretch.
     fn posterior(&self, gains: &[f64], ratios: &[f64]) -> Vec<f64> {
         let windows = gains.len();
-        let total = self.log_sum(gains, ratios);
-        if total == f64::NEG_INFINITY {
+        let all = Scaled::exp(sum(gains));
+        let total = self.sum(gains, ratios, all);
+        if total.is_zero() {
             return vec![0.0; windows];
         }
-        // Logarithms of the sums over what ends after a window, from the end backwards.
-        let mut after = vec![f64::NEG_INFINITY; windows];
-        let mut ahead = libm::log(self.going_on);
-        for window in (0..windows).rev() {
-            after[window] = ahead;
-            ahead = add(ahead + gains[window], libm::log(self.over));
+        let ratios: Vec<Scaled> = gains.iter().map(|gain| Scaled::exp(*gain)).collect();
+        // The sums over what ends after a window, from the end backwards.
+        let mut after = vec![Scaled::ZERO; windows];
+        let mut ahead = Scaled::new(self.going_on);
+        let over = Scaled::new(self.over);
+        for (after, ratio) in after.iter_mut().zip(&ratios).rev() {
+            *after = ahead;
+            ahead = ahead.by(*ratio).plus(over);
         }
-        let always = libm::log(self.going_on) + gains.iter().sum::<f64>();
-        let mut open = f64::NEG_INFINITY;
-        let mut posterior = vec![0.0; windows];
-        for window in 0..windows {
-            open = add(open, 0.0) + gains[window];
-            let p = exp(open + after[window] - total) - exp(always - total);
-            posterior[window] = p.clamp(0.0, 1.0);
-        }
-        posterior
+        let always = all.times(self.going_on).over(total);
+        let mut open = Scaled::ZERO;
+        let on = ratios.iter().zip(after).map(|(ratio, after)| {
+            open = open.plus(Scaled::new(1.0)).by(*ratio);
+            (open.by(after).over(total) - always).clamp(0.0, 1.0)
+        });
+        on.collect()
     }
-}
-
-/// Logarithm of the sum of two exponentials.
-fn add(a: f64, b: f64) -> f64 {
-    let most = a.max(b);
-    if most == f64::NEG_INFINITY {
-        return most;
-    }
-    most + libm::log1p(exp(a.min(b) - most))
 }
 
 /// A running logarithm of a sum of exponentials.
@@ -457,15 +456,6 @@ mod tests {
         assert!((490.0..500.0).contains(&storm), "{storm}");
         let course = laws.course(&gains);
         assert!(course.on[30] > 0.99 && course.on[28] < 0.2, "{course:?}");
-    }
-
-    #[test]
-    fn the_quick_exponential_is_exact_enough() {
-        for i in -4000..=6000 {
-            let x = f64::from(i) * 0.01 + 0.003;
-            let error = exp_of_moderate(x) / libm::exp(x) - 1.0;
-            assert!(error.abs() < 1e-14, "{x}: {error}");
-        }
     }
 
     #[test]

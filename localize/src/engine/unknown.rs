@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 
 use super::company::Beside;
 use super::fit::Fault;
-use super::law::{LogSum, exp_of_moderate};
+use super::law::LogSum;
 use super::model::{Cell, Model, index32};
+use super::scaled::exp_of_moderate;
 
 /// Shares of the cells that an unknown cause may touch.
 const TOUCHED: [f64; 5] = [0.003, 0.01, 0.03, 0.1, 0.3];
