@@ -29,7 +29,7 @@ demo: build
 test: packages check
 	@$(CARGO) build -p lab
 	$(TARGET)/debug/lab kill
-	tests/lab.sh $(TARGET)/debug "run --healthy 3" "run --again 1" "skew --rounds 100"
+	tests/lab.sh $(TARGET)/debug "run --healthy 3 --again 1" "run --again 1" "skew --rounds 100"
 
 # Some of cargo's tests are run on real packets, and need what the lab needs.
 packages:

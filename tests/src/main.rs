@@ -94,7 +94,7 @@ struct RunArgs {
     /// Seconds for which scheduled rounds count
     #[arg(long, default_value_t = 0)]
     since: u64,
-    /// Try a fault again, at most so often, when a verdict was not as expected
+    /// Try a fault, or health, again, at most so often, when a verdict was not as expected
     #[arg(long, default_value_t = 0)]
     again: u32,
     /// Keep the cases in this folder

@@ -31,7 +31,7 @@ pub struct Plan {
     pub meshes: Vec<Coverage>,
     /// How far back scheduled rounds count.
     pub since: Duration,
-    /// How often a fault is tried again on which a verdict was not as expected: confidences are below
+    /// How often a fault, or health, is tried again when a verdict was not as expected: confidences are below
     /// one, so that among fifty verdicts a wrong one is no surprise, and the same one twice is.
     pub again: u32,
     /// Folder for the cases, one file for each fault or healthy run, and mesh.
@@ -66,29 +66,42 @@ pub fn run(plan: &Plan) -> Result<bool> {
     let mut repeated = 0;
     for number in 1..=plan.healthy {
         let stem = format!("healthy-{number}");
-        lines.extend(localize_all(plan, &mut meshes, None, &stem)?);
+        let attempt = || localize_all(plan, &mut meshes, None, &stem);
+        lines.extend(patiently(plan.again, "healthy", &mut repeated, attempt)?);
     }
     let fit = plan
         .faults
         .iter()
         .filter(|fault| fault.fits(plan.options.balancer));
     for fault in fit {
-        let mut done = try_fault(plan, &mut lab, &mut meshes, *fault)?;
-        for _ in 0..plan.again {
-            if done.iter().all(passed) {
-                break;
-            }
-            println!("{:<26} again", fault.name());
-            repeated += 1;
-            done = try_fault(plan, &mut lab, &mut meshes, *fault)?;
-        }
+        let attempt = || try_fault(plan, &mut lab, &mut meshes, *fault);
+        let done = patiently(plan.again, fault.name(), &mut repeated, attempt)?;
         lines.extend(done);
     }
     print_summary(&lines);
     if plan.again > 0 {
-        println!("{repeated} faults were tried again");
+        println!("{repeated} were tried again");
     }
     Ok(lines.iter().all(passed))
+}
+
+/// Does it once more, so often at most, while a verdict is not as expected.
+fn patiently(
+    again: u32,
+    name: &str,
+    repeated: &mut u32,
+    mut attempt: impl FnMut() -> Result<Vec<Line>>,
+) -> Result<Vec<Line>> {
+    let mut done = attempt()?;
+    for _ in 0..again {
+        if done.iter().all(passed) {
+            break;
+        }
+        println!("{name:<26} again");
+        *repeated += 1;
+        done = attempt()?;
+    }
+    Ok(done)
 }
 
 /// Switches a fault on, localises, and switches it off whatever came of it.
