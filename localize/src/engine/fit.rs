@@ -9,6 +9,7 @@ use core::cmp::Ordering;
 
 use super::company::Beside;
 use super::law::{Course, Laws, LogSum};
+use super::memo::{Meeting, Memo};
 use super::model::{Acting, Group, Habit, Model, Restless, Shelter, Touch};
 use super::terms::Terms;
 
@@ -58,6 +59,13 @@ const ROUGH: Grid = Grid {
     refinements: 0,
 };
 const LITTLE: f64 = 8.0;
+
+impl Grid {
+    const fn fine(&self) -> bool {
+        self.refinements > 0
+    }
+}
+
 /// With no more causes than these nothing is done roughly, or left out because it promises little.
 const FEW_CAUSES: usize = 16;
 
@@ -177,6 +185,7 @@ pub(crate) struct Fitter<'a> {
     /// as most cells that a cause touches have nothing more to say.
     informative: Vec<bool>,
     alone: Vec<Alone>,
+    memo: Memo,
 }
 
 /// What is known of a cause while nothing else is at fault.
@@ -199,28 +208,52 @@ impl<'a> Fitter<'a> {
                 .map(|cell| cell.failed > 0.0 || !model.plain(cell))
                 .collect(),
             alone: causes.map(|_| Alone::default()).collect(),
+            memo: Memo::default(),
         }
     }
 
     /// Fits a cause beside faults that are held fast.
     pub(super) fn fit(&self, cause: usize, others: &[Fault]) -> Fit {
-        if self.apart(cause, others) {
-            self.fit_alone(cause).clone()
-        } else {
-            self.integrate(cause, &self.terms(cause, others), &FINE)
+        let met = self.met(cause, others);
+        if met.is_empty() {
+            return self.fit_alone(cause).clone();
         }
+        let meeting = self.memo.meeting(cause, &met);
+        self.fit_fine(cause, &meeting).clone()
     }
 
     /// The same, unless the cause cannot gain as much as is needed, in nats.
     pub(super) fn fit_if(&self, cause: usize, others: &[Fault], needed: f64) -> Option<Fit> {
-        if self.apart(cause, others) {
+        let met = self.met(cause, others);
+        if met.is_empty() {
             let known = self.alone[cause].fit.get();
             let worth = known.is_some() || self.terms_alone(cause).bound() >= needed;
             return worth.then(|| self.fit_alone(cause).clone());
         }
-        let terms = self.terms(cause, others);
-        let bound = terms.bound();
-        (bound >= needed).then(|| self.integrate(cause, &terms, self.grid(bound)))
+        let meeting = self.memo.meeting(cause, &met);
+        let mut terms = None;
+        let bound = *meeting.bound.get_or_init(|| {
+            let terms = terms.insert(self.terms_beside(cause, &meeting.others));
+            terms.bound()
+        });
+        let terms = || terms.unwrap_or_else(|| self.terms_beside(cause, &meeting.others));
+        (bound >= needed).then(|| {
+            let grid = self.grid(bound);
+            let fit = if grid.fine() {
+                &meeting.fine
+            } else {
+                &meeting.rough
+            };
+            fit.get_or_init(|| self.integrate(cause, &terms(), grid))
+                .clone()
+        })
+    }
+
+    fn fit_fine<'m>(&self, cause: usize, meeting: &'m Meeting) -> &'m Fit {
+        let terms = || self.terms_beside(cause, &meeting.others);
+        meeting
+            .fine
+            .get_or_init(|| self.integrate(cause, &terms(), &FINE))
     }
 
     /// For what can gain so much at most, in nats.
@@ -250,21 +283,24 @@ impl<'a> Fitter<'a> {
     }
 
     fn terms(&self, cause: usize, others: &[Fault]) -> Cow<'_, Terms> {
-        let alone = self.terms_alone(cause);
-        if self.apart(cause, others) {
-            Cow::Borrowed(alone)
+        if self.met(cause, others).is_empty() {
+            Cow::Borrowed(self.terms_alone(cause))
         } else {
-            let terms = self
-                .model
-                .terms_beside(alone, cause, others, &self.informative);
-            Cow::Owned(terms)
+            Cow::Owned(self.terms_beside(cause, others))
         }
     }
 
-    /// Whether a cause shares no informative cell with others.
-    fn apart(&self, cause: usize, others: &[Fault]) -> bool {
-        let mut others = others.iter();
-        others.all(|other| disjoint(self.cells(cause), self.cells(other.cause)))
+    fn terms_beside(&self, cause: usize, others: &[Fault]) -> Terms {
+        let alone = self.terms_alone(cause);
+        let informative = &self.informative;
+        self.model.terms_beside(alone, cause, others, informative)
+    }
+
+    /// The faults with which a cause shares an informative cell.
+    fn met<'f>(&self, cause: usize, others: &'f [Fault]) -> Vec<&'f Fault> {
+        let mine = self.cells(cause);
+        let meets = |other: &&Fault| !disjoint(mine, self.cells(other.cause));
+        others.iter().filter(meets).collect()
     }
 
     fn cells(&self, cause: usize) -> &[u32] {

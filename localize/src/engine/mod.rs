@@ -8,6 +8,7 @@ mod company;
 pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod law;
+mod memo;
 pub(crate) mod model;
 mod scaled;
 pub(crate) mod search;
