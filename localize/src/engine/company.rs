@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use super::fit::{Fault, LEVELS};
+use super::mixture::{Mixture, Room};
 use super::model::{Acting, Group, Model, Outcome, Touch, index32, touches_in};
 
 /// Other causes in one cell beyond this many are left out.
@@ -15,7 +16,7 @@ pub(super) struct Company<'a> {
 }
 
 /// Nobody else.
-pub(super) const NONE: Company<'static> = Company {
+const NONE: Company<'static> = Company {
     others: [(0, &[]); MOST_OTHERS],
     len: 0,
 };
@@ -28,6 +29,9 @@ const NOBODY: Acting<'static> = Acting {
     theta: [0.0; Group::COUNT],
     masked: false,
 };
+
+/// Nobody acts.
+pub(super) const ALONE: Acts<'static> = ([NOBODY; MOST_OTHERS + 1], 0);
 
 impl<'a> Company<'a> {
     fn new(model: &'a Model, faults: &[Fault], cell: u32) -> Self {
@@ -91,9 +95,9 @@ impl<'a> Company<'a> {
 
 /// The states in which a company is, and when.
 pub(super) struct States {
-    keys: Vec<u64>,
     /// By window.
     of: Vec<usize>,
+    len: usize,
 }
 
 impl States {
@@ -108,11 +112,12 @@ impl States {
             })
         };
         let of = (0..windows).map(state).collect();
-        Self { keys, of }
+        let len = keys.len();
+        Self { of, len }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.keys.len()
+        self.len
     }
 
     /// The state in a window.
@@ -172,8 +177,8 @@ impl Model {
         let id = index32(cell);
         let cell = &self.cells[cell];
         let failed = |outcome: &Outcome| outcome.symptom.is_some();
-        Beside::new(self, faults).sum(id, failed, |outcome, acting| {
-            let (share, whole) = self.shares(cell, outcome, acting);
+        Beside::new(self, faults).sum(id, failed, |outcome, mixture| {
+            let (share, whole) = mixture.shares(outcome).with_chance;
             (cell.background * outcome.chance * whole / share).min(1.0)
         })
     }
@@ -184,6 +189,9 @@ pub(super) struct Beside<'a> {
     model: &'a Model,
     faults: &'a [Fault],
     known: Known,
+    /// Room to work in; values by state.
+    room: Room,
+    values: Vec<Option<f64>>,
 }
 
 impl<'a> Beside<'a> {
@@ -192,6 +200,8 @@ impl<'a> Beside<'a> {
             model,
             faults,
             known: Known::default(),
+            room: Room::default(),
+            values: Vec::new(),
         }
     }
 
@@ -201,10 +211,8 @@ impl<'a> Beside<'a> {
     }
 
     fn log_likelihood_of(&mut self, cell: usize, wanted: impl Fn(&Outcome) -> bool) -> f64 {
-        let model = self.model;
-        let cell_there = &model.cells[cell];
-        self.sum(index32(cell), wanted, |outcome, acting| {
-            model.log_probability(cell_there, outcome, acting)
+        self.sum(index32(cell), wanted, |outcome, mixture| {
+            libm::log(mixture.probability(outcome))
         })
     }
 
@@ -213,44 +221,37 @@ impl<'a> Beside<'a> {
         &mut self,
         cell: u32,
         wanted: impl Fn(&Outcome) -> bool,
-        value: impl Fn(&Outcome, &[Acting<'_>]) -> f64,
+        value: impl Fn(&Outcome, &Mixture<'_>) -> f64,
     ) -> f64 {
         let Self {
             model,
             faults,
             known,
+            room,
+            values,
         } = self;
         let company = Company::new(model, faults, cell);
-        if company.is_empty() {
-            let outcomes = model.outcomes(&model.cells[cell as usize]).iter();
-            let seen = outcomes.filter(|o| wanted(o));
-            return seen.map(|o| o.total * value(o, &[])).sum();
-        }
-        let states = known.states(&company, faults, model.windows);
-        let value = |outcome: &Outcome, window: usize| {
-            let (acting, len) = company.acting(faults, window);
-            value(outcome, &acting[..len])
-        };
         let cell = &model.cells[cell as usize];
-        let mut values = Vec::new();
-        let outcomes = model.outcomes(cell).iter().filter(|o| wanted(o));
-        outcomes
-            .map(|outcome| {
-                if states.len() == 1 {
-                    return outcome.total * value(outcome, 0);
-                }
-                values.clear();
-                values.resize(states.len(), None);
-                let counts = model.counts(outcome).iter();
-                counts
-                    .map(|count| {
-                        let window = usize::from(count.window);
-                        let known = &mut values[states.of(window)];
-                        let value = known.get_or_insert_with(|| value(outcome, window));
-                        f64::from(count.count) * *value
-                    })
-                    .sum()
-            })
-            .sum()
+        let outcomes = || model.outcomes(cell).iter().filter(|o| wanted(o));
+        let mut in_window = |window: usize, outcome: &Outcome| {
+            let (acting, len) = company.acting(faults, window);
+            value(outcome, &Mixture::new(model, cell, &acting[..len], room))
+        };
+        let states = (!company.is_empty()).then(|| known.states(&company, faults, model.windows));
+        let Some(states) = states.filter(|states| states.len() > 1) else {
+            return outcomes().map(|o| o.total * in_window(0, o)).sum();
+        };
+        let mut sum = 0.0;
+        for outcome in outcomes() {
+            values.clear();
+            values.resize(states.len(), None);
+            for count in model.counts(outcome) {
+                let window = usize::from(count.window);
+                let value = &mut values[states.of(window)];
+                sum += f64::from(count.count)
+                    * *value.get_or_insert_with(|| in_window(window, outcome));
+            }
+        }
+        sum
     }
 }

@@ -13,7 +13,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::model::{Acting, Group, Meaning, Model, Outcome, touches_in};
+use super::mixture::{Mixture, Room};
+use super::model::{Acting, Cell, Group, Meaning, Model, Outcome, touches_in};
 use super::search::{Posterior, Set};
 
 /// Classes that are told apart: further ones have little weight, and the cost grows with the square.
@@ -323,6 +324,7 @@ fn roots(model: &Model, class: &Class, chain: &Chain) -> Vec<f64> {
 /// Probabilities of the outcomes of the next probe in a cell; they add up to one.
 fn chances(model: &Model, class: &Class, cell: u32, outcomes: &[Outcome]) -> Vec<f64> {
     let mut chances = vec![0.0; outcomes.len()];
+    let mut room = Room::default();
     for state in &class.states {
         let acting: Vec<Acting<'_>> = state
             .culprits
@@ -334,8 +336,10 @@ fn chances(model: &Model, class: &Class, cell: u32, outcomes: &[Outcome]) -> Vec
             })
             .filter(|acting| !acting.touches.is_empty())
             .collect();
+        let there = &model.cells[cell as usize];
+        let mixture = Mixture::new(model, there, &acting, &mut room);
         for (sum, outcome) in chances.iter_mut().zip(outcomes) {
-            *sum += state.weight * chance(model, state, &acting, cell, outcome);
+            *sum += state.weight * chance(&mixture, there, state, outcome);
         }
     }
     let total: f64 = chances.iter().sum::<f64>().max(1e-300);
@@ -343,16 +347,8 @@ fn chances(model: &Model, class: &Class, cell: u32, outcomes: &[Outcome]) -> Vec
     chances
 }
 
-fn chance(
-    model: &Model,
-    state: &State,
-    acting: &[Acting<'_>],
-    cell: u32,
-    outcome: &Outcome,
-) -> f64 {
-    let cell = &model.cells[cell as usize];
-    let (share, whole) = model.shares(cell, outcome, acting);
-    let known = share / whole;
+fn chance(mixture: &Mixture<'_>, cell: &Cell, state: &State, outcome: &Outcome) -> f64 {
+    let known = mixture.probability(outcome);
     if !state.unknown || cell.failed == 0.0 {
         return known;
     }

@@ -55,6 +55,10 @@ const STORM: Prior = Prior {
 /// The longest stretch of a storm as a share of all windows, and in windows.
 const STORM_SHARE: usize = 10;
 const STORM_WINDOWS: usize = 10;
+const _: () = assert!(
+    STORM_WINDOWS as f64 * SMALL < 500.0,
+    "the ratio of a short stretch is a number"
+);
 
 /// Sums over all sequences.
 #[derive(Clone, Copy)]
@@ -122,8 +126,7 @@ impl Laws {
         }
         if *short > 0.0 {
             let share = short / number_of_short(self.windows) as f64;
-            let short = short_stretches(gains);
-            parts.short = short.fold(Scaled::ZERO, |sum, s| sum.plus(s.ratio.times(share)));
+            parts.short = sum_of_short(gains, ratios).times(share);
         }
         parts
     }
@@ -231,6 +234,23 @@ fn short_stretches(gains: &[f64]) -> impl Iterator<Item = ShortStretch> {
         ratio = if to == from + 1 { last } else { ratio.by(last) };
         ShortStretch { from, to, ratio }
     })
+}
+
+/// The sum over every short stretch of its likelihood ratio.
+fn sum_of_short(gains: &[f64], ratios: &[f64]) -> Scaled {
+    if gains.iter().any(|gain| gain.abs() > SMALL) {
+        return short_stretches(gains).fold(Scaled::ZERO, |sum, short| sum.plus(short.ratio));
+    }
+    let longest = longest_short(ratios.len());
+    let mut sum = 0.0;
+    for from in 0..ratios.len() {
+        let mut product = 1.0;
+        for ratio in ratios[from..].iter().take(longest) {
+            product *= ratio;
+            sum += product;
+        }
+    }
+    Scaled::new(sum)
 }
 
 fn longest_short(windows: usize) -> usize {

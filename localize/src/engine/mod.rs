@@ -9,6 +9,7 @@ pub(crate) mod fit;
 pub(crate) mod information;
 pub(crate) mod law;
 mod memo;
+pub(crate) mod mixture;
 pub(crate) mod model;
 mod scaled;
 pub(crate) mod search;

@@ -4,9 +4,10 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::company::{Acts, Company, Known, NONE, States};
+use super::company::{ALONE, Acts, Company, Known, States};
 use super::fit::{Fault, LEVELS};
-use super::model::{Acting, Cell, Effect, Group, Model, Outcome, Touch};
+use super::mixture::{Mixture, More, Room};
+use super::model::{Cell, Effect, Group, Model, Outcome, Touch};
 
 /// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
 const BOUNDS: [f64; 6] = [0.01, 0.04, 0.12, 0.3, 0.6, 0.97];
@@ -120,6 +121,30 @@ impl Terms {
     }
 }
 
+impl Terms {
+    /// What an outcome gains by a cause with these touches.
+    fn slopes(&mut self, mixture: &Mixture<'_>, outcome: &Outcome, mine: &[Touch]) -> Slopes {
+        let known = mixture.shares(outcome);
+        let (share, whole) = known.with_chance;
+        let mut slopes = Slopes::default();
+        for group in Group::ALL {
+            if !mine.iter().any(|t| t.group == group) {
+                continue;
+            }
+            let (hard, hard_whole) = mixture.shares_with(outcome, &known, More::Hard(mine, group));
+            let mut class = |slope: f64| (slope.abs() > FLAT).then(|| self.class(group, slope));
+            slopes.push(class(hard / share - 1.0), 1.0);
+            slopes.push(class(hard_whole / whole - 1.0), -1.0);
+            if group == Group::Behind {
+                let (masked, masked_whole) =
+                    mixture.shares_with(outcome, &known, More::Masked(mine));
+                slopes.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
+            }
+        }
+        slopes
+    }
+}
+
 /// What one outcome gains while others act in a certain way.
 #[derive(Clone, Copy, Default)]
 struct Slopes {
@@ -147,6 +172,7 @@ impl Model {
     pub(super) fn terms(&self, cause: usize, informative: &[bool]) -> Terms {
         let cause = &self.causes[cause];
         let mut terms = Terms::new(self.windows);
+        let mut room = Room::default();
         for (group, passes) in Group::ALL.into_iter().zip(&cause.passes) {
             if !passes.is_empty() {
                 terms.classes.push((group, -1.0));
@@ -155,7 +181,7 @@ impl Model {
         }
         for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
             if informative[mine[0].cell as usize] {
-                self.cell_terms(mine, NONE.acting(&[], 0), 1.0, &mut terms);
+                self.cell_terms(mine, ALONE, 1.0, &mut terms, &mut room);
             }
         }
         terms
@@ -170,16 +196,17 @@ impl Model {
         informative: &[bool],
     ) -> Terms {
         let mut terms = alone.clone();
+        let mut room = Room::default();
         let touches = |other: &Fault| self.causes[other.cause].touches.as_slice();
         let mut rest: Vec<&[Touch]> = others.iter().map(touches).collect();
         let mut known = Known::default();
         for mine in self.causes[cause].touches.chunk_by(|a, b| a.cell == b.cell) {
             let company = Company::merge(&mut rest, mine[0].cell);
             if !company.is_empty() && informative[mine[0].cell as usize] {
-                self.cell_terms(mine, NONE.acting(&[], 0), -1.0, &mut terms);
+                self.cell_terms(mine, ALONE, -1.0, &mut terms, &mut room);
                 let states = known.states(&company, others, self.windows);
                 if states.len() == 1 {
-                    self.cell_terms(mine, company.acting(others, 0), 1.0, &mut terms);
+                    self.cell_terms(mine, company.acting(others, 0), 1.0, &mut terms, &mut room);
                 } else {
                     self.cell_terms_by_state(mine, &company, others, states, &mut terms);
                 }
@@ -196,10 +223,18 @@ impl Model {
     }
 
     /// Adds what a cell's outcomes gain, so many times, while others act in one way all the time.
-    fn cell_terms<'a>(&'a self, mine: &'a [Touch], acts: Acts<'a>, times: f64, terms: &mut Terms) {
+    fn cell_terms(
+        &self,
+        mine: &[Touch],
+        (acting, len): Acts<'_>,
+        times: f64,
+        terms: &mut Terms,
+        room: &mut Room,
+    ) {
         let cell = &self.cells[mine[0].cell as usize];
+        let mixture = Mixture::new(self, cell, &acting[..len], room);
         for outcome in self.dependent(cell) {
-            let slopes = self.slopes(cell, outcome, mine, acts, terms);
+            let slopes = terms.slopes(&mixture, outcome, mine);
             let counts = self.counts(outcome).iter();
             let counts = counts.map(|c| (usize::from(c.window), f64::from(c.count) * times));
             for (class, sign) in slopes.classes() {
@@ -225,6 +260,7 @@ impl Model {
         terms: &mut Terms,
     ) {
         let cell = &self.cells[mine[0].cell as usize];
+        let mut room = Room::default();
         let mut known: Vec<Option<Slopes>> = Vec::new();
         for outcome in self.dependent(cell) {
             known.clear();
@@ -232,7 +268,9 @@ impl Model {
             for count in self.counts(outcome) {
                 let window = usize::from(count.window);
                 let slopes = known[states.of(window)].get_or_insert_with(|| {
-                    self.slopes(cell, outcome, mine, company.acting(others, window), terms)
+                    let (acting, len) = company.acting(others, window);
+                    let mixture = Mixture::new(self, cell, &acting[..len], &mut room);
+                    terms.slopes(&mixture, outcome, mine)
                 });
                 let count = f64::from(count.count);
                 for (class, sign) in slopes.classes() {
@@ -241,44 +279,6 @@ impl Model {
                 terms.masked[window] += count * slopes.masked;
             }
         }
-    }
-
-    fn slopes<'a>(
-        &'a self,
-        cell: &Cell,
-        outcome: &Outcome,
-        mine: &'a [Touch],
-        (mut acting, len): Acts<'a>,
-        terms: &mut Terms,
-    ) -> Slopes {
-        let (share, whole) = self.shares(cell, outcome, &acting[..len]);
-        let mut slopes = Slopes::default();
-        for group in Group::ALL {
-            if !mine.iter().any(|t| t.group == group) {
-                continue;
-            }
-            let mut theta = [0.0; Group::COUNT];
-            theta[group as usize] = 1.0;
-            acting[len] = Acting {
-                touches: mine,
-                theta,
-                masked: false,
-            };
-            let (hard, hard_whole) = self.shares(cell, outcome, &acting[..=len]);
-            let mut class = |slope: f64| (slope.abs() > FLAT).then(|| terms.class(group, slope));
-            slopes.push(class(hard / share - 1.0), 1.0);
-            slopes.push(class(hard_whole / whole - 1.0), -1.0);
-            if group == Group::Behind {
-                acting[len] = Acting {
-                    touches: mine,
-                    theta: [0.0; Group::COUNT],
-                    masked: true,
-                };
-                let (masked, masked_whole) = self.shares(cell, outcome, &acting[..=len]);
-                slopes.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
-            }
-        }
-        slopes
     }
 
     /// Whether a cause keeps probes from cells in which it fails them as well: its gains are then no

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::lines;
 use crate::cells::Cell;
 use crate::engine::fit::Fault as Fitted;
+use crate::engine::mixture::{Mixture, Room};
 use crate::engine::model::{Acting, Outcome, index32, touches_in};
 use crate::mode::Class;
 use crate::path::PartId;
@@ -61,7 +62,9 @@ pub(super) fn predicted(problem: &Problem<'_>, index: usize, faults: &[Fitted]) 
                 masked: fault.masked,
             })
             .collect();
-        1.0 - libm::exp(model.log_probability(&model.cells[index], &pass, &acting))
+        let mut room = Room::default();
+        let mixture = Mixture::new(model, &model.cells[index], &acting, &mut room);
+        1.0 - mixture.probability(&pass)
     };
     let cell = &problem.evidence.cells[index];
     (0..problem.evidence.windows)

@@ -1,0 +1,353 @@
+//! What probes of a cell come to while causes act: a mixture over the ways that they may take, and along
+//! each way the first part that fails decides.
+
+use alloc::vec::Vec;
+
+use super::model::{
+    Acting, Cell, EVERY_PATH, Effect, Group, Model, Outcome, Touch, Way, index16, index32,
+};
+
+/// No probability is taken to be smaller.
+const TINY: f64 = 1e-12;
+
+/// The ways of a cell while causes act, made ready for many outcomes and for one cause more.
+pub(crate) struct Mixture<'a> {
+    model: &'a Model,
+    cell: &'a Cell,
+    ways: &'a [Way],
+    /// Whether what keeps probes from a way changes anything.
+    gated: bool,
+    /// Whether some proxy keeps its clients away from a cause.
+    masks: bool,
+    passages: &'a [Passage],
+    hits: &'a [Hit],
+}
+
+/// Room to work in, for one mixture after the other.
+#[derive(Default)]
+pub(crate) struct Room {
+    /// By way; none where nobody acts.
+    passages: Vec<Passage>,
+    /// By passage, in the order of the way.
+    hits: Vec<Hit>,
+}
+
+/// A way while causes act.
+#[derive(Clone, Copy)]
+struct Passage {
+    /// Probability that nothing keeps probes from coming to the cell.
+    gate: f64,
+    /// Probability that nothing fails them there.
+    survival: f64,
+    /// A proxy keeps its clients away.
+    closed: bool,
+    /// Places of the first hit, and after the last one.
+    hits: (u32, u32),
+}
+
+/// A way on which nobody acts.
+const FREE: Passage = Passage {
+    gate: 1.0,
+    survival: 1.0,
+    closed: false,
+    hits: (0, 0),
+};
+
+/// What an outcome comes to over all ways: sums of weights towards it, and of all weights.
+#[derive(Clone, Copy)]
+struct Sums {
+    share: f64,
+    whole: f64,
+    /// Probability of coming to the cell, by the last way.
+    came: f64,
+}
+
+/// Something that fails probes on a way.
+#[derive(Clone, Copy)]
+struct Hit {
+    order: u16,
+    theta: f64,
+    signature: u16,
+}
+
+/// One cause more.
+#[derive(Clone, Copy)]
+pub(super) enum More<'a> {
+    Nobody,
+    /// It fails every probe, in this group alone.
+    Hard(&'a [Touch], Group),
+    /// The proxy in front keeps its clients away from it.
+    Masked(&'a [Touch]),
+}
+
+impl<'a> Mixture<'a> {
+    pub(crate) fn new(
+        model: &'a Model,
+        cell: &'a Cell,
+        acting: &[Acting<'_>],
+        room: &'a mut Room,
+    ) -> Self {
+        let ways = model.ways(cell);
+        let gated = ways.len() > 1 || cell.slip > 0.0;
+        room.fill(ways.len(), gated, acting);
+        Self {
+            model,
+            cell,
+            ways,
+            gated,
+            masks: acting.iter().any(|a| a.masked),
+            passages: &room.passages,
+            hits: &room.hits,
+        }
+    }
+
+    fn passage(&self, place: usize) -> Passage {
+        self.passages.get(place).copied().unwrap_or(FREE)
+    }
+
+    /// An outcome's probability.
+    pub(crate) fn probability(&self, outcome: &Outcome) -> f64 {
+        let (share, whole) = self.shares(outcome).with_chance;
+        share / whole
+    }
+
+    /// Numerator and denominator of an outcome's probability.
+    pub(super) fn shares(&self, outcome: &Outcome) -> Shares {
+        let sums = self.over_ways(outcome, More::Nobody);
+        Shares {
+            sums,
+            with_chance: self.with_chance(outcome, sums),
+        }
+    }
+
+    /// The same with one cause more. Both are linear in the rate of each touch.
+    pub(super) fn shares_with(
+        &self,
+        outcome: &Outcome,
+        known: &Shares,
+        more: More<'_>,
+    ) -> (f64, f64) {
+        let sums = match more {
+            More::Hard(touches, group) if !self.masks && only_fails_some_ways(touches) => {
+                self.over_ways_touched(outcome, known.sums, touches, group)
+            }
+            _ => self.over_ways(outcome, more),
+        };
+        self.with_chance(outcome, sums)
+    }
+
+    /// With what slips in from the layer before or away to the next one, and with the background.
+    fn with_chance(&self, outcome: &Outcome, sums: Sums) -> (f64, f64) {
+        let Sums {
+            mut share, whole, ..
+        } = sums;
+        let slipped = self.cell.slip * (1.0 - sums.came);
+        if outcome.symptom.is_some() {
+            share = share * (1.0 - self.cell.late) + slipped;
+        } else {
+            share += self.cell.late * (whole - share);
+        }
+        let whole = (whole + slipped).max(TINY);
+        let Cell {
+            background, spread, ..
+        } = self.cell;
+        let by_chance = background * outcome.chance;
+        let share = share * (1.0 - background * spread) + by_chance * whole;
+        (share.max(TINY * whole), whole)
+    }
+
+    fn over_ways(&self, outcome: &Outcome, more: More<'_>) -> Sums {
+        if self.passages.is_empty() && matches!(more, More::Nobody) {
+            return self.over_free_ways(outcome);
+        }
+        let masks = self.masks || matches!(more, More::Masked(_));
+        let sums = self.over_open_ways(outcome, more, masks);
+        if masks && sums.whole + self.cell.slip * (1.0 - sums.came) <= 0.0 {
+            // Everything is out of rotation: then something is served in spite of it.
+            return self.over_open_ways(outcome, more, false);
+        }
+        sums
+    }
+
+    /// Where nobody acts, every probe succeeds.
+    fn over_free_ways(&self, outcome: &Outcome) -> Sums {
+        let (mut share, mut whole) = (0.0, 0.0);
+        for way in self.ways {
+            whole += way.weight;
+            if outcome.symptom.is_none() && may_serve(way, outcome) {
+                share += way.weight;
+            }
+        }
+        Sums {
+            share,
+            whole,
+            came: 1.0,
+        }
+    }
+
+    fn over_open_ways(&self, outcome: &Outcome, more: More<'_>, masks: bool) -> Sums {
+        let mut sums = Sums {
+            share: 0.0,
+            whole: 0.0,
+            came: 1.0,
+        };
+        for (place, way) in self.ways.iter().enumerate() {
+            let passage = self.passage(place);
+            let place = index16(place);
+            if masks && (passage.closed || more.closes(place)) {
+                continue;
+            }
+            let stopped = self.gated && more.stops(place);
+            sums.came = if stopped { 0.0 } else { passage.gate };
+            let weight = way.weight * sums.came;
+            sums.whole += weight;
+            if may_serve(way, outcome) {
+                sums.share += weight * self.along(&passage, outcome.symptom, more.hit(place));
+            }
+        }
+        sums
+    }
+
+    /// From the sums without one more cause: only the ways that it touches differ.
+    fn over_ways_touched(
+        &self,
+        outcome: &Outcome,
+        mut sums: Sums,
+        touches: &[Touch],
+        group: Group,
+    ) -> Sums {
+        let more = More::Hard(touches, group);
+        for (index, touch) in touches.iter().enumerate() {
+            let same = |t: &Touch| t.group == group && t.path == touch.path;
+            if touch.group != group || touches[..index].iter().any(same) {
+                continue;
+            }
+            let place = usize::from(touch.path);
+            let way = &self.ways[place];
+            if may_serve(way, outcome) {
+                let passage = self.passage(place);
+                let with = self.along(&passage, outcome.symptom, more.hit(touch.path));
+                let without = self.along(&passage, outcome.symptom, None);
+                sums.share += way.weight * passage.gate * (with - without);
+            }
+        }
+        sums.share = sums.share.max(0.0);
+        sums
+    }
+
+    /// Along one way the first part that fails decides what is seen; what is `more` fails every probe.
+    fn along(&self, passage: &Passage, symptom: Option<u8>, more: Option<&Touch>) -> f64 {
+        let Some(symptom) = symptom else {
+            return match more {
+                Some(_) => 0.0,
+                None => passage.survival,
+            };
+        };
+        let shows =
+            |signature: u16| self.model.signatures[usize::from(signature)][usize::from(symptom)];
+        let hits = &self.hits[passage.hits.0 as usize..passage.hits.1 as usize];
+        let (mut towards, mut survival) = (0.0, 1.0);
+        let last = more.map_or(u16::MAX, |touch| touch.order);
+        for hit in hits.iter().take_while(|hit| hit.order <= last) {
+            towards += survival * hit.theta * shows(hit.signature);
+            survival *= 1.0 - hit.theta;
+        }
+        match more.map(|touch| touch.effect) {
+            Some(Effect::Fail(signature)) => towards + survival * shows(signature),
+            Some(Effect::Gate) | None => towards,
+        }
+    }
+}
+
+/// An outcome beside those who act, and what came before chance.
+pub(super) struct Shares {
+    sums: Sums,
+    /// Numerator and denominator of its probability, chance included.
+    pub(super) with_chance: (f64, f64),
+}
+
+/// Whether who answered may have served on a way.
+fn may_serve(way: &Way, outcome: &Outcome) -> bool {
+    !matches!((outcome.server, way.server), (Some(a), Some(b)) if a != b)
+}
+
+fn only_fails_some_ways(touches: &[Touch]) -> bool {
+    let mut touches = touches.iter();
+    touches.all(|t| t.path != EVERY_PATH && t.effect != Effect::Gate)
+}
+
+impl Room {
+    fn fill(&mut self, ways: usize, gated: bool, acting: &[Acting<'_>]) {
+        self.passages.clear();
+        self.hits.clear();
+        if !acting.is_empty() {
+            (0..ways).for_each(|place| self.push_passage(gated, acting, index16(place)));
+        }
+    }
+
+    fn push_passage(&mut self, gated: bool, acting: &[Acting<'_>], place: u16) {
+        let from = self.hits.len();
+        let mut passage = FREE;
+        for a in acting {
+            for touch in a.touches.iter().filter(|touch| on(touch, place)) {
+                let theta = a.theta[touch.group as usize];
+                passage.closed |= a.masked && touch.group == Group::Behind;
+                match touch.effect {
+                    Effect::Gate if gated => passage.gate *= 1.0 - theta,
+                    Effect::Gate => {}
+                    Effect::Fail(signature) => {
+                        passage.survival *= 1.0 - theta;
+                        self.hits.push(Hit {
+                            order: touch.order,
+                            theta,
+                            signature,
+                        });
+                    }
+                }
+            }
+        }
+        self.hits[from..].sort_by_key(|hit| hit.order);
+        passage.hits = (index32(from), index32(self.hits.len()));
+        self.passages.push(passage);
+    }
+}
+
+impl<'a> More<'a> {
+    /// Whether a proxy keeps its clients from a way.
+    fn closes(self, place: u16) -> bool {
+        match self {
+            Self::Masked(touches) => closed(touches, place),
+            Self::Nobody | Self::Hard(..) => false,
+        }
+    }
+
+    /// Whether it keeps probes on a way from coming to the cell.
+    fn stops(self, place: u16) -> bool {
+        let mut hard = self.hard(place);
+        hard.any(|touch| touch.effect == Effect::Gate)
+    }
+
+    /// Where it first fails probes on a way.
+    fn hit(self, place: u16) -> Option<&'a Touch> {
+        let hits = self.hard(place).filter(|t| t.effect != Effect::Gate);
+        hits.min_by_key(|touch| touch.order)
+    }
+
+    fn hard(self, place: u16) -> impl Iterator<Item = &'a Touch> {
+        let (touches, group) = match self {
+            Self::Hard(touches, group) => (touches, group),
+            Self::Nobody | Self::Masked(_) => (&[][..], Group::Front),
+        };
+        let touches = touches.iter();
+        touches.filter(move |touch| touch.group == group && on(touch, place))
+    }
+}
+
+fn on(touch: &Touch, place: u16) -> bool {
+    touch.path == EVERY_PATH || touch.path == place
+}
+
+fn closed(touches: &[Touch], place: u16) -> bool {
+    let mut touches = touches.iter();
+    touches.any(|t| t.group == Group::Behind && on(t, place))
+}
