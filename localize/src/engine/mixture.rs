@@ -131,7 +131,7 @@ impl<'a> Mixture<'a> {
             More::Hard(touches, group) if !self.masks && only_fails_some_ways(touches) => {
                 self.over_ways_touched(outcome, known.sums, touches, group)
             }
-            _ => self.over_ways(outcome, more),
+            More::Hard(..) | More::Masked(_) | More::Nobody => self.over_ways(outcome, more),
         };
         self.with_chance(outcome, sums)
     }
@@ -350,4 +350,112 @@ fn on(touch: &Touch, place: u16) -> bool {
 fn closed(touches: &[Touch], place: u16) -> bool {
     let mut touches = touches.iter();
     touches.any(|t| t.group == Group::Behind && on(t, place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::model::Nature;
+    use alloc::vec;
+    use alloc::vec::Vec;
+
+    /// Three ways of different weights and servers, a symptom that two signatures show differently.
+    fn model() -> Model {
+        let mut model = Model::new(1, 0.004, vec![vec![0.8, 0.2], vec![0.3, 0.7]]);
+        let nature = Nature {
+            noise: 0,
+            background: 1e-3,
+            spread: 1.0,
+            kinds: 2.0,
+            kin: 0,
+        };
+        let ways = [(0.5, Some(0)), (0.3, Some(1)), (0.2, None)];
+        let ways = ways.map(|(weight, server)| Way { weight, server });
+        model.push_cell(nature, ways);
+        model
+    }
+
+    fn touch(path: u16, order: u16, group: Group, effect: Effect) -> Touch {
+        Touch {
+            cell: 0,
+            path,
+            order,
+            group,
+            effect,
+        }
+    }
+
+    fn acting(touches: &[Touch], theta: f64, masked: bool) -> Acting<'_> {
+        Acting {
+            touches,
+            theta: [theta, theta / 2.0, 0.9 * theta],
+            masked,
+        }
+    }
+
+    /// One cause more at the end of its rate is what it is as one of all.
+    fn check(others: &[Acting<'_>], mine: &[Touch]) {
+        let model = model();
+        let cell = &model.cells[0];
+        let (mut room, mut more_room) = (Room::default(), Room::default());
+        let mixture = Mixture::new(&model, cell, others, &mut room);
+        let seen = [None, Some(0), Some(1)].into_iter();
+        for (symptom, server) in seen.flat_map(|s| [None, Some(0), Some(1)].map(|who| (s, who))) {
+            let outcome = Outcome::possible(symptom, server, 0.5);
+            let known = mixture.shares(&outcome);
+            for group in Group::ALL {
+                let mut theta = [0.0; Group::COUNT];
+                theta[group as usize] = 1.0;
+                let with = |theta, masked| {
+                    let me = Acting {
+                        touches: mine,
+                        theta,
+                        masked,
+                    };
+                    let mut all: Vec<Acting<'_>> = others.to_vec();
+                    all.push(me);
+                    all
+                };
+                for (all, more) in [
+                    (with(theta, false), More::Hard(mine, group)),
+                    (with([0.0; Group::COUNT], true), More::Masked(mine)),
+                ] {
+                    let all = Mixture::new(&model, cell, &all, &mut more_room);
+                    let (share, whole) = all.shares(&outcome).with_chance;
+                    let (more_share, more_whole) = mixture.shares_with(&outcome, &known, more);
+                    assert!((share - more_share).abs() < 1e-12, "{share} {more_share}");
+                    assert!((whole - more_whole).abs() < 1e-12, "{whole} {more_whole}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_cause_more_is_as_one_of_all() {
+        let fail = Effect::Fail(0);
+        let other = [
+            touch(EVERY_PATH, 3, Group::Front, Effect::Fail(1)),
+            touch(1, 1, Group::Behind, fail),
+        ];
+        let gate = [touch(0, 0, Group::Front, Effect::Gate)];
+        let here = [
+            touch(0, 4, Group::Front, fail),
+            touch(0, 2, Group::Front, Effect::Fail(1)),
+            touch(1, 1, Group::Data, fail),
+            touch(2, 0, Group::Behind, fail),
+        ];
+        let everywhere = [touch(EVERY_PATH, 2, Group::Front, fail)];
+        let before = [
+            touch(1, 0, Group::Front, Effect::Gate),
+            touch(2, 5, Group::Front, fail),
+        ];
+        for mine in [&here[..], &everywhere, &before] {
+            check(&[], mine);
+            check(&[acting(&other, 0.4, false)], mine);
+            check(
+                &[acting(&other, 0.4, true), acting(&gate, 0.7, false)],
+                mine,
+            );
+        }
+    }
 }
