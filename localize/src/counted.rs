@@ -61,9 +61,6 @@ pub(crate) fn problem(case: &CountedCase, late: &[Link]) -> Problem {
             ..backgrounds.of(row.vantage, access)
         };
         push_row(&mut model, row, nature);
-        if row.probes.iter().all(|probes| *probes == 0) {
-            continue;
-        }
         let cell = index32(index);
         if access && case.windows >= STORM_WINDOWS {
             let storm = storms.entry(row.vantage).or_default();

@@ -105,15 +105,14 @@ pub struct Cause {
 pub struct Problem {
     pub windows: usize,
     pub cells: Vec<Cell>,
-    /// What is met by probes: the components in their order, then the storms.
+    /// What rows name: the components in their order, then the storms.
     pub causes: Vec<Cause>,
 }
 
 impl Problem {
     /// With failures of some rows reported at others, given as pairs of places.
     pub fn new(case: &CountedCase, late: &[(usize, usize)]) -> Self {
-        let probed = |row: &&Row| row.probes.iter().any(|probes| *probes > 0);
-        let mut vantages: Vec<u32> = case.rows.iter().filter(probed).map(|r| r.vantage).collect();
+        let mut vantages: Vec<u32> = case.rows.iter().map(|row| row.vantage).collect();
         vantages.sort_unstable();
         vantages.dedup();
         if case.windows < STORM_WINDOWS {
@@ -203,12 +202,11 @@ impl Problem {
 /// Where a component is met: rows, and paths in them.
 type Met = Vec<(usize, usize)>;
 
-/// The places of the components that probes meet; together those that no row tells apart.
+/// The places of the components that rows name; together those that no row tells apart.
 fn groups(case: &CountedCase) -> Vec<Vec<usize>> {
     let mut groups: Vec<(Met, Vec<usize>)> = Vec::new();
     for (place, component) in case.components.iter().enumerate() {
         let rows = case.rows.iter().enumerate();
-        let rows = rows.filter(|(_, row)| row.probes.iter().any(|probes| *probes > 0));
         let met = rows.flat_map(|(index, row)| {
             let paths = row.crosses.iter().enumerate();
             let met = paths.filter(|(_, path)| path.contains(&component.id));
