@@ -330,14 +330,23 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
     };
     model.push_cell(nature, iter::repeat_n(way, paths));
     let most = model.windows;
-    let windows = || {
-        let pairs = row.probes.iter().zip(&row.failed).take(most);
-        (0..).zip(pairs.map(|(probes, failed)| (probes - failed.min(probes), *failed.min(probes))))
-    };
-    let passed = windows().map(|(window, (count, _))| Count { window, count });
-    let failed = windows().map(|(window, (_, count))| Count { window, count });
+    let windows = || row.probes.iter().zip(&row.failed).take(most);
+    let passed = (0..)
+        .zip(windows())
+        .map(|(window, (probes, failed))| Count {
+            window,
+            count: probes.saturating_sub(*failed),
+        });
     model.push_outcome(None, None, 0.0, passed);
-    model.push_outcome(Some(0), None, 1.0, failed);
+    if row.failed.iter().any(|failed| *failed > 0) {
+        let failed = (0..)
+            .zip(windows())
+            .map(|(window, (probes, failed))| Count {
+                window,
+                count: *failed.min(probes),
+            });
+        model.push_outcome(Some(0), None, 1.0, failed);
+    }
 }
 
 /// How often probes fail by chance: where they cross the vantage point's own network, by vantage point;

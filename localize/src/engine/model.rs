@@ -275,10 +275,13 @@ impl Model {
         counts: impl Iterator<Item = Count>,
     ) {
         let from = index32(self.counts.len());
-        self.counts.extend(counts.filter(|c| c.count > 0));
+        let mut total: u64 = 0;
+        for count in counts.filter(|c| c.count > 0) {
+            total += u64::from(count.count);
+            self.counts.push(count);
+        }
         let to = index32(self.counts.len());
-        let counts = self.counts[from as usize..].iter();
-        let total: f64 = counts.map(|c| f64::from(c.count)).sum();
+        let total = total as f64;
         if let Some(cell) = self.cells.last_mut().filter(|_| to > from) {
             cell.trials += total;
             if symptom.is_some() {

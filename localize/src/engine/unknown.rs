@@ -94,11 +94,18 @@ impl Model {
         let (mut cells, mut ways) = (calm.cells.modelled(), calm.ways.modelled());
         for cell in touched {
             let place = cell as usize;
+            let suspects = (
+                calm.cells.place(place),
+                calm.ways.place(self.cells[place].kin as usize),
+            );
+            if suspects == (None, None) {
+                continue;
+            }
             let modelled = beside.log_likelihood(place);
-            if let Some(suspect) = calm.cells.place(place) {
+            if let Some(suspect) = suspects.0 {
                 cells[suspect] = modelled;
             }
-            if let Some(suspect) = calm.ways.place(self.cells[place].kin as usize) {
+            if let Some(suspect) = suspects.1 {
                 ways[suspect] += modelled - calm.modelled[place];
             }
         }
