@@ -90,16 +90,18 @@ pub(crate) struct Evidence {
 }
 
 /// One probe at one stage.
-struct Trial {
-    at: u64,
+pub(crate) struct Trial {
+    /// The round's instant, in microseconds of mesh time.
+    pub(crate) at: u64,
     stage: Stage,
-    symptom: Option<Symptom>,
+    /// How it failed; `None` for success.
+    pub(crate) symptom: Option<Symptom>,
     served_by: Option<usize>,
     count: u32,
     asymmetric: bool,
 }
 
-type Key = (VantageName, Arm, Stage);
+pub(crate) type Key = (VantageName, Arm, Stage);
 
 /// Observations that are evidence: each once, in order of their ids, without those never fired.
 pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
@@ -111,17 +113,36 @@ pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
         .collect()
 }
 
-/// Counts a case under one reading of its balancer.
-pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balancing) -> Evidence {
+/// Every probe at every stage that it reached, by cell.
+struct Trials {
+    by_cell: BTreeMap<Key, Vec<Trial>>,
+    /// The address that a cell's first probe left from.
+    local: BTreeMap<Key, IpAddr>,
+}
+
+/// The trials of a case under one reading of its balancer.
+pub(crate) fn trials(
+    case: &Case,
+    observations: &[&Observation],
+    balancing: Balancing,
+) -> BTreeMap<Key, Vec<Trial>> {
     let reading = Reading::new(case, observations);
+    read_all(case, observations, &reading, balancing).by_cell
+}
+
+fn read_all(
+    case: &Case,
+    observations: &[&Observation],
+    reading: &Reading<'_>,
+    balancing: Balancing,
+) -> Trials {
     let witnesses = Witnesses::new(
         &case.topology,
         &case.sightings,
         observations,
         balancing.at_layer_4(),
     );
-    let mut paths = Paths::new(&case.topology, balancing);
-    let mut trials: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
+    let mut by_cell: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
     let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
     for observation in observations {
         if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
@@ -129,7 +150,7 @@ pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balan
         {
             continue;
         }
-        for trial in read(observation, &reading, &witnesses) {
+        for trial in read(observation, reading, &witnesses) {
             let key = (
                 observation.vantage().clone(),
                 observation.arm.clone(),
@@ -138,17 +159,25 @@ pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balan
             if let Some(tcp) = &observation.facts.tcp {
                 local.entry(key.clone()).or_insert(tcp.local.ip());
             }
-            trials.entry(key).or_default().push(trial);
+            by_cell.entry(key).or_default().push(trial);
         }
     }
-    let bounds = boundaries(&trials);
+    Trials { by_cell, local }
+}
+
+/// Counts a case under one reading of its balancer.
+pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balancing) -> Evidence {
+    let reading = Reading::new(case, observations);
+    let Trials { by_cell, local } = read_all(case, observations, &reading, balancing);
+    let mut paths = Paths::new(&case.topology, balancing);
+    let bounds = boundaries(&by_cell);
     let now = observations
         .iter()
         .map(|o| o.scheduled_us)
         .max()
         .unwrap_or(0);
     let mut cells = Vec::new();
-    for (key, trials) in trials {
+    for (key, trials) in by_cell {
         let Some(vantage) = case.topology.vantages.iter().find(|v| v.name == key.0) else {
             continue;
         };

@@ -18,6 +18,7 @@ mod evalue;
 mod explain;
 mod inference;
 pub mod interval;
+pub mod mended;
 mod mode;
 pub mod observation;
 mod path;
