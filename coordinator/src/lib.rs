@@ -9,6 +9,7 @@ pub mod enrolment;
 pub mod files;
 pub mod grpc;
 pub mod localisation;
+pub mod mended;
 pub mod plan;
 pub mod schedule;
 pub mod server;

@@ -10,6 +10,9 @@
 
 mod common;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use common::{Coordinator, PATIENCE, Session};
@@ -17,12 +20,14 @@ use proto::v1::agent_message::Message as FromAgent;
 use proto::v1::coordinator_message::Message;
 use proto::v1::firing::Firing;
 use proto::v1::localize_event::Event;
+use proto::v1::mended_request::Since;
+use proto::v1::mended_response;
 use proto::v1::observation::Outcome;
 use proto::v1::{
     ApplyServiceRequest, Arm, CoverageRequest, Failed, FailureKind, GetServiceRequest,
-    GetVerdictRequest, HistoryRequest, Layer, ListVerdictsRequest, LocalizeRequest, Observation,
-    OnTime, Passed, Round, RoundAnswer, Stamp, StatusRequest, Step, Verdict, WatchRequest, arm,
-    watch_event,
+    GetVerdictRequest, HistoryRequest, Layer, ListVerdictsRequest, LocalizeRequest, MendedRequest,
+    Observation, OnTime, Passed, Round, RoundAnswer, Stamp, StatusRequest, Step, Verdict,
+    WatchRequest, arm, watch_event,
 };
 use tonic::Code;
 
@@ -48,8 +53,9 @@ fn now_us() -> u64 {
     u64::try_from(since.as_micros()).unwrap()
 }
 
-/// An agent whose probes all pass, but for those of web2.
+/// An agent whose probes all pass, but for those of web2 until that is mended.
 struct Agent {
+    mended: Arc<AtomicBool>,
     session: Session,
     name: String,
     sequence: u64,
@@ -63,6 +69,7 @@ impl Agent {
         let credentials = coordinator.join(&secret).await.unwrap().1;
         Self {
             session: coordinator.session(&credentials).await.unwrap(),
+            mended: Arc::default(),
             name: name.to_owned(),
             sequence: now_us(),
         }
@@ -75,7 +82,9 @@ impl Agent {
             took_us: 900,
         };
         let (steps, outcome) = match &arm.target {
-            Some(arm::Target::Backend(backend)) if backend.name == "web2" => {
+            Some(arm::Target::Backend(backend))
+                if backend.name == "web2" && !self.mended.load(Relaxed) =>
+            {
                 let failed = Failed {
                     layer: Layer::Tcp.into(),
                     failure: FailureKind::FailureConnectRefused.into(),
@@ -147,6 +156,130 @@ async fn apply(coordinator: &Coordinator) {
     };
     let applied = coordinator.operator().await.apply_service(request).await;
     assert_eq!(applied.unwrap().into_inner().result, "created");
+}
+
+/// With a round every second.
+async fn schedule(coordinator: &Coordinator) {
+    let request = ApplyServiceRequest {
+        toml: SERVICE.replace("[schedule]", "[schedule]\nevery = \"1s\""),
+        ca_pem: None,
+    };
+    let applied = coordinator.operator().await.apply_service(request).await;
+    assert_eq!(applied.unwrap().into_inner().result, "changed");
+}
+
+/// What has become of web2's fault, as soon as it is as asked.
+async fn until(
+    coordinator: &Coordinator,
+    request: &MendedRequest,
+    wanted: impl Fn(&mended_response::Fault) -> bool,
+) -> mended_response::Fault {
+    let mut operator = coordinator.operator().await;
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = operator.mended(request.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.faults.len(), 1, "{answer:?}");
+        if wanted(&answer.faults[0]) {
+            return answer.faults[0].clone();
+        }
+        assert!(tokio::time::Instant::now() < end, "{answer:?}");
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_fault_is_mended_when_its_probes_have_been_quiet_for_long_enough() {
+    let coordinator = Coordinator::start();
+    apply(&coordinator).await;
+    let agent = Agent::connect(&coordinator, "dc1").await;
+    let mended = Arc::clone(&agent.mended);
+    tokio::spawn(agent.work());
+    let (verdict, _) = localize(&coordinator, Duration::from_secs(15)).await;
+    assert_eq!(verdict.faults.len(), 1, "{verdict:?}");
+
+    let request = MendedRequest {
+        verdict: verdict.id.clone(),
+        since: None,
+    };
+    // Nothing goes by itself, and a round of the run may still have been in flight.
+    let fault = until(&coordinator, &request, |_| true).await;
+    assert_eq!(fault.component.as_ref().unwrap().name, "web2");
+    assert_eq!(fault.needed_ms, None, "{fault:?}");
+    let before = fault.before.unwrap();
+    assert!(
+        before.failed > 3 && before.failed == before.of,
+        "{before:?}"
+    );
+
+    schedule(&coordinator).await;
+    let fault = until(&coordinator, &request, |f| f.decision == "not_mended").await;
+    assert!(
+        fault.probes_needed.is_some_and(|probes| probes > 1),
+        "{fault:?}"
+    );
+    assert!(
+        fault.needed_ms == fault.rounds_needed.map(|n| n * 1000),
+        "{fault:?}"
+    );
+
+    mended.store(true, Relaxed);
+    let mended_us = now_us() + 500_000;
+    let since = MendedRequest {
+        since: Some(Since::AtUs(mended_us)),
+        ..request.clone()
+    };
+    let fault = loop {
+        let answer = coordinator.operator().await.mended(since.clone()).await;
+        match answer {
+            Ok(_) => break until(&coordinator, &since, |f| f.decision == "mended").await,
+            Err(early) => assert!(early.message().contains("future"), "{early}"),
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    };
+    let after = fault.after.unwrap();
+    assert!(after.failed == 0 && after.of > 0, "{after:?}");
+    assert!(fault.e_value >= 20.0 && fault.probes_needed.is_none());
+    assert_eq!(fault.last_failure_at, "");
+    // Without it what came in between counts.
+    let fault = until(&coordinator, &request, |_| true).await;
+    let [after, quiet] = [fault.after.unwrap(), fault.quiet.unwrap()];
+    assert!(after.failed > 0 && !fault.last_failure_at.is_empty());
+    assert!(quiet.failed == 0 && quiet.of < after.of, "{quiet:?}");
+
+    let (healthy, _) = localize(&coordinator, Duration::from_secs(15)).await;
+    let request = MendedRequest {
+        verdict: healthy.id,
+        since: None,
+    };
+    let refused = coordinator.operator().await.mended(request).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert!(refused.message().contains("nothing to mend"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_compared_is_refused_with_advice() {
+    let coordinator = Coordinator::start();
+    apply(&coordinator).await;
+    tokio::spawn(Agent::connect(&coordinator, "dc1").await.work());
+    let (verdict, _) = localize(&coordinator, Duration::from_secs(15)).await;
+
+    let at = |at_us| Some(Since::AtUs(at_us));
+    let rows = [
+        ("v-aaaaaaaaaa", None, Code::NotFound, "meshctl verdicts"),
+        (&verdict.id, at(1), Code::InvalidArgument, "or leave it out"),
+        (&verdict.id, at(u64::MAX), Code::InvalidArgument, "future"),
+    ];
+    let mut operator = coordinator.operator().await;
+    for (id, since, code, said) in rows {
+        let request = MendedRequest {
+            verdict: id.to_owned(),
+            since,
+        };
+        let refused = operator.mended(request).await.unwrap_err();
+        assert_eq!(refused.code(), code, "{refused}");
+        assert!(refused.message().contains(said), "{refused}");
+    }
 }
 
 fn wish(budget: Duration) -> LocalizeRequest {
@@ -314,6 +447,7 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
     let credentials = coordinator.join(&secret).await.unwrap().1;
     let mut agent = Agent {
         session: coordinator.session(&credentials).await.unwrap(),
+        mended: Arc::default(),
         name: "home1".to_owned(),
         sequence: 100,
     };
@@ -380,6 +514,7 @@ async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
     let credentials = coordinator.join(&secret).await.unwrap().1;
     let mut agent = Agent {
         session: coordinator.session(&credentials).await.unwrap(),
+        mended: Arc::default(),
         name: "home1".to_owned(),
         sequence: 0,
     };

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod enrolment;
+mod mended;
 pub mod operator;
 mod view;
 

@@ -12,13 +12,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::view;
+use super::{mended as wire, view};
 use crate::clock;
 use crate::clock::rfc3339;
 use crate::coverage;
 use crate::engine::{Applied, Event, Handle, Refusal};
 use crate::enrolment::Invitation;
 use crate::localisation::{Localiser, Wish};
+use crate::mended;
 use crate::store::{RaisedRecord, Store, StoreError};
 
 /// Messages that wait for a slow reader of a stream; what makes them waits then.
@@ -347,6 +348,13 @@ impl Operator for OperatorsService {
             every_ms: every.and_then(|every| u64::try_from(every.as_millis()).ok()),
             false_alarms_per_day: FALSE_ALARMS_A_DAY,
         }))
+    }
+
+    async fn mended(&self, request: Request<v1::MendedRequest>) -> Answer<v1::MendedResponse> {
+        let v1::MendedRequest { verdict, since } = let_in(request)?;
+        let begin = wire::begin(since);
+        let answer = mended::mended(&self.engine, &self.store, verdict, begin).await?;
+        Ok(Response::new(wire::response(answer)))
     }
 }
 
