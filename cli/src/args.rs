@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::demo::fault::Fault;
 use crate::duration;
+use crate::since::{self, Since};
 
 /// Finds the guilty component of a site's delivery path.
 #[derive(Debug, Parser)]
@@ -15,7 +16,8 @@ use crate::duration;
     version,
     about = "Finds the guilty component of a site's delivery path",
     after_help = "Exit status of localize and replay: 0 healthy, 1 at least one fault named, \
-                  2 could not run, 3 inconclusive.\nOf all other commands: 0 done, 2 not done."
+                  2 could not run, 3 inconclusive.\nOf mended: 0 mended, 1 not mended, 2 could not \
+                  run, 3 undecided.\nOf all other commands: 0 done, 2 not done."
 )]
 pub struct Args {
     /// File with the coordinator's address and your certificate
@@ -97,6 +99,18 @@ pub enum Command {
         /// Write what the verdict was made from to this file, for `replay`
         #[arg(long, value_name = "FILE")]
         case: Option<PathBuf>,
+    },
+    /// Is the fault of a verdict mended: what its probes saw before against what they see since
+    Mended {
+        /// The verdict's id
+        id: String,
+        /// When it was mended: an instant (2026-03-01T12:03:11Z) or so long ago (10m)
+        /// [default: the end of the verdict's own rounds]
+        #[arg(long, value_name = "INSTANT|TIME", value_parser = since::parse)]
+        since: Option<Since>,
+        /// Look again until it is decided, for so long at most
+        #[arg(long, value_name = "TIME", value_parser = duration::parse)]
+        wait: Option<Duration>,
     },
     /// Judge a case file again, without a coordinator
     Replay {
@@ -271,6 +285,8 @@ mod tests {
                 "meshctl", "agent", "token", "--name", "a", "--role", "inside", "--label", "x",
             ],
             &["meshctl", "demo", "--fault", "nonsense"],
+            &["meshctl", "mended"],
+            &["meshctl", "mended", "v-1", "--since", "yesterday"],
         ];
         for row in rows {
             let error = Args::try_parse_from(*row).unwrap_err();

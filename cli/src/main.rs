@@ -1,7 +1,7 @@
 //! `meshctl`, the operator's command.
 //!
 //! Data goes to standard output, everything else to standard error. The exit status of `localize`
-//! and `replay` is the verdict's; every other command ends with 0, or with 2 when it could not do
+//! and `replay` is the verdict's, that of `mended` its decision's; every other command ends with 0, or with 2 when it could not do
 //! what was asked.
 
 mod args;
@@ -13,6 +13,7 @@ mod duration;
 mod exit;
 mod output;
 mod render;
+mod since;
 mod trouble;
 
 use std::process::ExitCode;

@@ -6,6 +6,7 @@ mod coverage;
 mod explain;
 mod history;
 mod localize;
+mod mended;
 mod raised;
 mod replay;
 mod service;
@@ -20,6 +21,9 @@ use std::time::Duration;
 use ::localize::Verdict;
 use tonic::Request;
 
+#[cfg(test)]
+pub use self::mended::Stretch as MendedStretch;
+pub use self::mended::{Decision, Fault as MendedFault, Mended};
 use crate::args::{Args, Command};
 use crate::connect::{CallError, Client, connect};
 use crate::demo;
@@ -66,6 +70,9 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Verdicts { name, limit } => verdicts::run(session.await?, name, limit).await,
         Command::Explain { id, case } => explain::run(session.await?, &id, case.as_deref()).await,
+        Command::Mended { id, since, wait } => {
+            mended::run(session.await?, &id, since, wait.unwrap_or_default()).await
+        }
         Command::Replay { file } => replay::run(&file, output),
         Command::Coverage { name } => coverage::run(session.await?, &name).await,
         Command::Completion { shell } => completion::run(shell, output),

@@ -1,6 +1,7 @@
 //! Text for people.
 
 mod explain;
+mod mended;
 mod table;
 mod verdict;
 mod words;
@@ -10,6 +11,7 @@ mod wrap;
 pub mod samples;
 
 pub use self::explain::explain;
+pub use self::mended::{mended, mended_progress};
 pub use self::table::Table;
 pub use self::verdict::{verdict, verdict_line};
 pub use self::words::{ago, kind, micros, percent};
