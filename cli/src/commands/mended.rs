@@ -12,7 +12,7 @@ use crate::connect::{About, CallError, Subject};
 use crate::duration;
 use crate::exit::Exit;
 use crate::render;
-use crate::since::Since;
+use crate::since::{self, Since};
 use crate::trouble::Trouble;
 
 /// Looked at again this often at most: rounds go every few seconds.
@@ -102,6 +102,7 @@ pub async fn run(
     let end = Instant::now() + wait;
     let mut mended = ask(&mut session, id, since).await?;
     let failed = mended.failed();
+    let since = mended.pinned(since)?;
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() || mended.is_decided(failed) {
@@ -154,6 +155,19 @@ impl Mended {
     /// Probes that failed since.
     fn failed(&self) -> u64 {
         self.faults.iter().map(|fault| fault.after.failed).sum()
+    }
+
+    /// The same instant for every look: "so long ago" would move on meanwhile.
+    fn pinned(&self, since: Option<Since>) -> Result<Option<Since>, CallError> {
+        match since {
+            None | Some(Since::At(_)) => Ok(since),
+            Some(Since::Ago(_)) => {
+                let instant = since::parse(&self.since);
+                Ok(Some(
+                    instant.map_err(|_| unreadable("no instant in `since`"))?,
+                ))
+            }
+        }
     }
 
     /// Whether waiting has an end. Failures from before the first look do not say that it has not been
@@ -265,6 +279,33 @@ mod tests {
                 ..MendedResponse::default()
             };
             assert!(Mended::read("v-1", wire).is_err());
+        }
+    }
+
+    #[test]
+    fn so_long_ago_is_the_same_instant_at_every_look() {
+        let fault = proto::v1::mended_response::Fault {
+            component: Some(proto::v1::Component::default()),
+            decision: "undecided".to_owned(),
+            before: Some(stretch()),
+            after: Some(stretch()),
+            quiet: Some(stretch()),
+            ..Default::default()
+        };
+        let wire = MendedResponse {
+            since: "1970-01-01T00:00:02.000Z".to_owned(),
+            faults: vec![fault],
+            ..MendedResponse::default()
+        };
+        let mended = Mended::read("v-1", wire).unwrap();
+        let at = |us| Some(Since::At(us));
+        let rows = [
+            (Some(Since::Ago(Duration::from_secs(9))), at(2_000_000)),
+            (at(5), at(5)),
+            (None, None),
+        ];
+        for (since, expected) in rows {
+            assert_eq!(mended.pinned(since).unwrap(), expected, "{since:?}");
         }
     }
 

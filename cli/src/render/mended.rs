@@ -94,9 +94,9 @@ fn over(fault: &MendedFault) -> String {
         e if e < 1e6 => format!("{e:.0} to 1"),
         _ => "over a million to 1".to_owned(),
     };
-    match fault.last_failure_at {
-        None => format!("It is over: {odds} {e_value}."),
-        Some(_) => format!(
+    match quiet.of == fault.after.of {
+        true => format!("It is over: {odds} {e_value}."),
+        false => format!(
             "It is over since about {}, with {} of {} probes failed from then on: {odds} {e_value}.",
             quiet.from, quiet.failed, quiet.of
         ),
@@ -175,8 +175,8 @@ fn rates(fault: &MendedFault) -> String {
         return format!("Rate before, with its 95% interval: {before}.");
     }
     let since = match fault.decision {
-        Decision::Mended if fault.after.failed > 0 => interval(&fault.quiet.rate),
-        Decision::Mended | Decision::Undecided | Decision::NotMended => interval(&fault.after.rate),
+        Decision::Mended => interval(&fault.quiet.rate),
+        Decision::Undecided | Decision::NotMended => interval(&fault.after.rate),
     };
     format!("Rates with their 95% intervals: {before} before, {since} since.")
 }
@@ -247,11 +247,15 @@ mod tests {
                  to 14%) before, 0.1% (0% to 0.7%) since.\n"
             ),
         );
+        let late = MendedFault {
+            quiet: stretch(0, 350, "12:20:00"),
+            ..fault(Decision::Mended, 2, 360)
+        };
         check(
-            fault(Decision::Mended, 2, 360),
+            late,
             &format!(
                 "MENDED  {BEFORE} 2 of 360 since 2026-01-02T12:03:11.000Z.\n  It is over since about \
-                 2026-01-02T12:03:11.000Z, with 0 of 360 probes failed from then on: the odds against a \
+                 2026-01-02T12:20:00.000Z, with 0 of 350 probes failed from then on: the odds against a \
                  fault that is unchanged are 41 to 1. Rates with their 95% intervals: 7% (3% to 14%) \
                  before, 0.1% (0% to 0.7%) since.\n"
             ),

@@ -26,7 +26,7 @@ const SPARED: f64 = 0.01;
 
 /// Where probes straight to the component showed so many failures, those that others may have failed as
 /// well need not be asked.
-const STRAIGHT: usize = 2;
+const STRAIGHT: usize = 4;
 
 /// One probe, named by where it went and when.
 type ProbeKey = (u64, VantageName, Arm);

@@ -148,7 +148,7 @@ pub fn compare(case: &Case, fault: &Fault, since: &Since) -> Option<Comparison> 
         decision,
         before: Stretch::new(counts, from_us),
         after: Stretch::new(sequel.after(), since.at_us),
-        quiet: Stretch::new(quiet, quiet_us.unwrap_or(since.at_us)),
+        quiet: Stretch::new(quiet, quiet_us.unwrap_or_else(|| end_of(case))),
         rounds: sequel.rounds(),
         last_failure_us: sequel.last_failure_us(),
         e_value: sequel.e_value(),
