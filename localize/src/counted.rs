@@ -1,39 +1,51 @@
 //! Counted cases as a problem of the engine.
 
+mod calm;
+mod late;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::iter;
 
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Restless, Shelter,
-    Touch, Way, index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Shelter, Touch, Way,
+    index16, index32,
 };
-use crate::score::{Calm, CountedCase, CountedComponent, Row};
+use crate::score::{CountedCase, CountedComponent, Row};
 use crate::verdict::Kind;
 
-/// Prior odds of a component's fault, and of a storm at a vantage point.
+use calm::Backgrounds;
+pub(crate) use late::{Link, links, worth_asking};
+
+/// Prior odds of a component's fault, and what they are multiplied by where another one is there.
 const FAULT: f64 = 0.08;
-const STORM: f64 = 0.05;
+const FURTHER: f64 = 0.6;
+/// Prior odds of a storm at a vantage point, where there are storms.
+const STORM: f64 = 0.3;
 /// Prior odds of a fault of something in which several own networks have a part, and how many make it
 /// worth a thought.
 const SHARED: f64 = 0.02;
 const SHARING: usize = 3;
 /// Windows from which a storm, which lasts for few of them, can be told from a fault.
-const STORM_WINDOWS: usize = 10;
-/// Rate at which probes fail by chance where no calm record tells, and what that is worth in failures.
-const BACKGROUND: f64 = 5e-4;
-const BACKGROUND_FAILURES: f64 = 1.0;
-/// The lowest rate that counts as a fault.
+pub(crate) const STORM_WINDOWS: usize = 10;
+/// The lowest rate that counts as a fault, and by which factor the lowest background is under it.
 const FLOOR: f64 = 0.004;
+const CALMEST: f64 = 100.0;
 /// Where failures are reported late, the share of them that are.
 const SLIP: f64 = 0.05;
-/// Fewer failures than these, late and in all, or less than one in a hundred, are not worth the asking.
-const FEW_LATE: f64 = 3.0;
-const FEW: f64 = 40.0;
 
-/// Windows from which counts are not alike by chance.
-const TELLING_WINDOWS: usize = 8;
+/// What is taken for granted in a problem.
+#[derive(Clone, Copy)]
+pub(crate) struct World<'l> {
+    /// The next layers of rows.
+    pub(crate) links: &'l [Link],
+    /// Failures are reported there at times.
+    pub(crate) late: bool,
+    /// At times a vantage point loses probes at the first layer that they come to, and nobody is to be
+    /// blamed.
+    pub(crate) stormy: bool,
+}
 
 /// The engine's problem.
 pub(crate) struct Problem {
@@ -43,26 +55,30 @@ pub(crate) struct Problem {
     pub(crate) members: Vec<Vec<usize>>,
 }
 
-/// A case as the engine's problem. `late` are the rows at which failures of others may be reported.
-pub(crate) fn problem(case: &CountedCase, late: &[Link]) -> Problem {
+/// A case as the engine's problem.
+pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
+    let late = if world.late { world.links } else { &[] };
+    let later: BTreeSet<u32> = world.links.iter().map(|link| link.to).collect();
     let places = Places::new(&case.components);
-    let backgrounds = Backgrounds::new(&case.baseline);
-    let networks = places.own.contains(&true);
+    let mut backgrounds = Backgrounds::new(&case.baseline, &case.rows);
     let kin = kin(&case.rows, &places);
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
+    model.calmest = FLOOR / CALMEST;
     model.restless = backgrounds.restless();
+    model.further = libm::log(FURTHER);
+    model.noises = backgrounds.take_noises();
     model.reserve(case.rows.len());
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
     for ((index, row), kin) in case.rows.iter().enumerate().zip(kin) {
-        let access = !networks || row.crosses.iter().flatten().any(|id| places.own(*id));
+        let own = places.own_network(row);
         let nature = Nature {
             kin,
-            ..backgrounds.of(row.vantage, access)
+            ..backgrounds.of(row, own)
         };
         push_row(&mut model, row, nature);
         let cell = index32(index);
-        if access && case.windows >= STORM_WINDOWS {
+        if world.stormy && own && !later.contains(&cell) {
             let storm = storms.entry(row.vantage).or_default();
             storm.push(touch(cell, EVERY_PATH, 0));
         }
@@ -151,16 +167,15 @@ impl Places {
     fn new(components: &[CountedComponent]) -> Self {
         let in_order = (0..).zip(components).all(|(place, c)| c.id == place);
         let ids = components.iter().map(|c| c.id);
+        let own = components.iter().map(|c| c.kind == Kind::ClientNetwork);
+        let own: Vec<bool> = own.collect();
         Self {
             by_id: if in_order {
                 BTreeMap::new()
             } else {
                 ids.zip(0..).collect()
             },
-            own: components
-                .iter()
-                .map(|c| c.kind == Kind::ClientNetwork)
-                .collect(),
+            own,
         }
     }
 
@@ -170,6 +185,11 @@ impl Places {
         } else {
             self.by_id.get(&id).copied()
         }
+    }
+
+    /// Whether a row crosses a vantage point's own network.
+    fn own_network(&self, row: &Row) -> bool {
+        row.crosses.iter().flatten().any(|id| self.own(*id))
     }
 
     fn own(&self, id: u32) -> bool {
@@ -197,79 +217,6 @@ fn digest<'i>(ids: impl Iterator<Item = &'i u32>) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
             (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
         })
-}
-
-/// A row whose probes are those that passed another row, with failures of its own.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Link {
-    from: u32,
-    to: u32,
-}
-
-/// The next layers of rows with failures, where some probes failed: the same vantage point, in each
-/// window just the probes that the row let pass. Few windows agree by chance: then they must have some
-/// component in common. Sorted by the row before.
-pub(crate) fn links(case: &CountedCase) -> Vec<Link> {
-    let passed = |row: &Row| -> Vec<u32> {
-        let pairs = row.probes.iter().zip(&row.failed);
-        pairs
-            .map(|(probes, failed)| probes.saturating_sub(*failed))
-            .collect()
-    };
-    type Ends = (Vec<u32>, Vec<u32>);
-    let mut joints: BTreeMap<(u32, Vec<u32>), Ends> = BTreeMap::new();
-    for (index, row) in (0..).zip(&case.rows) {
-        if row.failed.iter().any(|failed| *failed > 0) {
-            let joint = joints.entry((row.vantage, passed(row))).or_default();
-            joint.0.push(index);
-        }
-    }
-    if joints.is_empty() {
-        return Vec::new();
-    }
-    let failed = |row: &&Row| row.failed.iter().any(|failed| *failed > 0);
-    for (index, row) in (0..).zip(&case.rows).filter(|(_, row)| failed(row)) {
-        if let Some(joint) = joints.get_mut(&(row.vantage, row.probes.clone())) {
-            joint.1.push(index);
-        }
-    }
-    let crosses = |index: &u32| &case.rows[*index as usize].crosses;
-    let telling = case.windows >= TELLING_WINDOWS;
-    let mut links = Vec::new();
-    for (before, after) in joints.values_mut() {
-        // Where several rows fit several others, like is joined to like.
-        before.sort_by(|a, b| crosses(a).cmp(crosses(b)));
-        after.sort_by(|a, b| crosses(a).cmp(crosses(b)));
-        let pairs = after.iter().zip(before.iter().cycle());
-        links.extend(
-            pairs
-                .filter(|(to, from)| to != from)
-                .filter(|(to, from)| telling || meet(crosses(to), crosses(from)))
-                .map(|(to, from)| Link {
-                    from: *from,
-                    to: *to,
-                }),
-        );
-    }
-    links.sort_by_key(|link| (link.from, link.to));
-    links
-}
-
-/// Whether two rows cross a component in common.
-fn meet(a: &[Vec<u32>], b: &[Vec<u32>]) -> bool {
-    let mut a = a.iter().flatten();
-    a.any(|one| b.iter().any(|path| path.contains(one)))
-}
-
-/// Whether enough failures may have been reported late, of enough, for that to mislead.
-pub(crate) fn worth_asking(case: &CountedCase, links: &[Link]) -> bool {
-    let failed = |row: u32| -> f64 {
-        let failed = case.rows[row as usize].failed.iter();
-        failed.map(|count| f64::from(*count)).sum()
-    };
-    let late: f64 = links.iter().map(|link| failed(link.to)).sum();
-    let all: f64 = links.iter().map(|link| failed(link.from)).sum();
-    late >= FEW_LATE && all >= FEW && late * 100.0 >= all
 }
 
 /// What fails probes of a row keeps them from the next one, but for those reported there. What fails
@@ -347,67 +294,4 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
             });
         model.push_outcome(Some(0), None, 1.0, failed);
     }
-}
-
-/// How often probes fail by chance: where they cross the vantage point's own network, by vantage point;
-/// elsewhere alike for all.
-struct Backgrounds {
-    calm: BTreeMap<u32, (f64, f64)>,
-    /// Rate of the vantage point in the middle.
-    usual: f64,
-    elsewhere: f64,
-}
-
-/// Restless components and their highest rate for the rate at which probes fail in calm times.
-const RESTLESS_SHARE: f64 = 500.0;
-const RESTLESS_MOST: f64 = 0.6;
-
-/// Share of a usual vantage point's failures that its own network is not to blame for.
-const ELSEWHERE: f64 = 0.5;
-
-impl Backgrounds {
-    fn new(baseline: &[Calm]) -> Self {
-        let mut calm: BTreeMap<u32, (f64, f64)> = BTreeMap::new();
-        for record in baseline {
-            let (probes, failed) = calm.entry(record.vantage).or_default();
-            *probes += record.probes as f64;
-            *failed += record.failed as f64;
-        }
-        let mut rates: Vec<f64> = calm.values().map(|c| mean(*c, BACKGROUND)).collect();
-        rates.sort_by(f64::total_cmp);
-        let usual = rates.get(rates.len() / 2).copied().unwrap_or(BACKGROUND);
-        Self {
-            calm,
-            usual,
-            elsewhere: usual * ELSEWHERE,
-        }
-    }
-
-    /// The more fails in calm times, the more of that is some component's own.
-    fn restless(&self) -> Restless {
-        Restless {
-            share: (self.usual * RESTLESS_SHARE).clamp(0.3, 3.0),
-            most: (self.usual / FLOOR * RESTLESS_MOST).clamp(0.4, 0.9),
-        }
-    }
-
-    fn of(&self, vantage: u32, access: bool) -> Nature {
-        let calm = self.calm.get(&vantage).copied().unwrap_or_default();
-        let (group, background) = if access {
-            (vantage.saturating_add(1), mean(calm, BACKGROUND))
-        } else {
-            (0, self.elsewhere)
-        };
-        Nature {
-            noise: group,
-            background,
-            spread: 1.0,
-            kinds: 1.0,
-            kin: 0,
-        }
-    }
-}
-
-fn mean((probes, failed): (f64, f64), prior: f64) -> f64 {
-    (failed + BACKGROUND_FAILURES) / (probes + BACKGROUND_FAILURES / prior)
 }

@@ -72,11 +72,13 @@ impl<'a> Problem<'a> {
 
     fn add_cells(&mut self) {
         let mut kin = Numbers::default();
+        self.model.noises = vec![BACKGROUND];
         for cell in &self.evidence.cells {
             let possible = || Symptom::ALL.iter().filter(|s| s.seen_at(cell.stage));
             let nature = Nature {
                 noise: 0,
-                background: BACKGROUND,
+                own: 1.0,
+                common: 0.0,
                 spread: possible().map(|s| s.background()).sum(),
                 kinds: possible().count() as f64,
                 kin: kin.number((&cell.arm.target, cell.stage)),

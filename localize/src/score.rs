@@ -9,8 +9,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::choice::{self, Counts};
-use crate::counted::{self, Link, Problem};
+use crate::counted::{self, Problem, STORM_WINDOWS, World};
 use crate::engine;
+use crate::engine::law::LogSum;
 use crate::engine::model::Model;
 use crate::engine::search::{Posterior, Set};
 use crate::verdict::Kind;
@@ -139,79 +140,84 @@ const LISTED: f64 = 0.001;
 /// Judges a counted case.
 #[must_use]
 pub fn score(case: &CountedCase) -> Scores {
-    Reading::best(case).scores()
+    Readings::new(case).scores()
 }
 
 /// Judges a counted case, and chooses so many probes to send next. Each arm is given as the rows that
 /// its probes pass one after the other.
 #[must_use]
 pub fn score_and_choose(case: &CountedCase, arms: &[Vec<usize>], probes: u32) -> (Scores, Counts) {
-    let reading = Reading::best(case);
+    let readings = Readings::new(case);
+    let reading = readings.first();
     let counts = choice::of_rows(&reading.model, &reading.posterior, arms, probes);
-    (reading.scores(), counts)
+    (readings.scores(), counts)
 }
 
-/// A case under one reading of when failures are reported.
-struct Reading<'a> {
-    components: &'a [CountedComponent],
-    model: Model,
-    /// By cause the places of its components.
-    members: Vec<Vec<usize>>,
-    posterior: Posterior,
-}
+/// Logarithms of the prior odds of failures being reported late at times, and of storms.
+const LATE_LOG_ODDS: f64 = -3.0;
+const STORMY_LOG_ODDS: f64 = -3.0;
+/// A vantage point's own network that is so much suspected makes storms worth a thought, and so does
+/// what no component explains.
+const SUSPECTED: f64 = 0.01;
+/// A reading that is less probable is left out.
+const FAINT: f64 = 1e-4;
 
-/// Logarithm of the prior odds of failures being reported late at times.
-const LATE_LOG_ODDS: f64 = -2.3;
+/// Every reading of a case that is worth a thought, each with its probability; the most probable first.
+struct Readings<'a>(Vec<(f64, Reading<'a>)>);
 
-impl<'a> Reading<'a> {
-    /// The more probable reading.
-    fn best(case: &'a CountedCase) -> Self {
+impl<'a> Readings<'a> {
+    fn new(case: &'a CountedCase) -> Self {
         let links = counted::links(case);
-        let punctual = Self::new(case, &[]);
-        if !counted::worth_asking(case, &links) {
-            return punctual;
+        let plain = World {
+            links: &links,
+            late: false,
+            stormy: false,
+        };
+        let mut all = vec![Reading::weighed(case, plain)];
+        if case.windows >= STORM_WINDOWS && all[0].1.doubts_networks() {
+            all.push(Reading::weighed(
+                case,
+                World {
+                    stormy: true,
+                    ..plain
+                },
+            ));
         }
-        let late = Self::new(case, &links);
-        if late.evidence() + LATE_LOG_ODDS > punctual.evidence() {
-            late
-        } else {
-            punctual
+        if counted::worth_asking(case, &links) {
+            let stormy = all.len() > 1 && all[1].0 > all[0].0;
+            let late = World {
+                late: true,
+                stormy,
+                ..plain
+            };
+            all.push(Reading::weighed(case, late));
         }
+        all.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let mut total = LogSum::default();
+        all.iter().for_each(|(weight, _)| total.add(*weight));
+        for (weight, _) in &mut all {
+            *weight = libm::exp(*weight - total.value());
+        }
+        all.retain(|(probability, _)| *probability > FAINT);
+        Self(all)
     }
 
-    fn new(case: &'a CountedCase, late: &[Link]) -> Self {
-        let Problem { mut model, members } = counted::problem(case, late);
-        let posterior = engine::explain(&mut model);
-        Self {
-            components: &case.components,
-            model,
-            members,
-            posterior,
-        }
-    }
-
-    /// Logarithm of the probability of everything that was seen.
-    fn evidence(&self) -> f64 {
-        self.posterior.evidence + self.model.calm_total()
+    /// The most probable one.
+    fn first(&self) -> &Reading<'a> {
+        &self.0[0].1
     }
 
     fn scores(&self) -> Scores {
-        let mut blame = vec![(0.0, 0.0); self.components.len()];
-        for (weight, set) in &self.posterior.sets {
-            for (fit, guilt) in set.fits.iter().zip(&set.guilt) {
-                let members = &self.members[fit.fault.cause];
-                let mean: f64 = fit.rates.iter().map(|(theta, p)| theta * p).sum();
-                let guilty = weight * guilt / members.len() as f64;
-                for member in members {
-                    let (sum, rate) = &mut blame[*member];
-                    *sum += guilty;
-                    *rate += guilty * mean;
-                }
-            }
+        let mut blame = vec![(0.0, 0.0); self.first().components.len()];
+        let (mut healthy, mut unknown) = (0.0, 0.0);
+        for (p, reading) in &self.0 {
+            reading.add(*p, &mut blame);
+            healthy += p * reading.healthy();
+            unknown += p * reading.posterior.unknown();
         }
         let mut components: Vec<Scored> = blame
             .iter()
-            .zip(self.components)
+            .zip(self.first().components)
             .filter(|((probability, _), _)| *probability > LISTED)
             .map(|((probability, rate), component)| Scored {
                 id: component.id,
@@ -223,17 +229,82 @@ impl<'a> Reading<'a> {
             let order = b.probability.total_cmp(&a.probability);
             order.then(a.id.cmp(&b.id))
         });
-        let healthy = |set: &Set| {
+        Scores {
+            components,
+            healthy,
+            unknown,
+        }
+    }
+}
+
+/// A case in one world.
+struct Reading<'a> {
+    components: &'a [CountedComponent],
+    model: Model,
+    /// By cause the places of its components.
+    members: Vec<Vec<usize>>,
+    posterior: Posterior,
+}
+
+impl<'a> Reading<'a> {
+    /// With the logarithm of what it weighs.
+    fn weighed(case: &'a CountedCase, world: World<'_>) -> (f64, Self) {
+        let Problem { mut model, members } = counted::problem(case, world);
+        let posterior = engine::explain(&mut model);
+        let reading = Self {
+            components: &case.components,
+            model,
+            members,
+            posterior,
+        };
+        let mut weight = reading.evidence();
+        if world.late {
+            weight += LATE_LOG_ODDS;
+        }
+        if world.stormy {
+            weight += STORMY_LOG_ODDS;
+        }
+        (weight, reading)
+    }
+
+    /// Logarithm of the probability of everything that was seen.
+    fn evidence(&self) -> f64 {
+        self.posterior.evidence + self.model.calm_total()
+    }
+
+    /// Adds the blame of each component, and that times the mean of its rate, with a factor.
+    fn add(&self, times: f64, blame: &mut [(f64, f64)]) {
+        for (weight, set) in &self.posterior.sets {
+            for (fit, guilt) in set.fits.iter().zip(&set.guilt) {
+                let members = &self.members[fit.fault.cause];
+                let mean: f64 = fit.rates.iter().map(|(theta, p)| theta * p).sum();
+                let guilty = times * weight * guilt / members.len() as f64;
+                for member in members {
+                    let (sum, rate) = &mut blame[*member];
+                    *sum += guilty;
+                    *rate += guilty * mean;
+                }
+            }
+        }
+    }
+
+    /// Whether a vantage point's own network is suspected, or something that no component explains.
+    fn doubts_networks(&self) -> bool {
+        let mut blame = vec![(0.0, 0.0); self.components.len()];
+        self.add(1.0, &mut blame);
+        let mut components = self.components.iter().zip(blame);
+        self.posterior.unknown() > SUSPECTED
+            || components.any(|(c, (p, _))| c.kind == Kind::ClientNetwork && p > SUSPECTED)
+    }
+
+    /// Probability that nothing is at fault.
+    fn healthy(&self) -> f64 {
+        self.posterior.mean(|set: &Set| {
             if set.unknown {
                 0.0
             } else {
                 set.innocence(&self.model)
             }
-        };
-        Scores {
-            components,
-            healthy: self.posterior.mean(healthy),
-            unknown: self.posterior.unknown(),
-        }
+        })
     }
 }

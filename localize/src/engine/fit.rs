@@ -78,9 +78,7 @@ const TOP: f64 = 0.9995;
 /// Terms this far under the largest one are left out of the sums, in nats.
 const NEGLIGIBLE: f64 = 25.0;
 
-/// The lowest rate of a component that is well and fails probes all the same, as a share of the floor
-/// of faults, and the places between that and the highest.
-const RESTLESS_FROM: f64 = 0.03;
+/// Rates between the lowest and the highest of a component that is well and fails probes all the same.
 const RESTLESS_PLACES: usize = 4;
 
 /// Steps between off and on in which the course of a fault is kept.
@@ -525,7 +523,7 @@ impl Integrand<'_> {
 
     /// The component's gain at rates that are no fault.
     fn restless(&self, floor: f64, restless: Restless, peak: &mut Peak) -> f64 {
-        let (low, high) = (RESTLESS_FROM, restless.most);
+        let (low, high) = (restless.least, restless.most);
         let mut all = LogSum::default();
         for i in 0..RESTLESS_PLACES {
             let share = (i as f64 + 0.5) / RESTLESS_PLACES as f64;

@@ -309,17 +309,29 @@ fn exp(x: f64) -> f64 {
 
 /// One stretch: the chain of before, on, and over.
 struct Stretch {
-    /// Prior of each stretch that lasts to the end, and of each one that ends before.
+    /// Prior of each stretch that lasts to the end.
     going_on: f64,
-    over: f64,
+    /// Prior of each one that ends after its first window before the end, by how readily it ends.
+    over: [f64; ENDINGS],
 }
+
+/// Probability that a stretch ends with a window: about as many stretches are short as long, whatever
+/// one calls short.
+const ENDING: [f64; ENDINGS] = [0.4, 0.13, 0.04];
+const ENDINGS: usize = 3;
 
 impl Stretch {
     fn new(windows: usize, share_over: f64) -> Self {
         let n = windows as f64;
+        let over = ENDING.map(|ending| {
+            // All that begin somewhere and end before the end.
+            let lasting = 1.0 - ending;
+            let mass = (n - 1.0) - lasting * (1.0 - libm::pow(lasting, n - 1.0)) / ending;
+            share_over / ENDINGS as f64 * ending / mass
+        });
         Self {
             going_on: (1.0 - share_over) / (n - 1.0),
-            over: share_over / (n * (n - 1.0) / 2.0),
+            over,
         }
     }
 
@@ -327,29 +339,37 @@ impl Stretch {
     fn sum(&self, gains: &[f64], ratios: &[f64], all: Scaled) -> Scaled {
         // All stretches that are on in the window, and those that are over, in steps of one scale.
         let (mut open, mut over, mut steps) = (0.0_f64, 0.0_f64, 0.0);
+        // Those of the open ones that end, by how readily they do.
+        let mut ending = [0.0_f64; ENDINGS];
         // What a stretch begins with.
         let mut one = 1.0;
         for (gain, ratio) in gains.iter().zip(ratios) {
-            over += open;
+            for ((on, prior), end) in ending.iter_mut().zip(self.over).zip(ENDING) {
+                over += *on * prior;
+                *on = *on * (1.0 - end) + one;
+            }
             open += one;
             if *gain > LARGE {
                 let (ratio, up) = exp_in_steps(*gain);
                 open *= ratio;
+                ending.iter_mut().for_each(|on| *on *= ratio);
                 over *= power(-up);
                 one *= power(-up);
                 steps += up;
             } else {
                 open *= ratio;
+                ending.iter_mut().for_each(|on| *on *= ratio);
             }
             if open > BIG || over > BIG {
                 open *= power(-1.0);
+                ending.iter_mut().for_each(|on| *on *= power(-1.0));
                 over *= power(-1.0);
                 one *= power(-1.0);
                 steps += 1.0;
             }
         }
         let all = all.mantissa() * power(all.steps() - steps);
-        let sum = self.over * over + self.going_on * (open - all).max(0.0);
+        let sum = over + self.going_on * (open - all).max(0.0);
         Scaled::new(sum).raised(steps)
     }
 
@@ -362,22 +382,35 @@ impl Stretch {
             return vec![0.0; windows];
         }
         let ratios: Vec<Scaled> = gains.iter().map(|gain| Scaled::exp(*gain)).collect();
-        // The sums over what ends after a window, from the end backwards.
-        let mut after = vec![Scaled::ZERO; windows];
-        let mut ahead = Scaled::new(self.going_on);
-        let over = Scaled::new(self.over);
-        for (after, ratio) in after.iter_mut().zip(&ratios).rev() {
-            *after = ahead;
-            ahead = ahead.by(*ratio).plus(over);
-        }
         let always = all.times(self.going_on).over(total);
-        let mut open = Scaled::ZERO;
-        let on = ratios.iter().zip(after).map(|(ratio, after)| {
-            open = open.plus(Scaled::new(1.0)).by(*ratio);
-            (open.by(after).over(total) - always).clamp(0.0, 1.0)
-        });
-        on.collect()
+        let mut on = lasting(&ratios, 0.0, self.going_on, 0.0);
+        for (over, end) in self.over.into_iter().zip(ENDING) {
+            let ending = lasting(&ratios, end, 0.0, over);
+            let pairs = on.iter_mut().zip(ending);
+            pairs.for_each(|(sum, more)| *sum = sum.plus(more));
+        }
+        let on = on.into_iter();
+        on.map(|sum| (sum.over(total) - always).clamp(0.0, 1.0))
+            .collect()
     }
+}
+
+/// By window the sum over the stretches that are on in it, which end with each window with a
+/// probability, where what lasts to the end and what ends before has these priors.
+fn lasting(ratios: &[Scaled], end: f64, to_the_end: f64, before: f64) -> Vec<Scaled> {
+    // The sums over what follows a window, from the end backwards.
+    let mut after = vec![Scaled::ZERO; ratios.len()];
+    let mut ahead = Scaled::new(to_the_end);
+    for (after, ratio) in after.iter_mut().zip(ratios).rev() {
+        *after = ahead;
+        ahead = ahead.by(*ratio).times(1.0 - end).plus(Scaled::new(before));
+    }
+    let mut open = Scaled::ZERO;
+    let on = ratios.iter().zip(after).map(|(ratio, after)| {
+        open = open.times(1.0 - end).plus(Scaled::new(1.0)).by(*ratio);
+        open.by(after)
+    });
+    on.collect()
 }
 
 /// A running logarithm of a sum of exponentials.
@@ -442,7 +475,15 @@ mod tests {
                 let prior = match (from, to == n) {
                     (0, true) => 0.0,
                     (_, true) => (1.0 - FAULT.over) / (n - 1) as f64,
-                    (_, false) => FAULT.over / (n * (n - 1) / 2) as f64,
+                    (_, false) => {
+                        let of = |end: f64| {
+                            let each =
+                                |length: usize| end * libm::pow(1.0 - end, (length - 1) as f64);
+                            let mass: f64 = (1..n).map(|l| (n - l) as f64 * each(l)).sum();
+                            each(to - from) / mass
+                        };
+                        FAULT.over / ENDINGS as f64 * ENDING.map(of).iter().sum::<f64>()
+                    }
                 };
                 sum += FAULT.stretch * prior * libm::exp(gain);
             }

@@ -362,9 +362,11 @@ mod tests {
     /// Three ways of different weights and servers, a symptom that two signatures show differently.
     fn model() -> Model {
         let mut model = Model::new(1, 0.004, vec![vec![0.8, 0.2], vec![0.3, 0.7]]);
+        model.noises = vec![1e-3];
         let nature = Nature {
             noise: 0,
-            background: 1e-3,
+            own: 1.0,
+            common: 0.0,
             spread: 1.0,
             kinds: 2.0,
             kin: 0,

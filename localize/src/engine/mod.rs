@@ -39,7 +39,7 @@ pub(crate) fn explain(model: &mut Model) -> Posterior {
         let Some(rates) = model.better_background(&set.faults()) else {
             return Search::all(&fitter);
         };
-        model.set_background(&rates);
+        model.set_noises(rates);
         good = Some(set);
     }
     Search::all(&Fitter::new(model))

@@ -143,8 +143,10 @@ impl Outcome {
 pub(crate) struct Cell {
     /// Rate at which probes fail here by chance.
     pub(crate) background: f64,
-    /// Cells of one number have one background.
+    /// What makes the background: the noise of this number so many times, and the common one.
     pub(crate) noise: u32,
+    pub(crate) own: f64,
+    pub(crate) common: f64,
     /// What the chances of all symptoms add up to.
     pub(crate) spread: f64,
     /// How many symptoms can be seen here.
@@ -165,10 +167,11 @@ pub(crate) struct Cell {
 /// What a cell is like, and what happens in it by chance.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Nature {
-    /// Cells of one number have one background.
+    /// What fails probes by chance: the noise of this number so many times, and so many times the
+    /// common one, which has the number 0.
     pub(crate) noise: u32,
-    /// Rate at which probes fail by chance.
-    pub(crate) background: f64,
+    pub(crate) own: f64,
+    pub(crate) common: f64,
     /// What the chances of all symptoms add up to.
     pub(crate) spread: f64,
     /// How many symptoms can be seen.
@@ -189,7 +192,8 @@ pub(crate) struct Count {
 pub(crate) struct Restless {
     /// Share of the components whose rate matters.
     pub(crate) share: f64,
-    /// Their highest rate, as a share of the floor of faults.
+    /// Their lowest and their highest rate, as shares of the floor of faults.
+    pub(crate) least: f64,
     pub(crate) most: f64,
 }
 
@@ -197,10 +201,14 @@ impl Default for Restless {
     fn default() -> Self {
         Self {
             share: 0.15,
+            least: 0.03,
             most: 0.4,
         }
     }
 }
+
+/// The lowest noise is by this factor under the lowest rate of a fault, unless more is known.
+const CALMEST: f64 = 30.0;
 
 /// The whole problem.
 #[derive(Clone, Debug, Default)]
@@ -209,7 +217,13 @@ pub(crate) struct Model {
     pub(crate) windows: usize,
     /// The lowest rate that counts as a fault.
     pub(crate) floor: f64,
+    /// No noise is lower.
+    pub(crate) calmest: f64,
     pub(crate) restless: Restless,
+    /// Logarithm of what the prior odds of a fault are multiplied by where another one is there.
+    pub(crate) further: f64,
+    /// Rates at which probes fail by chance, by number.
+    pub(crate) noises: Vec<f64>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) causes: Vec<Cause>,
     pub(crate) signatures: Vec<Vec<f64>>,
@@ -233,6 +247,7 @@ impl Model {
         Self {
             windows,
             floor,
+            calmest: floor / CALMEST,
             signatures,
             ..Self::default()
         }
@@ -246,14 +261,21 @@ impl Model {
         self.counts.reserve(cells * self.windows);
     }
 
+    /// The rate at which probes fail by chance.
+    pub(crate) fn background(&self, noise: u32, own: f64, common: f64) -> f64 {
+        (own * self.noises[noise as usize] + common * self.noises[0]).min(0.5)
+    }
+
     /// Adds a cell. Outcomes without counts are left out.
     pub(crate) fn push_cell(&mut self, nature: Nature, ways: impl IntoIterator<Item = Way>) {
         let from = index32(self.ways.len());
         self.ways.extend(ways);
         let outcomes = index32(self.outcomes.len());
         self.cells.push(Cell {
-            background: nature.background,
+            background: self.background(nature.noise, nature.own, nature.common),
             noise: nature.noise,
+            own: nature.own,
+            common: nature.common,
             spread: nature.spread,
             kinds: nature.kinds,
             kin: nature.kin,

@@ -74,10 +74,15 @@ impl Set {
     /// Lets each component that may be merely restless be so, and says how probable that is. A fault
     /// that others make superfluous has no such excuse: with it at rest, they would have to be there.
     fn judge(&mut self, model: &Model) {
+        let further = if self.blamable(model) > 1 {
+            model.further
+        } else {
+            0.0
+        };
         let odds = |fit: &Fit| {
             let blamable = model.causes[fit.fault.cause].meaning == Meaning::Fault;
             if blamable && fit.gain >= fit.telescoped * NEEDED {
-                libm::exp(fit.restless - weight(model, fit))
+                libm::exp(fit.restless - weight(model, fit) - further)
             } else {
                 0.0
             }
@@ -129,6 +134,22 @@ impl Set {
             };
             self.score += fit.telescoped - fit.gain + weight(fitter.model, fit);
         }
+        self.score += fitter.model.further * self.further(fitter.model);
+    }
+
+    /// Faults beside the first one.
+    fn further(&self, model: &Model) -> f64 {
+        (self.blamable(model) as f64 - 1.0).max(0.0)
+    }
+
+    fn blamable(&self, model: &Model) -> usize {
+        let meanings = self
+            .fits
+            .iter()
+            .map(|f| model.causes[f.fault.cause].meaning);
+        meanings
+            .filter(|meaning| *meaning == Meaning::Fault)
+            .count()
     }
 
     fn key(&self) -> Vec<usize> {
@@ -352,6 +373,7 @@ impl<'a> Search<'a> {
         let fit = fit?;
         let place = larger.fits.partition_point(|f| rank(f) < rank(&fit));
         larger.fits.insert(place, fit);
+        larger.score += self.model.further * (larger.further(self.model) - set.further(self.model));
         Some(larger)
     }
 

@@ -1,8 +1,8 @@
 //! Sets of one and two faults integrated over all rates and patterns of both, on dense grids.
 
-use crate::fit::{HARD, HARD_RATES, RESTLESS, RESTLESS_PLACES, STORM_TOP, restless_rate};
+use crate::fit::{HARD, HARD_RATES, RESTLESS, RESTLESS_PLACES, restless_rate};
 use crate::laws::{Joint, Law, laws, log_sum, over, over_both};
-use crate::problem::{Cell, FLOOR, Problem};
+use crate::problem::{Cell, FLOOR, FURTHER, Problem};
 use crate::sets::Set;
 
 /// No rate is higher.
@@ -26,16 +26,10 @@ pub struct Weight {
     pub log: f64,
 }
 
-/// The rates of faults or storms at these places, with the trapezoid rule's masses, and the hard ones.
-fn faulty(mut rates: Vec<f64>, storm: bool) -> Vec<Node> {
-    let (top, share) = if storm {
-        (STORM_TOP, 1.0)
-    } else {
-        (1.0, 1.0 - HARD)
-    };
-    rates.retain(|rate| *rate <= top);
+/// The rates of faults at these places, with the trapezoid rule's masses, and the hard ones.
+fn faulty(mut rates: Vec<f64>) -> Vec<Node> {
     rates.sort_by(f64::total_cmp);
-    let span = (top / FLOOR).ln();
+    let span = (1.0 / FLOOR).ln();
     let logs: Vec<f64> = rates.iter().map(|rate| (rate / FLOOR).ln()).collect();
     let edge = |i: usize| {
         if i == 0 {
@@ -53,13 +47,13 @@ fn faulty(mut rates: Vec<f64>, storm: bool) -> Vec<Node> {
     };
     let soft = (0..rates.len()).map(|i| Node {
         rate: rates[i].min(TOP),
-        mass: share * (end(i) - edge(i)) / span,
+        mass: (1.0 - HARD) * (end(i) - edge(i)) / span,
     });
     let hard = HARD_RATES.map(|(rate, share)| Node {
         rate,
         mass: HARD * share,
     });
-    soft.chain(hard.into_iter().filter(|_| !storm)).collect()
+    soft.chain(hard).collect()
 }
 
 fn even(places: usize) -> Vec<f64> {
@@ -90,8 +84,7 @@ impl Problem {
 
     /// One fault, integrated.
     pub fn one(&self, cause: usize) -> Vec<Weight> {
-        let storm = self.causes[cause].storm;
-        let laws = laws(storm, self.windows);
+        let laws = laws(self.windows);
         let of = |nodes: Vec<Node>, laws: &[Law]| {
             log_sum(
                 nodes
@@ -99,17 +92,18 @@ impl Problem {
                     .map(|node| node.mass.ln() + over(laws, &self.gains(cause, node.rate))),
             )
         };
-        let mut weights = vec![Weight {
-            guilty: 1 << cause,
-            log: self.causes[cause].log_odds + of(faulty(even(DENSE), storm), &laws),
-        }];
-        if !storm {
-            weights.push(Weight {
+        let calm = [Law::Stretch(1.0, 0, self.windows)];
+        let at_fault = self.causes[cause].log_odds + of(faulty(even(DENSE)), &laws);
+        vec![
+            Weight {
+                guilty: 1 << cause,
+                log: at_fault,
+            },
+            Weight {
                 guilty: 0,
-                log: of(restless(), &[Law::Stretch(1.0, 0, self.windows)]),
-            });
-        }
-        weights
+                log: of(restless(), &calm),
+            },
+        ]
     }
 
     /// A grid that is fine where a set of two and its faults alone have their peaks.
@@ -128,20 +122,15 @@ impl Problem {
     pub fn two(&self, set: &Set) -> Vec<Weight> {
         let [a, b] = [0, 1].map(|i| &set.fits[i].fault);
         let states = |cause: usize, peak: f64| {
-            let storm = self.causes[cause].storm;
             let odds = self.causes[cause].log_odds;
             let fault = (
                 1 << cause,
                 odds,
-                faulty(self.places(cause, peak), storm),
-                laws(storm, self.windows),
+                faulty(self.places(cause, peak)),
+                laws(self.windows),
             );
             let calm = (0, 0.0, restless(), vec![Law::Stretch(1.0, 0, self.windows)]);
-            if storm {
-                vec![fault]
-            } else {
-                vec![fault, calm]
-            }
+            vec![fault, calm]
         };
         let mut weights = Vec::new();
         for (first, odds, nodes, laws) in states(a.cause, a.theta) {
@@ -150,6 +139,11 @@ impl Problem {
                     guilty: first | second,
                     log: odds
                         + more_odds
+                        + if first > 0 && second > 0 {
+                            FURTHER.ln()
+                        } else {
+                            0.0
+                        }
                         + self.joint((a.cause, &nodes, &laws), (b.cause, &others, &more_laws)),
                 });
             }

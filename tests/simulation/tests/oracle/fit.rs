@@ -7,17 +7,15 @@ use crate::problem::{FLOOR, Problem};
 pub const HARD: f64 = 0.25;
 pub const HARD_RATES: [(f64, f64); 3] = [(0.97, 0.2), (0.995, 0.3), (0.9995, 0.5)];
 const TOP: f64 = 0.9995;
-/// The highest rate of a storm, which is never hard.
-pub const STORM_TOP: f64 = 0.35;
 /// Prior odds of a component that is merely restless, and the rates of one.
-pub const RESTLESS: f64 = 0.3;
+pub const RESTLESS: f64 = 0.15;
 pub const RESTLESS_PLACES: usize = 4;
 /// Steps between off and on.
 const LEVELS: f64 = 4.0;
 
 pub fn restless_rate(place: usize) -> f64 {
     let share = (place as f64 + 0.5) / RESTLESS_PLACES as f64;
-    FLOOR * 0.03 * (0.4_f64 / 0.03).powf(share)
+    FLOOR * 0.01 * (0.1_f64 / 0.01).powf(share)
 }
 
 /// A fault with its most probable parameters.
@@ -117,9 +115,6 @@ struct Grid<'a> {
     gains: &'a Gains<'a>,
     laws: Vec<Law>,
     places: Vec<(f64, f64)>,
-    /// Where the rates end, and what of the prior is under that.
-    top: f64,
-    soft: f64,
 }
 
 impl Grid<'_> {
@@ -148,7 +143,7 @@ impl Grid<'_> {
         }
         let middle = self.places[top].0;
         let from = left.map_or(middle, |i| self.places[i].0);
-        let to = right.map_or(self.top.min(TOP).max(middle), |i| self.places[i].0);
+        let to = right.map_or(TOP.max(middle), |i| self.places[i].0);
         for (low, high) in [(from, middle), (middle, to)] {
             if high > low {
                 self.add(low * (high / low).powf(1.0 / 3.0));
@@ -160,7 +155,7 @@ impl Grid<'_> {
 
     /// Logarithm of the prior mass of each place, by the trapezoid rule.
     fn masses(&self) -> Vec<f64> {
-        let span = (self.top / FLOOR).ln();
+        let span = (1.0 / FLOOR).ln();
         let logs: Vec<f64> = self.places.iter().map(|p| (p.0 / FLOOR).ln()).collect();
         let last = logs.len() - 1;
         let edge = |i: usize| (logs[i] + logs[i + 1]) / 2.0;
@@ -170,7 +165,7 @@ impl Grid<'_> {
             (to - from).max(1e-9)
         };
         (0..logs.len())
-            .map(|i| (self.soft * width(i) / span).ln())
+            .map(|i| ((1.0 - HARD) * width(i) / span).ln())
             .collect()
     }
 }
@@ -187,19 +182,15 @@ impl Problem {
     }
 
     fn fit_on(&self, gains: &Gains) -> Fit {
-        let storm = self.causes[gains.cause].storm;
         let mut grid = Grid {
             gains,
-            laws: laws(storm, self.windows),
+            laws: laws(self.windows),
             places: Vec::new(),
-            top: if storm { STORM_TOP } else { 1.0 },
-            soft: if storm { 1.0 } else { 1.0 - HARD },
         };
         for i in 0..12 {
-            grid.add(FLOOR * (grid.top / FLOOR).powf(f64::from(i) / 12.0));
+            grid.add(FLOOR * (1.0 / FLOOR).powf(f64::from(i) / 12.0));
         }
-        let hard = if storm { &[] } else { &HARD_RATES[..] };
-        let hard = hard.iter();
+        let hard = HARD_RATES.iter();
         let hard = hard.map(|(rate, share)| (*rate, grid.value(*rate), (HARD * share).ln()));
         let hard: Vec<(f64, f64, f64)> = hard.collect();
         grid.refine();

@@ -9,47 +9,35 @@ pub enum Law {
     Duty(f64, f64),
 }
 
-/// All of them for a number of windows.
-pub fn laws(storm: bool, windows: usize) -> Vec<Law> {
+/// Probability that a stretch which is to be over ends with each of its windows; one is as likely as
+/// the other.
+const ENDING: [f64; 3] = [0.4, 0.13, 0.04];
+
+/// 0.6 always, 0.2 one stretch (0.4 of which are over, the others last), 0.2 now and then.
+pub fn laws(windows: usize) -> Vec<Law> {
     if windows == 1 {
         return vec![Law::Stretch(1.0, 0, 1)];
     }
-    if storm {
-        storms(windows)
-    } else {
-        faults(windows)
-    }
-}
-
-/// 0.6 always, 0.2 one stretch (0.4 of which are over, the others last), 0.2 now and then.
-fn faults(windows: usize) -> Vec<Law> {
     let n = windows as f64;
     let mut laws = vec![Law::Stretch(0.6, 0, windows)];
+    let over = |length: usize| {
+        let each = |ending: f64, length: usize| ending * (1.0 - ending).powf(length as f64 - 1.0);
+        let of = |ending: f64| {
+            let lengths = (1..windows).map(|l| (windows - l) as f64 * each(ending, l));
+            each(ending, length) / lengths.sum::<f64>()
+        };
+        ENDING.into_iter().map(of).sum::<f64>() / 3.0
+    };
     for to in 1..=windows {
         for from in 0..to {
             if to < windows {
-                laws.push(Law::Stretch(0.2 * 0.4 / (n * (n - 1.0) / 2.0), from, to));
+                laws.push(Law::Stretch(0.2 * 0.4 * over(to - from), from, to));
             } else if from > 0 {
                 laws.push(Law::Stretch(0.2 * 0.6 / (n - 1.0), from, to));
             }
         }
     }
     laws.extend([0.5, 0.2, 0.1, 0.05].map(|duty| Law::Duty(0.2 / 4.0, duty)));
-    laws
-}
-
-/// Half a stretch of at most a tenth of the windows, half now and then.
-fn storms(windows: usize) -> Vec<Law> {
-    let longest = (windows / 10).clamp(1, 10);
-    let all = (0..windows)
-        .flat_map(|from| (from + 1..=(from + longest).min(windows)).map(move |to| (from, to)));
-    let all: Vec<(usize, usize)> = all.collect();
-    let each = 0.5 / all.len() as f64;
-    let mut laws: Vec<Law> = all
-        .into_iter()
-        .map(|(from, to)| Law::Stretch(each, from, to))
-        .collect();
-    laws.extend([0.05, 0.02].map(|duty| Law::Duty(0.5 / 2.0, duty)));
     laws
 }
 
@@ -192,14 +180,12 @@ mod tests {
     #[test]
     fn every_law_is_a_distribution() {
         for windows in 2..13 {
-            for storm in [false, true] {
-                let laws = laws(storm, windows);
-                let sum: f64 = (0..1 << windows)
-                    .map(|bits| of_all(&laws, bits, windows))
-                    .sum();
-                assert!((sum - 1.0).abs() < 1e-9, "{windows} windows: {sum}");
-                assert!(over(&laws, &vec![0.0; windows]).abs() < 1e-9);
-            }
+            let laws = laws(windows);
+            let sum: f64 = (0..1 << windows)
+                .map(|bits| of_all(&laws, bits, windows))
+                .sum();
+            assert!((sum - 1.0).abs() < 1e-9, "{windows} windows: {sum}");
+            assert!(over(&laws, &vec![0.0; windows]).abs() < 1e-9);
         }
     }
 
@@ -211,24 +197,21 @@ mod tests {
             [2.0, 2.0, 2.5],
             [-4.0, 0.1, -5.0],
         ];
-        for (one, other) in [(false, false), (true, false), (false, true)] {
-            let (first, second) = (laws(one, 4), laws(other, 4));
-            let mut sum = 0.0;
-            for a in 0..16 {
-                for b in 0..16 {
-                    let of =
-                        |(window, joint): (usize, &Joint)| match (a >> window & 1, b >> window & 1)
-                        {
-                            (0, 0) => 0.0,
-                            (1, 0) => joint[0],
-                            (0, _) => joint[1],
-                            (_, _) => joint[2],
-                        };
-                    let gain: f64 = gains.iter().enumerate().map(of).sum();
-                    sum += of_all(&first, a, 4) * of_all(&second, b, 4) * gain.exp();
-                }
+        let laws = laws(4);
+        let mut sum = 0.0;
+        for a in 0..16 {
+            for b in 0..16 {
+                let of = |(window, joint): (usize, &Joint)| match (a >> window & 1, b >> window & 1)
+                {
+                    (0, 0) => 0.0,
+                    (1, 0) => joint[0],
+                    (0, _) => joint[1],
+                    (_, _) => joint[2],
+                };
+                let gain: f64 = gains.iter().enumerate().map(of).sum();
+                sum += of_all(&laws, a, 4) * of_all(&laws, b, 4) * gain.exp();
             }
-            assert!((over_both(&first, &second, &gains) - sum.ln()).abs() < 1e-9);
         }
+        assert!((over_both(&laws, &laws, &gains) - sum.ln()).abs() < 1e-9);
     }
 }

@@ -21,13 +21,15 @@ use std::str::FromStr;
 use localize::score::{CountedCase, Scores, score};
 use simulation::shapes;
 
-use problem::{Problem, late};
+use problem::{FURTHER, Problem, late};
 use sets::Set;
 
 /// What is less probable is not listed.
 const LISTED: f64 = 0.001;
 /// Logarithm of the prior odds of failures being reported late at times.
-const LATE: f64 = -2.3;
+const LATE: f64 = -3.0;
+/// The probability under which a reading is left out.
+const FAINT: f64 = 1e-4;
 
 fn setting<T: FromStr>(name: &str, usual: T) -> T {
     let asked = env::var(name).ok().and_then(|text| text.parse().ok());
@@ -69,36 +71,77 @@ impl Beliefs {
     }
 }
 
-/// Every visited set's weight under the more probable reading of when failures are reported.
-fn weighed(case: &CountedCase) -> (Problem, Vec<Set>) {
-    let read = |links: &[(usize, usize)]| {
-        let mut problem = Problem::new(case, links);
+/// A case under one reading of when failures are reported, with the sets visited.
+struct Reading {
+    log_odds: f64,
+    problem: Problem,
+    visited: Vec<Set>,
+}
+
+impl Reading {
+    fn new(case: &CountedCase, late: &[(usize, usize)]) -> Self {
+        let mut problem = Problem::new(case, late);
         problem.learn();
         let visited = problem.visited();
-        let sets = problem.doubted(visited);
-        let evidence = laws::log_sum(sets.iter().map(|set| set.score + problem.excuse(set)));
-        let prior = if links.is_empty() { 0.0 } else { LATE };
-        (evidence + problem.calm_total() + prior, problem, sets)
-    };
-    let punctual = read(&[]);
+        let visited = problem.doubted(visited);
+        Self {
+            log_odds: if late.is_empty() { 0.0 } else { LATE },
+            problem,
+            visited,
+        }
+    }
+
+    /// Logarithm of what the reading weighs, with these sets.
+    fn weight(&self, sets: &[Set]) -> f64 {
+        let problem = &self.problem;
+        let sets = sets.iter().map(|set| set.score + problem.excuse(set));
+        self.log_odds + problem.calm_total() + laws::log_sum(sets)
+    }
+}
+
+/// Every reading that is worth a thought.
+fn readings(case: &CountedCase) -> Vec<Reading> {
+    let mut all = vec![Reading::new(case, &[])];
     let links = late(case);
-    let (_, problem, sets) = if links.is_empty() {
-        punctual
-    } else {
-        let late = read(&links);
-        if late.0 > punctual.0 { late } else { punctual }
+    if !links.is_empty() {
+        all.push(Reading::new(case, &links));
+    }
+    all
+}
+
+/// The mean of what is believed under each reading, by its weight; faint ones are left out.
+fn mixed(readings: Vec<(f64, Beliefs)>) -> Beliefs {
+    let total = laws::log_sum(readings.iter().map(|(weight, _)| *weight));
+    let mut mixed = Beliefs {
+        components: BTreeMap::new(),
+        healthy: 0.0,
+        unknown: 0.0,
     };
-    (problem, sets)
+    for (weight, beliefs) in readings {
+        let probability = (weight - total).exp();
+        if probability > FAINT {
+            mixed.healthy += probability * beliefs.healthy;
+            mixed.unknown += probability * beliefs.unknown;
+            for (id, blame) in beliefs.components {
+                *mixed.components.entry(id).or_default() += probability * blame;
+            }
+        }
+    }
+    mixed
 }
 
 impl Problem {
-    /// Odds of a fault's component being merely restless against being at fault.
-    fn restless_odds(&self, fit: &fit::Fit) -> f64 {
-        if self.causes[fit.fault.cause].storm || Set::superfluous(fit) {
-            0.0
-        } else {
-            (fit.restless - self.weight(fit)).exp()
+    /// Odds of a fault's component being merely restless against being at fault, in a set.
+    fn restless_odds(&self, fit: &fit::Fit, set: &Set) -> f64 {
+        if Set::superfluous(fit) {
+            return 0.0;
         }
+        let further = if set.fits.len() > 1 {
+            FURTHER.ln()
+        } else {
+            0.0
+        };
+        (fit.restless - self.weight(fit) - further).exp()
     }
 
     /// Sets, and the best of them beside an unknown cause.
@@ -112,7 +155,7 @@ impl Problem {
     fn excuse(&self, set: &Set) -> f64 {
         set.fits
             .iter()
-            .map(|fit| self.restless_odds(fit).ln_1p())
+            .map(|fit| self.restless_odds(fit, set).ln_1p())
             .sum()
     }
 }
@@ -133,14 +176,12 @@ fn beliefs(case: &CountedCase, problem: &Problem, sets: &[Set]) -> Beliefs {
         let mut innocent = probability;
         for fit in &set.fits {
             let cause = &problem.causes[fit.fault.cause];
-            if !cause.storm {
-                let odds = problem.restless_odds(fit);
-                innocent *= odds / (1.0 + odds);
-                let share = probability / (1.0 + odds) / cause.members.len() as f64;
-                for member in &cause.members {
-                    let id = case.components[*member].id;
-                    *beliefs.components.entry(id).or_default() += share;
-                }
+            let odds = problem.restless_odds(fit, set);
+            innocent *= odds / (1.0 + odds);
+            let share = probability / (1.0 + odds) / cause.members.len() as f64;
+            for member in &cause.members {
+                let id = case.components[*member].id;
+                *beliefs.components.entry(id).or_default() += share;
             }
         }
         if set.unknown {
@@ -196,21 +237,22 @@ fn the_search_weighs_its_sets_as_defined() {
     for seed in first..first + setting("MESHES", 30) {
         let case = shapes::small(seed).case;
         let engine = Beliefs::new(&score(&case));
-        let (problem, visited) = weighed(&case);
-        let difference = engine.difference(&beliefs(&case, &problem, &visited));
+        let readings = readings(&case);
+        let believed = |reading: &Reading, sets: &[Set]| {
+            (reading.weight(sets), beliefs(&case, &reading.problem, sets))
+        };
+        let worlds = readings.iter().map(|r| believed(r, &r.visited));
+        let difference = engine.difference(&mixed(worlds.collect()));
         if difference > 1e-6 {
             println!("seed {seed}: {difference:.2e}");
         }
         same.push(difference);
-        let mut every = problem.sets(most);
-        missed.push(weight_missed(&problem, &visited, &every));
-        every.extend(
-            visited
-                .into_iter()
-                .filter(|set| !set.unknown && set.fits.len() > most as usize),
-        );
-        let every = problem.doubted(every);
-        more.push(engine.difference(&beliefs(&case, &problem, &every)));
+        let worlds = readings.iter().map(|reading| {
+            let every = every_set(reading, most);
+            missed.push(weight_missed(&reading.problem, &reading.visited, &every));
+            believed(reading, &every)
+        });
+        more.push(engine.difference(&mixed(worlds.collect())));
     }
     let (same, more) = (Differences::new(same), Differences::new(more));
     println!("the sets visited: {same}");
@@ -225,6 +267,14 @@ fn the_search_weighs_its_sets_as_defined() {
     for of in weighed {
         assert!(of.within(1e-6) >= 0.95 && of.quantile(99) < 0.02, "{of}");
     }
+}
+
+/// Every set of so many causes, and the larger ones that were visited.
+fn every_set(reading: &Reading, most: u32) -> Vec<Set> {
+    let mut every = reading.problem.sets(most);
+    let larger = |set: &&Set| !set.unknown && set.fits.len() > most as usize;
+    every.extend(reading.visited.iter().filter(larger).cloned());
+    reading.problem.doubted(every)
 }
 
 /// The share of the weight of all sets that is of sets not visited.
@@ -282,8 +332,6 @@ fn integrated(case: &CountedCase, problem: &Problem, sets: &[Set]) -> Beliefs {
         wanted.map(|(weight, _)| (weight.log - total).exp()).sum()
     };
     let causes = || problem.causes.iter().enumerate();
-    let faults = causes().filter(|(_, cause)| !cause.storm);
-    let blamed = faults.fold(0_u64, |bits, (c, _)| bits | 1 << c);
     let blame = causes().flat_map(|(c, cause)| {
         let guilt = sum(&|guilty, _| guilty >> c & 1 == 1) / cause.members.len() as f64;
         let ids = cause
@@ -294,7 +342,7 @@ fn integrated(case: &CountedCase, problem: &Problem, sets: &[Set]) -> Beliefs {
     });
     Beliefs {
         components: blame.collect(),
-        healthy: sum(&|guilty, unknown| guilty & blamed == 0 && !unknown),
+        healthy: sum(&|guilty, unknown| guilty == 0 && !unknown),
         unknown: sum(&|_, unknown| unknown),
     }
 }
@@ -311,7 +359,7 @@ fn by_definition(problem: &Problem, set: &Set) -> Vec<exact::Weight> {
         log: set.score - doubt,
     }];
     set.fits.iter().fold(start, |weights, fit| {
-        let odds = problem.restless_odds(fit);
+        let odds = problem.restless_odds(fit, set);
         let parted = weights.into_iter().flat_map(|weight| {
             let guilty = weight.guilty | 1 << fit.fault.cause;
             let rest = exact::Weight {
@@ -339,10 +387,16 @@ fn the_approximations_stay_near_the_integrals() {
     for seed in first..first + setting("MESHES", 60) {
         let case = shapes::small(seed).case;
         let engine = Beliefs::new(&score(&case));
-        let (problem, _) = weighed(&case);
-        let sets = problem.doubted(problem.sets(most));
-        let every = beliefs(&case, &problem, &sets);
-        let exact = integrated(&case, &problem, &sets);
+        let worlds = readings(&case).into_iter().map(|reading| {
+            let problem = &reading.problem;
+            let sets = problem.doubted(problem.sets(most));
+            let every = beliefs(&case, problem, &sets);
+            let exact = integrated(&case, problem, &sets);
+            let weight = reading.weight(&sets);
+            ((weight, every), (weight, exact))
+        });
+        let (every, exact): (Vec<_>, Vec<_>) = worlds.unzip();
+        let (every, exact) = (mixed(every), mixed(exact));
         by_engine.push(engine.difference(&exact));
         by_sets.push(every.difference(&exact));
         if engine.difference(&exact) > 0.1 {

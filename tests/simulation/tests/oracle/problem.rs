@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use localize::Kind;
 use localize::score::{CountedCase, Row};
 
-/// Prior odds of a component's fault and of a storm, and the windows from which there are storms.
+/// Prior odds of a component's fault, and what they are multiplied by beside another one.
 const FAULT: f64 = 0.08;
-const STORM: f64 = 0.05;
-const STORM_WINDOWS: usize = 10;
-/// Rate of failure by chance where no calm record tells.
-const BACKGROUND: f64 = 5e-4;
+pub const FURTHER: f64 = 0.6;
+/// Rate at which a component fails by chance where no calm record tells.
+const NOISE: f64 = 5e-4 / 8.0;
 /// The lowest rate of a fault.
 pub const FLOOR: f64 = 0.004;
 /// The share of failures reported late, where some are.
@@ -31,7 +30,8 @@ pub struct Cell {
     /// Probes by window.
     pub passed: Vec<f64>,
     pub failed: Vec<f64>,
-    pub group: u32,
+    /// Components crossed.
+    pub crossed: f64,
     pub background: f64,
     /// Rows of the same way from different vantage points.
     pub way: Vec<u32>,
@@ -97,7 +97,6 @@ impl Cell {
 /// Something that may be at fault.
 pub struct Cause {
     pub log_odds: f64,
-    pub storm: bool,
     /// The places of the components whose fault it is: several where no row tells them apart.
     pub members: Vec<usize>,
 }
@@ -105,70 +104,68 @@ pub struct Cause {
 pub struct Problem {
     pub windows: usize,
     pub cells: Vec<Cell>,
-    /// What rows name: the components in their order, then the storms.
+    /// The components that rows name, in their order.
     pub causes: Vec<Cause>,
+    /// Rate at which every component fails by chance.
+    pub noise: f64,
 }
 
 impl Problem {
     /// With failures of some rows reported at others, given as pairs of places.
     pub fn new(case: &CountedCase, late: &[(usize, usize)]) -> Self {
-        let mut vantages: Vec<u32> = case.rows.iter().map(|row| row.vantage).collect();
-        vantages.sort_unstable();
-        vantages.dedup();
-        if case.windows < STORM_WINDOWS {
-            vantages.clear();
-        }
         assert!(
             case.components
                 .iter()
                 .all(|c| c.kind != Kind::ClientNetwork)
         );
         let groups = groups(case);
-        assert!(case.baseline.is_empty() && groups.len() + vantages.len() <= 64);
+        assert!(case.baseline.is_empty() && groups.len() <= 64);
         let cell = |row: &Row| {
-            let storm = vantages.iter().position(|v| *v == row.vantage);
-            let storm = storm.map_or(0, |v| 1 << (groups.len() + v));
             let crossed = |path: &[u32], group: &Vec<usize>| {
                 let id = case.components[group[0]].id;
                 path.contains(&id)
             };
             let path = |path: &Vec<u32>| {
                 let here = (0..).zip(&groups).filter(|(_, group)| crossed(path, group));
-                here.fold(storm, |bits, (c, _)| bits | 1 << c)
+                here.fold(0, |bits, (c, _)| bits | 1 << c)
             };
             let pairs = || row.probes.iter().zip(&row.failed);
             let paths: Vec<u64> = row.crosses.iter().map(path).collect();
+            let crossed: usize = row.crosses.iter().map(Vec::len).sum();
             Cell {
                 touching: paths.iter().fold(0, |all, path| all | path),
+                crossed: crossed as f64 / paths.len() as f64,
                 paths,
                 gates: 0,
                 slip: 0.0,
                 late: 0.0,
                 passed: pairs().map(|(n, k)| f64::from(n - k)).collect(),
                 failed: pairs().map(|(_, k)| f64::from(*k)).collect(),
-                group: row.vantage,
-                background: BACKGROUND,
+                background: 0.0,
                 way: row.crosses.concat(),
             }
         };
         let component = |members: &Vec<usize>| Cause {
             log_odds: (FAULT * members.len() as f64).ln(),
-            storm: false,
             members: members.clone(),
         };
-        let storm = |_| Cause {
-            log_odds: STORM.ln(),
-            storm: true,
-            members: Vec::new(),
-        };
-        let storms = vantages.iter().map(storm);
         let mut problem = Self {
             windows: case.windows,
             cells: case.rows.iter().map(cell).collect(),
-            causes: groups.iter().map(component).chain(storms).collect(),
+            causes: groups.iter().map(component).collect(),
+            noise: NOISE,
         };
+        problem.set_noise(NOISE);
         problem.report_late(late);
         problem
+    }
+
+    /// Sets the noise, and with it the background of every cell.
+    pub fn set_noise(&mut self, noise: f64) {
+        for cell in &mut self.cells {
+            cell.background = noise * cell.crossed.max(1.0);
+        }
+        self.noise = noise;
     }
 
     fn report_late(&mut self, late: &[(usize, usize)]) {

@@ -4,19 +4,16 @@ use std::collections::BTreeMap;
 
 use crate::fit::{Fault, Fit, acting};
 use crate::laws::log_sum;
-use crate::problem::Problem;
+use crate::problem::{Cell, FURTHER, Problem};
 
 /// The search ends with sets that are so much less probable than the best smaller one, in nats.
 pub const HOPELESS: f64 = -3.0;
 /// Prior odds of something that no component explains.
 pub const UNKNOWN: f64 = 0.05;
-/// Whether a background that no row has counts as one that is known well enough. These meshes have no
-/// rows off every access network, and so always such a background.
-const EMPTY_GROUPS_ARE_STEADY: bool = false;
-/// A background that would change by less than this factor is known well enough.
+/// A noise that would change by less than this factor is known well enough.
 const STEADY: f64 = 1.3;
-/// The lowest background.
-const CALMEST: f64 = crate::problem::FLOOR / 30.0;
+/// The lowest noise.
+const CALMEST: f64 = crate::problem::FLOOR / 100.0;
 
 /// A set of faults, each fitted beside the others.
 #[derive(Clone)]
@@ -99,6 +96,8 @@ impl Problem {
             fit.telescoped = self.gain(&fit.fault, &faults[..index]);
             set.score += fit.telescoped - fit.gain + self.weight(fit);
         }
+        let further = set.fits.len().saturating_sub(1) as f64;
+        set.score += further * FURTHER.ln();
     }
 
     /// Every set of up to `most` causes.
@@ -111,20 +110,18 @@ impl Problem {
         all
     }
 
-    /// Sets the backgrounds to what the best explanation leaves over.
+    /// Sets the noise to what the best explanation leaves over.
     pub fn learn(&mut self) {
-        let prior: Vec<f64> = self.cells.iter().map(|cell| cell.background).collect();
+        let prior = self.noise;
         for _ in 0..3 {
-            let ordinary: Vec<Option<f64>> = self
-                .cells
-                .iter()
-                .map(|cell| {
-                    let expected = cell.trials() * cell.background;
-                    let failed = cell.failures();
-                    (failed <= expected + 3.0 * expected.sqrt() + 1.0).then_some(failed)
-                })
-                .collect();
-            self.set_backgrounds(&ordinary, &prior, true);
+            let ordinary = self.cells.iter().filter_map(|cell| {
+                let expected = cell.trials() * cell.background;
+                let failed = cell.failures();
+                let ordinary = failed <= expected + 3.0 * expected.sqrt() + 1.0;
+                ordinary.then_some((cell, failed))
+            });
+            let noise = noise(ordinary, prior);
+            self.set_noise(noise.min(prior.max(CALMEST)));
         }
         let mut good: Option<Set> = None;
         for _ in 0..2 {
@@ -133,55 +130,17 @@ impl Problem {
             self.refit(&mut set, &singles);
             let faults = set.faults();
             good = Some(set);
-            let before: Vec<f64> = self.cells.iter().map(|cell| cell.background).collect();
-            let by_chance = |cell: &crate::problem::Cell| {
-                let of = |(w, failed): (usize, &f64)| {
-                    if *failed > 0.0 {
-                        failed * cell.chance(&acting(&faults, w))
-                    } else {
-                        0.0
-                    }
-                };
-                Some(cell.failed.iter().enumerate().map(of).sum())
-            };
-            let left: Vec<Option<f64>> = self.cells.iter().map(by_chance).collect();
-            self.set_backgrounds(&left, &before, false);
-            let after = self.cells.iter().zip(&before);
-            let mut changes = after.map(|(cell, before)| cell.background / before);
-            if EMPTY_GROUPS_ARE_STEADY
-                && changes.all(|change| (1.0 / STEADY..STEADY).contains(&change))
-            {
-                for (cell, before) in self.cells.iter_mut().zip(before) {
-                    cell.background = before;
-                }
+            let left = self.cells.iter().map(|cell| {
+                let windows = cell.failed.iter().enumerate();
+                let windows = windows.filter(|(_, failed)| **failed > 0.0);
+                let of = |(w, failed): (usize, &f64)| failed * cell.chance(&acting(&faults, w));
+                (cell, windows.map(of).sum())
+            });
+            let noise = noise(left, self.noise);
+            if (1.0 / STEADY..STEADY).contains(&(noise / self.noise)) {
                 break;
             }
-        }
-    }
-
-    fn set_backgrounds(&mut self, failed: &[Option<f64>], prior: &[f64], falling: bool) {
-        let groups: Vec<u32> = self.cells.iter().map(|cell| cell.group).collect();
-        let rates: Vec<f64> = groups
-            .iter()
-            .zip(prior)
-            .map(|(group, prior)| {
-                let cells = self
-                    .cells
-                    .iter()
-                    .zip(failed)
-                    .filter(|(cell, _)| cell.group == *group);
-                let known: Vec<(f64, f64)> = cells
-                    .filter_map(|(cell, failed)| Some((cell.trials(), (*failed)?)))
-                    .collect();
-                let probes: f64 = known.iter().map(|k| k.0).sum();
-                let failures: f64 = known.iter().map(|k| k.1).sum();
-                let rate = (failures + 2.0) / (probes + 2.0 / prior.max(CALMEST));
-                let most = if falling { *prior } else { f64::INFINITY };
-                rate.min(most).max(CALMEST)
-            })
-            .collect();
-        for (cell, rate) in self.cells.iter_mut().zip(rates) {
-            cell.background = rate;
+            self.set_noise(noise);
         }
     }
 
@@ -264,6 +223,16 @@ pub fn nothing() -> Set {
         score: 0.0,
         unknown: false,
     }
+}
+
+/// The noise that failures by chance in some cells show, where it was thought to be `prior`.
+fn noise<'c>(failed: impl Iterator<Item = (&'c Cell, f64)>, prior: f64) -> f64 {
+    let (mut failures, mut probes) = (2.0, 2.0 / prior.max(CALMEST));
+    for (cell, failed) in failed {
+        failures += failed;
+        probes += cell.trials() * cell.crossed.max(1.0);
+    }
+    f64::max(failures / probes, CALMEST)
 }
 
 /// How many to keep of scores, best first: so many, and what is as good as the last of them.
