@@ -18,8 +18,10 @@ use crate::verdict::Kind;
 use calm::Backgrounds;
 pub(crate) use late::{Link, links, worth_asking};
 
-/// Prior odds of a component's fault, and what they are multiplied by where another one is there.
+/// Prior odds of a component's fault at most, those of some component of a large mesh, and what they are
+/// multiplied by where another one is there.
 const FAULT: f64 = 0.08;
+const FAULT_SOMEWHERE: f64 = 3.3;
 const FURTHER: f64 = 0.6;
 /// Prior odds of a storm at a vantage point, where there are storms.
 const STORM: f64 = 0.3;
@@ -60,13 +62,12 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
     let late = if world.late { world.links } else { &[] };
     let later: BTreeSet<u32> = world.links.iter().map(|link| link.to).collect();
     let places = Places::new(&case.components);
-    let mut backgrounds = Backgrounds::new(&case.baseline, &case.rows);
+    let backgrounds = Backgrounds::new(&case.baseline, &case.rows);
     let kin = kin(&case.rows, &places);
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
     model.calmest = FLOOR / CALMEST;
-    model.restless = backgrounds.restless();
     model.further = libm::log(FURTHER);
-    model.noises = backgrounds.take_noises();
+    model.noises.clone_from(&backgrounds.noises);
     model.reserve(case.rows.len());
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();
@@ -100,15 +101,23 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
             .filter(|(_, t)| !t.is_empty()),
     );
     let mut members: Vec<Vec<usize>> = groups.iter().map(|g| g.1.clone()).collect();
+    let usual = backgrounds.restless(None);
+    let odds = FAULT.min(FAULT_SOMEWHERE / case.components.len() as f64);
     let causes = groups.into_iter().map(|(touches, members)| {
-        let odds = FAULT * members.len() as f64;
-        (odds, Habit::Fault, Meaning::Fault, touches)
+        let odds = odds * members.len() as f64;
+        let own = members.iter().any(|place| places.own[*place]);
+        let vantage = case.rows[touches[0].cell as usize].vantage;
+        let restless = match own {
+            true => backgrounds.restless(Some(vantage)),
+            false => usual,
+        };
+        (odds, Habit::Fault, Meaning::Fault, restless, touches)
     });
     let storms = storms.into_values();
-    let storms = storms.map(|t| (STORM, Habit::Storm, Meaning::Nothing, t));
-    let shared = shared.map(|t| (SHARED, Habit::Fault, Meaning::Unknown, t));
+    let storms = storms.map(|t| (STORM, Habit::Storm, Meaning::Nothing, usual, t));
+    let shared = shared.map(|t| (SHARED, Habit::Fault, Meaning::Unknown, usual, t));
     let causes = causes.chain(storms).chain(shared);
-    for (part, (odds, habit, meaning, mut touches)) in (0..).zip(causes) {
+    for (part, (odds, habit, meaning, restless, mut touches)) in (0..).zip(causes) {
         touches.sort_by_key(|t| t.cell);
         if !late.is_empty() {
             add_gates(&mut touches, late);
@@ -119,6 +128,7 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
             shelter: Shelter::Optional,
             habit,
             meaning,
+            restless,
             touches,
             passes: Default::default(),
         });

@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 use crate::cells::{Cell, Evidence};
 use crate::engine::fit::Fault;
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Shelter,
-    Touch, Way, index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Restless,
+    Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
 use crate::mode::{Class, MODES, View};
@@ -124,6 +124,7 @@ impl<'a> Problem<'a> {
                     log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
+                    restless: Restless::default(),
                     meaning: match m.class {
                         Class::Blamable(_) => Meaning::Fault,
                         Class::Firewall => Meaning::Nothing,

@@ -25,13 +25,21 @@ const RESTLESS_LEAST: f64 = 0.01;
 const RESTLESS_SHARE: f64 = 125.0;
 const RESTLESS_SHARES: (f64, f64) = (0.15, 1.0);
 
+/// Prior odds of an own network's rate being higher than the calm record shows, by up to what chance may
+/// have kept from it; bounds of that as a share of the floor, and how far down it goes.
+const OWN_SHARE: f64 = 0.5;
+const OWN_BOUNDS: (f64, f64) = (0.1, 3.0);
+const OWN_SPAN: f64 = 20.0;
+
 /// How often probes fail by chance: each component fails some, and a vantage point's own network as
 /// many as the calm record has beyond what is usual.
 pub(super) struct Backgrounds {
     /// Rate of the vantage point in the middle.
     usual: f64,
     /// Noises: that of a component, then those of the own networks.
-    noises: Vec<f64>,
+    pub(super) noises: Vec<f64>,
+    /// By how much the own networks' rates may be higher than that.
+    doubts: Vec<f64>,
     /// Numbers of the own networks' noises, by vantage point.
     numbers: BTreeMap<u32, u32>,
 }
@@ -59,25 +67,37 @@ impl Backgrounds {
             let excess = (failed - usual * probes).max(0.0);
             each + excess * excess / (excess + CHANCE) / probes.max(1.0)
         });
+        let own: Vec<f64> = own.collect();
+        let doubts = calm.values().zip(&own).map(|((probes, failed), noise)| {
+            let most = failed + 2.0 * libm::sqrt(failed + 1.0);
+            (most / probes.max(1.0) - noise).max(0.0)
+        });
         Self {
             usual,
+            doubts: doubts.collect(),
             noises: iter::once(each).chain(own).collect(),
             numbers: calm.keys().copied().zip(1..).collect(),
         }
     }
 
-    /// The noises, which the natures of rows name by number.
-    pub(super) fn take_noises(&mut self) -> Vec<f64> {
-        core::mem::take(&mut self.noises)
-    }
-
-    /// The more fails in calm times, the more of that is some component's own.
-    pub(super) fn restless(&self) -> Restless {
+    /// How a component may fail probes while it is well: the more fails in calm times, the more of that
+    /// is some component's own. What a vantage point's own network may fail, the calm record bounds.
+    pub(super) fn restless(&self, vantage: Option<u32>) -> Restless {
         let bounded = |value: f64, (low, high): (f64, f64)| value.clamp(low, high);
-        Restless {
+        let usual = Restless {
             share: bounded(self.usual * RESTLESS_SHARE, RESTLESS_SHARES),
             least: RESTLESS_LEAST,
             most: bounded(self.usual / FLOOR * RESTLESS_MOST, RESTLESS_BOUNDS),
+        };
+        let number = vantage.and_then(|vantage| self.numbers.get(&vantage));
+        let Some(doubt) = number.map(|number| self.doubts[*number as usize - 1]) else {
+            return usual;
+        };
+        let most = bounded(doubt / FLOOR, OWN_BOUNDS);
+        Restless {
+            share: OWN_SHARE,
+            least: most / OWN_SPAN,
+            most,
         }
     }
 

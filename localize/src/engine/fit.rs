@@ -327,7 +327,7 @@ impl<'a> Fitter<'a> {
                 NOWHERE
             },
         };
-        integrand.integrate(cause, model.floor, model.restless, grid)
+        integrand.integrate(cause, model.floor, model.causes[cause].restless, grid)
     }
 
     /// Logarithm of the likelihood gain of a fault beside others.

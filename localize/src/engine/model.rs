@@ -95,6 +95,8 @@ pub(crate) struct Cause {
     pub(crate) shelter: Shelter,
     pub(crate) habit: Habit,
     pub(crate) meaning: Meaning,
+    /// How its component may fail probes while it is well.
+    pub(crate) restless: Restless,
     /// Sorted by cell.
     pub(crate) touches: Vec<Touch>,
     /// By group, and there by window, the successes in plain cells that it touches: they count the
@@ -187,12 +189,12 @@ pub(crate) struct Count {
     pub(crate) count: u32,
 }
 
-/// How components that are well may fail probes all the same.
+/// How a component that is well may fail probes all the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Restless {
-    /// Share of the components whose rate matters.
+    /// Prior odds of a rate that matters.
     pub(crate) share: f64,
-    /// Their lowest and their highest rate, as shares of the floor of faults.
+    /// The lowest and the highest such rate, as shares of the floor of faults.
     pub(crate) least: f64,
     pub(crate) most: f64,
 }
@@ -219,7 +221,6 @@ pub(crate) struct Model {
     pub(crate) floor: f64,
     /// No noise is lower.
     pub(crate) calmest: f64,
-    pub(crate) restless: Restless,
     /// Logarithm of what the prior odds of a fault are multiplied by where another one is there.
     pub(crate) further: f64,
     /// Rates at which probes fail by chance, by number.
