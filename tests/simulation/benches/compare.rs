@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use simulation::engine::OURS;
 use simulation::metrics::{Outcome, Summary};
-use simulation::{Drawn, ENGINES, Engine, World, draw, healthy, shapes};
+use simulation::{Drawn, ENGINES, Engine, World, ceiling, draw, healthy, shapes};
 
 /// Training cases, with seeds far from those of the comparison.
 const TRAINING: u64 = 60;
@@ -92,21 +92,36 @@ fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>])
         .collect();
     for (engine, settings) in engines().zip(tuned) {
         let (summary, time) = run(engine, settings, &drawn);
-        println!(
-            "{:<21} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>6.3} {:>6.3} {:>6.3} {time:>8.3}   {settings:?}",
+        report(
             engine.name,
-            summary.f1,
-            summary.precision,
-            summary.recall,
-            summary.exact,
-            summary.top,
-            summary.alarms,
-            summary.brier,
-            summary.ece,
-            summary.confident,
+            &summary,
+            &format!("{time:>8.3}   {settings:?}"),
+        );
+    }
+    if world == World::Nominal || world == World::NoLayers {
+        let outcomes = drawn.iter().map(|d| Outcome::new(&ceiling::judge(d), d));
+        report(
+            "all else known",
+            &Summary::new(&outcomes.collect::<Vec<_>>()),
+            "",
         );
     }
     println!();
+}
+
+fn report(name: &str, summary: &Summary, rest: &str) {
+    println!(
+        "{name:<21} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>6.3} {:>7.3} {:>6.3} {:>6.3} {:>6.3} {rest}",
+        summary.f1,
+        summary.precision,
+        summary.recall,
+        summary.exact,
+        summary.top,
+        summary.alarms,
+        summary.brier,
+        summary.ece,
+        summary.confident,
+    );
 }
 
 /// What an engine makes of the cases, and its median time in milliseconds.

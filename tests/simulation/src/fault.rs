@@ -17,7 +17,7 @@ pub struct Fault {
 }
 
 /// Shares of the windows in which a fault that comes in bursts is on.
-const SHARES: [f64; 4] = [0.5, 0.2, 0.1, 0.05];
+pub const SHARES: [f64; 4] = [0.5, 0.2, 0.1, 0.05];
 
 /// The benchmark's mixture: none to three faulty components among `components`.
 pub fn mixture(rng: &mut StdRng, components: u32, windows: usize) -> Vec<Fault> {
@@ -74,10 +74,15 @@ fn on(rng: &mut StdRng, windows: usize) -> Vec<usize> {
     }
 }
 
-fn stretch(rng: &mut StdRng, windows: usize, share: f64) -> Vec<usize> {
-    let length = (1..=windows)
+/// Windows of a stretch of such a share of all.
+pub fn length(windows: usize, share: f64) -> usize {
+    (1..=windows)
         .find(|&length| length as f64 >= share * windows as f64)
-        .unwrap_or(windows);
+        .unwrap_or(windows)
+}
+
+fn stretch(rng: &mut StdRng, windows: usize, share: f64) -> Vec<usize> {
+    let length = length(windows, share);
     let start = rng.random_range(0..=windows - length);
     (start..start + length).collect()
 }

@@ -5,6 +5,7 @@
 //! with the truth, and [`peers`] are published engines, written from their papers, as baselines.
 
 pub mod asking;
+pub mod ceiling;
 pub mod counts;
 pub mod diagram;
 pub mod engine;

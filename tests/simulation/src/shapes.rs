@@ -72,6 +72,7 @@ pub fn random(shape: Shape, faults: usize, seed: u64) -> Drawn {
         seed,
         faults,
         unmodelled: None,
+        calm: Vec::new(),
     };
     Drawn { case, truth }
 }

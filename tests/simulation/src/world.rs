@@ -87,6 +87,9 @@ pub struct Truth {
     pub faults: Vec<Fault>,
     /// What fails and is no listed component.
     pub unmodelled: Option<Unmodelled>,
+    /// Rates at which the components of the benchmark mesh fail while they are well, by their place in it.
+    #[serde(default)]
+    pub calm: Vec<f64>,
 }
 
 /// A fault that no listed component explains.
@@ -122,6 +125,7 @@ pub struct Drawn {
 pub fn draw(world: World, probes: u32, seed: u64) -> Drawn {
     let mut rng = StdRng::seed_from_u64(seed);
     let site = Site::new(&mut rng, world);
+    let calm = site.calm_rates();
     let mut faults = fault::mixture(&mut rng, site.count(), WINDOWS);
     if world == World::Missing && faults.is_empty() {
         faults = fault::some(&mut rng, 1, site.count(), WINDOWS);
@@ -131,6 +135,7 @@ pub fn draw(world: World, probes: u32, seed: u64) -> Drawn {
         seed,
         faults,
         unmodelled,
+        calm,
     };
     let drawn = Drawn { case, truth };
     if world == World::Missing {
@@ -145,12 +150,14 @@ pub fn draw(world: World, probes: u32, seed: u64) -> Drawn {
 pub fn healthy(probes: u32, seed: u64) -> Drawn {
     let mut rng = StdRng::seed_from_u64(seed);
     let site = Site::new(&mut rng, World::Nominal);
+    let calm = site.calm_rates();
     let (case, unmodelled) = site.observe(&mut rng, World::Nominal, probes, &[]);
     let faults = Vec::new();
     let truth = Truth {
         seed,
         faults,
         unmodelled,
+        calm,
     };
     Drawn { case, truth }
 }
@@ -227,6 +234,11 @@ impl Site {
             .scattered
             .map(|(arms, rate)| Unmodelled::Arms(arms, rate));
         (case, arms)
+    }
+
+    /// Rates of failure before anything is at fault.
+    fn calm_rates(&self) -> Vec<f64> {
+        self.rates.iter().map(|rates| rates[0]).collect()
     }
 
     fn count(&self) -> u32 {
