@@ -23,6 +23,9 @@ pub struct Baseline {
     pub failed: u64,
     /// Median time of those that passed.
     pub median: Micros,
+    /// Upper quartile of those that passed; `None` in cases that were recorded without it.
+    #[serde(default)]
+    pub p75: Option<Micros>,
     /// 99th percentile of those that passed.
     pub p99: Micros,
 }

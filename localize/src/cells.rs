@@ -6,10 +6,12 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::case::Case;
+use crate::delay::Delay;
 use crate::observation::{Arm, Failure, Layer, Observation, ObservationId, Outcome, Target};
 use crate::path::{Alternative, Balancing, Part, Paths};
 use crate::reading::Reading;
 use crate::symptom::{Stage, Symptom};
+use crate::time::Micros;
 use crate::topology::{Role, VantageName, VantagePoint};
 use crate::witness::Witnesses;
 
@@ -63,6 +65,17 @@ pub(crate) struct Cell {
     pub(crate) recent: u64,
     /// Some SYN-ACKs left the far host by another interface than the SYNs came in by.
     pub(crate) asymmetric: bool,
+    /// What the stage took, where it has a time of its own.
+    pub(crate) times: Option<Times>,
+}
+
+/// The time that a stage takes in a cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// Usually.
+    pub(crate) usual: Micros,
+    /// The median of the probes that were late; of all, where none was.
+    pub(crate) median: Micros,
 }
 
 impl Cell {
@@ -71,7 +84,12 @@ impl Cell {
         self.tallies.iter().map(Tally::total).sum()
     }
 
-    /// Probes that failed at the stage.
+    /// What its probes showed that did not pass as usual, each once for every backend that served.
+    pub(crate) fn symptoms(&self) -> impl Iterator<Item = Symptom> + '_ {
+        self.tallies.iter().filter_map(|t| t.symptom)
+    }
+
+    /// Probes that failed at the stage, or passed it late.
     pub(crate) fn failed(&self) -> u64 {
         self.tallies
             .iter()
@@ -99,6 +117,8 @@ pub(crate) struct Trial {
     served_by: Option<usize>,
     count: u32,
     asymmetric: bool,
+    /// How long the stage took, where it was passed and has a time of its own.
+    took: Option<Micros>,
 }
 
 pub(crate) type Key = (VantageName, Arm, Stage);
@@ -244,6 +264,7 @@ fn cell(
     Cell {
         user_facing: user_facing(vantage, &arm, reading),
         asymmetric: trials.iter().any(|t| t.asymmetric),
+        times: times(&name, &arm, stage, trials, reading),
         vantage: name,
         arm,
         stage,
@@ -251,6 +272,32 @@ fn cell(
         tallies,
         recent,
     }
+}
+
+/// What a cell's stage usually takes, and what it took.
+fn times(
+    vantage: &VantageName,
+    arm: &Arm,
+    stage: Stage,
+    trials: &[Trial],
+    reading: &Reading<'_>,
+) -> Option<Times> {
+    let layer = match stage {
+        Stage::Dns => Layer::Dns,
+        Stage::Tls => Layer::Tls,
+        Stage::Http => Layer::Http,
+        Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => return None,
+    };
+    let is_late = |t: &&Trial| t.symptom.is_some_and(Symptom::is_late);
+    let mut took: Vec<Micros> = trials.iter().filter(is_late).filter_map(|t| t.took).collect();
+    if took.is_empty() {
+        took = trials.iter().filter_map(|t| t.took).collect();
+    }
+    took.sort_unstable();
+    Some(Times {
+        usual: reading.delays().usual(vantage, arm, layer)?,
+        median: *took.get(took.len() / 2)?,
+    })
 }
 
 /// Whether an arm does what users do: asks a resolver from outside, or fetches by a public address.
@@ -342,17 +389,16 @@ fn calm(length: u64, failures: u64) -> u64 {
 fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses) -> Vec<Trial> {
     let mut trials = Vec::new();
     let at = observation.scheduled_us;
-    let push = |trials: &mut Vec<Trial>, stage, symptom, served_by, count| {
-        if count > 0 {
-            trials.push(Trial {
-                at,
-                stage,
-                symptom,
-                served_by,
-                count,
-                asymmetric: false,
-            });
-        }
+    let push = |trials: &mut Vec<Trial>, layer, symptom, took| {
+        trials.push(Trial {
+            at,
+            stage: stage_of(layer),
+            symptom,
+            served_by: served_by(observation, layer, reading),
+            count: 1,
+            asymmetric: false,
+            took,
+        });
     };
     let failed = match &observation.outcome {
         Outcome::Failed { layer, failure, .. } => match Symptom::of(*failure) {
@@ -364,8 +410,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
     for layer in [Layer::Dns, Layer::Tls, Layer::Http] {
         if let Some(took) = observation.took(layer) {
             let symptom = after_passing(observation, layer, took, reading);
-            let served = served_by(observation, layer, reading);
-            push(&mut trials, stage_of(layer), symptom, served, 1);
+            push(&mut trials, layer, symptom, Some(took));
         }
     }
     if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
@@ -374,8 +419,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
         } else {
             Symptom::of(failure)
         };
-        let served = served_by(observation, layer, reading);
-        push(&mut trials, stage_of(layer), symptom, served, 1);
+        push(&mut trials, layer, symptom, None);
     }
     trials.extend(handshake(observation, failed, witnesses));
     trials
@@ -394,7 +438,7 @@ fn stage_of(layer: Layer) -> Stage {
 fn after_passing(
     observation: &Observation,
     layer: Layer,
-    took: crate::time::Micros,
+    took: Micros,
     reading: &Reading<'_>,
 ) -> Option<Symptom> {
     let facts = &observation.facts;
@@ -414,9 +458,11 @@ fn after_passing(
     {
         return Some(Symptom::ContentDiffers);
     }
-    reading
-        .slow(observation, layer, took)
-        .then_some(Symptom::Slow)
+    let delay = reading.delays().of(observation, layer, took)?;
+    Some(match delay {
+        Delay::Noticed => Symptom::Late,
+        Delay::Great => Symptom::Slow,
+    })
 }
 
 fn served_by(observation: &Observation, layer: Layer, reading: &Reading<'_>) -> Option<usize> {
@@ -467,6 +513,7 @@ fn handshake(
             served_by: None,
             count,
             asymmetric,
+            took: None,
         })
     };
     let lost = Some(Symptom::SynLost);
@@ -537,6 +584,7 @@ mod tests {
                     served_by: None,
                     count: 1,
                     asymmetric: false,
+                    took: None,
                 })
                 .collect();
             let failed = trials.iter().filter(|t| t.symptom.is_some());

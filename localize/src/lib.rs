@@ -13,6 +13,7 @@ pub mod case;
 mod cells;
 pub mod choice;
 mod counted;
+mod delay;
 mod engine;
 mod evalue;
 mod explain;

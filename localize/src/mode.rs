@@ -68,9 +68,11 @@ pub(crate) struct Mode {
     pub(crate) behind: Option<&'static [Weighted]>,
 }
 
-/// Behind a balancer that tries again until the packet gets through.
+/// Behind a balancer that tries again until the packet gets through: a lost SYN costs it a second or more,
+/// any packet after the handshake tenths of a second.
 const RETRIED: &[Weighted] = &[
-    (S::Slow, 0.94),
+    (S::Slow, 0.6),
+    (S::Late, 0.34),
     (S::HttpTimeout, 0.02),
     (S::Status504, 0.02),
     (S::Status503, 0.02),
@@ -81,7 +83,8 @@ const GIVEN_UP: &[Weighted] = &[
     (S::Status504, 0.22),
     (S::Status502, 0.13),
     (S::HttpTimeout, 0.1),
-    (S::Slow, 0.05),
+    (S::Slow, 0.03),
+    (S::Late, 0.02),
 ];
 
 /// The stages of a handshake.
@@ -89,7 +92,8 @@ pub(crate) const CONNECT: [Stage; 4] = [Stage::Tcp, Stage::Arrive, Stage::Answer
 
 const LOSS_TLS: &[Weighted] = &[(S::TlsTimeout, 0.4), (S::Slow, 0.5), (S::TlsReset, 0.1)];
 const LOSS_HTTP: &[Weighted] = &[
-    (S::Slow, 0.6),
+    (S::Late, 0.4),
+    (S::Slow, 0.2),
     (S::HttpTimeout, 0.25),
     (S::BodyTimeout, 0.1),
     (S::Reset, 0.05),
@@ -110,7 +114,10 @@ const EXPIRED: &[Weighted] = &[(S::CertificateExpired, 1.0)];
 const INVALID: &[Weighted] = &[(S::CertificateInvalid, 1.0)];
 const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
 const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
-const SLOW: &[Weighted] = &[(S::Slow, 1.0)];
+const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.5)];
+/// Who has no time left for handshakes has none for requests.
+const OVERLOADED: &[AtStage] = &[(Stage::Http, SLOW), (Stage::Tls, SLOW_HANDSHAKE)];
+const SLOW_HANDSHAKE: &[Weighted] = &[(S::Slow, 0.8), (S::TlsTimeout, 0.2)];
 const TRUNCATED: &[Weighted] = &[(S::Truncated, 0.8), (S::BodyTimeout, 0.1), (S::Closed, 0.1)];
 const DIFFERS: &[Weighted] = &[(S::ContentDiffers, 1.0)];
 const STATUS_4XX: &[Weighted] = &[(S::Status4xx, 1.0)];
@@ -275,7 +282,8 @@ pub(crate) const MODES: &[Mode] = &[
     mode(Kind::Cdn, "http_5xx", 0.15, &[(Stage::Http, EDGE_5XX)]),
     mode(Kind::Cdn, "http_4xx", 0.05, &[(Stage::Http, STATUS_4XX)]),
     mode(Kind::Cdn, "stalls", 0.1, &[(Stage::Http, STALLS)]),
-    mode(Kind::Cdn, "slow", 0.07, &[(Stage::Http, SLOW)]),
+    mode(Kind::Cdn, "slow", 0.05, &[(Stage::Http, SLOW)]),
+    mode(Kind::Cdn, "slow", 0.02, OVERLOADED),
     mode(Kind::Cdn, "truncates", 0.05, &[(Stage::Http, TRUNCATED)]),
     mode(Kind::Cdn, "wrong_content", 0.05, &[(Stage::Http, DIFFERS)]),
     mode(
@@ -346,7 +354,8 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, STATUS_4XX)],
     ),
     mode(Kind::LoadBalancer, "stalls", 0.06, &[(Stage::Http, STALLS)]),
-    mode(Kind::LoadBalancer, "slow", 0.03, &[(Stage::Http, SLOW)]),
+    mode(Kind::LoadBalancer, "slow", 0.02, &[(Stage::Http, SLOW)]),
+    mode(Kind::LoadBalancer, "slow", 0.01, OVERLOADED),
     mode(
         Kind::LoadBalancer,
         "truncates",

@@ -15,6 +15,7 @@ use crate::path::{Crossing, PartId};
 use crate::signature::{Signatures, slot};
 use crate::symptom::{STAGES, Stage, Symptom};
 use crate::verdict::Kind;
+use crate::words::Manner;
 
 /// Rate at which probes fail by chance, before anything is known of it.
 const BACKGROUND: f64 = 0.003;
@@ -211,6 +212,13 @@ impl<'a> Problem<'a> {
         let signature = self.signatures_in(hypothesis, cell).next()?;
         let symptoms = Symptom::ALL.iter().copied();
         symptoms.max_by(|a, b| signature[*a as usize].total_cmp(&signature[*b as usize]))
+    }
+
+    /// In what manner direct probes of the component go wrong.
+    pub(crate) fn manner(hypothesis: Hypothesis) -> Manner {
+        let first = MODES[hypothesis.mode].direct.first();
+        let symptoms = first.map_or(&[][..], |(_, symptoms)| *symptoms);
+        Manner::of(symptoms.iter().map(|(symptom, _)| *symptom))
     }
 
     /// Whether the hypothesis would show at the cell's stage at all.

@@ -59,6 +59,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
             (S::Status502, 0.1),
             (S::Closed, 0.05),
         ],
+        S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
         S::Slow => &[(S::Slow, 0.85), (S::Status504, 0.1), (S::HttpTimeout, 0.05)],
         S::Status5xx
         | S::Status502
@@ -139,6 +140,7 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
             (S::Cdn520, 0.15),
             (S::Status502, 0.1),
         ],
+        S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
         S::Slow => &[(S::Slow, 0.9), (S::HttpTimeout, 0.05), (S::Cdn524, 0.05)],
         S::Status5xx
         | S::Status502
@@ -172,6 +174,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
             (S::DnsTimeout, 0.2),
         ],
         S::DnsNxdomain | S::WrongAnswer => itself(symptom),
+        S::Late => &[(S::Late, 0.95), (S::Slow, 0.05)],
         S::Slow => &[(S::Slow, 0.8), (S::DnsTimeout, 0.2)],
         S::SynLost
         | S::Refused

@@ -6,25 +6,9 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::case::Case;
-use crate::observation::{
-    Arm, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome, Target,
-};
-use crate::time::Micros;
+use crate::delay::Delays;
+use crate::observation::{Failure, HttpFacts, Observation, ObservationId, Outcome, Target};
 use crate::topology::{Topology, VantageName};
-
-/// Excess over three times the usual time that makes a passed layer slow: under the one second after
-/// which a lost SYN is sent again (RFC 6298), over the 200 to 300 ms of one lost segment later on.
-const SLOW_EXCESS: Micros = Micros::from_millis(700);
-
-/// How often an agent is woken in a layer, about: on a host that wakes it late for the first packet,
-/// each of these may be as late, and the time is its own and not the service's.
-const WAKE_UPS: u64 = 10;
-
-/// Lateness beyond this has other reasons than a busy host, such as a late announcement.
-const LATE_AT_MOST: Micros = Micros::from_millis(100);
-
-/// Probes that a baseline needs before it counts.
-const BASELINE_ENOUGH: u64 = 20;
 
 /// Share of the votes that makes a content or a status the usual one.
 const CLEAR_MAJORITY: f64 = 0.6;
@@ -35,8 +19,7 @@ pub(crate) struct Reading<'a> {
     identities: BTreeMap<(String, String), usize>,
     wrong_contents: BTreeSet<String>,
     usual_status: Option<u16>,
-    slow: BTreeMap<(VantageName, Layer, bool), Micros>,
-    baselines: BTreeMap<(VantageName, Arm, Layer), Micros>,
+    delays: Delays,
     dead: BTreeSet<IpAddr>,
     repeats: BTreeSet<ObservationId>,
     reached: BTreeSet<(VantageName, Target)>,
@@ -51,14 +34,7 @@ impl<'a> Reading<'a> {
             identities: identities(&case.topology, observations),
             wrong_contents: wrong_contents(&case.topology, observations),
             usual_status: usual_status(observations),
-            slow: usual_times(observations),
-            baselines: case
-                .baselines
-                .0
-                .iter()
-                .filter(|b| b.passed >= BASELINE_ENOUGH)
-                .map(|b| ((b.vantage.clone(), b.arm.clone(), b.layer), b.median))
-                .collect(),
+            delays: Delays::new(&case.baselines, observations),
             repeats: repeated_answers(observations, &dead),
             dead,
             reached: reached(case, observations),
@@ -83,29 +59,9 @@ impl<'a> Reading<'a> {
         matches!(failure, Failure::HttpStatus(status) if Some(status) == self.usual_status)
     }
 
-    /// Whether a passed layer took much longer than it usually does.
-    pub(crate) fn slow(&self, observation: &Observation, layer: Layer, took: Micros) -> bool {
-        let vantage = observation.vantage();
-        let name_layer = is_dns(&observation.arm);
-        let sibling = self
-            .slow
-            .get(&(vantage.clone(), layer, name_layer))
-            .copied();
-        let baseline = self
-            .baselines
-            .get(&(vantage.clone(), observation.arm.clone(), layer))
-            .copied();
-        let usual = match (sibling, baseline) {
-            (Some(a), Some(b)) => a.min(b),
-            (Some(a), None) | (None, Some(a)) => a,
-            (None, None) => return false,
-        };
-        let own = match &observation.firing {
-            Firing::Late { by, .. } => by.0.min(LATE_AT_MOST.0) * WAKE_UPS,
-            Firing::OnTime | Firing::Skipped { .. } => 0,
-        };
-        let allowed = SLOW_EXCESS.0 + own;
-        took.0 > usual.0.saturating_mul(3).saturating_add(allowed)
+    /// What layers take, and usually take.
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.delays
     }
 
     /// Whether a DNS answer holds an address that serves nobody and that other servers do not give.
@@ -134,13 +90,6 @@ impl<'a> Reading<'a> {
     pub(crate) fn topology(&self) -> &'a Topology {
         self.topology
     }
-}
-
-fn is_dns(arm: &Arm) -> bool {
-    matches!(
-        arm.target,
-        Target::Resolver { .. } | Target::NameServer { .. }
-    )
 }
 
 /// Headers whose value tells the backends apart: a value that direct probes saw from one backend
@@ -314,30 +263,6 @@ fn usual_status(observations: &[&Observation]) -> Option<u16> {
     let (status, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
     let clear = f64::from(count) >= CLEAR_MAJORITY * f64::from(total);
     (clear && (400..500).contains(&status)).then_some(status)
-}
-
-/// For each vantage point and layer the lower quartile of its quickest arm: what the layer takes when
-/// nothing is in the way. The last part of the key parts DNS arms from the others.
-fn usual_times(observations: &[&Observation]) -> BTreeMap<(VantageName, Layer, bool), Micros> {
-    let mut times: BTreeMap<(&VantageName, Layer, &Arm), Vec<Micros>> = BTreeMap::new();
-    for observation in observations {
-        for step in &observation.steps {
-            times
-                .entry((observation.vantage(), step.layer, &observation.arm))
-                .or_default()
-                .push(step.took);
-        }
-    }
-    let mut usual = BTreeMap::new();
-    for ((vantage, layer, arm), mut took) in times {
-        took.sort_unstable();
-        let quartile = took[took.len() / 4];
-        usual
-            .entry((vantage.clone(), layer, is_dns(arm)))
-            .and_modify(|least: &mut Micros| *least = (*least).min(quartile))
-            .or_insert(quartile);
-    }
-    usual
 }
 
 /// An answer older than this, before the last observation, does not say what is handed out at present.

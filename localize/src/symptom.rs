@@ -43,7 +43,8 @@ pub(crate) const STAGES: [Stage; Stage::COUNT] = [
 macro_rules! symptoms {
     ($($name:ident => $word:literal, $stage:ident, $background:literal;)*) => {
         /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison
-        /// shows: another answer or content than the siblings', or much slower than usual.
+        /// shows: another answer or content than the siblings', or an answer later than usual.
+        /// `Late` is by tenths of a second, `Slow` by so much that a lost SYN explains it too.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub(crate) enum Symptom { $($name,)* }
@@ -77,6 +78,7 @@ enum Home {
     Connect,
     Tls,
     Http,
+    Answer,
     Any,
 }
 
@@ -114,6 +116,7 @@ symptoms! {
     Cdn525 => "cdn_525", Http, 0.05;
     Cdn526 => "cdn_526", Http, 0.05;
     ContentDiffers => "content_differs", Http, 0.02;
+    Late => "late", Answer, 2.0;
     Slow => "slow", Any, 1.0;
 }
 
@@ -133,8 +136,14 @@ impl Symptom {
             }
             Home::Tls => stage == Stage::Tls,
             Home::Http => stage == Stage::Http,
+            Home::Answer => matches!(stage, Stage::Dns | Stage::Http),
             Home::Any => matches!(stage, Stage::Dns | Stage::Tls | Stage::Http),
         }
+    }
+
+    /// Whether the probe got its answer, only later than usual: no failure.
+    pub(crate) const fn is_late(self) -> bool {
+        matches!(self, Self::Late | Self::Slow)
     }
 
     /// The symptom of a failure; `None` for trouble of the agent's own, which is no evidence.

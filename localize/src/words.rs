@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use crate::symptom::{Stage, Symptom};
+use crate::time::Micros;
 use crate::verdict::{Component, Kind};
 
 /// A component as a sentence names it.
@@ -34,22 +35,80 @@ pub(crate) fn noun(component: &Component) -> String {
     }
 }
 
+/// In what manner probes went wrong. An answer that is late is an answer, and no failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// They failed.
+    Failed,
+    /// Their answers were late.
+    Late,
+    /// Some failed and some were late.
+    Both,
+}
+
+impl Manner {
+    /// In what manner these symptoms are wrong; without any, what is looked for are failures.
+    pub(crate) fn of(symptoms: impl IntoIterator<Item = Symptom>) -> Self {
+        let (mut failed, mut late) = (false, false);
+        for symptom in symptoms {
+            failed |= !symptom.is_late();
+            late |= symptom.is_late();
+        }
+        match (failed, late) {
+            (_, false) => Self::Failed,
+            (false, true) => Self::Late,
+            (true, true) => Self::Both,
+        }
+    }
+
+    /// What befell them.
+    pub(crate) const fn past(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Late => "were late",
+            Self::Both => "failed or were late",
+        }
+    }
+
+    /// What they would be seen to do.
+    const fn infinitive(self) -> &'static str {
+        match self {
+            Self::Failed => "fail",
+            Self::Late => "end late",
+            Self::Both => "fail or end late",
+        }
+    }
+}
+
+/// How late something is that answers, all the same.
+#[derive(Clone, Copy)]
+pub(crate) struct Lateness<'a> {
+    /// The usual time.
+    pub(crate) usual: Micros,
+    /// The median of those that were late.
+    pub(crate) median: Micros,
+    /// From where that was seen.
+    pub(crate) vantage: &'a str,
+}
+
 /// How far a fault reaches.
 #[derive(Clone, Copy)]
-pub(crate) struct Reach {
+pub(crate) struct Reach<'a> {
     /// Share of what crosses the component that it fails.
     pub(crate) rate: f64,
     /// Nothing that could have shown the fault got through.
     pub(crate) always: bool,
-    /// What users do fails for it.
+    /// What users do fails for it, or takes longer.
     pub(crate) user_impact: bool,
+    /// By how much it is late, where that is what is wrong with it.
+    pub(crate) late: Option<Lateness<'a>>,
 }
 
 /// The one sentence for the person on call: what the component does, how often, whether its siblings
 /// do so too, and who feels it.
-pub(crate) fn summary(component: &Component, mode: &str, reach: Reach, well: &[&str]) -> String {
+pub(crate) fn summary(component: &Component, mode: &str, reach: Reach<'_>, well: &[&str]) -> String {
     let noun = noun(component);
-    let misdeed = misdeed(component.kind, mode, &quantity(reach));
+    let misdeed = misdeed(component.kind, mode, reach);
     let siblings = siblings(component, well);
     let impact = match (reach.user_impact, component.kind) {
         (false, _) => "redundancy hides it from users, at the price of capacity",
@@ -66,7 +125,7 @@ pub(crate) fn summary(component: &Component, mode: &str, reach: Reach, well: &[&
 }
 
 /// So many of what is spoken of next.
-fn quantity(reach: Reach) -> String {
+fn quantity(reach: Reach<'_>) -> String {
     let percent = reach.rate * 100.0;
     if reach.always {
         "all".to_string()
@@ -79,8 +138,46 @@ fn quantity(reach: Reach) -> String {
     }
 }
 
-/// What a component in a mode does wrong, to so many of what crosses it.
-fn misdeed(kind: Kind, mode: &str, so_many: &str) -> String {
+/// Later than usual by how much, and what that was seen by.
+fn later(late: Option<Lateness<'_>>) -> String {
+    let Some(late) = late else {
+        return "much later than usual".to_string();
+    };
+    let by = Micros(late.median.0.saturating_sub(late.usual.0));
+    format!(
+        "{} later than usual (median {} against {} at {})",
+        duration(rounded(by)),
+        duration(late.median),
+        duration(late.usual),
+        late.vantage
+    )
+}
+
+/// To two digits that count.
+fn rounded(time: Micros) -> Micros {
+    let mut unit = 1;
+    while time.0 / unit >= 100 {
+        unit *= 10;
+    }
+    Micros((time.0 + unit / 2) / unit * unit)
+}
+
+/// A time as a person reads it.
+pub(crate) fn duration(time: Micros) -> String {
+    match time.0 {
+        0..950 => format!("{} us", time.0),
+        950..9_950 => {
+            let text = format!("{:.1}", time.0 as f64 / 1e3);
+            format!("{} ms", text.trim_end_matches(".0"))
+        }
+        9_950..999_500 => format!("{:.0} ms", time.0 as f64 / 1e3),
+        _ => format!("{:.1} s", time.as_secs_f64()),
+    }
+}
+
+/// What a component in a mode does wrong, to how many of what crosses it.
+fn misdeed(kind: Kind, mode: &str, reach: Reach<'_>) -> String {
+    let so_many = quantity(reach);
     let dns = matches!(kind, Kind::Resolver | Kind::AuthoritativeDns);
     let asked = if dns { "questions" } else { "requests" };
     let opened = if dns { "questions" } else { "connections" };
@@ -94,7 +191,7 @@ fn misdeed(kind: Kind, mode: &str, so_many: &str) -> String {
         "wrong_answer" => {
             format!("answers {so_many} questions with an address that does not serve")
         }
-        "slow" => format!("answers {so_many} {asked} much later than usual"),
+        "slow" => format!("answers {so_many} {asked} {}", later(reach.late)),
         "resets" => format!("resets {so_many} connections"),
         "certificate_expired" => format!("presents an expired certificate in {so_many} handshakes"),
         "certificate_invalid" => {
@@ -221,45 +318,69 @@ pub(crate) fn tested(stage: Stage) -> &'static str {
     }
 }
 
-/// What is counted at a stage, failing.
-pub(crate) fn failing(stage: Stage) -> &'static str {
+/// What is counted at a stage, going wrong in a manner.
+pub(crate) fn failing(stage: Stage, manner: Manner) -> String {
     match stage {
-        Stage::Dns => "queries fail",
-        Stage::Tcp => "SYNs fail",
-        Stage::Arrive => "SYNs get lost",
-        Stage::Answer => "SYNs that arrived go unanswered",
-        Stage::Return => "answers that left the host get lost",
-        Stage::Tls => "TLS handshakes fail",
-        Stage::Http => "requests fail",
+        Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {
+            format!("{} {}", tested(stage), manner.infinitive())
+        }
+        Stage::Arrive => "SYNs get lost".to_string(),
+        Stage::Answer => "SYNs that arrived go unanswered".to_string(),
+        Stage::Return => "answers that left the host get lost".to_string(),
     }
 }
 
-/// How so many of what is counted at a stage came out; `mixed` when not all failed in the same way.
-pub(crate) fn outcome(
-    stage: Stage,
-    (failed, of): (u64, u64),
-    commonest: Option<Symptom>,
-    mixed: bool,
-) -> String {
+/// Probes at one stage, and what became of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Tried {
+    /// How many went wrong.
+    pub(crate) failed: u64,
+    /// Of how many.
+    pub(crate) of: u64,
+    /// What most of these showed.
+    pub(crate) commonest: Option<Symptom>,
+    /// Not all showed the same.
+    pub(crate) mixed: bool,
+    /// In what manner they went wrong; where none did, what was looked for.
+    pub(crate) manner: Manner,
+}
+
+impl Tried {
+    /// So many of which none went wrong in this manner.
+    pub(crate) const fn clean(of: u64, manner: Manner) -> Self {
+        Self {
+            failed: 0,
+            of,
+            commonest: None,
+            mixed: false,
+            manner,
+        }
+    }
+}
+
+/// How what is counted at a stage came out.
+pub(crate) fn outcome(stage: Stage, tried: Tried) -> String {
+    let Tried { failed, of, .. } = tried;
     let tested = tested(stage);
-    let Some(symptom) = commonest.filter(|_| failed > 0) else {
+    let past = tried.manner.past();
+    let Some(symptom) = tried.commonest.filter(|_| failed > 0) else {
         return match stage {
             Stage::Arrive => format!("all {of} SYNs arrived"),
             Stage::Answer => format!("all {of} {tested} were answered"),
             Stage::Return => format!("all {of} {tested} came back"),
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {
-                format!("none of {of} {tested} failed")
+                format!("none of {of} {tested} {past}")
             }
         };
     };
     let word = symptom.word();
     match (symptom, stage) {
-        _ if mixed => format!("{failed} of {of} {tested} failed (mostly {word})"),
+        _ if tried.manner == Manner::Late => format!("{failed} of {of} {tested} {past}"),
+        _ if tried.mixed => format!("{failed} of {of} {tested} {past} (mostly {word})"),
         (Symptom::SynLost, Stage::Arrive) => format!("{failed} of {of} {tested} did not arrive"),
         (Symptom::SynLost, Stage::Answer) => format!("{failed} of {of} {tested} were not answered"),
         (Symptom::SynLost, Stage::Return) => format!("{failed} of {of} {tested} did not come back"),
         (Symptom::SynLost, _) => format!("{failed} of {of} {tested} were not answered"),
-        (Symptom::Slow, _) => format!("{failed} of {of} {tested} were slow"),
         _ => format!("{failed} of {of} {tested} failed ({word})"),
     }
 }

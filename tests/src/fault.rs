@@ -43,6 +43,8 @@ pub enum Fault {
     BackendFailsSeldom,
     /// Backend 3 takes four seconds longer.
     BackendSlow,
+    /// Backend 2 takes 300 milliseconds longer.
+    BackendSlow300Ms,
     /// Backend 1's port is closed, and the balancer's health checks have taken it out.
     BackendClosed,
     /// Backend 2's stack does not answer 40 % of the SYNs that reach it.
@@ -78,7 +80,7 @@ pub enum Strength {
 
 impl Fault {
     /// Every fault that a localisation finds within its budget, in the order of the path.
-    pub const ALL: [Fault; 26] = [
+    pub const ALL: [Fault; 27] = [
         Fault::ResolverDead,
         Fault::ResolverLossy,
         Fault::AuthoritativeRefuses,
@@ -94,6 +96,7 @@ impl Fault {
         Fault::BackendFails,
         Fault::BackendFailsSome,
         Fault::BackendSlow,
+        Fault::BackendSlow300Ms,
         Fault::BackendClosed,
         Fault::BackendDropsSyns,
         Fault::BackendResets,
@@ -129,6 +132,7 @@ impl Fault {
             Fault::BackendFailsSome => "backend-500-some",
             Fault::BackendFailsSeldom => "backend-500-seldom",
             Fault::BackendSlow => "backend-slow",
+            Fault::BackendSlow300Ms => "backend-slow-300ms",
             Fault::BackendClosed => "backend-closed",
             Fault::BackendDropsSyns => "backend-drops-syns",
             Fault::BackendResets => "backend-resets",
@@ -172,6 +176,7 @@ impl Fault {
             | Fault::BalancerExpired
             | Fault::BackendFails
             | Fault::BackendSlow
+            | Fault::BackendSlow300Ms
             | Fault::BackendClosed
             | Fault::BackendResets
             | Fault::BackendTruncates

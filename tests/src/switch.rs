@@ -54,6 +54,7 @@ pub fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
         Fault::BackendFailsSome => application(lab, 1, on, AppBehaviour::Fail { share: 0.2 }),
         Fault::BackendFailsSeldom => application(lab, 1, on, AppBehaviour::Fail { share: 0.02 }),
         Fault::BackendSlow => application(lab, 2, on, AppBehaviour::Slow { ms: 4000 }),
+        Fault::BackendSlow300Ms => application(lab, 1, on, AppBehaviour::Slow { ms: 300 }),
         Fault::BackendClosed => {
             lab.webs[0] = if on {
                 None

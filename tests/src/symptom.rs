@@ -203,6 +203,10 @@ fn signs(fault: Fault) -> Signs {
             vec![("dc1", direct(1), AtTimes(|a| a.status == 500))]
         }
         Fault::BackendSlow => vec![("dc1", direct(2), Always(|a| a.seconds > 3.9))],
+        Fault::BackendSlow300Ms => vec![
+            ("dc1", direct(1), Always(|a| a.seconds > 0.3)),
+            ("home1", edge1, AtTimes(|a| a.seconds > 0.3)),
+        ],
         Fault::BackendClosed => vec![
             (
                 "dc1",

@@ -58,6 +58,7 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         Fault::BackendFails
         | Fault::BackendFailsSome
         | Fault::BackendFailsSeldom
+        | Fault::BackendSlow300Ms
         | Fault::BackendDropsSyns
         | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
         Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
@@ -105,6 +106,7 @@ fn without_agents_on_hosts(fault: Fault) -> Expected {
         | Fault::BackendFailsSome
         | Fault::BackendFailsSeldom
         | Fault::BackendSlow
+        | Fault::BackendSlow300Ms
         | Fault::BackendClosed
         | Fault::BackendResets
         | Fault::BackendTruncates

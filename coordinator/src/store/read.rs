@@ -152,6 +152,7 @@ pub(super) fn baselines(
             passed: window.passed,
             failed: window.failures(),
             median: window.quantile(0.5),
+            p75: Some(window.quantile(0.75)),
             p99: window.quantile(0.99),
         }
     });

@@ -13,7 +13,7 @@ use crate::mode::Class;
 use crate::path::PartId;
 use crate::problem::Problem;
 use crate::verdict::Kind;
-use crate::words;
+use crate::words::{self, Manner, Tried};
 
 /// Under this many nats a cell does not tell two explanations apart: odds of two to one.
 pub(super) const TELLING: f64 = 0.7;
@@ -113,11 +113,14 @@ pub(super) fn refutation(
     if by_count < contrast.nats * BY_COUNT || libm::fabs(more) < 0.5 {
         return Refutation::Otherwise(otherwise(problem, contrast, held, other));
     }
+    let mine = other.iter().map(|f| problem.hypothesis(f));
+    let foreseen = mine.filter_map(|h| problem.likeliest(h, cell));
+    let manner = Manner::of(cell.symptoms().chain(foreseen));
     let text = format!(
         "{} would have seen {} of {of} {}, and saw {}",
         lines::place(cell),
         words::foreseen(expected, of),
-        words::failing(cell.stage),
+        words::failing(cell.stage, manner),
         words::seen(failed, of)
     );
     if more > 0.0 {
@@ -207,7 +210,10 @@ pub(super) fn crossed_too(
         .map(|index| &cells[*index])
         .filter(|cell| shows(cell) && calm(cell))
         .max_by_key(|cell| (cell.trials(), cell.stage))?;
-    let outcome = words::outcome(most.stage, (0, most.trials()), None, false);
+    let mut mine = faults.iter().map(|f| problem.hypothesis(f));
+    let mine = mine.find(|h| parts.contains(&h.part));
+    let manner = mine.map_or(Manner::Failed, Problem::manner);
+    let outcome = words::outcome(most.stage, Tried::clean(most.trials(), manner));
     Some(format!("{} crosses it too: {outcome}", lines::place(most)))
 }
 

@@ -18,7 +18,7 @@ use crate::problem::{Hypothesis, Problem};
 use crate::symptom::{Stage, Symptom};
 use crate::topology::VantageName;
 use crate::verdict::{Exonerated, Kind};
-use crate::words;
+use crate::words::{self, Manner, Tried};
 
 /// A component is listed as cleared up to this probability of blame, and from so many probes on.
 const CLEARED: f64 = 0.02;
@@ -164,7 +164,9 @@ impl<'a> Held<'a> {
             Stage::Return => "answers",
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => words::tested(stage),
         };
-        let counted = format!("{failed} of {of} {tested} {across_it} failed");
+        let manner = Manner::of(here.iter().flat_map(|(_, cell)| cell.symptoms()));
+        let past = manner.past();
+        let counted = format!("{failed} of {of} {tested} {across_it} {past}");
         let part = |fault: &Fitted| self.problem.hypothesis(fault).part;
         if self.faults.iter().any(|f| suspect.parts.contains(&part(f))) {
             return format!("{counted} for a while, and that is over");
@@ -312,7 +314,7 @@ fn nothing_failed(suspect: &Suspect, across: &Across<'_>) -> String {
     match seen.get(&stage) {
         Some(count) => format!(
             "none of {probes} probes across it failed; {}",
-            words::outcome(stage, (0, *count), None, false)
+            words::outcome(stage, Tried::clean(*count, Manner::Failed))
         ),
         None => format!("none of {probes} probes across it failed"),
     }

@@ -14,7 +14,7 @@ use crate::engine::search::Set;
 use crate::problem::Problem;
 use crate::symptom::{Stage, Symptom};
 use crate::verdict::Evidence;
-use crate::words;
+use crate::words::{self, Manner, Tried};
 
 /// Lines that implicate, and lines of contrast.
 const MAX_LINES: usize = 6;
@@ -70,8 +70,9 @@ pub(super) fn evidence(
         nats,
     }));
     reading_order(&mut lines);
+    let manner = Problem::manner(hypothesis);
     let lines = lines.iter();
-    lines.map(|line| written(line, fitted)).collect()
+    lines.map(|line| written(line, fitted, manner)).collect()
 }
 
 /// For each rival the cell that refutes it best.
@@ -200,28 +201,42 @@ pub(super) fn place(cell: &Cell) -> String {
     format!("{} to {}", cell.vantage, cell.arm.label())
 }
 
-/// A cell in words, counted while the fault was on.
-pub(super) fn text(cell: &Cell, fitted: &Fitted) -> String {
+/// A cell in words, counted while the fault was on; where nothing went wrong, what was looked for.
+pub(super) fn text(cell: &Cell, fitted: &Fitted, looked_for: Manner) -> String {
     let counted = Counted::of(cell, |window| fitted.on(window));
-    let outcome = words::outcome(
-        cell.stage,
-        (counted.failed, counted.of),
-        counted.commonest(),
-        counted.kinds.len() > 1,
-    );
+    let manner = match counted.failed {
+        0 => looked_for,
+        _ => Manner::of(counted.kinds.keys().copied()),
+    };
+    let tried = Tried {
+        failed: counted.failed,
+        of: counted.of,
+        commonest: counted.commonest(),
+        mixed: counted.kinds.len() > 1,
+        manner,
+    };
+    let outcome = words::outcome(cell.stage, tried);
+    let times = match (cell.times, manner) {
+        (Some(times), Manner::Late) => format!(
+            " (median {} against {} usually)",
+            words::duration(times.median),
+            words::duration(times.usual)
+        ),
+        _ => String::new(),
+    };
     let way = if cell.asymmetric && counted.failed > 0 {
         "; answers leave by another interface than requests come in by"
     } else {
         ""
     };
-    format!("{}: {outcome}{way}", place(cell))
+    format!("{}: {outcome}{times}{way}", place(cell))
 }
 
-fn written(line: &Line<'_>, fitted: &Fitted) -> Evidence {
+fn written(line: &Line<'_>, fitted: &Fitted, looked_for: Manner) -> Evidence {
     let cell = line.cell;
     let counted = Counted::of(cell, |window| fitted.on(window));
     Evidence {
-        text: text(cell, fitted),
+        text: text(cell, fitted, looked_for),
         vantage: cell.vantage.to_string(),
         arm: cell.arm.label(),
         failed: counted.failed,

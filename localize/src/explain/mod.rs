@@ -57,6 +57,7 @@ pub(crate) fn fault(
         rate: rate.estimate,
         always,
         user_impact,
+        late: rate::lateness(problem, (set, position)),
     };
     Some(Fault {
         component: suspect.component.clone(),

@@ -1,13 +1,18 @@
 //! How often a component fails what crosses it.
 
+use alloc::vec::Vec;
+
+use super::contributions;
 use super::lines::Counted;
 use crate::cells::Cell;
 use crate::engine::fit::Fit;
+use crate::engine::search::Set;
 use crate::mode::{MODES, View};
 use crate::path::PartId;
 use crate::problem::{Hypothesis, Problem};
-use crate::symptom::Stage;
+use crate::symptom::{Stage, Symptom};
 use crate::verdict::Rate;
+use crate::words::Lateness;
 
 /// The rate with its interval, and whether nothing got through: counted where the component itself was
 /// probed (Wilson's interval on Jeffreys' counts), else from the posterior over the grid.
@@ -33,6 +38,26 @@ pub(super) fn rate(problem: &Problem<'_>, fit: &Fit) -> (Rate, bool) {
     } else {
         (from_grid(fit), nothing_passed(problem, fit))
     }
+}
+
+/// By how much a component is late, as the probes saw it that tell most of it: direct ones, if any.
+pub(super) fn lateness<'p>(
+    problem: &'p Problem<'_>,
+    (set, position): (&Set, usize),
+) -> Option<Lateness<'p>> {
+    let hypothesis = problem.hypothesis(&set.fits[position].fault);
+    let cells = contributions(problem, set, position);
+    let cells = cells.iter().map(|(_, cell)| &problem.evidence.cells[*cell]);
+    let late = cells.filter(|cell| cell.symptoms().any(Symptom::is_late));
+    let late: Vec<&Cell> = late.filter(|cell| cell.times.is_some()).collect();
+    let straight = late.iter().find(|cell| direct(cell, hypothesis.part));
+    let cell = straight.or(late.first())?;
+    let times = cell.times?;
+    Some(Lateness {
+        usual: times.usual,
+        median: times.median,
+        vantage: &cell.vantage.0,
+    })
 }
 
 /// Whether every probe that crosses it failed, where none of them crosses it directly.

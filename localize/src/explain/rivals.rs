@@ -198,7 +198,8 @@ pub(crate) fn candidate(
     let strongest = contributions(problem, set, position).into_iter().next();
     let strongest = strongest.map_or(String::new(), |(_, cell)| {
         let fault = &set.fits[position].fault;
-        lines::text(&problem.evidence.cells[cell], fault)
+        let manner = Problem::manner(problem.hypothesis(fault));
+        lines::text(&problem.evidence.cells[cell], fault, manner)
     });
     if suspect.component == leader.component {
         return format!("what it explains best: {strongest}");

@@ -15,6 +15,10 @@ use world::{Fault, Mesh, World};
 fn run(fault: &[Fault], mesh: Mesh, seed: u64, rounds: u64) -> (localize::Assessment, u64) {
     let mut world = World::new(mesh, seed);
     world.faults = fault.to_vec();
+    judge(world, rounds)
+}
+
+fn judge(mut world: World, rounds: u64) -> (localize::Assessment, u64) {
     let mut last = None;
     for round in 1..=rounds {
         world.round();
@@ -37,8 +41,9 @@ fn describe(assessment: &localize::Assessment) -> String {
         .iter()
         .map(|f| {
             format!(
-                "{:?} {} {} {:.3}",
-                f.component.kind, f.component.name, f.mode, f.confidence
+                "{:?} {} {} {:.3} {}",
+                f.component.kind, f.component.name, f.mode, f.confidence,
+                if std::env::var_os("EVIDENCE").is_some() { f.evidence.iter().map(|e| format!("\n     {:.1} {}", e.nats, e.text)).collect::<String>() } else { String::new() }
             )
         })
         .collect();
@@ -191,6 +196,60 @@ rows! {
     bare_backend_closed: [Fault::BackendClosed(0)], Bare => [(Backend, "web1", "refuses")];
     bare_backend_other_body: [Fault::BackendBody(1)], Bare => [(Backend, "web2", "wrong_content")];
     bare_home_loss: [Fault::Access(0, 0.35)], Bare => [(ClientNetwork, "home1", "packet_loss")];
+}
+
+/// Whether what is usual is known from calm times before.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Past {
+    Known,
+    Unknown,
+}
+
+/// Late answers, beside what troubles the path in calm times already: every row with agents on the
+/// hosts and without, with baselines and without.
+fn check_late(always: &[Fault], fault: &[Fault], pasts: &[Past], expected: &[Wanted<'_>]) {
+    for past in pasts {
+        for mesh in [Mesh::Full, Mesh::Bare] {
+            for seed in 1..=seeds() {
+                let mut world = World::new(mesh, seed);
+                world.faults = always.to_vec();
+                if *past == Past::Known {
+                    world.learn(60);
+                }
+                world.faults.extend(fault);
+                let (assessment, rounds) = judge(world, 50);
+                let text = describe(&assessment);
+                let right = names(&assessment.verdict, expected)
+                    && (expected.is_empty()
+                        == (assessment.verdict.outcome == VerdictOutcome::Healthy));
+                assert!(right, "{fault:?} {mesh:?} {past:?} seed {seed}, {rounds} rounds: {text}");
+            }
+        }
+    }
+}
+
+macro_rules! late {
+    ($($name:ident: $always:expr, $fault:expr, $pasts:expr => [$(($kind:ident, $component:literal)),*];)*) => {
+        $(#[test] fn $name() {
+            check_late(&$always, &$fault, &$pasts, &[$((Kind::$kind, $component, &["slow"])),*]);
+        })*
+    };
+}
+
+const EITHER: [Past; 2] = [Past::Known, Past::Unknown];
+
+late! {
+    backend_late: [], [Fault::BackendSlow(1, 0.3)], EITHER => [(Backend, "web2")];
+    backend_late_in_a_third: [], [Fault::BackendSlowAtTimes(1, 0.3, 0.33)], EITHER => [(Backend, "web2")];
+    resolver_late: [], [Fault::ResolverSlow(0, 0.25)], EITHER => [(Resolver, "192.0.2.11")];
+    edge_late: [], [Fault::EdgeSlow(0, 0.3)], EITHER => [(Cdn, "198.51.100.11")];
+    // Beside nothing of its kind, a balancer that is always late is late to nobody's knowledge.
+    balancer_late: [], [Fault::BalancerSlow(0.3)], [Past::Known] => [(LoadBalancer, "203.0.113.10:443")];
+    a_late_vantage_point_is_nobodys_fault: [], [Fault::VantageSlow("home1", 0.3)], EITHER => [];
+    a_late_inside_is_nobodys_fault: [], [Fault::VantageSlow("dc1", 0.3)], EITHER => [];
+    restless_and_well: [Fault::Restless(0.008)], [], EITHER => [];
+    very_restless_and_well: [Fault::Restless(0.03)], [], EITHER => [];
+    backend_late_among_the_restless: [Fault::Restless(0.008)], [Fault::BackendSlow(1, 0.3)], EITHER => [(Backend, "web2")];
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
-    Arm, Backend, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure, Firing,
+    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure, Firing,
     FlowSighting, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId, Outcome,
     Packet, Role, RoundId, Scheme, Seen, ServiceName, Stamp, Step, Target, TcpFacts, Topology,
     VantageName, VantagePoint, VipMode, WitnessReport,
@@ -42,6 +42,15 @@ pub enum Fault {
     BalancerCertificate,
     BackendStatus(usize, f64),
     BackendSlow(usize, f64),
+    /// In a share of its requests.
+    BackendSlowAtTimes(usize, f64, f64),
+    ResolverSlow(usize, f64),
+    EdgeSlow(usize, f64),
+    BalancerSlow(f64),
+    /// Every step of a vantage point takes so much longer.
+    VantageSlow(&'static str, f64),
+    /// Every step takes as long again as a heavy tail says that starts at so many seconds.
+    Restless(f64),
     BackendClosed(usize),
     BackendSyn(usize, f64),
     BackendResets(usize),
@@ -75,6 +84,7 @@ pub struct World {
     pub faults: Vec<Fault>,
     /// The balancer forwards connections instead of proxying requests.
     pub layer4: bool,
+    baselines: Baselines,
     /// The backend that the probe under way was forwarded to.
     forwarded: usize,
     topology: Topology,
@@ -190,6 +200,7 @@ impl World {
         Self {
             faults: vec![],
             layer4: false,
+            baselines: Baselines::default(),
             forwarded: 0,
             topology,
             observations: vec![],
@@ -212,10 +223,38 @@ impl World {
     pub fn case(&self) -> Case {
         Case {
             topology: self.topology.clone(),
-            baselines: Baselines::default(),
+            baselines: self.baselines.clone(),
             observations: self.observations.clone(),
             sightings: self.sightings.clone(),
         }
+    }
+
+    /// Learns from so many rounds what is usual, and forgets them.
+    pub fn learn(&mut self, rounds: u32) {
+        (0..rounds).for_each(|_| self.round());
+        let mut times: BTreeMap<(VantageName, Arm, Layer), Vec<Micros>> = BTreeMap::new();
+        for observation in self.observations.drain(..) {
+            for step in observation.steps {
+                let place = (observation.id.vantage.clone(), observation.arm.clone(), step.layer);
+                times.entry(place).or_default().push(step.took);
+            }
+        }
+        self.sightings.clear();
+        let learnt = times.into_iter().map(|((vantage, arm, layer), mut took)| {
+            took.sort_unstable();
+            let quantile = |percent: usize| took[(took.len() - 1) * percent / 100];
+            Baseline {
+                vantage,
+                arm,
+                layer,
+                passed: took.len() as u64,
+                failed: 0,
+                median: quantile(50),
+                p75: Some(quantile(75)),
+                p99: quantile(99),
+            }
+        });
+        self.baselines = Baselines(learnt.collect());
     }
 
     /// Fires every arm of every vantage point once, a second after the last round.
@@ -292,6 +331,11 @@ impl World {
         self.random.chance(rate)
     }
 
+    /// The seconds that a fault costs, in microseconds.
+    fn slow(&self, pick: impl Fn(&Fault) -> Option<f64>) -> u64 {
+        (self.has(pick).unwrap_or(0.0) * 1e6) as u64
+    }
+
     fn backbone(&self) -> f64 {
         self.has(|f| {
             if let Fault::Backbone(p) = f {
@@ -331,6 +375,9 @@ impl World {
             }
             _ => self.fetch(vantage, &arm, &mut steps, &mut facts),
         };
+        for step in &mut steps {
+            step.took.0 += self.lost_at(vantage);
+        }
         self.sequence += 1;
         let outcome = match end {
             Ok(()) => Outcome::Passed,
@@ -358,6 +405,23 @@ impl World {
             outcome,
             facts,
         });
+    }
+
+    /// What a vantage point's own host and network add to a step, in microseconds.
+    fn lost_at(&mut self, vantage: &VantagePoint) -> u64 {
+        let mut lost = 0.0;
+        for fault in self.faults.clone() {
+            match fault {
+                Fault::VantageSlow(name, seconds) if vantage.name.0 == name => lost += seconds,
+                // Pareto's law with an exponent of 1.4: one in 25 takes ten times as long.
+                Fault::Restless(least) => {
+                    let u = (self.random.below(1_000_000) + 1) as f64 / 1e6;
+                    lost += (least * u.powf(-1.0 / 1.4)).min(5.0);
+                }
+                _ => {}
+            }
+        }
+        (lost * 1e6) as u64
     }
 
     fn dns_loss(&mut self, vantage: &VantagePoint) -> bool {
@@ -389,9 +453,13 @@ impl World {
         if lost {
             return Err((Layer::Dns, Failure::DnsTimeout, 1_000_000));
         }
+        let slow = self.slow(|f| match f {
+            Fault::ResolverSlow(j, seconds) if *j == i => Some(*seconds),
+            _ => None,
+        });
         steps.push(Step {
             layer: Layer::Dns,
-            took: Micros(3000),
+            took: Micros(3000 + slow),
         });
         let (until, stale) = self.cached.get(&i).copied().unwrap_or((0, false));
         let (until, stale) = if self.now < until {
@@ -639,7 +707,11 @@ impl World {
         if self.faults.contains(&Fault::BalancerCertificate) {
             return cdn(526);
         }
-        let extra = self.packets(loss, 4);
+        let slow = self.slow(|f| match f {
+            Fault::EdgeSlow(j, seconds) if *j == i => Some(*seconds),
+            _ => None,
+        });
+        let extra = self.packets(loss, 4) + slow;
         if !self.layer4 {
             return self.balanced(extra, steps, facts);
         }
@@ -662,7 +734,8 @@ impl World {
         self.balanced(extra, steps, facts)
     }
 
-    /// Through the balancer: health checks take a backend out that is closed or always answers 500.
+    /// Through the balancer, from either of its addresses: health checks take a backend out that is
+    /// closed or always answers 500, and an address that no answer comes back to.
     fn balanced(&mut self, extra: u64, steps: &mut Vec<Step>, facts: &mut Facts) -> End {
         if let Some(status) = self.has(|f| {
             if let Fault::BalancerStatus(s) = f {
@@ -673,15 +746,22 @@ impl World {
         }) {
             return Err((Layer::Http, Failure::HttpStatus(status), 700));
         }
-        let in_rotation: Vec<usize> = (0..3)
-            .filter(|i| {
+        let sources = ["10.0.0.10", "10.0.9.10"].map(|a| a.parse().unwrap());
+        let ways = sources.into_iter().flat_map(|s| (0..3).map(move |i| (i, s)));
+        let in_rotation: Vec<(usize, IpAddr)> = ways
+            .filter(|(i, source)| {
                 !self.faults.contains(&Fault::BackendClosed(*i))
                     && !self.faults.contains(&Fault::BackendStatus(*i, 1.0))
+                    && self.back(*i, *source) < 1.0
             })
             .collect();
+        let slow = self.slow(|f| match f {
+            Fault::BalancerSlow(seconds) => Some(*seconds),
+            _ => None,
+        });
+        let extra = extra + slow;
         self.turn += 1 + self.random.below(2);
-        let i = in_rotation[self.turn % in_rotation.len()];
-        let lb = "10.0.0.10".parse().unwrap();
+        let (i, lb) = in_rotation[self.turn % in_rotation.len()];
         let h = self.handshake(self.lb_path(i), self.syn_drops(i), self.back(i, lb), false);
         match h.passed {
             Ok(took) => {
@@ -719,13 +799,15 @@ impl World {
         if self.faults.contains(&Fault::BackendTruncates(i)) {
             return Err((Layer::Http, Failure::BodyTruncated, 1500));
         }
-        let slow = self
-            .has(|f| match f {
-                Fault::BackendSlow(j, s) if *j == i => Some(*s),
-                _ => None,
-            })
-            .unwrap_or(0.0);
-        let took = 1500 + extra + (slow * 1e6) as u64;
+        let late = self.has(|f| match f {
+            Fault::BackendSlow(j, seconds) if *j == i => Some((*seconds, 1.0)),
+            Fault::BackendSlowAtTimes(j, seconds, share) if *j == i => Some((*seconds, *share)),
+            _ => None,
+        });
+        // Nothing is drawn where nothing is late, so that a seed tells the same of other faults.
+        let late = late.filter(|(_, share)| *share >= 1.0 || self.random.chance(*share));
+        let slow = late.map_or(0, |(seconds, _)| (seconds * 1e6) as u64);
+        let took = 1500 + extra + slow;
         if took > 6_000_000 {
             return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
         }
