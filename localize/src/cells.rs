@@ -289,7 +289,11 @@ fn times(
         Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => return None,
     };
     let is_late = |t: &&Trial| t.symptom.is_some_and(Symptom::is_late);
-    let mut took: Vec<Micros> = trials.iter().filter(is_late).filter_map(|t| t.took).collect();
+    let mut took: Vec<Micros> = trials
+        .iter()
+        .filter(is_late)
+        .filter_map(|t| t.took)
+        .collect();
     if took.is_empty() {
         took = trials.iter().filter_map(|t| t.took).collect();
     }

@@ -131,7 +131,10 @@ impl Delays {
     }
 
     /// For each vantage point and round what most of its handshakes and DNS answers were late by.
-    fn waited_together(&self, observations: &[&Observation]) -> BTreeMap<(VantageName, RoundId), u64> {
+    fn waited_together(
+        &self,
+        observations: &[&Observation],
+    ) -> BTreeMap<(VantageName, RoundId), u64> {
         let mut excess: BTreeMap<(VantageName, RoundId), Vec<u64>> = BTreeMap::new();
         for observation in observations {
             let Some((layer, took)) = opening(observation) else {
@@ -145,7 +148,9 @@ impl Delays {
                 .or_default()
                 .push(took.saturating_sub(usual.0));
         }
-        let lowest_half = excess.into_iter().map(|(key, all)| (key, quantile(all, 1, 2)));
+        let lowest_half = excess
+            .into_iter()
+            .map(|(key, all)| (key, quantile(all, 1, 2)));
         lowest_half.collect()
     }
 }
@@ -251,9 +256,8 @@ impl Times {
     /// The quickest arm at a layer from a vantage point, DNS apart.
     fn quickest(&self, place: &Place) -> u64 {
         let names = is_dns(&place.1);
-        let beside = |other: &&Place| {
-            other.0 == place.0 && other.2 == place.2 && is_dns(&other.1) == names
-        };
+        let beside =
+            |other: &&Place| other.0 == place.0 && other.2 == place.2 && is_dns(&other.1) == names;
         let all = self.0.keys().filter(beside);
         all.map(|other| self.quartile(other)).min().unwrap_or(0)
     }
@@ -266,7 +270,9 @@ impl Times {
             let range = took[took.len() * 9 / 10] - took[took.len() / 4];
             ranges.entry(place.0.clone()).or_default().push(range);
         }
-        let typical = ranges.into_iter().map(|(vantage, all)| (vantage, quantile(all, 1, 2)));
+        let typical = ranges
+            .into_iter()
+            .map(|(vantage, all)| (vantage, quantile(all, 1, 2)));
         typical.collect()
     }
 }

@@ -106,7 +106,12 @@ pub(crate) struct Reach<'a> {
 
 /// The one sentence for the person on call: what the component does, how often, whether its siblings
 /// do so too, and who feels it.
-pub(crate) fn summary(component: &Component, mode: &str, reach: Reach<'_>, well: &[&str]) -> String {
+pub(crate) fn summary(
+    component: &Component,
+    mode: &str,
+    reach: Reach<'_>,
+    well: &[&str],
+) -> String {
     let noun = noun(component);
     let misdeed = misdeed(component.kind, mode, reach);
     let siblings = siblings(component, well);
@@ -375,6 +380,7 @@ pub(crate) fn outcome(stage: Stage, tried: Tried) -> String {
     };
     let word = symptom.word();
     match (symptom, stage) {
+        _ if tried.manner == Manner::Late && failed == 1 => format!("1 of {of} {tested} was late"),
         _ if tried.manner == Manner::Late => format!("{failed} of {of} {tested} {past}"),
         _ if tried.mixed => format!("{failed} of {of} {tested} {past} (mostly {word})"),
         (Symptom::SynLost, Stage::Arrive) => format!("{failed} of {of} {tested} did not arrive"),

@@ -12,6 +12,7 @@ use crate::engine::model::{Acting, Outcome, index32, touches_in};
 use crate::mode::Class;
 use crate::path::PartId;
 use crate::problem::Problem;
+use crate::symptom::Symptom;
 use crate::verdict::Kind;
 use crate::words::{self, Manner, Tried};
 
@@ -19,7 +20,7 @@ use crate::words::{self, Manner, Tried};
 pub(super) const TELLING: f64 = 0.7;
 
 /// Counts carry a contrast when they make up this share of it; else it is what was seen, or who served.
-const BY_COUNT: f64 = 0.5;
+const BY_COUNT: f64 = 0.4;
 
 /// How much more probable one explanation makes a cell than another.
 #[derive(Clone, Copy, Debug)]
@@ -151,9 +152,15 @@ fn otherwise(
             seen.word()
         ),
         _ => match spared(problem, cell, held) {
-            Some((backend, passed)) => format!(
-                "it would not explain why {backend} served none of the {passed} that passed from {place}"
-            ),
+            Some((backend, passed)) => {
+                let well = match seen.is_some_and(Symptom::is_late) {
+                    true => "were in time",
+                    false => "passed",
+                };
+                format!(
+                    "it would not explain why {backend} served none of the {passed} that {well} from {place}"
+                )
+            }
             None => {
                 let odds = words::less_probable(contrast.nats);
                 format!("what {place} saw is {odds} with it")

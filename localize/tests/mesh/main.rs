@@ -41,9 +41,8 @@ fn describe(assessment: &localize::Assessment) -> String {
         .iter()
         .map(|f| {
             format!(
-                "{:?} {} {} {:.3} {}",
-                f.component.kind, f.component.name, f.mode, f.confidence,
-                if std::env::var_os("EVIDENCE").is_some() { f.evidence.iter().map(|e| format!("\n     {:.1} {}", e.nats, e.text)).collect::<String>() } else { String::new() }
+                "{:?} {} {} {:.3}",
+                f.component.kind, f.component.name, f.mode, f.confidence
             )
         })
         .collect();
@@ -222,7 +221,10 @@ fn check_late(always: &[Fault], fault: &[Fault], pasts: &[Past], expected: &[Wan
                 let right = names(&assessment.verdict, expected)
                     && (expected.is_empty()
                         == (assessment.verdict.outcome == VerdictOutcome::Healthy));
-                assert!(right, "{fault:?} {mesh:?} {past:?} seed {seed}, {rounds} rounds: {text}");
+                assert!(
+                    right,
+                    "{fault:?} {mesh:?} {past:?} seed {seed}, {rounds} rounds: {text}"
+                );
             }
         }
     }

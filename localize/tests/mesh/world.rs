@@ -12,10 +12,10 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
-    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure, Firing,
-    FlowSighting, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId, Outcome,
-    Packet, Role, RoundId, Scheme, Seen, ServiceName, Stamp, Step, Target, TcpFacts, Topology,
-    VantageName, VantagePoint, VipMode, WitnessReport,
+    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure,
+    Firing, FlowSighting, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId,
+    Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, Stamp, Step, Target, TcpFacts,
+    Topology, VantageName, VantagePoint, VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -235,7 +235,11 @@ impl World {
         let mut times: BTreeMap<(VantageName, Arm, Layer), Vec<Micros>> = BTreeMap::new();
         for observation in self.observations.drain(..) {
             for step in observation.steps {
-                let place = (observation.id.vantage.clone(), observation.arm.clone(), step.layer);
+                let place = (
+                    observation.id.vantage.clone(),
+                    observation.arm.clone(),
+                    step.layer,
+                );
                 times.entry(place).or_default().push(step.took);
             }
         }
@@ -747,7 +751,9 @@ impl World {
             return Err((Layer::Http, Failure::HttpStatus(status), 700));
         }
         let sources = ["10.0.0.10", "10.0.9.10"].map(|a| a.parse().unwrap());
-        let ways = sources.into_iter().flat_map(|s| (0..3).map(move |i| (i, s)));
+        let ways = sources
+            .into_iter()
+            .flat_map(|s| (0..3).map(move |i| (i, s)));
         let in_rotation: Vec<(usize, IpAddr)> = ways
             .filter(|(i, source)| {
                 !self.faults.contains(&Fault::BackendClosed(*i))
