@@ -61,7 +61,7 @@ pub(crate) enum Delay {
 #[derive(Clone, Copy, Debug)]
 struct Usual {
     typical: u64,
-    /// In calm times, else the quickest of all siblings: to three times that nothing is great.
+    /// Up to here no ordinary unrest needs to be explained, however much the machines are loaded.
     ordinary: u64,
     /// Excess that is no surprise.
     spread: u64,
@@ -70,6 +70,33 @@ struct Usual {
 }
 
 type Place = (VantageName, Arm, Layer);
+
+/// What is alike enough to be compared: all that answers questions, or one kind of what serves pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Sort {
+    Name,
+    Edge,
+    Vip,
+    Backend,
+}
+
+impl Sort {
+    fn of(arm: &Arm) -> Self {
+        match arm.target {
+            Target::Resolver { .. } | Target::NameServer { .. } => Self::Name,
+            Target::Edge { .. } => Self::Edge,
+            Target::Vip { .. } => Self::Vip,
+            Target::Backend { .. } => Self::Backend,
+        }
+    }
+}
+
+/// The same layer from the same vantage point to the same sort of target.
+type Kin = (VantageName, Layer, Sort);
+
+fn kin(place: &Place) -> Kin {
+    (place.0.clone(), place.2, Sort::of(&place.1))
+}
 
 /// What is usual at every place, and how restless every vantage point is.
 pub(crate) struct Delays {
@@ -82,17 +109,15 @@ impl Delays {
     /// Reads calm times and the window.
     pub(crate) fn new(baselines: &Baselines, observations: &[&Observation]) -> Self {
         let times = Times::new(observations);
-        let calm: BTreeMap<Place, &Baseline> = baselines
-            .0
-            .iter()
-            .filter(|b| b.passed >= BASELINE_ENOUGH)
-            .map(|b| ((b.vantage.clone(), b.arm.clone(), b.layer), b))
-            .collect();
-        let usual = times
-            .0
-            .keys()
-            .map(|place| (place.clone(), usual(place, &calm, &times)))
-            .collect();
+        let calm = Calm::new(baselines);
+        let siblings = Siblings::new(&times);
+        let places = times.0.keys();
+        let usual = places.map(|place| {
+            let known = calm.usual(place);
+            let usual = known.unwrap_or_else(|| siblings.usual(place, &times));
+            (place.clone(), usual)
+        });
+        let usual = usual.collect();
         let mut delays = Self {
             usual,
             unrest: times.unrest(),
@@ -120,9 +145,13 @@ impl Delays {
         let usual = self.usual.get(&(vantage.clone(), arm.clone(), layer))?;
         let unrest = RESTLESS * self.unrest.get(vantage).copied().unwrap_or(0);
         let waited = self.waited.get(&(vantage.clone(), observation.round));
-        let waited = waited.copied().unwrap_or(0) * if is_dns(arm) { 1 } else { ROUND_TRIPS };
+        let waited = waited.copied().unwrap_or(0)
+            * match Sort::of(arm) {
+                Sort::Name => 1,
+                Sort::Edge | Sort::Vip | Sort::Backend => ROUND_TRIPS,
+            };
         let own = waited + woken_late(observation);
-        if took.0 > (usual.ordinary * 3 + GREAT).max(usual.typical + usual.spread) + unrest + own {
+        if took.0 > usual.ordinary + unrest + own {
             return Some(Delay::Great);
         }
         let credible = usual.noticed.max(usual.spread.max(unrest));
@@ -148,38 +177,87 @@ impl Delays {
                 .or_default()
                 .push(took.saturating_sub(usual.0));
         }
-        let lowest_half = excess
-            .into_iter()
-            .map(|(key, all)| (key, quantile(all, 1, 2)));
+        let lowest_half = excess.into_iter().map(|(key, all)| (key, middle(all)));
         lowest_half.collect()
     }
 }
 
-/// What is usual at a place: from calm times, or from the quickest of its kind.
-fn usual(place: &Place, calm: &BTreeMap<Place, &Baseline>, times: &Times) -> Usual {
-    if let Some(baseline) = calm.get(place) {
-        let kin = calm.iter().filter(|(other, _)| akin(place, other));
-        let spreads: Vec<u64> = kin.map(|(_, b)| spread(b)).collect();
-        // Calm times may hold an old fault of this arm, and hardly of most of its siblings.
-        let most = 2 * quantile(spreads, 1, 2);
-        return Usual {
-            typical: baseline.median.0,
-            ordinary: baseline.median.0,
-            spread: spread(baseline).min(most),
-            noticed: NOTICED,
-        };
+/// What calm times tell.
+struct Calm<'a> {
+    baselines: BTreeMap<Place, &'a Baseline>,
+    /// The lower median of the spreads of kin.
+    spreads: BTreeMap<Kin, u64>,
+}
+
+impl<'a> Calm<'a> {
+    fn new(baselines: &'a Baselines) -> Self {
+        let known = baselines.0.iter().filter(|b| b.passed >= BASELINE_ENOUGH);
+        let baselines: BTreeMap<Place, &Baseline> = known
+            .map(|b| ((b.vantage.clone(), b.arm.clone(), b.layer), b))
+            .collect();
+        let mut spreads: BTreeMap<Kin, Vec<u64>> = BTreeMap::new();
+        for (place, baseline) in &baselines {
+            spreads
+                .entry(kin(place))
+                .or_default()
+                .push(spread(baseline));
+        }
+        let spreads = spreads.into_iter().map(|(kin, all)| (kin, middle(all)));
+        Self {
+            spreads: spreads.collect(),
+            baselines,
+        }
     }
-    let own = times.quartile(&(place.0.clone(), place.1.clone(), Layer::Tcp));
-    let kin = times.0.keys().filter(|other| akin(place, other));
-    let typical = kin.map(|other| {
-        let theirs = times.quartile(&(other.0.clone(), other.1.clone(), Layer::Tcp));
-        times.quartile(other) + ROUND_TRIPS * own.saturating_sub(theirs)
-    });
-    Usual {
-        typical: typical.min().unwrap_or(0),
-        ordinary: times.quickest(place),
-        spread: 0,
-        noticed: NOTICED_BESIDE,
+
+    fn usual(&self, place: &Place) -> Option<Usual> {
+        let baseline = self.baselines.get(place)?;
+        // Calm times may hold an old fault of this arm, and hardly of most of its siblings.
+        let most = 2 * self.spreads.get(&kin(place)).copied().unwrap_or(0);
+        let spread = spread(baseline).min(most);
+        Some(Usual {
+            typical: baseline.median.0,
+            ordinary: 3 * baseline.median.0 + GREAT.max(spread),
+            spread,
+            noticed: NOTICED,
+        })
+    }
+}
+
+/// What the window tells where calm times tell nothing.
+struct Siblings {
+    /// The quickest of each kin by its lower quartile, with that and the quartile of its handshakes.
+    quickest: BTreeMap<Kin, (u64, u64)>,
+}
+
+impl Siblings {
+    fn new(times: &Times) -> Self {
+        let mut quickest: BTreeMap<Kin, (u64, u64)> = BTreeMap::new();
+        for place in times.0.keys() {
+            let own = (times.quartile(place), times.handshake(place));
+            let least = quickest.entry(kin(place)).or_insert(own);
+            *least = own.min(*least);
+        }
+        Self { quickest }
+    }
+
+    /// What the quickest of its kin takes, and more where a place is farther away.
+    fn usual(&self, place: &Place, times: &Times) -> Usual {
+        let (vantage, layer, sort) = kin(place);
+        let of = |sort| self.quickest.get(&(vantage.clone(), layer, sort)).copied();
+        let own = (times.quartile(place), times.handshake(place));
+        let (least, handshake) = of(sort).unwrap_or(own);
+        let farther = ROUND_TRIPS * own.1.saturating_sub(handshake);
+        let comparable: &[Sort] = match sort {
+            Sort::Name => &[Sort::Name],
+            Sort::Edge | Sort::Vip | Sort::Backend => &[Sort::Edge, Sort::Vip, Sort::Backend],
+        };
+        let all = comparable.iter().filter_map(|sort| of(*sort));
+        Usual {
+            typical: own.0.min(least + farther),
+            ordinary: 3 * all.map(|(least, _)| least).min().unwrap_or(own.0) + GREAT,
+            spread: 0,
+            noticed: NOTICED_BESIDE,
+        }
     }
 }
 
@@ -190,13 +268,6 @@ fn spread(baseline: &Baseline) -> u64 {
         // One old fault in a hundred probes would else hide the next one.
         None => baseline.p99.0.saturating_sub(baseline.median.0).min(GREAT),
     }
-}
-
-/// The same layer from the same vantage point to the same kind of target, itself included.
-fn akin(place: &Place, other: &Place) -> bool {
-    let kind = |arm: &Arm| (core::mem::discriminant(&arm.target), is_dns(arm));
-    let alike = kind(&place.1) == kind(&other.1) || is_dns(&place.1) && is_dns(&other.1);
-    place.0 == other.0 && place.2 == other.2 && alike
 }
 
 /// The first packets of a probe and their answer, if none of them had to be sent again.
@@ -219,13 +290,6 @@ fn woken_late(observation: &Observation) -> u64 {
         Firing::Late { by, .. } => by.0.min(LATE_AT_MOST) * WAKE_UPS,
         Firing::OnTime | Firing::Skipped { .. } => 0,
     }
-}
-
-fn is_dns(arm: &Arm) -> bool {
-    matches!(
-        arm.target,
-        Target::Resolver { .. } | Target::NameServer { .. }
-    )
 }
 
 /// Every time of the window, ascending at each place; retried handshakes left out.
@@ -253,13 +317,8 @@ impl Times {
         self.0.get(place).map_or(0, |took| took[took.len() / 4])
     }
 
-    /// The quickest arm at a layer from a vantage point, DNS apart.
-    fn quickest(&self, place: &Place) -> u64 {
-        let names = is_dns(&place.1);
-        let beside =
-            |other: &&Place| other.0 == place.0 && other.2 == place.2 && is_dns(&other.1) == names;
-        let all = self.0.keys().filter(beside);
-        all.map(|other| self.quartile(other)).min().unwrap_or(0)
+    fn handshake(&self, place: &Place) -> u64 {
+        self.quartile(&(place.0.clone(), place.1.clone(), Layer::Tcp))
     }
 
     /// How far the times of handshakes and DNS answers scatter, at most of a vantage point's arms.
@@ -272,14 +331,14 @@ impl Times {
         }
         let typical = ranges
             .into_iter()
-            .map(|(vantage, all)| (vantage, quantile(all, 1, 2)));
+            .map(|(vantage, all)| (vantage, middle(all)));
         typical.collect()
     }
 }
 
-/// The value below which so many of so many lie; the lower one of two, 0 of none.
-fn quantile(mut values: Vec<u64>, share: usize, of: usize) -> u64 {
+/// The lower median; 0 of none.
+fn middle(mut values: Vec<u64>) -> u64 {
     values.sort_unstable();
-    let place = values.len().saturating_sub(1) * share / of;
+    let place = values.len().saturating_sub(1) / 2;
     values.get(place).copied().unwrap_or(0)
 }

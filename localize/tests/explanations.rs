@@ -324,7 +324,7 @@ fn what_is_late_has_not_failed() {
         (
             Fault::ResolverSlow(0, 0.25),
             "home1 to resolver/192.0.2.11: 6 of 6 queries were late (median 253 ms against 2 ms usually)",
-            "home2 to resolver/192.0.2.12: none of 6 queries were late (median 3 ms against 2 ms usually)",
+            "cdn1 to resolver/192.0.2.13: none of 6 queries were late (median 3 ms against 2 ms usually)",
             (
                 Kind::ClientNetwork,
                 "home1",

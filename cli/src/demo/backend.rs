@@ -19,6 +19,8 @@ const OTHER_PAGE: &str = "<!doctype html><title>nginx</title><p>Welcome to nginx
 const ERROR_PAGE: &str = "<!doctype html><title>500</title><p>Internal server error.</p>\n";
 /// How much longer a slow backend takes.
 const SLOW: Duration = Duration::from_millis(1500);
+/// The same where it is slow by what users just notice.
+const LATE: Duration = Duration::from_millis(300);
 /// Time for half a page to pass edge and balancer.
 const FLUSH: Duration = Duration::from_millis(50);
 /// One request in so many fails where it fails sometimes.
@@ -52,6 +54,7 @@ async fn request(index: usize, fault: Fault) -> Response<Body> {
         (Fault::Backend500, 1) => return failed(),
         (Fault::Backend500Sometimes, 1) if rand::random_ratio(1, SOMETIMES) => return failed(),
         (Fault::BackendSlow, 2) => tokio::time::sleep(SLOW).await,
+        (Fault::BackendSlow300Ms, 1) => tokio::time::sleep(LATE).await,
         _ => {}
     }
     let mut answer = match (fault, index) {

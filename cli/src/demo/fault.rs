@@ -39,6 +39,8 @@ pub enum Fault {
     Backend500Sometimes,
     /// web3 takes 1.5 s longer.
     BackendSlow,
+    /// web2 takes 300 ms longer.
+    BackendSlow300Ms,
     /// web1 does not listen, which the balancer notices.
     BackendClosed,
     /// web3 resets connections after the request.
@@ -67,7 +69,7 @@ pub enum Expected {
 
 impl Fault {
     /// All of them, along the path.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::None,
         Self::ResolverDead,
         Self::ResolverLossy,
@@ -84,6 +86,7 @@ impl Fault {
         Self::Backend500,
         Self::Backend500Sometimes,
         Self::BackendSlow,
+        Self::BackendSlow300Ms,
         Self::BackendClosed,
         Self::BackendResets,
         Self::BackendTruncates,
@@ -122,6 +125,7 @@ impl Fault {
             Self::Backend500 => "backend-500",
             Self::Backend500Sometimes => "backend-500-sometimes",
             Self::BackendSlow => "backend-slow",
+            Self::BackendSlow300Ms => "backend-slow-300ms",
             Self::BackendClosed => "backend-closed",
             Self::BackendResets => "backend-resets",
             Self::BackendTruncates => "backend-truncates",
@@ -148,6 +152,7 @@ impl Fault {
             Self::Backend500 => "web2 answers 500",
             Self::Backend500Sometimes => "web2 answers 500 one time in five",
             Self::BackendSlow => "web3 takes 1.5 s longer",
+            Self::BackendSlow300Ms => "web2 takes 300 ms longer",
             Self::BackendClosed => "web1 does not listen; the balancer goes round it",
             Self::BackendResets => "web3 resets connections after the request",
             Self::BackendTruncates => "web1 ends pages half-way",
@@ -181,9 +186,10 @@ impl Fault {
                 (Kind::LoadBalancer, plan.vip.to_string())
             }
             Self::BackendClosed | Self::BackendTruncates => (Kind::Backend, "web1".to_owned()),
-            Self::Backend500 | Self::Backend500Sometimes | Self::BackendWrongBody => {
-                (Kind::Backend, "web2".to_owned())
-            }
+            Self::Backend500
+            | Self::Backend500Sometimes
+            | Self::BackendSlow300Ms
+            | Self::BackendWrongBody => (Kind::Backend, "web2".to_owned()),
             Self::BackendSlow | Self::BackendResets => (Kind::Backend, "web3".to_owned()),
         };
         Expected::Fault {

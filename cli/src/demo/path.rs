@@ -162,6 +162,7 @@ mod tests {
             (Fault::BackendTruncates, "body", 2),
             (Fault::BackendClosed, "200", 6),
             (Fault::BackendSlow, "200", 6),
+            (Fault::BackendSlow300Ms, "200", 6),
         ];
         for (fault, symptom, expected) in rows {
             path.switch(fault);
