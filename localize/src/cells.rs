@@ -105,6 +105,8 @@ pub(crate) struct Evidence {
     pub(crate) parts: Vec<Part>,
     /// How many windows the counts are split into; the last one holds the present.
     pub(crate) windows: usize,
+    /// How long ago each window began, in microseconds before the last round.
+    pub(crate) ages: Vec<u64>,
 }
 
 /// One probe at one stage.
@@ -221,7 +223,15 @@ pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balan
         cells,
         parts: paths.into_parts(),
         windows: bounds.len() + 1,
+        ages: ages(observations, &bounds, now),
     }
+}
+
+/// How long before the last round each window began.
+fn ages(observations: &[&Observation], bounds: &[u64], now: u64) -> Vec<u64> {
+    let first = observations.iter().map(|o| o.scheduled_us).min();
+    let starts = first.into_iter().chain(bounds.iter().copied());
+    starts.map(|start| now.saturating_sub(start)).collect()
 }
 
 /// Where answers to a cell's probes go.

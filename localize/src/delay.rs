@@ -342,3 +342,176 @@ fn middle(mut values: Vec<u64>) -> u64 {
     let place = values.len().saturating_sub(1) / 2;
     values.get(place).copied().unwrap_or(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+    use crate::observation::{Facts, ObservationId, Outcome, Step, TcpFacts};
+    use crate::time::Stamp;
+    use crate::topology::ServiceName;
+
+    const ROUNDS: u64 = 8;
+
+    fn vantage() -> VantageName {
+        VantageName("dc1".to_string())
+    }
+
+    fn backend(number: u8) -> Arm {
+        Arm {
+            target: Target::Backend {
+                name: alloc::format!("web{number}"),
+                address: ([10, 0, number, 2], 80).into(),
+            },
+            source: None,
+        }
+    }
+
+    /// A probe of a backend in a round, with the milliseconds of its handshake, TLS and request.
+    fn probe(number: u8, round: u64, took: [u64; 3], again: u32) -> Observation {
+        let layers = [Layer::Tcp, Layer::Tls, Layer::Http];
+        let steps = layers.into_iter().zip(took.map(Micros::from_millis));
+        Observation {
+            id: ObservationId {
+                vantage: vantage(),
+                sequence: round * 10 + u64::from(number),
+            },
+            service: ServiceName("shop.example".to_string()),
+            round: RoundId(round),
+            arm: backend(number),
+            started: Stamp::default(),
+            scheduled_us: round * 1_000_000,
+            firing: Firing::OnTime,
+            steps: steps.map(|(layer, took)| Step { layer, took }).collect(),
+            outcome: Outcome::Passed,
+            facts: Facts {
+                tcp: Some(TcpFacts {
+                    local: ([10, 0, 5, 5], 1024).into(),
+                    syn_retransmissions: again,
+                    retransmissions: again,
+                    rtt: None,
+                }),
+                ..Facts::default()
+            },
+        }
+    }
+
+    /// Calm times of web1's handshakes and requests: passes, and the upper quartile of the requests.
+    fn calm(passed: u64, p75: u64) -> Baselines {
+        let baseline = |layer, median, p75| Baseline {
+            vantage: vantage(),
+            arm: backend(1),
+            layer,
+            passed,
+            failed: 0,
+            median: Micros::from_millis(median),
+            p75: Some(Micros::from_millis(p75)),
+            p99: Micros::from_millis(4000),
+        };
+        let requests = baseline(Layer::Http, 20, p75);
+        let handshakes = baseline(Layer::Tls, 20, p75);
+        Baselines(vec![baseline(Layer::Tcp, 1, 1), handshakes, requests])
+    }
+
+    /// What becomes of web1's last request, which took so long, when all else is ordinary.
+    fn judged(
+        baselines: &Baselines,
+        layer: Layer,
+        took: u64,
+        last: &[Observation],
+    ) -> Option<Delay> {
+        let mut window: Vec<Observation> = (1..ROUNDS)
+            .flat_map(|round| [1, 2].map(|number| probe(number, round, [1, 20, 20], 0)))
+            .collect();
+        window.extend(last.iter().cloned());
+        let observations: Vec<&Observation> = window.iter().collect();
+        let delays = Delays::new(baselines, &observations);
+        delays.of(&last[0], layer, Micros::from_millis(took))
+    }
+
+    #[test]
+    fn late_is_what_goes_beyond_calm_times_and_their_spread() {
+        let known = calm(100, 25);
+        let rows = [
+            (&known, Layer::Http, 119, None),
+            (&known, Layer::Http, 121, Some(Delay::Noticed)),
+            (&known, Layer::Http, 755, Some(Delay::Noticed)),
+            (&known, Layer::Http, 765, Some(Delay::Great)),
+            // A TLS handshake has no application behind it.
+            (&known, Layer::Tls, 700, None),
+            (&known, Layer::Tls, 765, Some(Delay::Great)),
+            // Where a quarter took 50 ms more, it is no surprise that one takes 300 ms more.
+            (&calm(100, 70), Layer::Http, 310, None),
+            (&calm(100, 70), Layer::Http, 330, Some(Delay::Noticed)),
+            // Too few passes tell nothing: beside siblings more must be missing.
+            (&calm(19, 25), Layer::Http, 210, None),
+            (&calm(19, 25), Layer::Http, 230, Some(Delay::Noticed)),
+        ];
+        for (baselines, layer, took, expected) in rows {
+            let last = [probe(1, ROUNDS, [1, 20, took], 0)];
+            let found = judged(baselines, layer, took, &last);
+            assert_eq!(found, expected, "{layer:?} {took} ms");
+        }
+    }
+
+    #[test]
+    fn what_all_arms_waited_for_is_nobodys() {
+        let slow = |number, again| probe(number, ROUNDS, [101, 20, 380], again);
+        let rows = [
+            // Every handshake of the round took 100 ms longer: so may each of three round trips.
+            ([slow(1, 0), slow(2, 0)], None),
+            // Only this one did.
+            (
+                [slow(1, 0), probe(2, ROUNDS, [1, 20, 20], 0)],
+                Some(Delay::Noticed),
+            ),
+            // A lost SYN is not waiting.
+            ([slow(1, 1), slow(2, 1)], Some(Delay::Noticed)),
+        ];
+        for (last, expected) in rows {
+            let found = judged(&calm(100, 25), Layer::Http, 380, &last);
+            assert_eq!(found, expected, "{:?}", last.map(|o| o.steps));
+        }
+    }
+
+    #[test]
+    fn a_restless_vantage_point_is_late_by_itself() {
+        for (handshake, expected) in [(1, Some(Delay::Noticed)), (80, None)] {
+            let restless = |round: u64| if round % 2 == 0 { handshake } else { 1 };
+            let mut window: Vec<Observation> = (1..=ROUNDS)
+                .flat_map(|r| [1, 2].map(|number| probe(number, r, [restless(r), 20, 20], 0)))
+                .collect();
+            window.push(probe(1, ROUNDS + 1, [1, 20, 250], 0));
+            let observations: Vec<&Observation> = window.iter().collect();
+            let delays = Delays::new(&calm(100, 25), &observations);
+            let last = &window[window.len() - 1];
+            let found = delays.of(last, Layer::Http, Micros::from_millis(250));
+            assert_eq!(found, expected, "handshakes of {handshake} ms now and then");
+        }
+    }
+
+    #[test]
+    fn what_is_farther_away_may_take_longer() {
+        // The handshake of web1 and its request, beside a sibling at 1 ms and 20 ms.
+        for (handshake, took, expected) in [
+            (1, 230, Some(Delay::Noticed)),
+            (50, 230, None),
+            (50, 400, Some(Delay::Noticed)),
+        ] {
+            let window: Vec<Observation> = (1..=ROUNDS)
+                .flat_map(|r| {
+                    [
+                        probe(1, r, [handshake, 20, took], 0),
+                        probe(2, r, [1, 20, 20], 0),
+                    ]
+                })
+                .collect();
+            let observations: Vec<&Observation> = window.iter().collect();
+            let delays = Delays::new(&Baselines::default(), &observations);
+            let found = delays.of(&window[0], Layer::Http, Micros::from_millis(took));
+            assert_eq!(found, expected, "{handshake} ms and {took} ms");
+        }
+    }
+}

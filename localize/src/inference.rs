@@ -175,7 +175,10 @@ fn conclude(
     let choice = choice::choose(problem, posterior, observations, lack);
     let clear = lack != Lack::Identity;
     let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
-    let settled = settled(&verdict, clear, asked, healthy, rounds);
+    let passing = named
+        .iter()
+        .any(|s| explain::may_pass(problem, posterior, s));
+    let settled = !passing && settled(&verdict, clear, asked, healthy, rounds);
     let (leading, leading_confidence) = leading(&suspects, healthy, unknown);
     Assessment {
         verdict,

@@ -21,10 +21,13 @@ use crate::mode::MODES;
 use crate::path::PartId;
 use crate::problem::Problem;
 use crate::verdict::Fault;
-use crate::words::{self, Reach};
+use crate::words::{self, Manner, Reach};
 
 /// Gain over all that users do from which a fault is said to reach them, in nats.
 const FELT: f64 = 1.0;
+
+/// A queue that has not drained after so many microseconds is a fault.
+const DRAINED_US: u64 = 10_000_000;
 
 /// The word for how a part fails, in its most probable reading.
 pub(crate) fn mode_word(
@@ -71,6 +74,19 @@ pub(crate) fn fault(
         next_step: words::next_step(&suspect.component, mode),
         rivals: rivals::rivals(problem, &set.faults(), stand_ins),
     })
+}
+
+/// Whether a component is late, and has been for so short a time that a queue that forms and drains
+/// again would look the same.
+pub(crate) fn may_pass(problem: &Problem<'_>, posterior: &Posterior, suspect: &Suspect) -> bool {
+    let Some((set, position)) = problem.blaming(posterior, &suspect.parts) else {
+        return false;
+    };
+    let fault = &set.fits[position].fault;
+    let windows = (0..problem.evidence.windows).rev();
+    let begun = windows.take_while(|window| fault.on(*window)).last();
+    let age = begun.map_or(0, |window| problem.evidence.ages[window]);
+    Problem::manner(problem.hypothesis(fault)) == Manner::Late && age < DRAINED_US
 }
 
 /// Whether what users do fails for it.
