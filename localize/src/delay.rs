@@ -151,12 +151,17 @@ impl Delays {
                 Sort::Edge | Sort::Vip | Sort::Backend => ROUND_TRIPS,
             };
         let own = waited + woken_late(observation);
+        let credible = usual.typical + usual.noticed.max(usual.spread).max(unrest) + own;
+        let answers = layer == Layer::Dns || layer == Layer::Http;
         if took.0 > usual.ordinary + unrest + own {
-            return Some(Delay::Great);
+            Some(Delay::Great)
+        } else if answers && took.0 > credible {
+            // How late it is does not depend on how sure that is.
+            let great = took.0 > usual.typical + GREAT + own;
+            Some(if great { Delay::Great } else { Delay::Noticed })
+        } else {
+            None
         }
-        let credible = usual.noticed.max(usual.spread.max(unrest));
-        let counts = layer == Layer::Dns || layer == Layer::Http;
-        (counts && took.0 > usual.typical + credible + own).then_some(Delay::Noticed)
     }
 
     /// For each vantage point and round what most of its handshakes and DNS answers were late by.
@@ -437,8 +442,8 @@ mod tests {
         let rows = [
             (&known, Layer::Http, 119, None),
             (&known, Layer::Http, 121, Some(Delay::Noticed)),
-            (&known, Layer::Http, 755, Some(Delay::Noticed)),
-            (&known, Layer::Http, 765, Some(Delay::Great)),
+            (&known, Layer::Http, 710, Some(Delay::Noticed)),
+            (&known, Layer::Http, 730, Some(Delay::Great)),
             // A TLS handshake has no application behind it.
             (&known, Layer::Tls, 700, None),
             (&known, Layer::Tls, 765, Some(Delay::Great)),
