@@ -19,8 +19,10 @@ use crate::topology::VantageName;
 /// (Nielsen, Usability Engineering, 1993, chapter 5).
 const NOTICED: u64 = 100_000;
 
-/// The same over siblings where calm times are unknown: they may do more, or stand farther away.
+/// The same over siblings where calm times are unknown: others may do more, or stand farther away. Twice
+/// the usual time more is needed, too: nothing tells by how much it varies.
 const NOTICED_BESIDE: u64 = 200_000;
+const TIMES_BESIDE: u64 = 2;
 
 /// Excess over three times the usual time that no ordinary unrest makes: under the one second after
 /// which a lost SYN is sent again (RFC 6298), over the 200 to 300 ms of one lost segment later on.
@@ -257,11 +259,12 @@ impl Siblings {
             Sort::Edge | Sort::Vip | Sort::Backend => &[Sort::Edge, Sort::Vip, Sort::Backend],
         };
         let all = comparable.iter().filter_map(|sort| of(*sort));
+        let typical = own.0.min(least + farther);
         Usual {
-            typical: own.0.min(least + farther),
+            typical,
             ordinary: 3 * all.map(|(least, _)| least).min().unwrap_or(own.0) + GREAT,
             spread: 0,
-            noticed: NOTICED_BESIDE,
+            noticed: NOTICED_BESIDE.max(TIMES_BESIDE * typical),
         }
     }
 }

@@ -254,6 +254,31 @@ late! {
     backend_late_among_the_restless: [Fault::Restless(0.008)], [Fault::BackendSlow(1, 0.3)], EITHER => [(Backend, "web2")];
 }
 
+/// Whoever is late is waited for as long as a queue may take to drain; whoever fails is not.
+#[test]
+fn a_late_component_is_settled_on_when_it_stays_late() {
+    let rows = [
+        (Fault::BackendSlow(1, 0.3), "slow", 6, false),
+        (Fault::BackendSlow(1, 0.3), "slow", 14, true),
+        (Fault::BackendStatus(1, 1.0), "http_5xx", 6, true),
+    ];
+    for (fault, mode, rounds, settled) in rows {
+        let mut world = World::new(Mesh::Full, 4);
+        world.learn(60);
+        (0..10).for_each(|_| world.round());
+        world.faults = vec![fault];
+        (0..rounds).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let text = describe(&assessment);
+        let wanted: Wanted<'_> = (Kind::Backend, "web2", &[mode]);
+        assert!(names(&assessment.verdict, &[wanted]), "{fault:?}: {text}");
+        assert_eq!(
+            assessment.settled, settled,
+            "{fault:?}, {rounds} rounds: {text}"
+        );
+    }
+}
+
 #[test]
 fn bare_backend_syn_is_ambiguous() {
     check_ambiguous(
