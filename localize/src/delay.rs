@@ -506,7 +506,8 @@ mod tests {
         for (handshake, took, expected) in [
             (1, 230, Some(Delay::Noticed)),
             (50, 230, None),
-            (50, 400, Some(Delay::Noticed)),
+            (50, 490, None),
+            (50, 520, Some(Delay::Noticed)),
         ] {
             let window: Vec<Observation> = (1..=ROUNDS)
                 .flat_map(|r| {

@@ -116,6 +116,9 @@ pub(crate) fn summary(
     let misdeed = misdeed(component.kind, mode, reach);
     let siblings = siblings(component, well);
     let impact = match (reach.user_impact, component.kind) {
+        (false, _) if reach.late.is_some() => {
+            "what users do varies by more than that anyway, or is spared it"
+        }
         (false, _) => "redundancy hides it from users, at the price of capacity",
         (true, Kind::ClientNetwork) => "users behind it are affected",
         (true, Kind::Resolver) => "its users are affected",

@@ -12,7 +12,7 @@ use crate::path::PartId;
 use crate::problem::{Hypothesis, Problem};
 use crate::symptom::{Stage, Symptom};
 use crate::verdict::Rate;
-use crate::words::Lateness;
+use crate::words::{Lateness, Manner};
 
 /// The rate with its interval, and whether nothing got through: counted where the component itself was
 /// probed (Wilson's interval on Jeffreys' counts), else from the posterior over the grid.
@@ -46,6 +46,9 @@ pub(super) fn lateness<'p>(
     (set, position): (&Set, usize),
 ) -> Option<Lateness<'p>> {
     let hypothesis = problem.hypothesis(&set.fits[position].fault);
+    if Problem::manner(hypothesis) != Manner::Late {
+        return None;
+    }
     let cells = contributions(problem, set, position);
     let cells = cells.iter().map(|(_, cell)| &problem.evidence.cells[*cell]);
     let late = cells.filter(|cell| cell.symptoms().any(Symptom::is_late));
