@@ -487,7 +487,13 @@ mod tests {
     #[test]
     fn a_restless_vantage_point_is_late_by_itself() {
         for (handshake, expected) in [(1, Some(Delay::Noticed)), (80, None)] {
-            let restless = |round: u64| if round % 2 == 0 { handshake } else { 1 };
+            let restless = |round: u64| {
+                if round.is_multiple_of(2) {
+                    handshake
+                } else {
+                    1
+                }
+            };
             let mut window: Vec<Observation> = (1..=ROUNDS)
                 .flat_map(|r| [1, 2].map(|number| probe(number, r, [restless(r), 20, 20], 0)))
                 .collect();
