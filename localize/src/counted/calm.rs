@@ -22,8 +22,8 @@ const RESTLESS_BOUNDS: (f64, f64) = (0.1, 0.9);
 /// The lowest such rate as a share of the floor.
 const RESTLESS_LEAST: f64 = 0.01;
 /// Restless components for the rate at which probes fail in calm times, and the bounds of that.
-const RESTLESS_SHARE: f64 = 500.0;
-const RESTLESS_SHARES: (f64, f64) = (0.5, 3.0);
+const RESTLESS_SHARE: f64 = 125.0;
+const RESTLESS_SHARES: (f64, f64) = (0.15, 1.0);
 
 /// Prior odds of an own network's rate being higher than the calm record shows, by up to what chance may
 /// have kept from it; bounds of that as a share of the floor, and how far down it goes.

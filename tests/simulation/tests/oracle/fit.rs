@@ -8,7 +8,7 @@ pub const HARD: f64 = 0.25;
 pub const HARD_RATES: [(f64, f64); 3] = [(0.97, 0.2), (0.995, 0.3), (0.9995, 0.5)];
 const TOP: f64 = 0.9995;
 /// Prior odds of a component that is merely restless, and the rates of one.
-pub const RESTLESS: f64 = 0.5;
+pub const RESTLESS: f64 = 0.15;
 pub const RESTLESS_PLACES: usize = 4;
 /// Steps between off and on.
 const LEVELS: f64 = 4.0;
