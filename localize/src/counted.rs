@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use core::iter;
 
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Shelter, Touch, Way,
-    index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Restless, Shelter,
+    Touch, Way, index16, index32,
 };
 use crate::score::{CountedCase, CountedComponent, Row};
 use crate::verdict::Kind;
@@ -102,39 +102,75 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
     );
     let mut members: Vec<Vec<usize>> = groups.iter().map(|g| g.1.clone()).collect();
     let usual = backgrounds.restless(None);
-    let odds = FAULT.min(FAULT_SOMEWHERE / case.components.len() as f64);
-    let causes = groups.into_iter().map(|(touches, members)| {
-        let odds = odds * members.len() as f64;
-        let own = members.iter().any(|place| places.own[*place]);
-        let vantage = case.rows[touches[0].cell as usize].vantage;
-        let restless = match own {
-            true => backgrounds.restless(Some(vantage)),
-            false => usual,
-        };
-        (odds, Habit::Fault, Meaning::Fault, restless, touches)
-    });
+    let draft = |(odds, habit, meaning, touches)| Draft {
+        odds,
+        habit,
+        meaning,
+        restless: usual,
+        touches,
+    };
     let storms = storms.into_values();
-    let storms = storms.map(|t| (STORM, Habit::Storm, Meaning::Nothing, usual, t));
-    let shared = shared.map(|t| (SHARED, Habit::Fault, Meaning::Unknown, usual, t));
-    let causes = causes.chain(storms).chain(shared);
-    for (part, (odds, habit, meaning, restless, mut touches)) in (0..).zip(causes) {
-        touches.sort_by_key(|t| t.cell);
-        if !late.is_empty() {
-            add_gates(&mut touches, late);
-        }
-        model.push_cause(Cause {
-            part,
-            log_odds: libm::log(odds),
-            shelter: Shelter::Optional,
-            habit,
-            meaning,
-            restless,
-            touches,
-            passes: Default::default(),
-        });
+    let storms = storms.map(|t| draft((STORM, Habit::Storm, Meaning::Nothing, t)));
+    let shared = shared.map(|t| draft((SHARED, Habit::Fault, Meaning::Unknown, t)));
+    let faults = faults(case, &places, &backgrounds, groups);
+    let causes = faults.into_iter().chain(storms).chain(shared);
+    for (part, draft) in (0..).zip(causes) {
+        model.push_cause(draft.cause(part, late));
     }
     members.resize(model.causes.len(), Vec::new());
     Problem { model, members }
+}
+
+/// A cause without its place among all.
+struct Draft {
+    odds: f64,
+    habit: Habit,
+    meaning: Meaning,
+    restless: Restless,
+    touches: Vec<Touch>,
+}
+
+impl Draft {
+    fn cause(mut self, part: u32, late: &[Link]) -> Cause {
+        self.touches.sort_by_key(|t| t.cell);
+        if !late.is_empty() {
+            add_gates(&mut self.touches, late);
+        }
+        Cause {
+            part,
+            log_odds: libm::log(self.odds),
+            shelter: Shelter::Optional,
+            habit: self.habit,
+            meaning: self.meaning,
+            restless: self.restless,
+            touches: self.touches,
+            passes: Default::default(),
+        }
+    }
+}
+
+/// The faults of components, each with what it touches and the places of those that share that.
+fn faults(
+    case: &CountedCase,
+    places: &Places,
+    backgrounds: &Backgrounds,
+    groups: Vec<(Vec<Touch>, Vec<usize>)>,
+) -> Vec<Draft> {
+    let odds = FAULT.min(FAULT_SOMEWHERE / case.components.len() as f64);
+    let fault = |(touches, members): (Vec<Touch>, Vec<usize>)| {
+        let own = members.iter().any(|place| places.own[*place]);
+        let rows = touches.iter().map(|t| &case.rows[t.cell as usize]);
+        // Whatever the order of the rows, and wherever a network is crossed from.
+        let vantage = rows.map(|row| row.vantage).min();
+        Draft {
+            odds: odds * members.len() as f64,
+            habit: Habit::Fault,
+            meaning: Meaning::Fault,
+            restless: backgrounds.restless(vantage.filter(|_| own)),
+            touches,
+        }
+    };
+    groups.into_iter().map(fault).collect()
 }
 
 /// Places of components by what they touch: together where that is the same.

@@ -311,7 +311,8 @@ fn exp(x: f64) -> f64 {
 struct Stretch {
     /// Prior of each stretch that lasts to the end.
     going_on: f64,
-    /// Prior of each one that ends after its first window before the end, by how readily it ends.
+    /// Prior of each one of a single window that ends before, by how readily it does; each further
+    /// window makes it less probable.
     over: [f64; ENDINGS],
 }
 
@@ -349,17 +350,16 @@ impl Stretch {
                 *on = *on * (1.0 - end) + one;
             }
             open += one;
+            let mut ratio = *ratio;
             if *gain > LARGE {
-                let (ratio, up) = exp_in_steps(*gain);
-                open *= ratio;
-                ending.iter_mut().for_each(|on| *on *= ratio);
+                let up;
+                (ratio, up) = exp_in_steps(*gain);
                 over *= power(-up);
                 one *= power(-up);
                 steps += up;
-            } else {
-                open *= ratio;
-                ending.iter_mut().for_each(|on| *on *= ratio);
             }
+            open *= ratio;
+            ending.iter_mut().for_each(|on| *on *= ratio);
             if open > BIG || over > BIG {
                 open *= power(-1.0);
                 ending.iter_mut().for_each(|on| *on *= power(-1.0));
