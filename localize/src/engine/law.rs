@@ -64,6 +64,7 @@ const _: () = assert!(
 #[derive(Clone, Copy)]
 pub(crate) struct Laws {
     prior: &'static Prior,
+    stretch: Stretch,
     windows: usize,
 }
 
@@ -84,7 +85,11 @@ impl Laws {
             Habit::Lasting => &LASTING,
             Habit::Storm => &STORM,
         };
-        Self { prior, windows }
+        Self {
+            prior,
+            stretch: Stretch::new(windows, prior.over),
+            windows,
+        }
     }
 
     /// Logarithm of the likelihood ratio of the fault against nothing, over all laws. `ratios` is room
@@ -101,10 +106,10 @@ impl Laws {
         let Prior {
             always,
             stretch,
-            over,
             short,
             now_and_then,
             duties,
+            ..
         } = self.prior;
         ratios.clear();
         let clamped = gains.iter().map(|gain| gain.clamp(-SMALL, LARGE));
@@ -121,7 +126,7 @@ impl Laws {
         let all = Scaled::exp(sum(gains));
         parts.always = all.times(*always);
         if *stretch > 0.0 {
-            let sum = Stretch::new(self.windows, *over).sum(gains, ratios, all);
+            let sum = self.stretch.sum(gains, ratios, all);
             parts.stretch = sum.times(*stretch);
         }
         if *short > 0.0 {
@@ -154,7 +159,7 @@ impl Laws {
         }
         let weight = parts.stretch.over(total);
         if weight > FAINT {
-            let posterior = Stretch::new(windows, self.prior.over).posterior(gains, &ratios);
+            let posterior = self.stretch.posterior(gains, &ratios);
             let pairs = on.iter_mut().zip(posterior);
             pairs.for_each(|(sum, p)| *sum += weight * p);
         }
@@ -308,6 +313,7 @@ fn exp(x: f64) -> f64 {
 }
 
 /// One stretch: the chain of before, on, and over.
+#[derive(Clone, Copy)]
 struct Stretch {
     /// Prior of each stretch that lasts to the end.
     going_on: f64,
