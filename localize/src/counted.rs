@@ -67,6 +67,7 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
     let mut model = Model::new(case.windows.max(1), FLOOR, vec![vec![1.0]]);
     model.calmest = FLOOR / CALMEST;
     model.further = libm::log(FURTHER);
+    model.in_common = Some(libm::log(SHARED));
     model.noises.clone_from(&backgrounds.noises);
     model.reserve(case.rows.len());
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];

@@ -276,7 +276,10 @@ impl<'a> Reading<'a> {
     fn add(&self, times: f64, blame: &mut [(f64, f64)]) {
         for (weight, set) in &self.posterior.sets {
             for (fit, guilt) in set.fits.iter().zip(&set.guilt) {
-                let members = &self.members[fit.fault.cause];
+                // What several faults may have in common is nobody's.
+                let Some(members) = self.members.get(fit.fault.cause) else {
+                    continue;
+                };
                 let mean: f64 = fit.rates.iter().map(|(theta, p)| theta * p).sum();
                 let guilty = times * weight * guilt / members.len() as f64;
                 for member in members {

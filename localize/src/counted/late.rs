@@ -5,9 +5,13 @@ use alloc::vec::Vec;
 
 use crate::score::{CountedCase, Row};
 
-/// Fewer failures than these, late and in all, or less than one in a hundred, are not worth the asking.
+/// Fewer failures than these, late and before that, are not worth the asking, and neither is a smaller
+/// share of them.
 const FEW_LATE: f64 = 3.0;
 const FEW: f64 = 40.0;
+const LEAST_LATE: f64 = 0.01;
+/// Where windows are few, links that hold a smaller share of all failures are chance.
+const LEAST_LINKED: f64 = 0.05;
 
 /// Windows from which counts are not alike by chance.
 const TELLING_WINDOWS: usize = 8;
@@ -76,11 +80,14 @@ fn meet(a: &[Vec<u32>], b: &[Vec<u32>]) -> bool {
 
 /// Whether enough failures may have been reported late, of enough, for that to mislead.
 pub(crate) fn worth_asking(case: &CountedCase, links: &[Link]) -> bool {
-    let failed = |row: u32| -> f64 {
-        let failed = case.rows[row as usize].failed.iter();
+    let failed = |row: &Row| -> f64 {
+        let failed = row.failed.iter();
         failed.map(|count| f64::from(*count)).sum()
     };
-    let late: f64 = links.iter().map(|link| failed(link.to)).sum();
-    let all: f64 = links.iter().map(|link| failed(link.from)).sum();
-    late >= FEW_LATE && all >= FEW && late * 100.0 >= all
+    let of = |row: u32| failed(&case.rows[row as usize]);
+    let late: f64 = links.iter().map(|link| of(link.to)).sum();
+    let before: f64 = links.iter().map(|link| of(link.from)).sum();
+    let all: f64 = case.rows.iter().map(failed).sum();
+    let telling = case.windows >= TELLING_WINDOWS || before >= all * LEAST_LINKED;
+    telling && late >= FEW_LATE && before >= FEW && late >= before * LEAST_LATE
 }

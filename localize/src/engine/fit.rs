@@ -182,6 +182,8 @@ pub(crate) struct Fitter<'a> {
     /// Whether more is to be learnt from a cell than its successes tell at any rate; close together,
     /// as most cells that a cause touches have nothing more to say.
     informative: Vec<bool>,
+    /// Whether something failed in a cell.
+    failing: Vec<bool>,
     alone: Vec<Alone>,
     memo: Memo,
 }
@@ -205,6 +207,7 @@ impl<'a> Fitter<'a> {
             informative: cells
                 .map(|cell| cell.failed > 0.0 || !model.plain(cell))
                 .collect(),
+            failing: model.cells.iter().map(|c| c.failed > 0.0).collect(),
             alone: causes.map(|_| Alone::default()).collect(),
             memo: Memo::default(),
         }
@@ -225,7 +228,9 @@ impl<'a> Fitter<'a> {
         let met = self.met(cause, others);
         if met.is_empty() {
             let known = self.alone[cause].fit.get();
-            let worth = known.is_some() || self.terms_alone(cause).bound() >= needed;
+            let worth = known.is_some()
+                || self.model.ceiling(cause, &self.failing) >= needed
+                    && self.terms_alone(cause).bound() >= needed;
             return worth.then(|| self.fit_alone(cause).clone());
         }
         let meeting = self.memo.meeting(cause, &met);
@@ -264,7 +269,7 @@ impl<'a> Fitter<'a> {
 
     /// Whether there is time for everything.
     pub(super) fn few_causes(&self) -> bool {
-        self.model.causes.len() <= FEW_CAUSES
+        self.model.components() <= FEW_CAUSES
     }
 
     fn fit_alone(&self, cause: usize) -> &Fit {

@@ -4,6 +4,7 @@
 //! judges live observations and counted cases.
 
 mod background;
+mod common;
 mod company;
 pub(crate) mod fit;
 pub(crate) mod information;
@@ -36,11 +37,19 @@ pub(crate) fn explain(model: &mut Model) -> Posterior {
             }
             None => Search::greedy(&fitter),
         };
-        let Some(rates) = model.better_background(&set.faults()) else {
+        let faults = set.faults();
+        let rates = model.better_background(&faults);
+        if rates.is_none() && model.alike(&faults).is_empty() {
             return Search::all(&fitter);
-        };
-        model.set_noises(rates);
+        }
         good = Some(set);
+        match rates {
+            Some(rates) => model.set_noises(rates),
+            None => break,
+        }
+    }
+    if let Some(set) = good {
+        model.push_common(&set.faults());
     }
     Search::all(&Fitter::new(model))
 }

@@ -212,6 +212,14 @@ impl Default for Restless {
 /// The lowest noise is by this factor under the lowest rate of a fault, unless more is known.
 const CALMEST: f64 = 30.0;
 
+/// A cause that stands for several.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) cause: usize,
+    /// Those that seem to fail at once.
+    pub(crate) explains: Vec<usize>,
+}
+
 /// The whole problem.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
@@ -223,6 +231,10 @@ pub(crate) struct Model {
     pub(crate) calmest: f64,
     /// Logarithm of what the prior odds of a fault are multiplied by where another one is there.
     pub(crate) further: f64,
+    /// Logarithm of the prior odds of something in common that fails what seems to fail at once.
+    pub(crate) in_common: Option<f64>,
+    /// Such causes, among the others.
+    pub(crate) common: Vec<Common>,
     /// Rates at which probes fail by chance, by number.
     pub(crate) noises: Vec<f64>,
     pub(crate) cells: Vec<Cell>,
@@ -350,6 +362,11 @@ impl Model {
             }
         }
         self.causes.push(cause);
+    }
+
+    /// How many causes stand for one thing; those that stand for several come after them.
+    pub(crate) fn components(&self) -> usize {
+        self.causes.len() - self.common.len()
     }
 
     /// The paths of a cell.

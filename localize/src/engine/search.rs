@@ -3,10 +3,12 @@
 use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::convert;
 
+use super::common::SEVERAL;
 use super::fit::{Fault, Fit, Fitter};
 use super::law::LogSum;
-use super::model::{Meaning, Model};
+use super::model::{Common, Meaning, Model};
 use super::unknown::Calm;
 
 /// Sets kept at each size.
@@ -17,6 +19,8 @@ const MAX_FAULTS: usize = 12;
 const MAX_ADDITIONS: usize = 64;
 /// A cause that cannot gain more than this is not fitted, in nats: its odds stay under one in a thousand.
 const FUTILE: f64 = -7.0;
+/// A cause that makes nothing more probable is not in a good set, in nats.
+const WORTHWHILE: f64 = 0.0;
 /// The search ends when a larger set is this much worse than the best, in nats.
 const HOPELESS: f64 = 3.0;
 /// An addition whose set cannot come within this of the best one is not fitted, in nats.
@@ -217,7 +221,7 @@ impl<'a> Search<'a> {
         let model = fitter.model;
         let thorough = fitter.few_causes();
         let least = if thorough { f64::NEG_INFINITY } else { least };
-        let mut singles: Vec<Set> = (0..model.causes.len())
+        let mut singles: Vec<Set> = (0..model.components())
             .filter_map(|cause| {
                 let needed = least - model.causes[cause].log_odds;
                 let mut fit = fitter.fit_if(cause, &[], needed)?;
@@ -257,7 +261,7 @@ impl<'a> Search<'a> {
 
     /// A good set, found by adding the best fault again and again.
     pub(crate) fn greedy(fitter: &'a Fitter<'a>) -> Set {
-        let mut search = Self::new(fitter, -HOPELESS);
+        let mut search = Self::new(fitter, WORTHWHILE);
         search.grow(1);
         best_first(&mut search.visited);
         search.visited.swap_remove(0)
@@ -382,10 +386,7 @@ impl<'a> Search<'a> {
     fn weigh(&self, set: &mut Set) {
         if self.thorough {
             for fit in &mut set.fits {
-                let alone = self.additions.iter().find(|a| a.cause == fit.fault.cause);
-                if let Some(alone) = alone {
-                    *fit = alone.alone.fits[0].clone();
-                }
+                *fit = self.fitter.fit(fit.fault.cause, &[]);
             }
         }
         set.refit(self.fitter);
@@ -441,8 +442,8 @@ impl<'a> Search<'a> {
         better
     }
 
-    /// The best sets once more, each with an unknown cause beside it, and without the faults which
-    /// that makes superfluous.
+    /// The best sets once more, each with an unknown cause beside it or with what faults may have in common,
+    /// and without the faults which that makes superfluous.
     fn doubt(&mut self) {
         best_first(&mut self.visited);
         let most = few(DOUBTED, self.visited.iter().map(|set| set.score));
@@ -452,29 +453,85 @@ impl<'a> Search<'a> {
         }
         let best = self.best();
         let calm = self.model.calm();
+        let unknown = |set: Set| self.beside_unknown(&calm, set);
         let mut doubts: Vec<Set> = Vec::new();
-        for set in doubted {
-            let mut set = self.beside_unknown(&calm, set);
-            while set.score > best - OUTCLASSED {
-                let smaller = (0..set.fits.len()).map(|index| {
-                    let mut smaller = set.clone();
-                    smaller.fits.remove(index);
-                    self.weigh(&mut smaller);
-                    self.beside_unknown(&calm, smaller)
-                });
-                let Some(next) = smaller.max_by(|a, b| a.score.total_cmp(&b.score)) else {
-                    break;
-                };
-                if next.score < set.score {
-                    break;
-                }
-                set = next;
-            }
-            if !doubts.iter().any(|d| d.key() == set.key()) {
+        let mut push = |set: Set| {
+            let same = |d: &Set| d.unknown == set.unknown && d.key() == set.key();
+            if !doubts.iter().any(same) {
                 doubts.push(set);
+            }
+        };
+        for set in &doubted {
+            push(self.pared(unknown(set.clone()), best, unknown));
+            for common in &self.model.common {
+                let set = self.pared(self.with_common(common, set), best, convert::identity);
+                let set = self.completed(common, set);
+                push(self.pared(unknown(set.clone()), best, unknown));
+                push(set);
             }
         }
         self.visited.extend(doubts);
+    }
+
+    /// A set without the faults that are superfluous in it, where what else it holds is added by
+    /// `complete`.
+    fn pared(&self, mut set: Set, best: f64, complete: impl Fn(Set) -> Set) -> Set {
+        while set.score > best - OUTCLASSED {
+            let smaller = (0..set.fits.len()).map(|index| {
+                let mut smaller = set.clone();
+                smaller.fits.remove(index);
+                self.weigh(&mut smaller);
+                complete(smaller)
+            });
+            let next = smaller.max_by(|a, b| a.score.total_cmp(&b.score));
+            match next.filter(|next| next.score >= set.score) {
+                Some(next) => set = next,
+                None => break,
+            }
+        }
+        set
+    }
+
+    /// A set with the faults that make it better, while the common cause in it still explains several.
+    fn completed(&self, common: &Common, mut set: Set) -> Set {
+        for _ in set.fits.len()..MAX_FAULTS {
+            let mut branch = Branch {
+                limits: vec![f64::INFINITY; self.additions.len()],
+                set: set.clone(),
+            };
+            let mut seen = BTreeSet::new();
+            let sensible =
+                |place: &usize| common.explains_several(&set, self.additions[*place].cause);
+            let additions = (0..self.additions.len()).filter(sensible);
+            let mut larger: Vec<Set> = additions
+                .filter_map(|place| self.extend(&mut branch, place, set.score, 0.0, &mut seen))
+                .collect();
+            if self.thorough {
+                larger.iter_mut().for_each(|set| self.weigh(set));
+            }
+            let best = larger
+                .into_iter()
+                .max_by(|a, b| a.score.total_cmp(&b.score));
+            let Some(mut next) = best else {
+                break;
+            };
+            self.weigh(&mut next);
+            if next.score <= set.score {
+                break;
+            }
+            set = next;
+        }
+        set
+    }
+
+    /// A set with a common cause in the place of the faults that it would explain.
+    fn with_common(&self, common: &Common, set: &Set) -> Set {
+        let mut set = set.clone();
+        let explained = |f: &Fit| common.explains.contains(&f.fault.cause);
+        set.fits.retain(|f| !explained(f));
+        set.fits.push(self.fitter.fit(common.cause, &set.faults()));
+        self.weigh(&mut set);
+        set
     }
 
     fn beside_unknown(&self, calm: &Calm, mut set: Set) -> Set {
@@ -498,6 +555,15 @@ impl<'a> Search<'a> {
                 .collect(),
             evidence,
         }
+    }
+}
+
+impl Common {
+    /// Whether it still stands for several beside a set with one cause more.
+    fn explains_several(&self, set: &Set, more: usize) -> bool {
+        let explains = self.explains.iter();
+        let left = explains.filter(|c| **c != more && !set.has(**c));
+        left.count() >= SEVERAL
     }
 }
 

@@ -3,6 +3,7 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::iter;
 
 use super::company::{ALONE, Acts, Company, Known, States};
 use super::fit::{Fault, LEVELS};
@@ -15,6 +16,9 @@ const BOUND_SLACK: f64 = 1.0;
 
 /// Slopes that are smaller make no difference.
 const FLAT: f64 = 1e-12;
+
+/// No probability is taken to be smaller.
+const TINY: f64 = 1e-12;
 
 /// By how much a cause at a rate raises the logarithm of what was seen: for each class of outcomes, all
 /// of which grow by 1 + rate * slope, how many there were in each window.
@@ -143,6 +147,15 @@ impl Terms {
         }
         slopes
     }
+}
+
+/// What failures gain at the best of all rates, each by 1 + rate * slope, when others passed.
+fn best_gain(failed: f64, passed: f64, slope: f64) -> f64 {
+    let best = (failed * slope - passed) / (slope * (failed + passed));
+    if best <= 0.0 {
+        return 0.0;
+    }
+    failed * libm::log1p(best * slope) + passed * libm::log((1.0 - best).max(TINY))
 }
 
 /// What one outcome gains while others act in a certain way.
@@ -279,6 +292,42 @@ impl Model {
                 terms.masked[window] += count * slopes.masked;
             }
         }
+    }
+
+    /// What a cause can gain at most while nothing else is at fault, in nats: each window at its own best
+    /// rate, and each failure as much as the least expected one. Without bound where it does more than
+    /// fail probes.
+    pub(super) fn ceiling(&self, cause: usize, failing: &[bool]) -> f64 {
+        let cause = &self.causes[cause];
+        let fails = |t: &&Touch| t.group == Group::Front && t.effect != Effect::Gate;
+        if !cause.touches.iter().all(|t| fails(&t)) {
+            return f64::INFINITY;
+        }
+        let mut failed = vec![0.0; self.windows];
+        let mut least = 1.0_f64;
+        let mut before = None;
+        for touch in cause.touches.iter().filter(|t| failing[t.cell as usize]) {
+            if before.replace(touch.cell) == Some(touch.cell) {
+                continue;
+            }
+            let cell = &self.cells[touch.cell as usize];
+            for outcome in self.outcomes(cell).iter().filter(|o| o.symptom.is_some()) {
+                least = least.min(cell.background * outcome.chance);
+                for count in self.counts(outcome) {
+                    failed[usize::from(count.window)] += f64::from(count.count);
+                }
+            }
+        }
+        let most = 1.0 / least.max(TINY);
+        let passes = cause.passes[Group::Front as usize].iter().copied();
+        let passes = passes.chain(iter::repeat(0.0));
+        let windows = failed
+            .iter()
+            .zip(passes)
+            .filter(|(failed, _)| **failed > 0.0);
+        windows
+            .map(|(failed, passed)| best_gain(*failed, passed, most))
+            .sum()
     }
 
     /// Whether a cause keeps probes from cells in which it fails them as well: its gains are then no

@@ -7,6 +7,7 @@
     reason = "what is not there is a mistake of the test"
 )]
 
+mod common;
 mod exact;
 mod fit;
 mod laws;
@@ -133,10 +134,11 @@ fn mixed(readings: Vec<(f64, Beliefs)>) -> Beliefs {
 impl Problem {
     /// Odds of a fault's component being merely restless against being at fault, in a set.
     fn restless_odds(&self, fit: &fit::Fit, set: &Set) -> f64 {
-        if Set::superfluous(fit) {
+        let blamable = fit.fault.cause < self.components();
+        if !blamable || Set::superfluous(fit) {
             return 0.0;
         }
-        let further = if set.fits.len() > 1 {
+        let further = if self.blamable(set) > 1 {
             FURTHER.ln()
         } else {
             0.0
@@ -184,7 +186,7 @@ fn beliefs(case: &CountedCase, problem: &Problem, sets: &[Set]) -> Beliefs {
                 *beliefs.components.entry(id).or_default() += share;
             }
         }
-        if set.unknown {
+        if set.unknown || problem.blamable(set) < set.fits.len() {
             beliefs.unknown += probability;
         } else {
             beliefs.healthy += innocent;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use localize::Kind;
 use localize::score::{CountedCase, Row};
 
+use crate::common::Common;
+
 /// Prior odds of a component's fault, and what they are multiplied by beside another one.
 const FAULT: f64 = 0.08;
 pub const FURTHER: f64 = 0.6;
@@ -106,6 +108,8 @@ pub struct Problem {
     pub cells: Vec<Cell>,
     /// The components that rows name, in their order.
     pub causes: Vec<Cause>,
+    /// Those of the causes that stand for several, after the others.
+    pub common: Vec<Common>,
     /// Rate at which every component fails by chance.
     pub noise: f64,
 }
@@ -153,6 +157,7 @@ impl Problem {
             windows: case.windows,
             cells: case.rows.iter().map(cell).collect(),
             causes: groups.iter().map(component).collect(),
+            common: Vec::new(),
             noise: NOISE,
         };
         problem.set_noise(NOISE);
@@ -252,7 +257,9 @@ pub fn late(case: &CountedCase) -> Vec<(usize, usize)> {
     }
     let late: u32 = links.iter().map(|(_, to)| total(*to)).sum();
     let all: u32 = links.iter().map(|(from, _)| total(*from)).sum();
-    if late >= 3 && all >= 40 && late * 100 >= all {
+    let failed: u32 = (0..case.rows.len()).map(total).sum();
+    let telling = case.windows >= 8 || all * 20 >= failed;
+    if telling && late >= 3 && all >= 40 && late * 100 >= all {
         links
     } else {
         Vec::new()

@@ -56,7 +56,7 @@ impl Problem {
                 unknown: false,
             }
         };
-        let mut singles: Vec<Set> = (0..self.causes.len()).map(single).collect();
+        let mut singles: Vec<Set> = (0..self.components()).map(single).collect();
         best_first(&mut singles);
         singles
     }
@@ -66,6 +66,12 @@ impl Problem {
         let here = singles.iter().filter(|single| key & single.key() != 0);
         let mut set = nothing();
         set.fits = here.map(|single| single.fits[0].clone()).collect();
+        let common = self
+            .common
+            .iter()
+            .filter(|common| key >> common.cause & 1 == 1);
+        set.fits
+            .extend(common.map(|common| self.fit(common.cause, &[])));
         self.refit(&mut set, singles);
         set
     }
@@ -79,7 +85,7 @@ impl Problem {
                 let cause = others.remove(index).cause;
                 let fit = if others.iter().all(|other| self.apart(other.cause, cause)) {
                     let single = singles.iter().find(|s| s.fits[0].fault.cause == cause);
-                    single.expect("every cause was fitted alone").fits[0].clone()
+                    single.map_or_else(|| self.fit(cause, &[]), |s| s.fits[0].clone())
                 } else {
                     self.fit(cause, &others)
                 };
@@ -96,7 +102,7 @@ impl Problem {
             fit.telescoped = self.gain(&fit.fault, &faults[..index]);
             set.score += fit.telescoped - fit.gain + self.weight(fit);
         }
-        let further = set.fits.len().saturating_sub(1) as f64;
+        let further = self.blamable(set).saturating_sub(1) as f64;
         set.score += further * FURTHER.ln();
     }
 
@@ -142,6 +148,9 @@ impl Problem {
             }
             self.set_noise(noise);
         }
+        if let Some(set) = good {
+            self.push_common(&set.faults());
+        }
     }
 
     /// Logarithm of the probability of what was seen in a cell.
@@ -178,7 +187,8 @@ impl Problem {
         log_sum([touched(&pools), touched(&ways)].into_iter()) - 2.0_f64.ln()
     }
 
-    /// The best sets with an unknown cause beside them, without what that makes superfluous.
+    /// The best sets with an unknown cause beside them, or with what faults may have in common, without
+    /// what that makes superfluous.
     pub fn doubts(&self, sets: &[Set]) -> Vec<Set> {
         let singles = self.singles();
         let mut order: Vec<&Set> = sets.iter().collect();
@@ -190,24 +200,44 @@ impl Problem {
             doubted.push(nothing());
         }
         let mut doubts: Vec<Set> = Vec::new();
-        for set in doubted {
-            let mut set = self.beside_unknown(set);
-            while set.score > best - 10.0 {
-                let smaller = (0..set.fits.len()).map(|index| {
-                    let without = set.key() & !(1 << set.fits[index].fault.cause);
-                    self.beside_unknown(self.set(without, &singles))
-                });
-                let next = smaller.max_by(|a, b| a.score.total_cmp(&b.score));
-                match next.filter(|next| next.score >= set.score) {
-                    Some(next) => set = next,
-                    None => break,
-                }
-            }
-            if doubts.iter().all(|doubt| doubt.key() != set.key()) {
+        let unknown = |set| self.beside_unknown(set);
+        let mut push = |set: Set| {
+            let same = |doubt: &Set| doubt.key() == set.key() && doubt.unknown == set.unknown;
+            if !doubts.iter().any(same) {
                 doubts.push(set);
+            }
+        };
+        for set in doubted {
+            push(self.pared(unknown(set.clone()), best, &singles, unknown));
+            for common in &self.common {
+                let set = self.with_common(common, &set, best, &singles);
+                push(self.pared(unknown(set.clone()), best, &singles, unknown));
+                push(set);
             }
         }
         doubts
+    }
+
+    /// A set without what is superfluous in it.
+    pub fn pared(
+        &self,
+        mut set: Set,
+        best: f64,
+        singles: &[Set],
+        complete: impl Fn(Set) -> Set,
+    ) -> Set {
+        while set.score > best - 10.0 {
+            let smaller = (0..set.fits.len()).map(|index| {
+                let without = set.key() & !(1 << set.fits[index].fault.cause);
+                complete(self.set(without, singles))
+            });
+            let next = smaller.max_by(|a, b| a.score.total_cmp(&b.score));
+            match next.filter(|next| next.score >= set.score) {
+                Some(next) => set = next,
+                None => break,
+            }
+        }
+        set
     }
 
     fn beside_unknown(&self, mut set: Set) -> Set {
