@@ -67,10 +67,7 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint) -> Vec<Arm> {
     let targets = dns_targets(topology, vantage)
         .chain(edge_targets(topology, vantage))
         .chain(vip_targets(topology, vantage));
-    let kernel_chosen = targets.map(|target| Arm {
-        target,
-        source: None,
-    });
+    let kernel_chosen = targets.map(|target| Arm::to(target));
     for arm in kernel_chosen.chain(backend_arms(topology, vantage)) {
         if seen.insert(arm.clone()) {
             arms.push(arm);

@@ -455,7 +455,7 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
         target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
             server: "192.0.2.1:53".to_owned(),
         })),
-        source: None,
+        ..proto::v1::Arm::default()
     };
     let observations = [(); 3].map(|()| agent.saw("shop", 1, now_us(), arm.clone()));
     for observation in &observations {
@@ -522,7 +522,7 @@ async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
         target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
             server: "192.0.2.1:53".to_owned(),
         })),
-        source: None,
+        ..proto::v1::Arm::default()
     };
     let start_us = now_us();
     for n in 0..FACTS {

@@ -66,12 +66,9 @@ fn observation(agent: &str, sequence: u64) -> Observation {
         },
         service: shop(),
         round: RoundId(sequence),
-        arm: Arm {
-            target: Target::Vip {
-                address: "203.0.113.10:443".parse().expect("an address"),
-            },
-            source: None,
-        },
+        arm: Arm::to(Target::Vip {
+            address: "203.0.113.10:443".parse().expect("an address"),
+        }),
         started: Stamp {
             at_us,
             uncertainty_us: 100,

@@ -368,13 +368,10 @@ mod tests {
     }
 
     fn backend(number: u8) -> Arm {
-        Arm {
-            target: Target::Backend {
-                name: alloc::format!("web{number}"),
-                address: ([10, 0, number, 2], 80).into(),
-            },
-            source: None,
-        }
+        Arm::to(Target::Backend {
+            name: alloc::format!("web{number}"),
+            address: ([10, 0, number, 2], 80).into(),
+        })
     }
 
     /// A probe of a backend in a round, with the milliseconds of its handshake, TLS and request.
@@ -400,6 +397,7 @@ mod tests {
                     syn_retransmissions: again,
                     retransmissions: again,
                     rtt: None,
+                    reused_after: None,
                 }),
                 ..Facts::default()
             },

@@ -43,7 +43,7 @@ pub use case::Case;
 pub use choice::{Choice, Promise};
 pub use observation::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
-    RoundId, Step, Target, TcpFacts, TlsFacts,
+    REUSE_WITHIN, RoundId, SourcePort, Step, Target, TcpFacts, TlsFacts,
 };
 pub use sighting::{Direction, FlowSighting, Packet, Seen, WitnessReport};
 pub use time::{Micros, Stamp};

@@ -14,6 +14,8 @@ use Symptom as S;
 pub(crate) enum View {
     /// Nothing: the probe's own packets cross it.
     Direct,
+    /// Nothing, and the probe's source port was used shortly before.
+    ReusedPort,
     /// A layer-7 balancer.
     BehindLb,
     /// An edge of the CDN.
@@ -26,15 +28,21 @@ pub(crate) enum View {
 
 impl View {
     /// How many views there are.
-    pub(crate) const COUNT: usize = 5;
+    pub(crate) const COUNT: usize = 6;
     /// Every view.
     pub(crate) const ALL: [View; Self::COUNT] = [
         View::Direct,
+        View::ReusedPort,
         View::BehindLb,
         View::BehindCdn,
         View::BehindCdnAndLb,
         View::BehindResolver,
     ];
+
+    /// Whether the probe's own packets cross the component.
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, View::Direct | View::ReusedPort)
+    }
 }
 
 /// A weighted symptom. Weights of one list need not add up to one.
@@ -52,6 +60,15 @@ pub(crate) enum Class {
     Firewall,
 }
 
+/// Which of the probes that cross a component directly a mode strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strikes {
+    /// All alike.
+    All,
+    /// Those alone whose source port was used shortly before.
+    ReusedPorts,
+}
+
 /// A way in which components of a kind fail.
 pub(crate) struct Mode {
     /// What has this mode.
@@ -60,6 +77,8 @@ pub(crate) struct Mode {
     pub(crate) word: &'static str,
     /// Share of the kind's faults that are of this mode; relative to the kind's other modes.
     pub(crate) share: f64,
+    /// Which direct probes it strikes.
+    pub(crate) strikes: Strikes,
     /// Packets are lost: what is seen after the handshake has a rate of its own.
     pub(crate) lossy: bool,
     /// What direct probes see.
@@ -105,6 +124,8 @@ const FORBIDDEN: &[Weighted] = &[
     (S::Refused, 0.1),
 ];
 const REFUSED: &[Weighted] = &[(S::Refused, 0.95), (S::Unreachable, 0.05)];
+/// Most stacks answer such a SYN with an ACK of the old connection or not at all, some with a reset.
+const COLLIDES: &[Weighted] = &[(S::SynLost, 0.8), (S::Refused, 0.2)];
 const TLS_FAILS: &[Weighted] = &[
     (S::TlsRefused, 0.4),
     (S::TlsTimeout, 0.3),
@@ -150,6 +171,7 @@ const fn mode(kind: Kind, word: &'static str, share: f64, direct: &'static [AtSt
         class: Class::Blamable(kind),
         word,
         share,
+        strikes: Strikes::All,
         lossy: false,
         direct,
         behind: None,
@@ -161,6 +183,7 @@ const fn lossy(kind: Kind, word: &'static str, share: f64, direct: &'static [AtS
         class: Class::Blamable(kind),
         word,
         share,
+        strikes: Strikes::All,
         lossy: true,
         direct,
         behind: None,
@@ -178,11 +201,25 @@ const fn behind(
         class: Class::Blamable(kind),
         word,
         share,
+        strikes: Strikes::All,
         lossy: true,
         direct,
         behind: Some(behind),
     }
 }
+
+/// A connection is taken for a stray packet of the one before it from the same address and port: its
+/// SYN meets TIME_WAIT (RFC 6191 says how TCP timestamps avoid that) or a firewall's memory. A proxy's
+/// own connections may meet with that whenever it uses a port again.
+const fn collides(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::ReusedPorts,
+        ..mode(kind, PORT_REUSE, share, direct)
+    }
+}
+
+/// The word for connections that fail because their source port was used shortly before.
+pub(crate) const PORT_REUSE: &str = "port_reuse_collision";
 
 /// Every mode. The order is that of the numbers that the inference uses.
 pub(crate) const MODES: &[Mode] = &[
@@ -211,6 +248,11 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Tcp, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
             (Stage::Arrive, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
         ],
+    ),
+    collides(
+        Kind::ClientNetwork,
+        0.02,
+        &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
     ),
     mode(
         Kind::Resolver,
@@ -362,6 +404,11 @@ pub(crate) const MODES: &[Mode] = &[
         0.03,
         &[(Stage::Http, TRUNCATED)],
     ),
+    collides(
+        Kind::LoadBalancer,
+        0.02,
+        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
+    ),
     behind(
         Kind::LbBackendPath,
         "packet_loss",
@@ -394,6 +441,11 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Tcp, &[(S::Unreachable, 0.5), (S::Refused, 0.5)]),
             (Stage::Arrive, &[(S::Unreachable, 0.5), (S::Refused, 0.5)]),
         ],
+    ),
+    collides(
+        Kind::LbBackendPath,
+        0.02,
+        &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
     ),
     mode(
         Kind::Backend,
@@ -449,6 +501,11 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         &[(Stage::Tls, TLS_FAILS), (Stage::Tls, INVALID)],
     ),
+    collides(
+        Kind::Backend,
+        0.02,
+        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
+    ),
     behind(
         Kind::ReturnPath,
         "answers_lost",
@@ -479,6 +536,7 @@ pub(crate) const MODES: &[Mode] = &[
         class: Class::Firewall,
         word: "forbidden",
         share: 1.0,
+        strikes: Strikes::All,
         lossy: false,
         direct: &[
             (

@@ -58,6 +58,24 @@ pub enum Target {
     },
 }
 
+/// The port that a connection leaves from.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SourcePort {
+    /// One that the kernel chooses.
+    #[default]
+    Fresh,
+    /// That of the arm's last connection, which the far end had closed less than [`REUSE_WITHIN`]
+    /// before. To the far end it is a connection that it has seen the end of, and may still remember.
+    Reused,
+}
+
+/// For so long Linux remembers a connection that it was the first to close: `TCP_TIMEWAIT_LEN` in
+/// include/net/tcp.h.
+pub const REUSE_WITHIN: Micros = Micros(60_000_000);
+
 /// One variant of the differential test.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Arm {
@@ -65,6 +83,9 @@ pub struct Arm {
     pub target: Target,
     /// The address that the probe leaves from; `None` lets the kernel choose.
     pub source: Option<IpAddr>,
+    /// The port that it leaves from.
+    #[serde(default, skip_serializing_if = "SourcePort::is_fresh")]
+    pub port: SourcePort,
 }
 
 /// A layer that a probe passes, in this order.
@@ -219,6 +240,9 @@ pub struct TcpFacts {
     pub retransmissions: u32,
     /// Smoothed round-trip time after the handshake.
     pub rtt: Option<Micros>,
+    /// How long ago the last connection from a reused port had ended; `None` for a fresh port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_after: Option<Micros>,
 }
 
 /// What the TLS handshake showed.
@@ -316,13 +340,43 @@ impl Target {
     }
 }
 
+impl SourcePort {
+    /// Whether the kernel chooses the port.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        *self == Self::Fresh
+    }
+}
+
 impl Arm {
+    /// To a target, from wherever the kernel chooses.
+    #[must_use]
+    pub const fn to(target: Target) -> Self {
+        Self {
+            target,
+            source: None,
+            port: SourcePort::Fresh,
+        }
+    }
+
     /// The arm's name as users read it, with the source address where one was asked for.
     #[must_use]
     pub fn label(&self) -> String {
-        match self.source {
-            Some(source) => alloc::format!("{} from {source}", self.target.label()),
-            None => self.target.label(),
+        let target = self.target.label();
+        let source = self.source.map(|source| alloc::format!(" from {source}"));
+        let port = match self.port {
+            SourcePort::Fresh => "",
+            SourcePort::Reused => " on a reused port",
+        };
+        target + &source.unwrap_or_default() + port
+    }
+
+    /// The same from a port that the kernel chooses.
+    #[must_use]
+    pub fn on_a_fresh_port(&self) -> Self {
+        Self {
+            port: SourcePort::Fresh,
+            ..self.clone()
         }
     }
 }

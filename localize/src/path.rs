@@ -13,7 +13,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use self::addresses::{balancer_addresses, balancer_host, common_bits, prefix};
 use crate::mode::{Class, View};
-use crate::observation::{Arm, Target};
+use crate::observation::{Arm, SourcePort, Target};
 use crate::symptom::Stage;
 use crate::topology::{
     BALANCER_HOST, CdnProvider, Role, Topology, VantageName, VantagePoint, VipMode,
@@ -192,6 +192,12 @@ impl<'a> Paths<'a> {
             let rule = self.firewall(vantage, &arm.target);
             for alternative in &mut alternatives {
                 alternative.crossed.push(direct(rule));
+            }
+        }
+        if arm.port == SourcePort::Reused {
+            let crossed = alternatives.iter_mut().flat_map(|a| &mut a.crossed);
+            for crossing in crossed.filter(|c| c.view == View::Direct) {
+                crossing.view = View::ReusedPort;
             }
         }
         alternatives

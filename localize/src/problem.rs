@@ -10,7 +10,7 @@ use crate::engine::model::{
     Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
-use crate::mode::{Class, MODES, View};
+use crate::mode::{Class, MODES, Strikes, View};
 use crate::path::{Crossing, PartId};
 use crate::signature::{Signatures, slot};
 use crate::symptom::{STAGES, Stage, Symptom};
@@ -114,7 +114,7 @@ impl<'a> Problem<'a> {
             let p = &self.evidence.parts[part];
             for (mode, m) in MODES.iter().enumerate().filter(|(_, m)| m.class == p.class) {
                 let hypothesis = Hypothesis { part, mode };
-                let shows = |c: &usize| self.shows(hypothesis, &self.evidence.cells[*c]);
+                let shows = |c: &usize| self.shows_plainly(hypothesis, &self.evidence.cells[*c]);
                 if !cells.iter().any(shows) {
                     continue;
                 }
@@ -201,6 +201,16 @@ impl<'a> Problem<'a> {
         symptoms.any(|s| self.explains(hypothesis, cell, s))
     }
 
+    /// The same, where the mode needs a reused port to strike in a cell of such: behind proxies it looks
+    /// like any other lost connection.
+    fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
+        let plain = match MODES[hypothesis.mode].strikes {
+            Strikes::All => true,
+            Strikes::ReusedPorts => !cell.arm.port.is_fresh(),
+        };
+        plain && self.shows(hypothesis, cell)
+    }
+
     /// Whether a symptom in the cell is one that the hypothesis makes.
     pub(crate) fn explains(&self, hypothesis: Hypothesis, cell: &Cell, symptom: Symptom) -> bool {
         self.signatures_in(hypothesis, cell)
@@ -285,7 +295,7 @@ impl<'a> Problem<'a> {
 }
 
 fn group(mode: usize, view: View, stage: Stage) -> Group {
-    if view != View::Direct {
+    if !view.is_direct() {
         Group::Behind
     } else if MODES[mode].lossy && matches!(stage, Stage::Tls | Stage::Http) {
         Group::Data

@@ -3,7 +3,7 @@
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::mode::{CONNECT, MODES, Mode, View, Weighted};
+use crate::mode::{CONNECT, MODES, Mode, Strikes, View, Weighted};
 use crate::proxy::{through_balancer, through_edge, through_resolver};
 use crate::symptom::{STAGES, Stage, Symptom};
 
@@ -52,7 +52,8 @@ pub(crate) fn slot(mode: usize, view: View, stage: Stage) -> usize {
 fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
     let mut raw = [0.0; Symptom::COUNT];
     match view {
-        View::Direct => add_direct(mode, &mut raw, stage),
+        View::Direct if mode.strikes == Strikes::ReusedPorts => {}
+        View::Direct | View::ReusedPort => add_direct(mode, &mut raw, stage),
         View::BehindResolver if stage == Stage::Dns => {
             spread(mode, &mut raw, &[through_resolver]);
         }

@@ -41,6 +41,8 @@ pub(crate) struct Witnesses {
     flows: BTreeMap<(VantageName, SocketAddr), Vec<(u64, Seen)>>,
     coverage: BTreeMap<VantageName, Vec<(u64, u64)>>,
     sensitive: BTreeSet<(VantageName, VantageName)>,
+    /// From where several connections left on purpose: a report of the one may be of the next.
+    reused: BTreeSet<(VantageName, SocketAddr)>,
 }
 
 impl Witnesses {
@@ -62,6 +64,7 @@ impl Witnesses {
             flows: BTreeMap::new(),
             coverage: BTreeMap::new(),
             sensitive: BTreeSet::new(),
+            reused: reused(observations),
         };
         let unique: BTreeMap<_, _> = reports
             .iter()
@@ -139,6 +142,10 @@ impl Witnesses {
             return None;
         }
         let tcp = observation.facts.tcp.as_ref()?;
+        let port = (observation.vantage().clone(), tcp.local);
+        if self.reused.contains(&port) {
+            return None;
+        }
         let start = observation.started.at_us;
         let took = observation
             .took(Layer::Tcp)
@@ -212,4 +219,11 @@ impl Witnesses {
             .map(|(pair, _)| pair)
             .collect();
     }
+}
+
+/// The addresses and ports that some probe left from although another one had.
+fn reused(observations: &[&Observation]) -> BTreeSet<(VantageName, SocketAddr)> {
+    let again = observations.iter().filter(|o| !o.arm.port.is_fresh());
+    let ports = again.filter_map(|o| Some((o.vantage().clone(), o.facts.tcp.as_ref()?.local)));
+    ports.collect()
 }

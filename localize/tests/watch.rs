@@ -28,13 +28,10 @@ impl Dice {
 }
 
 fn backend(index: u8) -> Arm {
-    Arm {
-        target: Target::Backend {
-            name: format!("web{index}"),
-            address: format!("10.0.0.5{index}:80").parse().unwrap(),
-        },
-        source: None,
-    }
+    Arm::to(Target::Backend {
+        name: format!("web{index}"),
+        address: format!("10.0.0.5{index}:80").parse().unwrap(),
+    })
 }
 
 fn observation(vantage: &str, round: u64, arm: Arm, failed: bool) -> Observation {

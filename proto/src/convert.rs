@@ -57,6 +57,9 @@ pub enum Malformed {
     /// The layers do not come in the order in which a probe passes them.
     #[error("{0} are out of order")]
     OutOfOrder(&'static str),
+    /// Two fields that are not true together.
+    #[error("{0} and {1} contradict each other")]
+    Contradiction(&'static str, &'static str),
     /// A share or probability that is not a finite number.
     #[error("{0} is not a finite number")]
     NotFinite(&'static str),

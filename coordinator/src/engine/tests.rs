@@ -275,12 +275,9 @@ fn shop() -> ServiceName {
 }
 
 fn resolver() -> Arm {
-    Arm {
-        target: Target::Resolver {
-            server: "192.0.2.1:53".parse().unwrap(),
-        },
-        source: None,
-    }
+    Arm::to(Target::Resolver {
+        server: "192.0.2.1:53".parse().unwrap(),
+    })
 }
 
 fn failed() -> Outcome {

@@ -68,8 +68,7 @@ mod tests {
         let target = Target::Vip {
             address: "192.0.2.1:443".parse().unwrap(),
         };
-        let source = None;
-        (VantageName("dc1".into()), Arm { target, source })
+        (VantageName("dc1".into()), Arm::to(target))
     }
 
     fn choice() -> Choice {

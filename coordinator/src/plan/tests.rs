@@ -260,10 +260,7 @@ fn observation(target: Target, at_us: u64, facts: Facts) -> Observation {
         },
         service: ServiceName("shop.example".into()),
         round: RoundId(1),
-        arm: Arm {
-            target,
-            source: None,
-        },
+        arm: Arm::to(target),
         started: Stamp {
             at_us,
             uncertainty_us: 1,

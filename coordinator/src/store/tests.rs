@@ -35,13 +35,10 @@ fn vantage(name: &str) -> VantageName {
 }
 
 fn backend_arm(name: &str) -> Arm {
-    Arm {
-        target: Target::Backend {
-            name: name.into(),
-            address: "10.0.0.51:80".parse().expect("address"),
-        },
-        source: None,
-    }
+    Arm::to(Target::Backend {
+        name: name.into(),
+        address: "10.0.0.51:80".parse().expect("address"),
+    })
 }
 
 fn observation(agent: &str, sequence: u64, at_us: u64, failure: Option<Failure>) -> Observation {

@@ -7,7 +7,7 @@ use super::lines::Counted;
 use crate::cells::Cell;
 use crate::engine::fit::Fit;
 use crate::engine::search::Set;
-use crate::mode::{MODES, View};
+use crate::mode::MODES;
 use crate::path::PartId;
 use crate::problem::{Hypothesis, Problem};
 use crate::symptom::{Stage, Symptom};
@@ -79,7 +79,7 @@ fn direct(cell: &Cell, part: PartId) -> bool {
     cell.alternatives.iter().all(|path| {
         path.crossed
             .iter()
-            .any(|c| c.part == part && c.view == View::Direct)
+            .any(|c| c.part == part && c.view.is_direct())
     })
 }
 

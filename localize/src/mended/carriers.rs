@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use super::{Round, Since, end_of};
 use crate::case::Case;
 use crate::cells::{self, Cell};
-use crate::mode::{MODES, View};
+use crate::mode::MODES;
 use crate::observation::Arm;
 use crate::path::{self, Balancing};
 use crate::problem::{Hypothesis, Problem};
@@ -219,7 +219,7 @@ fn failures(probes: &Probes, end_us: u64) -> usize {
 fn is_straight(cell: &Cell, hypothesis: Hypothesis) -> bool {
     cell.alternatives.iter().all(|path| {
         let mut crossed = path.crossed.iter();
-        crossed.any(|c| c.part == hypothesis.part && c.view == View::Direct)
+        crossed.any(|c| c.part == hypothesis.part && c.view.is_direct())
     })
 }
 

@@ -34,12 +34,9 @@ fn topology(vip_mode: VipMode) -> Topology {
 fn ways_back(vip_mode: VipMode) -> Vec<(String, View)> {
     let topology = topology(vip_mode);
     let mut paths = Paths::new(&topology, Balancing::Forwarded);
-    let arm = Arm {
-        target: Target::Vip {
-            address: topology.vips[0],
-        },
-        source: None,
-    };
+    let arm = Arm::to(Target::Vip {
+        address: topology.vips[0],
+    });
     let vantage = &topology.vantages[0];
     let to = vantage.addresses.first().copied();
     let alternatives = paths.alternatives(vantage, &arm, Stage::Tcp, to, false);

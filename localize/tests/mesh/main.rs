@@ -279,6 +279,49 @@ fn a_late_component_is_settled_on_when_it_stays_late() {
     }
 }
 
+/// Who fails only what leaves from a port that was used shortly before; fresh ports tell it from whoever
+/// fails everything.
+#[test]
+fn a_collision_of_ports_is_told_from_random_loss() {
+    let web2 = (Kind::Backend, "web2");
+    let rows: [(&[Fault], &[Wanted<'_>]); 7] = [
+        (&[], &[]),
+        (&[Fault::Backbone(0.003)], &[]),
+        (
+            &[Fault::BackendPortReuse(1, 0.0)],
+            &[(web2.0, web2.1, &["port_reuse_collision"])],
+        ),
+        (
+            &[Fault::BackendPortReuse(1, 0.3)],
+            &[(web2.0, web2.1, &["port_reuse_collision"])],
+        ),
+        (
+            &[Fault::BalancerPortReuse],
+            &[(Kind::LoadBalancer, VIP, &["port_reuse_collision"])],
+        ),
+        (
+            &[Fault::InsidePortReuse],
+            &[(Kind::ClientNetwork, "dc1", &["port_reuse_collision"])],
+        ),
+        (
+            &[Fault::BackendSyn(1, 0.4)],
+            &[(web2.0, web2.1, &["syn_unanswered"])],
+        ),
+    ];
+    for (faults, expected) in rows {
+        for seed in 1..=seeds() {
+            let mut world = World::new(Mesh::Full, seed);
+            world.reuses_ports = true;
+            world.faults = faults.to_vec();
+            let (assessment, rounds) = judge(world, 50);
+            let text = describe(&assessment);
+            let right = names(&assessment.verdict, expected)
+                && (expected.is_empty() == (assessment.verdict.outcome == VerdictOutcome::Healthy));
+            assert!(right, "{faults:?} seed {seed}, {rounds} rounds: {text}");
+        }
+    }
+}
+
 #[test]
 fn bare_backend_syn_is_ambiguous() {
     check_ambiguous(

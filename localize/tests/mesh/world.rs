@@ -14,8 +14,8 @@ use std::net::{IpAddr, SocketAddr};
 use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure,
     Firing, FlowSighting, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId,
-    Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, Stamp, Step, Target, TcpFacts,
-    Topology, VantageName, VantagePoint, VipMode, WitnessReport,
+    Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, SourcePort, Stamp, Step, Target,
+    TcpFacts, Topology, VantageName, VantagePoint, VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -59,6 +59,12 @@ pub enum Fault {
     Access(usize, f64),
     LbPath(usize, f64),
     Return(usize, &'static str, f64),
+    /// No SYN from a port that was used shortly before; the balancer meets that in a share of its own
+    /// connections' SYNs.
+    BackendPortReuse(usize, f64),
+    BalancerPortReuse,
+    /// The access network of dc1 lets no port be used again.
+    InsidePortReuse,
 }
 
 /// SplitMix64.
@@ -84,6 +90,10 @@ pub struct World {
     pub faults: Vec<Fault>,
     /// The balancer forwards connections instead of proxying requests.
     pub layer4: bool,
+    /// Agents probe from reused ports as well.
+    pub reuses_ports: bool,
+    /// When each port of an arm was used last.
+    used: BTreeMap<(VantageName, Arm), (u16, u64)>,
     baselines: Baselines,
     /// The backend that the probe under way was forwarded to.
     forwarded: usize,
@@ -200,6 +210,8 @@ impl World {
         Self {
             faults: vec![],
             layer4: false,
+            reuses_ports: false,
+            used: BTreeMap::new(),
             baselines: Baselines::default(),
             forwarded: 0,
             topology,
@@ -282,10 +294,7 @@ impl World {
     }
 
     fn arms(&self, vantage: &VantagePoint) -> Vec<Arm> {
-        let arm = |target| Arm {
-            target,
-            source: None,
-        };
+        let arm = |target| Arm::to(target);
         let mut arms = vec![arm(Target::Resolver {
             server: vantage.resolvers[0],
         })];
@@ -319,9 +328,21 @@ impl World {
                         name: b.name.clone(),
                         address: b.address,
                     };
-                    arms.push(Arm { target, source });
+                    arms.push(Arm {
+                        source,
+                        ..Arm::to(target)
+                    });
                 }
             }
+        }
+        if self.reuses_ports {
+            let connects =
+                |a: &&Arm| matches!(a.target, Target::Vip { .. } | Target::Backend { .. });
+            let again: Vec<Arm> = arms.iter().filter(connects).cloned().collect();
+            arms.extend(again.into_iter().map(|arm| Arm {
+                port: SourcePort::Reused,
+                ..arm
+            }));
         }
         arms
     }
@@ -368,8 +389,13 @@ impl World {
         .unwrap_or(0.0)
     }
 
-    fn probe(&mut self, vantage: &VantagePoint, arm: Arm) {
+    fn probe(&mut self, vantage: &VantagePoint, planned: Arm) {
         let mut facts = Facts::default();
+        let place = (vantage.name.clone(), planned.clone());
+        let arm = match self.used.get(&place) {
+            Some(_) => planned,
+            None => planned.on_a_fresh_port(),
+        };
         let mut steps = vec![];
         let end = match &arm.target {
             Target::Resolver { .. } => self.ask_resolver(vantage, &mut steps, &mut facts),
@@ -379,6 +405,7 @@ impl World {
             }
             _ => self.fetch(vantage, &arm, &mut steps, &mut facts),
         };
+        self.remember(place, &facts, end.is_ok());
         for step in &mut steps {
             step.took.0 += self.lost_at(vantage);
         }
@@ -409,6 +436,45 @@ impl World {
             outcome,
             facts,
         });
+    }
+
+    /// A connection has ended: its port may be used again for a minute.
+    fn remember(&mut self, place: (VantageName, Arm), facts: &Facts, passed: bool) {
+        let now = self.now;
+        if let Some(tcp) = facts
+            .tcp
+            .as_ref()
+            .filter(|_| passed && !place.1.port.is_fresh())
+        {
+            self.used.insert(place, (tcp.local.port(), now));
+        }
+        self.used.retain(|_, (_, ended)| now - *ended < 59_000_000);
+    }
+
+    /// The share of SYNs from a reused port that are lost before the far host, and by it.
+    fn collisions(&self, vantage: &VantagePoint, arm: &Arm) -> (f64, f64) {
+        let lost = |fault: Fault| f64::from(u8::from(self.faults.contains(&fault)));
+        if arm.port.is_fresh() {
+            return (0.0, 0.0);
+        }
+        let before = match vantage.name.0.as_str() {
+            "dc1" => lost(Fault::InsidePortReuse),
+            _ => 0.0,
+        };
+        let there = match &arm.target {
+            Target::Vip { .. } => lost(Fault::BalancerPortReuse),
+            Target::Backend { name, .. } => self.forgets_no_port(index(name)).map_or(0.0, |_| 1.0),
+            _ => 0.0,
+        };
+        (before, there)
+    }
+
+    /// The share of the balancer's SYNs to a backend that meet a port in use, where some do.
+    fn forgets_no_port(&self, i: usize) -> Option<f64> {
+        self.has(|f| match f {
+            Fault::BackendPortReuse(j, share) if *j == i => Some(*share),
+            _ => None,
+        })
     }
 
     /// What a vantage point's own host and network add to a step, in microseconds.
@@ -555,7 +621,9 @@ impl World {
         } else {
             self.port + 1
         };
-        let local = SocketAddr::new(source, self.port);
+        let used = self.used.get(&(vantage.name.clone(), arm.clone()));
+        let used = used.copied();
+        let local = SocketAddr::new(source, used.map_or(self.port, |(port, _)| port));
         let both = 1.0 - (1.0 - access) * (1.0 - noise);
         let (forward, drops, back, closed) = match &arm.target {
             Target::Edge { address } if *address == EDGES[2].parse().unwrap() => {
@@ -583,12 +651,14 @@ impl World {
             }
             _ => (both, 0.0, both, false),
         };
-        let h = self.handshake(forward, drops, back, closed);
+        let (before, there) = self.collisions(vantage, arm);
+        let h = self.handshake(forward.max(before), drops.max(there), back, closed);
         facts.tcp = Some(TcpFacts {
             local,
             syn_retransmissions: h.sent - 1,
             retransmissions: h.sent - 1,
             rtt: None,
+            reused_after: used.map(|(_, ended)| Micros(self.now - ended)),
         });
         self.witnessed(vantage, arm, local, &h);
         match h.passed {
@@ -768,7 +838,10 @@ impl World {
         let extra = extra + slow;
         self.turn += 1 + self.random.below(2);
         let (i, lb) = in_rotation[self.turn % in_rotation.len()];
-        let h = self.handshake(self.lb_path(i), self.syn_drops(i), self.back(i, lb), false);
+        let drops = self
+            .syn_drops(i)
+            .max(self.forgets_no_port(i).unwrap_or(0.0));
+        let h = self.handshake(self.lb_path(i), drops, self.back(i, lb), false);
         match h.passed {
             Ok(took) => {
                 let back = self.packets(self.back(i, lb), 3);

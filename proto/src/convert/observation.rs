@@ -1,8 +1,9 @@
 //! Observations and their parts.
 
 use localize::{
-    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
-    RoundId, ServiceName, Step, Target, TcpFacts, TlsFacts, VantageName,
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Micros, Observation, ObservationId,
+    Outcome, REUSE_WITHIN, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts,
+    VantageName,
 };
 
 use super::{
@@ -43,6 +44,7 @@ impl From<&Arm> for v1::Arm {
         Self {
             target: Some(target),
             source: arm.source.map(|source| source.to_string()),
+            reuse_port: !arm.port.is_fresh(),
         }
     }
 }
@@ -75,7 +77,20 @@ impl TryFrom<v1::Arm> for Arm {
             .source
             .map(|text| ip("arm.source", &text))
             .transpose()?;
-        Ok(Self { target, source })
+        let port = match (wire.reuse_port, &target) {
+            (false, _) => SourcePort::Fresh,
+            (true, Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. }) => {
+                SourcePort::Reused
+            }
+            (true, Target::Resolver { .. } | Target::NameServer { .. }) => {
+                return Err(Malformed::Contradiction("arm.reuse_port", "arm.target"));
+            }
+        };
+        Ok(Self {
+            target,
+            source,
+            port,
+        })
     }
 }
 
@@ -240,6 +255,10 @@ fn tcp_from_wire(wire: v1::TcpFacts) -> Result<TcpFacts, Malformed> {
         syn_retransmissions: wire.syn_retransmissions,
         retransmissions: wire.retransmissions,
         rtt: wire.rtt_us.map(|rtt| micros("tcp.rtt", rtt)).transpose()?,
+        reused_after: wire
+            .reused_after_us
+            .map(|after| at_most("tcp.reused_after", after, REUSE_WITHIN.0).map(Micros))
+            .transpose()?,
     })
 }
 
@@ -300,6 +319,7 @@ impl From<&Observation> for v1::Observation {
                 syn_retransmissions: tcp.syn_retransmissions,
                 retransmissions: tcp.retransmissions,
                 rtt_us: tcp.rtt.map(|rtt| rtt.0),
+                reused_after_us: tcp.reused_after.map(|after| after.0),
             }),
             tls: facts.tls.as_ref().map(|tls| v1::TlsFacts {
                 leaf: tls.leaf.clone(),
@@ -344,6 +364,9 @@ impl TryFrom<v1::Observation> for Observation {
             .collect::<Result<_, Malformed>>()?;
         let outcome = outcome_from_wire(wire.outcome.ok_or(Malformed::Missing("outcome"))?)?;
         in_order(&steps, &outcome)?;
+        let arm: Arm = wire.arm.ok_or(Malformed::Missing("arm"))?.try_into()?;
+        let tcp = wire.tcp.map(tcp_from_wire).transpose()?;
+        port_agrees(&arm, tcp.as_ref())?;
         Ok(Self {
             id: ObservationId {
                 vantage: VantageName(name("vantage", wire.vantage)?),
@@ -351,7 +374,7 @@ impl TryFrom<v1::Observation> for Observation {
             },
             service: ServiceName(name("service", wire.service)?),
             round: RoundId(wire.round),
-            arm: wire.arm.ok_or(Malformed::Missing("arm"))?.try_into()?,
+            arm,
             started: wire
                 .started
                 .ok_or(Malformed::Missing("started"))?
@@ -362,11 +385,21 @@ impl TryFrom<v1::Observation> for Observation {
             outcome,
             facts: Facts {
                 dns: wire.dns.map(dns_from_wire).transpose()?,
-                tcp: wire.tcp.map(tcp_from_wire).transpose()?,
+                tcp,
                 tls: wire.tls.map(tls_from_wire).transpose()?,
                 http: wire.http.map(http_from_wire).transpose()?,
             },
         })
+    }
+}
+
+/// Whoever left from a reused port says how long after the last connection, and nobody else.
+fn port_agrees(arm: &Arm, tcp: Option<&TcpFacts>) -> Result<(), Malformed> {
+    match (arm.port, tcp.map(|tcp| tcp.reused_after)) {
+        (SourcePort::Fresh, Some(Some(_))) | (SourcePort::Reused, Some(None)) => Err(
+            Malformed::Contradiction("arm.reuse_port", "tcp.reused_after"),
+        ),
+        (_, None) | (SourcePort::Fresh, Some(None)) | (SourcePort::Reused, Some(Some(_))) => Ok(()),
     }
 }
 

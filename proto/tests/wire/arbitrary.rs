@@ -5,8 +5,9 @@ use std::net::{IpAddr, SocketAddr};
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
     Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Observation,
-    ObservationId, Outcome, Packet, Rate, Rival, RoundId, Seen, ServiceName, Stamp, Step, Target,
-    TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
+    ObservationId, Outcome, Packet, REUSE_WITHIN, Rate, Rival, RoundId, Seen, ServiceName,
+    SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome,
+    WitnessReport,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -74,7 +75,15 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    (target(), option::of(any::<IpAddr>())).prop_map(|(target, source)| Arm { target, source })
+    let ports = select(vec![SourcePort::Fresh, SourcePort::Reused]);
+    (target(), option::of(any::<IpAddr>()), ports).prop_map(|(target, source, port)| Arm {
+        port: match target {
+            Target::Resolver { .. } | Target::NameServer { .. } => SourcePort::Fresh,
+            Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => port,
+        },
+        target,
+        source,
+    })
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -166,6 +175,7 @@ fn tcp() -> impl Strategy<Value = TcpFacts> {
             syn_retransmissions,
             retransmissions,
             rtt,
+            reused_after: None,
         },
     )
 }
@@ -204,9 +214,13 @@ fn facts() -> impl Strategy<Value = Facts> {
 pub fn observation() -> impl Strategy<Value = Observation> {
     let ids = (name(), any::<u64>(), name(), any::<u64>());
     let times = (stamp(), instant(), firing());
-    (ids, arm(), times, course(), facts()).prop_map(
-        |((vantage, sequence, service, round), arm, times, (steps, outcome), facts)| {
+    let reuse = 0..=REUSE_WITHIN.0;
+    (ids, arm(), times, course(), facts(), reuse).prop_map(
+        |((vantage, sequence, service, round), arm, times, (steps, outcome), mut facts, reuse)| {
             let (started, scheduled_us, firing) = times;
+            if let Some(tcp) = &mut facts.tcp {
+                tcp.reused_after = (!arm.port.is_fresh()).then_some(Micros(reuse));
+            }
             Observation {
                 id: ObservationId {
                     vantage: VantageName(vantage),

@@ -19,13 +19,10 @@ fn good() -> v1::Observation {
         },
         service: ServiceName("shop.example".into()),
         round: RoundId(1),
-        arm: Arm {
-            target: Target::Backend {
-                name: "web2".into(),
-                address: ([192, 0, 2, 2], 80).into(),
-            },
-            source: None,
-        },
+        arm: Arm::to(Target::Backend {
+            name: "web2".into(),
+            address: ([192, 0, 2, 2], 80).into(),
+        }),
         started: Stamp::default(),
         scheduled_us: 0,
         firing: Firing::OnTime,
@@ -72,7 +69,7 @@ fn what_is_wrong_with_an_observation_is_said() {
                 let target = Some(v1::arm::Target::Edge(edge));
                 o.arm = Some(v1::Arm {
                     target,
-                    source: None,
+                    ..v1::Arm::default()
                 });
             },
             "arm.edge is no address: \"192.0.2.1\"",
@@ -84,6 +81,51 @@ fn what_is_wrong_with_an_observation_is_said() {
                 }
             },
             "arm.source is no address: \"here\"",
+        ),
+        (
+            |o| {
+                let resolver = v1::ResolverTarget {
+                    server: "192.0.2.1:53".into(),
+                };
+                o.arm = Some(v1::Arm {
+                    target: Some(v1::arm::Target::Resolver(resolver)),
+                    reuse_port: true,
+                    ..v1::Arm::default()
+                });
+            },
+            "arm.reuse_port and arm.target contradict each other",
+        ),
+        (
+            |o| {
+                o.tcp = Some(v1::TcpFacts {
+                    local: "192.0.2.9:4000".into(),
+                    reused_after_us: Some(900),
+                    ..v1::TcpFacts::default()
+                });
+            },
+            "arm.reuse_port and tcp.reused_after contradict each other",
+        ),
+        (
+            |o| {
+                if let Some(arm) = &mut o.arm {
+                    arm.reuse_port = true;
+                }
+                o.tcp = Some(v1::TcpFacts {
+                    local: "192.0.2.9:4000".into(),
+                    ..v1::TcpFacts::default()
+                });
+            },
+            "arm.reuse_port and tcp.reused_after contradict each other",
+        ),
+        (
+            |o| {
+                o.tcp = Some(v1::TcpFacts {
+                    local: "192.0.2.9:4000".into(),
+                    reused_after_us: Some(60_000_001),
+                    ..v1::TcpFacts::default()
+                });
+            },
+            "tcp.reused_after is over its bound of 60000000",
         ),
         (|o| o.started = None, "started is missing"),
         (

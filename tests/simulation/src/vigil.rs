@@ -216,10 +216,7 @@ fn probe(
     layers: &'static [Layer],
     crosses: f64,
 ) -> Probe {
-    let arm = Arm {
-        target,
-        source: None,
-    };
+    let arm = Arm::to(target);
     let failed = (0..layers.len())
         .map(|layer| Glimpse::of(&observation(name, &arm, layers, Some(layer))))
         .collect();

@@ -47,10 +47,7 @@ fn vip(address: SocketAddr) -> Target {
 /// Prepares, fires and follows one arm, as a round does.
 async fn probe(spec: v1::ServiceSpec, target: Target) -> Findings {
     let service = Arc::new(Service::try_from(spec).unwrap());
-    let arm = Arm {
-        target,
-        source: None,
-    };
+    let arm = Arm::to(target);
     let clock = Arc::new(Clock::start());
     let trigger = Trigger::start(Arc::clone(&clock)).unwrap();
     let (charge, task) = prepare(&service, &arm, RoundId(7)).unwrap();
