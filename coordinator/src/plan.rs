@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use localize::{Arm, Backend, CdnProvider, Role, Scheme, Target, Topology, VantagePoint};
+use localize::{
+    Arm, Backend, CdnProvider, Role, Scheme, SourcePort, Target, Topology, VantagePoint,
+};
 use proto::v1;
 
 use crate::service_file::ServiceFile;
@@ -59,7 +61,8 @@ pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) 
 /// Every vantage point asks its own resolvers, those of the service file and each name server. Those
 /// that run on no host of the path go to the edges as users do. The VIPs are for those behind the
 /// CDN, in the data centre and on its hosts, and for everybody where they are the public addresses.
-/// The backends are for the data centre and its hosts, from each source address.
+/// The backends are for the data centre and its hosts, from each source address. VIPs and backends are
+/// asked once more from a reused port.
 #[must_use]
 pub fn arms(topology: &Topology, vantage: &VantagePoint) -> Vec<Arm> {
     let mut arms = Vec::new();
@@ -67,13 +70,44 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint) -> Vec<Arm> {
     let targets = dns_targets(topology, vantage)
         .chain(edge_targets(topology, vantage))
         .chain(vip_targets(topology, vantage));
-    let kernel_chosen = targets.map(|target| Arm::to(target));
-    for arm in kernel_chosen.chain(backend_arms(topology, vantage)) {
+    for arm in targets.map(Arm::to).chain(backend_arms(topology, vantage)) {
         if seen.insert(arm.clone()) {
             arms.push(arm);
         }
     }
+    let again = reusing(topology, vantage, &arms);
+    arms.extend(again);
     arms
+}
+
+/// Twins of arms that leave from a port used shortly before: one for each VIP and for each backend that
+/// speaks HTTP on another host, whatever its sources, since an end that remembers a connection is the
+/// same for all of them. Behind a bare handshake the agent would be the first to close.
+fn reusing(topology: &Topology, vantage: &VantagePoint, arms: &[Arm]) -> Vec<Arm> {
+    let elsewhere = |backend: &&Backend| {
+        backend.scheme != Scheme::Tcp && vantage.host.as_ref() != Some(&backend.name)
+    };
+    let backends: BTreeSet<&str> = topology
+        .backends
+        .iter()
+        .filter(elsewhere)
+        .map(|backend| backend.name.as_str())
+        .collect();
+    let mut twins: Vec<Arm> = Vec::new();
+    for arm in arms {
+        let wanted = match &arm.target {
+            Target::Vip { .. } => true,
+            Target::Backend { name, .. } => backends.contains(name.as_str()),
+            Target::Resolver { .. } | Target::NameServer { .. } | Target::Edge { .. } => false,
+        };
+        if wanted && twins.iter().all(|twin| twin.target != arm.target) {
+            twins.push(Arm {
+                port: SourcePort::Reused,
+                ..arm.clone()
+            });
+        }
+    }
+    twins
 }
 
 /// What an agent must know to probe the service, and a witness to watch it.
@@ -162,11 +196,11 @@ fn backend_arms<'a>(
         sources(vantage, backend.address.ip())
             .into_iter()
             .map(|source| Arm {
-                target: Target::Backend {
+                source,
+                ..Arm::to(Target::Backend {
                     name: backend.name.clone(),
                     address: backend.address,
-                },
-                source,
+                })
             })
     })
 }

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
+use crate::mode::PORT_REUSE;
 use crate::symptom::{Stage, Symptom};
 use crate::time::Micros;
 use crate::verdict::{Component, Kind};
@@ -119,6 +120,7 @@ pub(crate) fn summary(
         (false, _) if reach.late.is_some() => {
             "what users do varies by more than that anyway, or is spared it"
         }
+        (false, _) if mode == PORT_REUSE => "what users do has not met it so far",
         (false, _) => "redundancy hides it from users, at the price of capacity",
         (true, Kind::ClientNetwork) => "users behind it are affected",
         (true, Kind::Resolver) => "its users are affected",
@@ -213,6 +215,9 @@ fn misdeed(kind: Kind, mode: &str, reach: Reach<'_>) -> String {
         "wrong_content" => format!("serves another body than its siblings to {so_many} requests"),
         "syn_unanswered" => format!("leaves {so_many} SYNs that reach it unanswered"),
         "answers_lost" => format!("loses {so_many} answers that have left the host"),
+        PORT_REUSE => {
+            format!("fails {so_many} connections whose source port was used less than 60 s before")
+        }
         _ => format!("fails {so_many} probes"),
     }
 }
@@ -263,6 +268,9 @@ pub(crate) fn owner(kind: Kind) -> &'static str {
 pub(crate) fn next_step(component: &Component, mode: &str) -> String {
     let name = &component.name;
     match (component.kind, mode) {
+        (_, PORT_REUSE) => format!(
+            "it fails when a source port is used again within 60 s: check TCP timestamps (`sysctl net.ipv4.tcp_timestamps`) on balancer and backend, then stateful firewalls and NAT at {name}"
+        ),
         (Kind::ClientNetwork, _) => {
             format!("ignore {name} for this service, and check its uplink: `mtr` from there to any target shows the same loss")
         }

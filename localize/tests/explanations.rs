@@ -46,6 +46,33 @@ fn rounded(text: &str) -> String {
     })
 }
 
+#[test]
+fn a_collision_of_ports_is_held_against_fresh_ports() {
+    let mut world = World::new(Mesh::Bare, SEED);
+    world.reuses_ports = true;
+    world.faults = vec![Fault::BackendPortReuse(1, 0.0)];
+    (0..ROUNDS).for_each(|_| world.round());
+    let verdict = localize(&world.case()).verdict;
+    let fault = only(&verdict);
+    assert_eq!(fault.mode, "port_reuse_collision");
+    assert_eq!(
+        fault.summary,
+        "Backend web2 fails all connections whose source port was used less than 60 s before, while web1 and web3 are well; what users do has not met it so far."
+    );
+    assert!(
+        fault.next_step.contains("net.ipv4.tcp_timestamps"),
+        "{}",
+        fault.next_step
+    );
+    let lines: Vec<&str> = fault.evidence.iter().map(|e| e.text.as_str()).collect();
+    for line in [
+        "dc1 to backend/web2: none of 5 SYNs failed",
+        "dc1 to backend/web2 on a reused port: 15 of 15 SYNs were not answered",
+    ] {
+        assert!(lines.contains(&line), "{lines:#?}");
+    }
+}
+
 /// DNS, TCP, TLS, HTTP, by the word for what is counted.
 fn layer(line: &Evidence) -> usize {
     let words = ["queries", "SYNs", "TLS handshakes", "requests"];

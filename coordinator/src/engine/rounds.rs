@@ -90,7 +90,7 @@ impl OpenRound {
         let Some(arms) = self.outstanding.get_mut(observation.vantage()) else {
             return;
         };
-        let Some(place) = arms.iter().position(|arm| *arm == observation.arm) else {
+        let Some(place) = place(arms, &observation.arm) else {
             return;
         };
         arms.swap_remove(place);
@@ -133,6 +133,17 @@ impl OpenRound {
             worst_uncertainty_us: self.worst_uncertainty_us,
         }
     }
+}
+
+/// The place of the arm that was fired among those planned. One that was to leave from a reused port is
+/// fired from a fresh one by agents that have no such port, or have never heard of it.
+fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
+    let itself = planned.iter().position(|arm| arm == fired);
+    itself.or_else(|| {
+        planned
+            .iter()
+            .position(|arm| arm.on_a_fresh_port() == *fired)
+    })
 }
 
 impl State {

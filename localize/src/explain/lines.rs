@@ -11,6 +11,7 @@ use super::{contributions, with_and_without};
 use crate::cells::Cell;
 use crate::engine::fit::Fault as Fitted;
 use crate::engine::search::Set;
+use crate::mode::MODES;
 use crate::problem::Problem;
 use crate::symptom::{Stage, Symptom};
 use crate::verdict::Evidence;
@@ -57,10 +58,10 @@ pub(super) fn evidence(
         .collect();
     let mut clean = refuting(problem, &faults, rivals);
     if let Some(strongest) = lines.first().map(|line| line.cell) {
-        let siblings = siblings(problem, strongest, fitted);
-        for (cell, nats) in siblings.map(|cell| (cell, 0.0)) {
-            if clean.len() < CONTRASTS && !clean.iter().any(|(c, _)| *c == cell) {
-                clean.push((cell, nats));
+        for cell in siblings(problem, strongest, fitted) {
+            let wanted = clean.len() < CONTRASTS || is_twin(&cells[cell], strongest);
+            if wanted && !clean.iter().any(|(c, _)| *c == cell) {
+                clean.push((cell, 0.0));
             }
         }
     }
@@ -107,29 +108,40 @@ fn is_clean(cell: &Cell) -> bool {
     cell.failed() * CLEAN <= cell.trials()
 }
 
-/// Clean cells that do not cross the fault: the same stage of the same kind of arm, those from the
-/// same vantage point first.
+/// The same probes from ports that the kernel chose.
+fn is_twin(cell: &Cell, of: &Cell) -> bool {
+    cell.vantage == of.vantage && cell.arm != of.arm && cell.arm == of.arm.on_a_fresh_port()
+}
+
+/// Clean cells that the fault leaves alone: the same stage of the same kind of arm, one twin first, then
+/// those from the same vantage point.
 fn siblings<'p>(
     problem: &'p Problem<'_>,
     like: &Cell,
     fitted: &Fitted,
 ) -> impl Iterator<Item = usize> + 'p {
-    let crossing = &problem.cells_of[problem.hypothesis(fitted).part];
+    let hypothesis = problem.hypothesis(fitted);
     let kind = core::mem::discriminant(&like.arm.target);
+    let strikes = |stage| {
+        let mut stages = MODES[hypothesis.mode].direct.iter();
+        stages.any(|(at, _)| *at == stage)
+    };
+    let alike = |cell: &Cell| {
+        core::mem::discriminant(&cell.arm.target) == kind
+            && (cell.stage == like.stage || is_twin(cell, like) && strikes(cell.stage))
+    };
     let mut siblings: Vec<(usize, &Cell)> = problem
         .evidence
         .cells
         .iter()
         .enumerate()
-        .filter(|(index, cell)| {
-            cell.stage == like.stage
-                && core::mem::discriminant(&cell.arm.target) == kind
-                && crossing.binary_search(index).is_err()
-                && is_clean(cell)
-        })
+        .filter(|(_, cell)| alike(cell) && !problem.visible(hypothesis, cell) && is_clean(cell))
         .collect();
-    siblings
-        .sort_by_key(|(_, cell)| core::cmp::Reverse((cell.vantage == like.vantage, cell.trials())));
+    siblings.sort_by_key(|(_, cell)| {
+        let near = cell.vantage == like.vantage;
+        core::cmp::Reverse((is_twin(cell, like), near, cell.trials()))
+    });
+    siblings.dedup_by(|(_, a), (_, b)| is_twin(a, like) && is_twin(b, like));
     siblings.into_iter().map(|(index, _)| index)
 }
 

@@ -1,9 +1,8 @@
 //! Observations and their parts.
 
 use localize::{
-    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Micros, Observation, ObservationId,
-    Outcome, REUSE_WITHIN, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts,
-    VantageName,
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
+    REUSE_WITHIN, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts, VantageName,
 };
 
 use super::{
@@ -257,7 +256,7 @@ fn tcp_from_wire(wire: v1::TcpFacts) -> Result<TcpFacts, Malformed> {
         rtt: wire.rtt_us.map(|rtt| micros("tcp.rtt", rtt)).transpose()?,
         reused_after: wire
             .reused_after_us
-            .map(|after| at_most("tcp.reused_after", after, REUSE_WITHIN.0).map(Micros))
+            .map(|after| micros("tcp.reused_after", after))
             .transpose()?,
     })
 }

@@ -5,9 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
     Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Observation,
-    ObservationId, Outcome, Packet, REUSE_WITHIN, Rate, Rival, RoundId, Seen, ServiceName,
-    SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome,
-    WitnessReport,
+    ObservationId, Outcome, Packet, Rate, Rival, RoundId, Seen, ServiceName, SourcePort, Stamp,
+    Step, Target, TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -214,12 +213,11 @@ fn facts() -> impl Strategy<Value = Facts> {
 pub fn observation() -> impl Strategy<Value = Observation> {
     let ids = (name(), any::<u64>(), name(), any::<u64>());
     let times = (stamp(), instant(), firing());
-    let reuse = 0..=REUSE_WITHIN.0;
-    (ids, arm(), times, course(), facts(), reuse).prop_map(
+    (ids, arm(), times, course(), facts(), micros()).prop_map(
         |((vantage, sequence, service, round), arm, times, (steps, outcome), mut facts, reuse)| {
             let (started, scheduled_us, firing) = times;
             if let Some(tcp) = &mut facts.tcp {
-                tcp.reused_after = (!arm.port.is_fresh()).then_some(Micros(reuse));
+                tcp.reused_after = (!arm.port.is_fresh()).then_some(reuse);
             }
             Observation {
                 id: ObservationId {

@@ -121,11 +121,11 @@ fn what_is_wrong_with_an_observation_is_said() {
             |o| {
                 o.tcp = Some(v1::TcpFacts {
                     local: "192.0.2.9:4000".into(),
-                    reused_after_us: Some(60_000_001),
+                    reused_after_us: Some(3_600_000_001),
                     ..v1::TcpFacts::default()
                 });
             },
-            "tcp.reused_after is over its bound of 60000000",
+            "tcp.reused_after is over its bound of 3600000000",
         ),
         (|o| o.started = None, "started is missing"),
         (
