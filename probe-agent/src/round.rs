@@ -15,7 +15,8 @@ use crate::clock::{Clock, Local};
 use crate::fire::{Armed, Salvo, Trigger, firing};
 use crate::outbox::{Outbox, Record};
 use crate::policy::{Context, Meter, Policy};
-use crate::probe::{self, Findings, Task, aimed_at};
+use crate::probe::port::Ports;
+use crate::probe::{self, Findings, Prepared, Task, aimed_at};
 use crate::service::Service;
 
 /// Rounds that wait for their instant or have probes under way. With one a second and ten seconds for
@@ -40,6 +41,7 @@ pub struct Rounds {
     meter: Mutex<Meter>,
     rounds: Arc<Semaphore>,
     probes: Arc<Semaphore>,
+    ports: Arc<Ports>,
     tasks: TaskTracker,
 }
 
@@ -66,9 +68,10 @@ struct Common {
     scheduled_us: u64,
     clock: Arc<Clock>,
     outbox: Outbox,
+    ports: Arc<Ports>,
 }
 
-/// What an arm that is fired holds until its observation is made.
+/// What an arm that is fired holds until its observation is made and its connection closed.
 struct Permits {
     _round: Arc<OwnedSemaphorePermit>,
     _probe: OwnedSemaphorePermit,
@@ -89,6 +92,7 @@ impl Rounds {
             meter: Mutex::new(Meter::new(limits)),
             rounds: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             probes: Arc::new(Semaphore::new(concurrent)),
+            ports: Arc::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -108,6 +112,7 @@ impl Rounds {
             scheduled_us: announced.fire_at_us,
             clock: Arc::clone(&self.clock),
             outbox: self.outbox.clone(),
+            ports: Arc::clone(&self.ports),
         });
         let arms = arms(announced.arms);
         let mut answer = v1::RoundAnswer {
@@ -174,14 +179,16 @@ impl Rounds {
         let mut armed = Vec::with_capacity(arms.len());
         for arm in arms {
             match self.load(aim, &arm) {
-                Ok((charge, task, permits)) => {
+                Ok((prepared, permits)) => {
                     let (fired, wait) = oneshot::channel();
+                    let charge = prepared.charge;
                     armed.push(Armed { charge, fired });
                     let common = Arc::clone(&aim.common);
                     let probe = Probe {
                         common,
-                        arm,
-                        task,
+                        planned: arm,
+                        arm: prepared.arm,
+                        task: prepared.task,
                         permits,
                         at: aim.at,
                         heard: aim.heard,
@@ -207,11 +214,7 @@ impl Rounds {
     }
 
     /// Passes an arm through the policy and the limits, and prepares it.
-    fn load(
-        &self,
-        aim: &Aim<'_>,
-        arm: &Arm,
-    ) -> Result<(crate::fire::Charge, Task, Permits), String> {
+    fn load(&self, aim: &Aim<'_>, arm: &Arm) -> Result<(Prepared, Permits), String> {
         let target = aimed_at(&arm.target);
         let now = self.clock.now();
         self.policy
@@ -227,13 +230,14 @@ impl Rounds {
             let limit = self.policy.limits().max_concurrent;
             format!("the limit of {limit} probes at once is reached")
         })?;
-        let (charge, task) = probe::prepare(aim.service, arm, aim.common.round)
+        let again = self.ports.take(arm, aim.at);
+        let prepared = probe::prepare(aim.service, arm.clone(), again, aim.common.round)
             .map_err(|unfit| unfit.to_string())?;
         let permits = Permits {
             _round: Arc::clone(&aim.permit),
             _probe: probe,
         };
-        Ok((charge, task, permits))
+        Ok((prepared, permits))
     }
 
     fn skip_all(&self, common: &Arc<Common>, arms: Vec<Arm>, why: &str) {
@@ -290,6 +294,8 @@ fn arms(wire: Vec<v1::Arm>) -> Vec<Arm> {
 /// One arm on its way.
 struct Probe {
     common: Arc<Common>,
+    planned: Arm,
+    /// As it is fired.
     arm: Arm,
     task: Task,
     permits: Permits,
@@ -307,10 +313,14 @@ impl Probe {
         let mut started = self.common.clock.stamp(left);
         started.uncertainty_us += fired.blur.0;
         let firing = firing(self.at, left, self.heard);
-        let findings = probe::follow(self.task, fired, &self.common.clock).await;
-        drop(self.permits);
+        let clock = &self.common.clock;
+        let (findings, parting) = probe::follow(self.task, fired, clock).await;
         let observation = self.common.observation(self.arm, started, firing, findings);
         self.common.keep(observation).await;
+        if let Some(used) = parting.wait(clock).await {
+            self.common.ports.keep(&self.planned, used);
+        }
+        drop(self.permits);
     }
 }
 

@@ -34,6 +34,17 @@ pub struct Get<'a> {
     pub path: &'a PathAndQuery,
     /// The round, so that the request can be found in the server's log.
     pub round: RoundId,
+    /// Who is the first to close.
+    pub closes: Closes,
+}
+
+/// Who is the first to close a connection. The other one keeps nothing of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closes {
+    /// Whoever comes first.
+    Either,
+    /// The server, as the request asks it to.
+    Server,
 }
 
 /// No more of a body is read than this many bytes; digest and count are of what was read. Enough for
@@ -58,6 +69,7 @@ where
         stream,
         clock,
         trace: Arc::clone(&trace),
+        closes: get.closes,
     };
     let mut answer = Answer::default();
     let ended = match timeout(within, run(get, watched, &mut answer)).await {
@@ -285,6 +297,7 @@ struct Watched<'a, S> {
     stream: S,
     clock: &'a Clock,
     trace: Arc<Mutex<Trace>>,
+    closes: Closes,
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Watched<'_, S> {
@@ -349,6 +362,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<'_, S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match self.closes {
+            Closes::Either => Pin::new(&mut self.stream).poll_shutdown(cx),
+            Closes::Server => Poll::Ready(Ok(())),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod dns;
 pub mod http;
+pub mod port;
 pub mod tcp;
 #[cfg(test)]
 mod tests;
@@ -14,9 +15,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use localize::{
-    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, Step, Target, TcpFacts,
+    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, SourcePort, Step, Target,
+    TcpFacts,
 };
 
+use self::port::{Parting, Used};
 use crate::clock::{Clock, Local};
 use crate::failure;
 use crate::fire::{Charge, Fired};
@@ -48,6 +51,20 @@ pub struct Connection {
     service: Arc<Service>,
     request: Request,
     round: RoundId,
+    closes: http::Closes,
+    /// The port that is used again.
+    again: Option<Used>,
+}
+
+/// An arm that is ready to be fired.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The arm as it will be fired: from a fresh port where that of the last connection is not free.
+    pub arm: Arm,
+    /// What firing it comes to.
+    pub charge: Charge,
+    /// What is left to do then.
+    pub task: Task,
 }
 
 /// Why an arm cannot be fired from here. That is no evidence about the path.
@@ -83,12 +100,18 @@ pub fn aimed_at(target: &Target) -> SocketAddr {
     }
 }
 
-/// Makes and binds the socket of an arm, so that firing it is one system call.
+/// Makes and binds the socket of an arm, so that firing it is one system call. `again` is the port of the
+/// arm's last connection, for one that asks for it.
 ///
 /// # Errors
 /// When the arm cannot be fired from here. A connection's socket that cannot be made is not among
 /// the reasons: it is fired as [`Charge::Broken`] and ends as [`Failure::ConnectLocal`].
-pub fn prepare(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Charge, Task), Unfit> {
+pub fn prepare(
+    service: &Arc<Service>,
+    arm: Arm,
+    again: Option<Used>,
+    round: RoundId,
+) -> Result<Prepared, Unfit> {
     let target = aimed_at(&arm.target);
     if let Some(source_address) = arm.source
         && source_address.is_ipv4() != target.is_ipv4()
@@ -101,43 +124,64 @@ pub fn prepare(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Cha
     let recursion = match &arm.target {
         Target::Resolver { .. } => dns::Recursion::Desired,
         Target::NameServer { .. } => dns::Recursion::NotDesired,
-        Target::Edge { .. } | Target::Vip { .. } => return connection(service, arm, round),
+        Target::Edge { .. } | Target::Vip { .. } => {
+            return Ok(connection(service, arm, again, round));
+        }
         Target::Backend { name, .. } if !service.backends.contains_key(name) => {
             return Err(Unfit::UnknownBackend(name.clone()));
         }
-        Target::Backend { .. } => return connection(service, arm, round),
+        Target::Backend { .. } => return Ok(connection(service, arm, again, round)),
     };
     let question = dns::Question::new(&service.host, target, arm.source, recursion)
         .ok_or(Unfit::NoName)?
         .within(service.limits.dns);
     let charge = question.charge().map_err(Unfit::Socket)?;
-    Ok((charge, Task::Question(Box::new(question))))
+    Ok(Prepared {
+        arm,
+        charge,
+        task: Task::Question(Box::new(question)),
+    })
 }
 
-fn connection(service: &Arc<Service>, arm: &Arm, round: RoundId) -> Result<(Charge, Task), Unfit> {
+fn connection(service: &Arc<Service>, arm: Arm, again: Option<Used>, round: RoundId) -> Prepared {
     let to = aimed_at(&arm.target);
-    let charge = match tcp::prepare(to, arm.source) {
-        Ok(socket) => Charge::Connect { socket, to },
-        Err(error) => Charge::Broken(error),
+    let reopened = again.and_then(|used| Some((used, tcp::prepare_again(to, used.local).ok()?)));
+    let (again, socket) = match reopened {
+        Some((used, socket)) => (Some(used), Ok(socket)),
+        None => (None, tcp::prepare(to, arm.source)),
     };
-    let request = service.request_for(arm).unwrap_or(&service.request).clone();
-    let service = Arc::clone(service);
+    let request = service.request_for(&arm);
     let connection = Connection {
-        service,
-        request,
+        request: request.unwrap_or(&service.request).clone(),
+        service: Arc::clone(service),
         round,
+        closes: match arm.port {
+            SourcePort::Fresh => http::Closes::Either,
+            SourcePort::Reused => http::Closes::Server,
+        },
+        again,
     };
-    Ok((charge, Task::Connection(connection)))
+    Prepared {
+        arm: match again {
+            Some(_) => arm,
+            None => arm.on_a_fresh_port(),
+        },
+        charge: match socket {
+            Ok(socket) => Charge::Connect { socket, to },
+            Err(error) => Charge::Broken(error),
+        },
+        task: Task::Connection(connection),
+    }
 }
 
-/// Follows a fired probe to its end.
-pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> Findings {
+/// Follows a fired probe to its end; what becomes of its port does not delay that.
+pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> (Findings, Parting) {
     let mut ladder = Ladder::new(clock, fired.at);
-    let end = match task {
-        Task::Question(question) => question.follow(fired, &mut ladder).await,
+    let (end, parting) = match task {
+        Task::Question(question) => (question.follow(fired, &mut ladder).await, Parting::Done),
         Task::Connection(connection) => connection.follow(fired, &mut ladder).await,
     };
-    ladder.findings(end)
+    (ladder.findings(end), parting)
 }
 
 /// The layer that was not passed, and why.
@@ -201,10 +245,11 @@ impl<'a> Ladder<'a> {
 }
 
 impl Connection {
-    async fn follow(self, fired: Fired, ladder: &mut Ladder<'_>) -> End {
-        let socket = fired
-            .socket
-            .map_err(|error| (Layer::Tcp, failure::connect(&error)))?;
+    async fn follow(self, fired: Fired, ladder: &mut Ladder<'_>) -> (End, Parting) {
+        let socket = match fired.socket {
+            Ok(socket) => socket,
+            Err(error) => return (Err((Layer::Tcp, failure::connect(&error))), Parting::Done),
+        };
         let gauge = tcp::Gauge::of(&socket);
         let limits = self.service.limits;
         let within = ladder.left(limits.connect, limits.total);
@@ -212,9 +257,11 @@ impl Connection {
         if connected.is_ok() {
             ladder.passed(Layer::Tcp);
         }
-        ladder.facts.tcp = fired
-            .local
-            .map(|local| gauge.facts(local, connected.is_ok()));
+        let reached = connected.is_ok();
+        ladder.facts.tcp = fired.local.map(|local| TcpFacts {
+            reused_after: self.again.map(|used| fired.at.since(used.ended)),
+            ..gauge.facts(local, reached)
+        });
         let end = match connected {
             Ok(stream) => self.above_tcp(stream, ladder).await,
             Err(failure) => Err((Layer::Tcp, failure)),
@@ -222,7 +269,17 @@ impl Connection {
         if let Some(facts) = &mut ladder.facts.tcp {
             facts.retransmissions = gauge.retransmissions();
         }
-        end
+        let local = fired.local.filter(|_| reached);
+        (end, self.parting(gauge, local))
+    }
+
+    /// What becomes of the port; `local` is where the connection left from, if there was one.
+    fn parting(&self, gauge: tcp::Gauge, local: Option<SocketAddr>) -> Parting {
+        match (self.closes, local, self.again) {
+            (http::Closes::Server, Some(local), _) => Parting::Open(gauge, local),
+            (http::Closes::Server, None, Some(used)) => Parting::Unused(used),
+            (http::Closes::Server, None, None) | (http::Closes::Either, _, _) => Parting::Done,
+        }
     }
 
     async fn above_tcp(&self, stream: tokio::net::TcpStream, ladder: &mut Ladder<'_>) -> End {
@@ -251,6 +308,7 @@ impl Connection {
             authority: &self.service.authority,
             path: &self.request.path,
             round: self.round,
+            closes: self.closes,
         };
         let exchange = http::exchange(get, stream, within, ladder.clock);
         let (facts, end) = exchange.await;
@@ -269,6 +327,7 @@ impl tcp::Gauge {
             syn_retransmissions,
             retransmissions: syn_retransmissions,
             rtt: self.rtt().filter(|_| connected),
+            reused_after: None,
         }
     }
 }

@@ -18,11 +18,24 @@ use crate::failure;
 /// # Errors
 /// What the system says: no descriptor left, or the source is not an address of this host.
 pub fn prepare(to: SocketAddr, source: Option<IpAddr>) -> io::Result<Socket> {
+    open(to, source.map(|source| SocketAddr::new(source, 0)))
+}
+
+/// Makes the socket of a connection from an address and port that another one has left from. The port
+/// must be free by itself: with `SO_REUSEADDR` a trouble of ours would show only when the probe is fired.
+///
+/// # Errors
+/// What the system says: somebody else uses the port, or the address is no more one of this host.
+pub fn prepare_again(to: SocketAddr, local: SocketAddr) -> io::Result<Socket> {
+    open(to, Some(local))
+}
+
+fn open(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<Socket> {
     let kind = Type::STREAM.nonblocking().cloexec();
     let socket = Socket::new(Domain::for_address(to), kind, Some(Protocol::TCP))?;
     socket.set_tcp_nodelay(true)?;
-    if let Some(source) = source {
-        socket.bind(&SocketAddr::new(source, 0).into())?;
+    if let Some(from) = from {
+        socket.bind(&from.into())?;
     }
     Ok(socket)
 }
@@ -45,6 +58,9 @@ pub async fn establish(socket: Socket, within: Duration) -> Result<TcpStream, Fa
         Err(_) => Err(Failure::ConnectTimeout),
     }
 }
+
+/// `TCP_CLOSE_WAIT` in include/net/tcp_states.h.
+const CLOSE_WAIT: u8 = 8;
 
 /// Reads what the kernel knows of a connection, even when the connection's own handle is deep inside
 /// other layers, or gone.
@@ -71,6 +87,19 @@ impl Gauge {
         let end = offset_of!(libc::tcp_info, tcpi_rtt) + size_of::<u32>();
         let rtt_us = self.read(end)?.tcpi_rtt;
         (rtt_us > 0).then_some(Micros(rtt_us.into()))
+    }
+
+    /// Whether the far end has closed the connection and we have not.
+    #[must_use]
+    pub fn waits_for_close(&self) -> bool {
+        self.read(size_of::<u8>())
+            .is_some_and(|info| info.tcpi_state == CLOSE_WAIT)
+    }
+
+    /// The connection itself, once nobody else reads it.
+    pub(super) fn stream(&self) -> Option<TcpStream> {
+        let socket = self.0.as_ref()?.try_clone().ok()?;
+        TcpStream::from_std(socket.into()).ok()
     }
 
     /// `None` when the kernel is too old to fill the structure up to `end` bytes.

@@ -2,7 +2,7 @@
 
 use localize::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
-    REUSE_WITHIN, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts, VantageName,
+    RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts, VantageName,
 };
 
 use super::{

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use localize::{Failure, Layer, Micros, Outcome, RoundId};
 
-use super::super::http::{Get, exchange};
+use super::super::http::{Closes, Get, exchange};
 use super::super::tcp::{establish, prepare};
 use super::Then::{Close, Reset, Wait};
 use super::{failed, layers, listener, probe, serve, spec, vip};
@@ -90,6 +90,7 @@ async fn a_reset_before_the_request_is_told_apart() {
         authority: &"shop.example".parse().unwrap(),
         path: &"/".parse().unwrap(),
         round: RoundId(1),
+        closes: Closes::Either,
     };
     let clock = crate::clock::Clock::start();
     let within = Duration::from_secs(1);

@@ -7,6 +7,7 @@
 
 mod dns;
 mod http;
+mod port;
 mod tcp;
 mod tls;
 
@@ -19,9 +20,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{Findings, follow, prepare};
+use super::{Findings, Prepared, follow, prepare};
 use crate::clock::Clock;
-use crate::fire::{Armed, Salvo, Trigger};
+use crate::fire::{Armed, Charge, Fired, Salvo, Trigger};
 use crate::service::Service;
 
 /// A service with limits short enough for a test.
@@ -49,13 +50,19 @@ async fn probe(spec: v1::ServiceSpec, target: Target) -> Findings {
     let service = Arc::new(Service::try_from(spec).unwrap());
     let arm = Arm::to(target);
     let clock = Arc::new(Clock::start());
-    let trigger = Trigger::start(Arc::clone(&clock)).unwrap();
-    let (charge, task) = prepare(&service, &arm, RoundId(7)).unwrap();
+    let prepared = prepare(&service, arm, None, RoundId(7)).unwrap();
+    let Prepared { charge, task, .. } = prepared;
+    let fired = fire(charge, &clock).await;
+    follow(task, fired, &clock).await.0
+}
+
+async fn fire(charge: Charge, clock: &Arc<Clock>) -> Fired {
+    let trigger = Trigger::start(Arc::clone(clock)).unwrap();
     let (fired, wait) = oneshot::channel();
     let arms = vec![Armed { charge, fired }];
     let at = clock.now();
     trigger.load(Salvo { at, arms }).unwrap();
-    follow(task, wait.await.unwrap(), &clock).await
+    wait.await.unwrap()
 }
 
 fn failed(findings: &Findings) -> (Layer, Failure) {
