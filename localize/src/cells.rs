@@ -314,16 +314,18 @@ fn times(
     })
 }
 
-/// Whether an arm does what users do: asks a resolver from outside, or fetches by a public address.
+/// Whether an arm does what users do: asks a resolver from outside, or fetches by a public address, from
+/// a port that it has not just used.
 fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool {
-    match &arm.target {
+    let users_ask = match &arm.target {
         Target::Resolver { .. } => vantage.role == Role::Outside,
         Target::Edge { .. } => true,
         Target::Vip { .. } => {
             reading.topology().edges.is_empty() || vantage.role == Role::BehindCdn
         }
         Target::NameServer { .. } | Target::Backend { .. } => false,
-    }
+    };
+    users_ask && arm.port.is_fresh()
 }
 
 /// The windows begin and end where the record of some cell changes: where failures begin and where

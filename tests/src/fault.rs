@@ -55,6 +55,10 @@ pub enum Fault {
     BackendTruncates,
     /// Backend 2 serves another page than its peers.
     BackendOtherBody,
+    /// Backend 2 drops SYNs from an address and port that it had one from within a minute.
+    BackendPortReuse,
+    /// The balancer does.
+    BalancerPortReuse,
     /// Home 1's line loses 35 % of its packets.
     HomeLossy,
     /// 30 % of the balancer's SYNs to backend 2 are lost on the way.
@@ -80,7 +84,7 @@ pub enum Strength {
 
 impl Fault {
     /// Every fault that a localisation finds within its budget, in the order of the path.
-    pub const ALL: [Fault; 27] = [
+    pub const ALL: [Fault; 29] = [
         Fault::ResolverDead,
         Fault::ResolverLossy,
         Fault::AuthoritativeRefuses,
@@ -102,6 +106,8 @@ impl Fault {
         Fault::BackendResets,
         Fault::BackendTruncates,
         Fault::BackendOtherBody,
+        Fault::BackendPortReuse,
+        Fault::BalancerPortReuse,
         Fault::HomeLossy,
         Fault::PathLosesSyns,
         Fault::ReturnRouteBalancer,
@@ -138,6 +144,8 @@ impl Fault {
             Fault::BackendResets => "backend-resets",
             Fault::BackendTruncates => "backend-truncates",
             Fault::BackendOtherBody => "backend-other-body",
+            Fault::BackendPortReuse => "backend-port-reuse",
+            Fault::BalancerPortReuse => "balancer-port-reuse",
             Fault::HomeLossy => "home-lossy",
             Fault::PathLosesSyns => "path-loses-syns",
             Fault::ReturnRouteBalancer => "return-route-balancer",
@@ -181,6 +189,8 @@ impl Fault {
             | Fault::BackendResets
             | Fault::BackendTruncates
             | Fault::BackendOtherBody
+            | Fault::BackendPortReuse
+            | Fault::BalancerPortReuse
             | Fault::ReturnRouteBalancer
             | Fault::ReturnRouteDc1
             | Fault::TwoAtOnce => Strength::Hard,
@@ -201,7 +211,7 @@ impl Fault {
     }
 
     /// Whether the fault means anything with this balancer. A balancer that does not end TLS has no
-    /// certificate and no answers of its own, and a kernel's translation has no process.
+    /// certificate and no answers of its own, and a kernel's translation has no process and no stack.
     pub fn fits(self, balancer: Balancer) -> bool {
         let of_proxy = matches!(self, Fault::Balancer503 | Fault::BalancerExpired);
         // The application stands in for nginx here, and does not speak TLS.
@@ -209,7 +219,10 @@ impl Fault {
         match balancer {
             Balancer::L7 => true,
             Balancer::Tcp => !of_proxy && !plain,
-            Balancer::L4 => !of_proxy && !plain && self != Fault::BalancerDead,
+            Balancer::L4 => {
+                let of_process = matches!(self, Fault::BalancerDead | Fault::BalancerPortReuse);
+                !of_proxy && !plain && !of_process
+            }
         }
     }
 

@@ -74,6 +74,11 @@ pub fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
             let rule = format!("input tcp dport {{ 80, 443 }} {SYN} {}", lose(0.4));
             packets(lab, BACKEND_NAMES[1], on, &[rule])
         }
+        Fault::BackendPortReuse => packets(lab, BACKEND_NAMES[1], on, &once_a_minute("")),
+        Fault::BalancerPortReuse => {
+            let to_vip = format!("ip daddr {VIP}");
+            packets(lab, "lb", on, &once_a_minute(&to_vip))
+        }
         Fault::HomeLossy => packets(lab, "gw1", on, &lossy_line()),
         Fault::PathLosesSyns => {
             let lose = lose(0.3);
@@ -96,6 +101,18 @@ pub fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
     }
 }
 
+/// Only one SYN a minute from each address and port, as where closed connections are remembered and
+/// TCP timestamps do not tell the new one from the old.
+fn once_a_minute(which: &str) -> [String; 3] {
+    let syn = format!("input {which} {SYN}");
+    [
+        "set used { type ipv4_addr . inet_service; flags dynamic, timeout; timeout 60s; }"
+            .to_owned(),
+        format!("{syn} ip saddr . tcp sport @used drop"),
+        format!("{syn} add @used {{ ip saddr . tcp sport }}"),
+    ]
+}
+
 /// Loss on a home's line, both ways. Our own link is spared: the fault is to be localised while it
 /// lasts.
 fn lossy_line() -> [String; 4] {
@@ -115,13 +132,18 @@ pub fn lose(share: f64) -> String {
     format!("numgen random mod 10000 < {:.0} drop", share * 10_000.0)
 }
 
-/// Puts rules, each starting with the name of its hook, in force on a host, or takes them away.
+/// Puts rules, each starting with the name of its hook, in force on a host, or takes them away. Sets
+/// that they speak of come first.
 fn packets(lab: &Lab, host: &str, on: bool, rules: &[String]) -> Result<()> {
     let namespace = lab.run.namespace(host);
     if !on {
         return shell::nft(&namespace, "delete table ip fault\n");
     }
     let mut script = String::from("table ip fault {\n");
+    for set in rules.iter().filter(|rule| rule.starts_with("set ")) {
+        script.push_str(set);
+        script.push('\n');
+    }
     let hooks = ["prerouting", "input", "forward", "output", "postrouting"];
     for hook in hooks {
         script.push_str(&format!(

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::address::{BACKENDS, BALANCER, EDGES, NAME_SERVERS, REMOVED_EDGE, RESOLVERS, SERVICE};
+use crate::address::{
+    BACKENDS, BALANCER, EDGES, NAME_SERVERS, REMOVED_EDGE, RESOLVERS, SERVICE, VIP,
+};
 use crate::clock;
 use crate::fault::Fault;
 use crate::net::Balancer;
@@ -24,6 +26,8 @@ enum Ask {
     Page(&'static str),
     /// A backend for the page, from this address where it matters.
     Backend(usize, Option<&'static str>),
+    /// A host for the page from a port that it has seen a SYN from just before.
+    Again(&'static str),
 }
 
 /// What came of it.
@@ -111,6 +115,10 @@ fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
         Ask::Backend(number, None) => format!("http://{}/", BACKENDS[number]),
         Ask::Backend(number, Some(from)) => {
             format!("--interface {from} http://{}/", BACKENDS[number])
+        }
+        // The first one is refused, so that nobody remembers a connection and the port is free still.
+        Ask::Again(address) => {
+            format!("--local-port 30300-30399 http://{address}:9/ -o /dev/null http://{address}/")
         }
     };
     let mut words: Vec<&str> = line.split_whitespace().collect();
@@ -231,6 +239,16 @@ fn signs(fault: Fault) -> Signs {
                 ("home1", edge1, AtTimes(others)),
             ]
         }
+        Fault::BackendPortReuse => vec![
+            ("dc1", Ask::Again(BACKENDS[1]), Always(timed_out)),
+            ("dc1", Ask::Again(BACKENDS[0]), Always(|a| !timed_out(a))),
+            ("dc1", direct(1), Always(well)),
+            ("home1", edge1, Always(well)),
+        ],
+        Fault::BalancerPortReuse => vec![
+            ("dc1", Ask::Again(VIP), Always(timed_out)),
+            ("home1", edge1, Always(well)),
+        ],
         Fault::PathLosesSyns => vec![
             ("lb", direct(1), AtTimes(|a| a.seconds > 0.9)),
             ("dc1", direct(1), Always(well)),

@@ -63,10 +63,10 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
         Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
         Fault::BackendTruncates => one(Kind::Backend, &["web1"]),
-        Fault::BackendClosed => vec![Blame {
-            user_impact: Some(false),
-            ..blame(Kind::Backend, &["web1"])
-        }],
+        Fault::BackendClosed => masked(Kind::Backend, "web1"),
+        // Neither the edges nor the balancer use a port again within a minute.
+        Fault::BackendPortReuse => masked(Kind::Backend, "web2"),
+        Fault::BalancerPortReuse => masked(Kind::LoadBalancer, VIP),
         Fault::HomeLossy => one(Kind::ClientNetwork, &["home1"]),
         Fault::PathLosesSyns => vec![Blame {
             kind: Kind::LbBackendPath,
@@ -111,6 +111,8 @@ fn without_agents_on_hosts(fault: Fault) -> Expected {
         | Fault::BackendResets
         | Fault::BackendTruncates
         | Fault::BackendOtherBody
+        | Fault::BackendPortReuse
+        | Fault::BalancerPortReuse
         | Fault::HomeLossy
         | Fault::TwoAtOnce => return Expected::Faults(truth(fault)),
     };
@@ -129,6 +131,13 @@ fn blame(kind: Kind, names: &[&str]) -> Blame {
         name: Name::OneOf(names.iter().map(|name| (*name).to_owned()).collect()),
         user_impact: None,
     }
+}
+
+fn masked(kind: Kind, name: &str) -> Vec<Blame> {
+    vec![Blame {
+        user_impact: Some(false),
+        ..blame(kind, &[name])
+    }]
 }
 
 fn name_server(number: usize) -> Vec<Blame> {

@@ -59,11 +59,11 @@ fn from_outside_alone_the_origin_is_one_group() {
     let home = vantage("home1", Role::Outside, None, "198.51.100.7");
     let parts = covered(vec![home]);
     let balancer = part(&parts, Kind::LoadBalancer, "203.0.113.10:80");
-    assert!((balancer.probes_per_round - 1.0).abs() < 1e-9);
+    assert!((balancer.probes_per_round - 2.0).abs() < 1e-9);
     assert!(balancer.same_as.contains(&component(Kind::Backend, "web1")));
     assert!(balancer.ask.contains("role inside"), "{}", balancer.ask);
     let backend = part(&parts, Kind::Backend, "web1");
-    assert!((backend.probes_per_round - 0.5).abs() < 1e-9);
+    assert!((backend.probes_per_round - 1.0).abs() < 1e-9);
 }
 
 #[test]
@@ -78,7 +78,7 @@ fn an_inside_agent_splits_the_group() {
             .same_as
             .contains(&component(Kind::LoadBalancer, "203.0.113.10:80"))
     );
-    assert!((backend.probes_per_round - 2.0).abs() < 1e-9, "{backend:?}");
+    assert!((backend.probes_per_round - 4.0).abs() < 1e-9, "{backend:?}");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use localize::{
     Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Observation, ObservationId, Outcome,
-    Role, RoundId, ServiceName, Stamp, Target, VantageName,
+    Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
 };
 use proto::v1;
 use proto::v1::coordinator_message::Message;
@@ -455,6 +455,31 @@ fn a_round_of_chosen_arms_closes_when_each_has_come_so_often() {
     bench.record(NOW, &a, vec![saw(2)]);
     assert_eq!(bench.closed().len(), 1);
     assert_eq!(bench.gathered(), 2, "each is an observation of its own");
+}
+
+#[test]
+fn a_fresh_port_in_the_place_of_a_reused_one_is_waited_for_no_longer() {
+    let mut bench = Bench::new();
+    let agent = bench.connect("a", Role::Inside);
+    let vip = Arm::to(Target::Vip {
+        address: "203.0.113.10:80".parse().unwrap(),
+    });
+    let again = Arm {
+        port: SourcePort::Reused,
+        ..vip.clone()
+    };
+    let planned = vec![
+        (agent.name.clone(), vip.clone()),
+        (agent.name.clone(), again),
+    ];
+    let Fired::Round { id, .. } = bench.state.fire_chosen(NOW, &shop(), planned).unwrap() else {
+        panic!("too many")
+    };
+    let saw = |sequence| agent.saw(id, sequence, vip.clone(), NOW, Outcome::Passed);
+    bench.record(NOW, &agent, vec![saw(1)]);
+    assert!(bench.closed().is_empty());
+    bench.record(NOW, &agent, vec![saw(2)]);
+    assert_eq!(bench.closed().len(), 1);
 }
 
 #[test]

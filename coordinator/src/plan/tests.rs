@@ -73,33 +73,33 @@ const DNS: [&str; 3] = [
 ];
 const EDGES: [&str; 2] = ["edge/198.51.100.1", "edge/198.51.100.2"];
 const VIP: &str = "vip/203.0.113.10:443";
+const VIP_AGAIN: &str = "vip/203.0.113.10:443 on a reused port";
+const BACKENDS: [&str; 2] = ["backend/web1", "backend/web2"];
 
 #[test]
 fn each_role_fires_its_arms() {
     let one = ["10.0.0.7"];
+    let again = ["backend/web1 on a reused port"];
+    let behind = [EDGES[0], EDGES[1], VIP, VIP_AGAIN];
+    let inside = [
+        EDGES[0],
+        EDGES[1],
+        VIP,
+        BACKENDS[0],
+        BACKENDS[1],
+        VIP_AGAIN,
+        again[0],
+    ];
+    let on_host = [VIP, BACKENDS[0], BACKENDS[1], VIP_AGAIN, again[0]];
+    // A backend's own host does not ask itself once more.
+    let on_web1 = &on_host[..4];
     let rows: [(Role, Option<&str>, &[&str]); 6] = [
         (Role::Outside, None, &EDGES),
-        (Role::BehindCdn, None, &[EDGES[0], EDGES[1], VIP]),
-        (
-            Role::Inside,
-            None,
-            &[EDGES[0], EDGES[1], VIP, "backend/web1", "backend/web2"],
-        ),
-        (
-            Role::Inside,
-            Some("web1"),
-            &[VIP, "backend/web1", "backend/web2"],
-        ),
-        (
-            Role::Inside,
-            Some("lb"),
-            &[VIP, "backend/web1", "backend/web2"],
-        ),
-        (
-            Role::Outside,
-            Some("web2"),
-            &[VIP, "backend/web1", "backend/web2"],
-        ),
+        (Role::BehindCdn, None, &behind),
+        (Role::Inside, None, &inside),
+        (Role::Inside, Some("web1"), on_web1),
+        (Role::Inside, Some("lb"), &on_host),
+        (Role::Outside, Some("web2"), &on_host),
     ];
     for (role, host, expected) in rows {
         let fired = labels(
@@ -161,7 +161,10 @@ fn every_source_address_is_an_arm() {
     ];
     for (addresses, expected) in rows {
         let fired = labels(FILE, &[], &vantage(Role::Inside, Some("lb"), addresses));
-        assert_eq!(&fired[4..], expected, "{addresses:?}");
+        let (last, ordinary) = fired[4..].split_last().unwrap();
+        assert_eq!(&ordinary[..ordinary.len() - 1], expected, "{addresses:?}");
+        // From the first source alone, and not at all where a handshake is all there is.
+        assert_eq!(*last, format!("{} on a reused port", expected[0]));
     }
 }
 
@@ -169,10 +172,10 @@ fn every_source_address_is_an_arm() {
 fn a_public_vip_is_for_everybody() {
     let outside = vantage(Role::Outside, None, &[]);
     let rows: [(&[&str], &[&str]); 3] = [
-        (&["203.0.113.10"], &[VIP]),
+        (&["203.0.113.10"], &[VIP, VIP_AGAIN]),
         (
             &["203.0.113.10", "198.51.100.1"],
-            &["edge/198.51.100.1", VIP],
+            &["edge/198.51.100.1", VIP, VIP_AGAIN],
         ),
         (&["198.51.100.1"], &["edge/198.51.100.1"]),
     ];
