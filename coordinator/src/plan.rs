@@ -13,7 +13,7 @@ use localize::{
 };
 use proto::v1;
 
-use crate::service_file::ServiceFile;
+use crate::service_file::{PortReuse, ServiceFile};
 
 pub use learn::{Learnt, learn, learn_name_servers};
 
@@ -62,9 +62,9 @@ pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) 
 /// that run on no host of the path go to the edges as users do. The VIPs are for those behind the
 /// CDN, in the data centre and on its hosts, and for everybody where they are the public addresses.
 /// The backends are for the data centre and its hosts, from each source address. VIPs and backends are
-/// asked once more from a reused port.
+/// asked once more from a reused port, unless the service file says otherwise.
 #[must_use]
-pub fn arms(topology: &Topology, vantage: &VantagePoint) -> Vec<Arm> {
+pub fn arms(topology: &Topology, vantage: &VantagePoint, reuse: PortReuse) -> Vec<Arm> {
     let mut arms = Vec::new();
     let mut seen = BTreeSet::new();
     let targets = dns_targets(topology, vantage)
@@ -75,8 +75,10 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint) -> Vec<Arm> {
             arms.push(arm);
         }
     }
-    let again = reusing(topology, vantage, &arms);
-    arms.extend(again);
+    match reuse {
+        PortReuse::Probed => arms.extend(reusing(topology, vantage, &arms)),
+        PortReuse::LeftOut => {}
+    }
     arms
 }
 

@@ -37,6 +37,8 @@ pub struct ServiceFile {
     pub every: Option<Duration>,
     /// The limits of a probe.
     pub timeouts: Timeouts,
+    /// Whether a round has probes from reused ports.
+    pub port_reuse: PortReuse,
 }
 
 /// The URL of a service in its parts.
@@ -54,6 +56,16 @@ pub struct ServiceUrl {
     pub authority: String,
     /// Path and query.
     pub path: String,
+}
+
+/// Whether VIPs and backends are probed once more, from ports used shortly before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PortReuse {
+    /// They are.
+    #[default]
+    Probed,
+    /// They are not: somebody on the way takes it amiss.
+    LeftOut,
 }
 
 /// The limits of a probe, by layer and in all.

@@ -7,7 +7,9 @@ use core::net::IpAddr;
 
 use crate::case::Case;
 use crate::delay::Delay;
-use crate::observation::{Arm, Failure, Layer, Observation, ObservationId, Outcome, Target};
+use crate::observation::{
+    Arm, Failure, Layer, Observation, ObservationId, Outcome, SourcePort, Target,
+};
 use crate::path::{Alternative, Balancing, Part, Paths};
 use crate::reading::Reading;
 use crate::symptom::{Stage, Symptom};
@@ -516,6 +518,11 @@ fn handshake(
         .map_or(0, |tcp| tcp.syn_retransmissions);
     let last = failure.and_then(Symptom::of);
     let unanswered = again.min(MAX_SYNS) + u32::from(last == Some(Symptom::SynLost));
+    let unanswered = match observation.arm.port {
+        SourcePort::Fresh => unanswered,
+        // What the far end remembers of a port is the same for every SYN of the connection.
+        SourcePort::Reused => unanswered.min(1),
+    };
     let at = observation.scheduled_us;
     let seen = witnesses.saw(observation);
     let asymmetric = seen

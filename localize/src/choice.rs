@@ -55,8 +55,8 @@ pub struct Choice {
     pub bits_of_all: f64,
     /// A round of few arms worth firing before the next whole one; an arm listed several times is to
     /// be fired so many times at once. With each come siblings to compare it with: the same vantage
-    /// point, the same kind of target and the same source address, at another target. Empty when
-    /// no such round is worth it.
+    /// point, the same kind of target, source address and sort of port, at another target. Empty
+    /// when no such round is worth it.
     pub next: Vec<(VantageName, Arm)>,
 }
 
@@ -227,14 +227,14 @@ impl<'a> Arms<'a> {
         round
     }
 
-    /// The next arms, in turn, of the same vantage point, kind of target and source address.
+    /// The next arms, in turn, of the same vantage point, kind of target, source address and sort of port.
     fn siblings(&self, chosen: usize) -> impl Iterator<Item = usize> + '_ {
         let (vantage, arm) = self.names[chosen];
         let others = (chosen + 1..self.names.len()).chain(0..chosen);
         let alike = move |(other, theirs): (&VantageName, &Arm)| {
             other == vantage
                 && kind(&theirs.target) == kind(&arm.target)
-                && theirs.source == arm.source
+                && (theirs.source, theirs.port) == (arm.source, arm.port)
         };
         others.filter(move |i| alike(self.names[*i])).take(SIBLINGS)
     }

@@ -251,7 +251,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     collides(
         Kind::ClientNetwork,
-        0.02,
+        0.01,
         &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
     ),
     mode(
@@ -406,7 +406,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     collides(
         Kind::LoadBalancer,
-        0.02,
+        0.05,
         &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
     ),
     behind(
@@ -444,7 +444,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     collides(
         Kind::LbBackendPath,
-        0.02,
+        0.05,
         &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
     ),
     mode(
@@ -503,7 +503,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     collides(
         Kind::Backend,
-        0.02,
+        0.05,
         &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
     ),
     behind(

@@ -174,6 +174,8 @@ impl<'a> Problem<'a> {
             return Shelter::Optional;
         };
         match kind {
+            // A proxy that seldom uses a port again is spared.
+            _ if MODES[hypothesis.mode].strikes == Strikes::ReusedPorts => Shelter::Optional,
             Kind::Backend | Kind::LbBackendPath if MODES[hypothesis.mode].lossy => {
                 Shelter::ChosenLossy
             }

@@ -45,6 +45,7 @@ fn covered(vantages: Vec<VantagePoint>) -> Vec<Part> {
     coverage(&Outlook {
         topology: topology(vantages),
         every: Some(Duration::from_secs(10)),
+        port_reuse: PortReuse::Probed,
         watch: Watch::default(),
     })
 }
@@ -134,6 +135,7 @@ fn without_a_schedule_nothing_is_seen() {
     let outlook = Outlook {
         topology: topology(vec![vantage("home1", Role::Outside, None, "198.51.100.7")]),
         every: None,
+        port_reuse: PortReuse::Probed,
         watch: Watch::default(),
     };
     let parts = coverage(&outlook);

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::operators::{AgentView, Applied, ServiceView, Status};
 use crate::ca::{CaError, Issued};
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
-use crate::service_file::ServiceFileError;
+use crate::service_file::{PortReuse, ServiceFileError};
 use crate::store::{AgentRecord, RaisedRecord, RoundRecord, StoreError};
 use crate::tls::PeerCertificate;
 
@@ -256,6 +256,8 @@ pub struct Outlook {
     pub topology: Topology,
     /// The interval of the schedule.
     pub every: Option<Duration>,
+    /// Whether its rounds have probes from reused ports.
+    pub port_reuse: PortReuse,
     /// The watch over its rounds.
     pub watch: Watch,
 }

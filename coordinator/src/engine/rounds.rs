@@ -180,13 +180,14 @@ impl State {
     /// The arms of every connected agent.
     fn planned(&self, name: &ServiceName) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
         let topology = self.path(name)?;
+        let reuse = self.service(name)?.file.port_reuse;
         if self.sessions.is_empty() {
             return Err(Refusal::NoAgent);
         }
         let connected = self.sessions.keys();
         let agents = connected.filter_map(|agent| self.agents.get(agent));
         let planned = agents.map(|agent| {
-            let arms = plan::arms(&topology, &vantage_point(agent));
+            let arms = plan::arms(&topology, &vantage_point(agent), reuse);
             (agent.name.clone(), arms)
         });
         Ok(planned.filter(|(_, arms)| !arms.is_empty()).collect())

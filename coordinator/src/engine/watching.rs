@@ -207,6 +207,7 @@ impl State {
         Ok(Outlook {
             topology: self.path(name)?,
             every: service.file.every,
+            port_reuse: service.file.port_reuse,
             watch: service.watching.watch.clone(),
         })
     }

@@ -59,8 +59,9 @@ fn learnt(edges: &[&str]) -> Learnt {
 }
 
 fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
-    let topology = topology(&file(text), &learnt(edges), std::slice::from_ref(vantage));
-    let arms = arms(&topology, vantage);
+    let file = file(text);
+    let topology = topology(&file, &learnt(edges), std::slice::from_ref(vantage));
+    let arms = arms(&topology, vantage, file.port_reuse);
     let distinct: BTreeSet<&Arm> = arms.iter().collect();
     assert_eq!(distinct.len(), arms.len(), "no arm twice");
     arms.iter().map(Arm::label).collect()
@@ -182,6 +183,14 @@ fn a_public_vip_is_for_everybody() {
     for (edges, expected) in rows {
         assert_eq!(&labels(FILE, edges, &outside)[3..], expected, "{edges:?}");
     }
+}
+
+#[test]
+fn a_service_file_leaves_reused_ports_out() {
+    let inside = vantage(Role::Inside, None, &["10.0.0.7"]);
+    let text = format!("{FILE}[schedule]\nreuse_ports = false\n");
+    let ordinary = [VIP, BACKENDS[0], BACKENDS[1]];
+    assert_eq!(labels(&text, &[], &inside)[3..], ordinary);
 }
 
 #[test]

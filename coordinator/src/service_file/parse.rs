@@ -13,7 +13,7 @@ use toml::Spanned;
 use url::{Host, Url};
 
 use super::raw::{self, Text};
-use super::{Problem, ServiceFile, ServiceFileError, ServiceUrl, Timeouts};
+use super::{PortReuse, Problem, ServiceFile, ServiceFileError, ServiceUrl, Timeouts};
 
 /// Longest service file read, in bytes: as many backends as allowed take a tenth of it.
 pub(super) const MAX_FILE_BYTES: usize = 64 << 10;
@@ -60,6 +60,10 @@ pub(super) fn service_file(
         backends: place.backends(&raw.backend, &url)?,
         every: place.every(raw.schedule.every.as_ref())?,
         timeouts: place.timeouts(&raw.schedule.timeout)?,
+        port_reuse: match raw.schedule.reuse_ports {
+            Some(true) | None => PortReuse::Probed,
+            Some(false) => PortReuse::LeftOut,
+        },
         url,
     })
 }

@@ -70,6 +70,7 @@ pub(super) struct Schedule {
     pub every: Option<Text>,
     #[serde(default)]
     pub timeout: Timeout,
+    pub reuse_ports: Option<bool>,
 }
 
 #[derive(Default, Deserialize)]

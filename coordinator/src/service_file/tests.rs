@@ -33,6 +33,7 @@ address = "10.0.0.52"
 [schedule]
 every   = "10s"
 timeout = { connect = "500ms", total = "1m" }
+reuse_ports = false
 "#;
 
 /// A certificate in form alone: its content is the agents' business.
@@ -87,6 +88,7 @@ fn the_whole_file() {
             ..Timeouts::default()
         }
     );
+    assert_eq!(file.port_reuse, PortReuse::LeftOut);
 }
 
 #[test]
@@ -97,6 +99,7 @@ fn name_and_url_are_enough() {
     assert_eq!((file.url.port, file.url.path.as_str()), (8080, "/a/b?c=d"));
     assert!(file.backends.is_empty() && file.vips.is_empty());
     assert_eq!((file.every, file.timeouts), (None, Timeouts::default()));
+    assert_eq!(file.port_reuse, PortReuse::Probed);
 }
 
 #[test]
@@ -127,11 +130,17 @@ fn with(old: &str, new: &str) -> String {
 
 #[test]
 fn every_message_has_its_bad_file() {
+    let reuse = "reuse_ports = false";
     let name = r#"name = "shop.example""#;
     let url = r#"url  = "https://shop.example/""#;
     let vip = r#"vip  = ["203.0.113.10:443", "203.0.113.11"]"#;
     let rows: &[(&str, &str, &[&str])] = &[
         (name, "", &["missing field `name`"]),
+        (
+            reuse,
+            "reuse_ports = \"no\"",
+            &["line 32", "reuse_ports", "boolean"],
+        ),
         (name, "name = 7", &["line 2", "name = 7", "expected"]),
         (
             name,

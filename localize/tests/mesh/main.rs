@@ -283,41 +283,63 @@ fn a_late_component_is_settled_on_when_it_stays_late() {
 /// fails everything.
 #[test]
 fn a_collision_of_ports_is_told_from_random_loss() {
-    let web2 = (Kind::Backend, "web2");
-    let rows: [(&[Fault], &[Wanted<'_>]); 7] = [
-        (&[], &[]),
-        (&[Fault::Backbone(0.003)], &[]),
+    let web2 = |mode| [(Kind::Backend, "web2", mode)];
+    let collision: &[&str] = &["port_reuse_collision"];
+    let lossy: &[&str] = &["syn_unanswered"];
+    let rows: [(Mesh, &[Fault], &[Wanted<'_>]); 11] = [
+        (Mesh::Full, &[], &[]),
+        (Mesh::Bare, &[], &[]),
+        (Mesh::Full, &[Fault::Backbone(0.003)], &[]),
         (
+            Mesh::Full,
             &[Fault::BackendPortReuse(1, 0.0)],
-            &[(web2.0, web2.1, &["port_reuse_collision"])],
+            &web2(collision),
         ),
         (
+            Mesh::Bare,
+            &[Fault::BackendPortReuse(1, 0.0)],
+            &web2(collision),
+        ),
+        (
+            Mesh::Full,
             &[Fault::BackendPortReuse(1, 0.3)],
-            &[(web2.0, web2.1, &["port_reuse_collision"])],
+            &web2(collision),
         ),
         (
+            Mesh::Bare,
+            &[Fault::BackendPortReuse(1, 0.3)],
+            &web2(collision),
+        ),
+        (
+            Mesh::Full,
             &[Fault::BalancerPortReuse],
-            &[(Kind::LoadBalancer, VIP, &["port_reuse_collision"])],
+            &[(Kind::LoadBalancer, VIP, collision)],
         ),
         (
+            Mesh::Bare,
+            &[Fault::BalancerPortReuse],
+            &[(Kind::LoadBalancer, VIP, collision)],
+        ),
+        (
+            Mesh::Full,
             &[Fault::InsidePortReuse],
-            &[(Kind::ClientNetwork, "dc1", &["port_reuse_collision"])],
+            &[(Kind::ClientNetwork, "dc1", collision)],
         ),
-        (
-            &[Fault::BackendSyn(1, 0.4)],
-            &[(web2.0, web2.1, &["syn_unanswered"])],
-        ),
+        (Mesh::Full, &[Fault::BackendSyn(1, 0.4)], &web2(lossy)),
     ];
-    for (faults, expected) in rows {
+    for (mesh, faults, expected) in rows {
         for seed in 1..=seeds() {
-            let mut world = World::new(Mesh::Full, seed);
+            let mut world = World::new(mesh, seed);
             world.reuses_ports = true;
             world.faults = faults.to_vec();
             let (assessment, rounds) = judge(world, 50);
             let text = describe(&assessment);
             let right = names(&assessment.verdict, expected)
                 && (expected.is_empty() == (assessment.verdict.outcome == VerdictOutcome::Healthy));
-            assert!(right, "{faults:?} seed {seed}, {rounds} rounds: {text}");
+            assert!(
+                right,
+                "{faults:?} {mesh:?} seed {seed}, {rounds} rounds: {text}"
+            );
         }
     }
 }
