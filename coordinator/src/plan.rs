@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use localize::topology::BALANCER_HOST;
 use localize::{
     Arm, Backend, CdnProvider, Role, Scheme, SourcePort, Target, Topology, VantagePoint,
 };
@@ -83,32 +84,30 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint, reuse: PortReuse) -> Ve
 }
 
 /// Twins of arms that leave from a port used shortly before: one for each VIP and for each backend that
-/// speaks HTTP on another host, whatever its sources, since an end that remembers a connection is the
-/// same for all of them. Behind a bare handshake the agent would be the first to close.
+/// speaks HTTP, whatever its sources, since an end that remembers a connection is the same for all of
+/// them. Behind a bare handshake the agent would be the first to close. Agents on backends have none:
+/// those elsewhere see the same, and their number does not grow with the backends.
 fn reusing(topology: &Topology, vantage: &VantagePoint, arms: &[Arm]) -> Vec<Arm> {
-    let elsewhere = |backend: &&Backend| {
-        backend.scheme != Scheme::Tcp && vantage.host.as_ref() != Some(&backend.name)
-    };
-    let backends: BTreeSet<&str> = topology
-        .backends
-        .iter()
-        .filter(elsewhere)
-        .map(|backend| backend.name.as_str())
-        .collect();
-    let mut twins: Vec<Arm> = Vec::new();
-    for arm in arms {
-        let wanted = match &arm.target {
-            Target::Vip { .. } => true,
-            Target::Backend { name, .. } => backends.contains(name.as_str()),
-            Target::Resolver { .. } | Target::NameServer { .. } | Target::Edge { .. } => false,
-        };
-        if wanted && twins.iter().all(|twin| twin.target != arm.target) {
-            twins.push(Arm {
-                port: SourcePort::Reused,
-                ..arm.clone()
-            });
-        }
+    let host = vantage.host.as_deref();
+    if host.is_some_and(|host| host != BALANCER_HOST) {
+        return Vec::new();
     }
+    let speaks_http = |name: &str| {
+        let mut backends = topology.backends.iter();
+        backends.any(|b| b.name == name && b.scheme != Scheme::Tcp)
+    };
+    let wanted = |arm: &&Arm| match &arm.target {
+        Target::Vip { .. } => true,
+        Target::Backend { name, .. } => speaks_http(name),
+        Target::Resolver { .. } | Target::NameServer { .. } | Target::Edge { .. } => false,
+    };
+    let twin = |arm: &Arm| Arm {
+        port: SourcePort::Reused,
+        ..arm.clone()
+    };
+    let mut twins: Vec<Arm> = arms.iter().filter(wanted).map(twin).collect();
+    // The arms of one backend stand together.
+    twins.dedup_by(|a, b| a.target == b.target);
     twins
 }
 

@@ -92,15 +92,14 @@ fn each_role_fires_its_arms() {
         again[0],
     ];
     let on_host = [VIP, BACKENDS[0], BACKENDS[1], VIP_AGAIN, again[0]];
-    // A backend's own host does not ask itself once more.
-    let on_web1 = &on_host[..4];
+    let on_backend = &on_host[..3];
     let rows: [(Role, Option<&str>, &[&str]); 6] = [
         (Role::Outside, None, &EDGES),
         (Role::BehindCdn, None, &behind),
         (Role::Inside, None, &inside),
-        (Role::Inside, Some("web1"), on_web1),
+        (Role::Inside, Some("web1"), on_backend),
         (Role::Inside, Some("lb"), &on_host),
-        (Role::Outside, Some("web2"), &on_host),
+        (Role::Outside, Some("web2"), on_backend),
     ];
     for (role, host, expected) in rows {
         let fired = labels(
