@@ -66,7 +66,7 @@ fn a_collision_of_ports_is_held_against_fresh_ports() {
     );
     let lines: Vec<&str> = fault.evidence.iter().map(|e| e.text.as_str()).collect();
     for line in [
-        "dc1 to backend/web2: none of 5 SYNs failed",
+        "dc1 to backend/web2: none of 7 SYNs failed",
         "dc1 to backend/web2 on a reused port: 5 of 5 SYNs were not answered",
     ] {
         assert!(lines.contains(&line), "{lines:#?}");
