@@ -463,12 +463,12 @@ impl<'a> Search<'a> {
         };
         for set in &doubted {
             push(self.pared(unknown(set.clone()), best, unknown));
-            for common in &self.model.common {
-                let set = self.pared(self.with_common(common, set), best, convert::identity);
-                let set = self.completed(common, set);
-                push(self.pared(unknown(set.clone()), best, unknown));
-                push(set);
-            }
+        }
+        for common in &self.model.common {
+            let set = self.with_common(common, &doubted[0]);
+            let set = self.completed(common, self.pared(set, best, convert::identity));
+            push(self.pared(unknown(set.clone()), best, unknown));
+            push(set);
         }
         self.visited.extend(doubts);
     }

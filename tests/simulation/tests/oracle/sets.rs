@@ -207,13 +207,13 @@ impl Problem {
                 doubts.push(set);
             }
         };
-        for set in doubted {
+        for set in &doubted {
             push(self.pared(unknown(set.clone()), best, &singles, unknown));
-            for common in &self.common {
-                let set = self.with_common(common, &set, best, &singles);
-                push(self.pared(unknown(set.clone()), best, &singles, unknown));
-                push(set);
-            }
+        }
+        for common in &self.common {
+            let set = self.with_common(common, &doubted[0], best, &singles);
+            push(self.pared(unknown(set.clone()), best, &singles, unknown));
+            push(set);
         }
         doubts
     }
