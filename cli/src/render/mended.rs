@@ -28,7 +28,7 @@ pub fn mended_progress(mended: &Mended) -> String {
     let faults = mended.faults.iter().map(|fault| {
         let state = match fault.decision {
             Decision::Mended => "mended".to_owned(),
-            Decision::NotMended => "still fails".to_owned(),
+            Decision::NotMended => format!("still {}", words(fault).it_does),
             Decision::Undecided => match fault.probes_needed {
                 Some(probes) => format!("{probes} quiet probes to go"),
                 None => "undecided".to_owned(),
@@ -36,8 +36,10 @@ pub fn mended_progress(mended: &Mended) -> String {
         };
         let MendedFault { name, after, .. } = fault;
         format!(
-            "{name}: {} of {} failed since, {state}",
-            after.failed, after.of
+            "{name}: {} of {} {} since, {state}",
+            after.failed,
+            after.of,
+            words(fault).probes_did
         )
     });
     faults.collect::<Vec<_>>().join("; ")
@@ -54,8 +56,13 @@ fn counts(fault: &MendedFault) -> String {
         ..
     } = fault;
     format!(
-        "{kind} {name} ({mode}): {} of {} probes failed before, {} of {} since {}.",
-        before.failed, before.of, after.failed, after.of, after.from
+        "{kind} {name} ({mode}): {} of {} probes {} before, {} of {} since {}.",
+        before.failed,
+        before.of,
+        words(fault).probes_did,
+        after.failed,
+        after.of,
+        after.from
     )
 }
 
@@ -64,7 +71,8 @@ fn meaning(fault: &MendedFault, mended: &Mended) -> String {
     match fault.decision {
         Decision::Mended => over(fault),
         Decision::NotMended => format!(
-            "It fails still{}: {}. {}",
+            "It {} still{}: {}. {}",
+            words(fault).it_does,
             trend(fault, &mended.service),
             last_failure(fault),
             missing(fault, mended)
@@ -75,7 +83,10 @@ fn meaning(fault: &MendedFault, mended: &Mended) -> String {
         ),
         Decision::Undecided => {
             let quiet = match &fault.last_failure_at {
-                Some(at) => format!("It failed last at {at}, and has been quiet since"),
+                Some(at) => format!(
+                    "It {} last at {at}, and has been quiet since",
+                    words(fault).it_did
+                ),
                 None => "It has been quiet so far".to_owned(),
             };
             format!(
@@ -97,9 +108,37 @@ fn over(fault: &MendedFault) -> String {
     match quiet.of == fault.after.of {
         true => format!("It is over: {odds} {e_value}."),
         false => format!(
-            "It is over since about {}, with {} of {} probes failed from then on: {odds} {e_value}.",
-            quiet.from, quiet.failed, quiet.of
+            "It is over since about {}; {} of {} probes {} from then on: {odds} {e_value}.",
+            quiet.from,
+            quiet.failed,
+            quiet.of,
+            words(fault).probes_did
         ),
+    }
+}
+
+/// How one speaks of a fault: an answer that is late has not failed.
+struct Words {
+    probes_did: &'static str,
+    it_does: &'static str,
+    it_did: &'static str,
+    event: &'static str,
+}
+
+fn words(fault: &MendedFault) -> Words {
+    match fault.mode.as_str() {
+        "slow" => Words {
+            probes_did: "were late",
+            it_does: "is late",
+            it_did: "was late",
+            event: "late answer",
+        },
+        _ => Words {
+            probes_did: "failed",
+            it_does: "fails",
+            it_did: "failed",
+            event: "failure",
+        },
     }
 }
 
@@ -119,8 +158,8 @@ fn trend(fault: &MendedFault, service: &str) -> String {
 
 fn last_failure(fault: &MendedFault) -> String {
     match &fault.last_failure_at {
-        Some(at) => format!("the last failure was at {at}"),
-        None => "no failure since".to_owned(),
+        Some(at) => format!("the last {} was at {at}", words(fault).event),
+        None => format!("no {} since", words(fault).event),
     }
 }
 
@@ -255,7 +294,7 @@ mod tests {
             late,
             &format!(
                 "MENDED  {BEFORE} 2 of 360 since 2026-01-02T12:03:11.000Z.\n  It is over since about \
-                 2026-01-02T12:20:00.000Z, with 0 of 350 probes failed from then on: the odds against a \
+                 2026-01-02T12:20:00.000Z; 0 of 350 probes failed from then on: the odds against a \
                  fault that is unchanged are 41 to 1. Rates with their 95% intervals: 7% (3% to 14%) \
                  before, 0.1% (0% to 0.7%) since.\n"
             ),
@@ -316,6 +355,19 @@ mod tests {
                  14%).\n"
             ),
         );
+    }
+
+    #[test]
+    fn late_answers_have_not_failed() {
+        let slow = |decision| MendedFault {
+            mode: "slow".to_owned(),
+            ..fault(decision, 3, 40)
+        };
+        for decision in [Decision::NotMended, Decision::Undecided, Decision::Mended] {
+            let said = mended(&of(slow(decision)), PLAIN);
+            assert!(said.contains("5 of 73 probes were late before"), "{said}");
+            assert!(!said.contains("fail"), "{said}");
+        }
     }
 
     #[test]
