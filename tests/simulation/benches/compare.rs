@@ -104,7 +104,7 @@ fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>])
             &format!("{time:>8.3}   {settings:?}"),
         );
     }
-    if world == World::Nominal || world == World::NoLayers {
+    if matches!(world, World::Nominal | World::NoLayers | World::Background) {
         report("all else known", &known(&drawn), "");
     }
     println!();
