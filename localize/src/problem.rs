@@ -203,12 +203,13 @@ impl<'a> Problem<'a> {
         symptoms.any(|s| self.explains(hypothesis, cell, s))
     }
 
-    /// The same, where the mode needs a reused port to strike in a cell of such: behind proxies it looks
-    /// like any other lost connection.
+    /// The same, where a mode that needs a reused port is met by one straight at its component: behind
+    /// proxies it looks like any other lost connection, and their ports are their own.
     fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
+        let again = |c: &Crossing| c.part == hypothesis.part && c.view == View::ReusedPort;
         let plain = match MODES[hypothesis.mode].strikes {
             Strikes::All => true,
-            Strikes::ReusedPorts => !cell.arm.port.is_fresh(),
+            Strikes::ReusedPorts => crossings(cell).any(again),
         };
         plain && self.shows(hypothesis, cell)
     }

@@ -207,7 +207,7 @@ pub fn web(run: &Run, number: usize, certificates: &Certificates) -> Result<Daem
     fs::create_dir_all(&folder)?;
     let config = format!(
         "daemon off; worker_processes 1; user root; pid nginx.pid; error_log stderr warn;\n\
-         events {{ worker_connections 256; }}\n\
+         events {{ worker_connections 2048; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;\n\
          \x20 fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
          \x20 server {{ listen 80; listen 443 ssl;\n\
