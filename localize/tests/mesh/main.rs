@@ -344,6 +344,22 @@ fn a_collision_of_ports_is_told_from_random_loss() {
     }
 }
 
+/// What a proxy does with its ports says nothing of a client's that is used again.
+#[test]
+fn a_reused_port_ends_at_the_proxy() {
+    for seed in 1..=seeds() {
+        let mut world = World::new(Mesh::Bare, seed);
+        world.reuses_ports = true;
+        world.faults = vec![Fault::LbPath(1, 0.3)];
+        let (assessment, _) = judge(world, 50);
+        let said = format!("{:?}", assessment.verdict);
+        assert!(
+            !said.contains("port_reuse_collision"),
+            "seed {seed}: {said}"
+        );
+    }
+}
+
 #[test]
 fn bare_backend_syn_is_ambiguous() {
     check_ambiguous(
