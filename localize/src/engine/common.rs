@@ -5,16 +5,30 @@ use alloc::vec::Vec;
 
 use super::fit::Fault;
 use super::model::{
-    Cause, Common, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Restless, Shelter, Touch,
-    index32,
+    Cause, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Restless, Shelter, Touch, index32,
 };
 
 /// Faults that fail at once and at much the same rate look as if they had one cause, from so many on.
-pub(super) const SEVERAL: usize = 2;
+const SEVERAL: usize = 2;
 /// Faults are alike when the higher of their rates is at most so many times the lower one, strictly and
 /// loosely, and of the windows in which one of them is on, both are on in this share.
 const RATES_ALIKE: [f64; 2] = [1.5, 4.0];
 const WINDOWS_ALIKE: f64 = 0.3;
+
+/// A cause that stands for several.
+#[derive(Clone, Debug)]
+pub(crate) struct Common {
+    pub(crate) cause: usize,
+    /// Those that seem to fail at once.
+    pub(crate) explains: Vec<usize>,
+}
+
+impl Common {
+    /// Whether it stands for several others than those that are there by themselves.
+    pub(super) fn explains_several_but(&self, there: impl Fn(usize) -> bool) -> bool {
+        self.explains.iter().filter(|cause| !there(**cause)).count() >= SEVERAL
+    }
+}
 
 impl Model {
     /// Groups of causes whose faults are alike, strictly and loosely: the largest of each.
@@ -40,7 +54,9 @@ impl Model {
     /// Adds what faults that are alike may have in common, each a cause that no component stands for.
     pub(super) fn push_common(&mut self, faults: &[Fault]) {
         let components = self.components();
-        let log_odds = self.in_common.unwrap_or(f64::NEG_INFINITY);
+        let Some(log_odds) = self.in_common else {
+            return;
+        };
         for explains in self.alike(faults) {
             let touches = explains.iter().flat_map(|c| &self.causes[*c].touches);
             let cause = Cause {

@@ -8,7 +8,7 @@ use super::model::{
 };
 
 /// No probability is taken to be smaller.
-const TINY: f64 = 1e-12;
+pub(super) const TINY: f64 = 1e-12;
 
 /// The ways of a cell while causes act, made ready for many outcomes and for one cause more.
 pub(crate) struct Mixture<'a> {

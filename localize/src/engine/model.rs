@@ -8,6 +8,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::common::Common;
+
 /// Every path of a cell.
 pub(crate) const EVERY_PATH: u16 = u16::MAX;
 
@@ -211,14 +213,6 @@ impl Default for Restless {
 
 /// The lowest noise is by this factor under the lowest rate of a fault, unless more is known.
 const CALMEST: f64 = 30.0;
-
-/// A cause that stands for several.
-#[derive(Clone, Debug)]
-pub(crate) struct Common {
-    pub(crate) cause: usize,
-    /// Those that seem to fail at once.
-    pub(crate) explains: Vec<usize>,
-}
 
 /// The whole problem.
 #[derive(Clone, Debug, Default)]

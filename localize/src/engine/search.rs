@@ -5,10 +5,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::convert;
 
-use super::common::SEVERAL;
+use super::common::Common;
 use super::fit::{Fault, Fit, Fitter};
 use super::law::LogSum;
-use super::model::{Common, Meaning, Model};
+use super::model::{Meaning, Model};
 use super::unknown::Calm;
 
 /// Sets kept at each size.
@@ -500,8 +500,10 @@ impl<'a> Search<'a> {
                 set: set.clone(),
             };
             let mut seen = BTreeSet::new();
-            let sensible =
-                |place: &usize| common.explains_several(&set, self.additions[*place].cause);
+            let sensible = |place: &usize| {
+                let more = self.additions[*place].cause;
+                common.explains_several_but(|cause| cause == more || set.has(cause))
+            };
             let additions = (0..self.additions.len()).filter(sensible);
             let mut larger: Vec<Set> = additions
                 .filter_map(|place| self.extend(&mut branch, place, set.score, 0.0, &mut seen))
@@ -515,7 +517,9 @@ impl<'a> Search<'a> {
             let Some(mut next) = best else {
                 break;
             };
-            self.weigh(&mut next);
+            if !self.thorough {
+                self.weigh(&mut next);
+            }
             if next.score <= set.score {
                 break;
             }
@@ -555,15 +559,6 @@ impl<'a> Search<'a> {
                 .collect(),
             evidence,
         }
-    }
-}
-
-impl Common {
-    /// Whether it still stands for several beside a set with one cause more.
-    fn explains_several(&self, set: &Set, more: usize) -> bool {
-        let explains = self.explains.iter();
-        let left = explains.filter(|c| **c != more && !set.has(**c));
-        left.count() >= SEVERAL
     }
 }
 

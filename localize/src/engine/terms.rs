@@ -7,7 +7,7 @@ use core::iter;
 
 use super::company::{ALONE, Acts, Company, Known, States};
 use super::fit::{Fault, LEVELS};
-use super::mixture::{Mixture, More, Room};
+use super::mixture::{Mixture, More, Room, TINY};
 use super::model::{Cell, Effect, Group, Model, Outcome, Touch};
 
 /// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
@@ -16,9 +16,6 @@ const BOUND_SLACK: f64 = 1.0;
 
 /// Slopes that are smaller make no difference.
 const FLAT: f64 = 1e-12;
-
-/// No probability is taken to be smaller.
-const TINY: f64 = 1e-12;
 
 /// By how much a cause at a rate raises the logarithm of what was seen: for each class of outcomes, all
 /// of which grow by 1 + rate * slope, how many there were in each window.
@@ -298,19 +295,19 @@ impl Model {
     /// rate, and each failure as much as the least expected one. Without bound where it does more than
     /// fail probes.
     pub(super) fn ceiling(&self, cause: usize, failing: &[bool]) -> f64 {
+        let bent = self.bent(cause);
         let cause = &self.causes[cause];
-        let fails = |t: &&Touch| t.group == Group::Front && t.effect != Effect::Gate;
-        if !cause.touches.iter().all(|t| fails(&t)) {
+        if bent || cause.touches.iter().any(|t| t.group != Group::Front) {
             return f64::INFINITY;
         }
         let mut failed = vec![0.0; self.windows];
         let mut least = 1.0_f64;
-        let mut before = None;
-        for touch in cause.touches.iter().filter(|t| failing[t.cell as usize]) {
-            if before.replace(touch.cell) == Some(touch.cell) {
+        let touched = cause.touches.chunk_by(|a, b| a.cell == b.cell);
+        for cell in touched.map(|mine| mine[0].cell as usize) {
+            if !failing[cell] {
                 continue;
             }
-            let cell = &self.cells[touch.cell as usize];
+            let cell = &self.cells[cell];
             for outcome in self.outcomes(cell).iter().filter(|o| o.symptom.is_some()) {
                 least = least.min(cell.background * outcome.chance);
                 for count in self.counts(outcome) {
@@ -320,12 +317,9 @@ impl Model {
         }
         let most = 1.0 / least.max(TINY);
         let passes = cause.passes[Group::Front as usize].iter().copied();
-        let passes = passes.chain(iter::repeat(0.0));
-        let windows = failed
-            .iter()
-            .zip(passes)
-            .filter(|(failed, _)| **failed > 0.0);
+        let windows = failed.iter().zip(passes.chain(iter::repeat(0.0)));
         windows
+            .filter(|(failed, _)| **failed > 0.0)
             .map(|(failed, passed)| best_gain(*failed, passed, most))
             .sum()
     }
