@@ -15,8 +15,7 @@ use localize::{
 };
 
 use crate::engine::Outlook;
-use crate::plan;
-use crate::service_file::PortReuse;
+use crate::plan::{self, Twins};
 
 /// A component and the probes of a round that cross it.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,12 +41,12 @@ type Probes = BTreeMap<(VantageName, Arm), f64>;
 #[must_use]
 pub fn coverage(outlook: &Outlook) -> Vec<Part> {
     let topology = &outlook.topology;
-    let columns = columns(topology, outlook.port_reuse);
+    let columns = columns(topology, outlook.twins);
     let sight = sight::Sight::new(outlook);
     let helpers = helpers(topology);
     let helped: Vec<(&Helper, BTreeMap<Component, Probes>)> = helpers
         .iter()
-        .map(|h| (h, self::columns(&h.with(topology), outlook.port_reuse)))
+        .map(|h| (h, self::columns(&h.with(topology), outlook.twins)))
         .collect();
     let parts = columns.iter().map(|(component, probes)| {
         let same_as = same_as(component, &columns);
@@ -65,13 +64,13 @@ pub fn coverage(outlook: &Outlook) -> Vec<Part> {
 }
 
 /// The components of a path, each with the probes that cross it.
-fn columns(topology: &Topology, reuse: PortReuse) -> BTreeMap<Component, Probes> {
+fn columns(topology: &Topology, twins: Twins) -> BTreeMap<Component, Probes> {
     let mut columns: BTreeMap<Component, Probes> = expected(topology)
         .into_iter()
         .map(|component| (component, Probes::new()))
         .collect();
     for vantage in &topology.vantages {
-        for arm in plan::arms(topology, vantage, reuse) {
+        for arm in plan::arms(topology, vantage, twins) {
             for (component, share) in crossings(topology, vantage, &arm) {
                 let probe = (vantage.name.clone(), arm.clone());
                 let column = columns.entry(component).or_default();

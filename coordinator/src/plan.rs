@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Role, Scheme, SourcePort, Target, Topology, VantagePoint,
+    Arm, Backend, CdnProvider, Object, Role, Scheme, SourcePort, Target, Topology, VantagePoint,
 };
 use proto::v1;
 
@@ -57,15 +57,34 @@ pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) 
     }
 }
 
+/// Which arms are fired once more in another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Twins {
+    /// Those of VIPs and backends, from reused ports.
+    pub ports: PortReuse,
+    /// Those of edges, VIPs and backends, for a large object.
+    pub large: bool,
+}
+
+impl Twins {
+    /// What the service file asks for.
+    #[must_use]
+    pub fn of(file: &ServiceFile) -> Self {
+        Self {
+            ports: file.port_reuse,
+            large: file.large_path.is_some(),
+        }
+    }
+}
+
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.
 ///
 /// Every vantage point asks its own resolvers, those of the service file and each name server. Those
 /// that run on no host of the path go to the edges as users do. The VIPs are for those behind the
 /// CDN, in the data centre and on its hosts, and for everybody where they are the public addresses.
-/// The backends are for the data centre and its hosts, from each source address. VIPs and backends are
-/// asked once more from a reused port, unless the service file says otherwise.
+/// The backends are for the data centre and its hosts, from each source address. Twins come last.
 #[must_use]
-pub fn arms(topology: &Topology, vantage: &VantagePoint, reuse: PortReuse) -> Vec<Arm> {
+pub fn arms(topology: &Topology, vantage: &VantagePoint, twins: Twins) -> Vec<Arm> {
     let mut arms = Vec::new();
     let mut seen = BTreeSet::new();
     let targets = dns_targets(topology, vantage)
@@ -76,36 +95,47 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint, reuse: PortReuse) -> Ve
             arms.push(arm);
         }
     }
-    match reuse {
-        PortReuse::Probed => arms.extend(reusing(topology, vantage, &arms)),
-        PortReuse::LeftOut => {}
+    // Agents on backends have no twins: those elsewhere see the same, and their number does not grow with
+    // the backends.
+    let host = vantage.host.as_deref();
+    if host.is_none_or(|host| host == BALANCER_HOST) {
+        let fetching = arms.iter().filter(|arm| fetches(topology, arm));
+        let fetching: Vec<Arm> = fetching.cloned().collect();
+        if twins.ports == PortReuse::Probed {
+            arms.extend(reusing(&fetching));
+        }
+        if twins.large {
+            arms.extend(fetching.into_iter().map(|arm| Arm {
+                object: Object::Large,
+                ..arm
+            }));
+        }
     }
     arms
 }
 
-/// Twins of arms that leave from a port used shortly before: one for each VIP and for each backend that
-/// speaks HTTP, whatever its sources, since an end that remembers a connection is the same for all of
-/// them. Behind a bare handshake the agent would be the first to close. Agents on backends have none:
-/// those elsewhere see the same, and their number does not grow with the backends.
-fn reusing(topology: &Topology, vantage: &VantagePoint, arms: &[Arm]) -> Vec<Arm> {
-    let host = vantage.host.as_deref();
-    if host.is_some_and(|host| host != BALANCER_HOST) {
-        return Vec::new();
+/// Whether an arm ends in a request.
+fn fetches(topology: &Topology, arm: &Arm) -> bool {
+    match &arm.target {
+        Target::Resolver { .. } | Target::NameServer { .. } => false,
+        Target::Edge { .. } | Target::Vip { .. } => true,
+        Target::Backend { name, .. } => {
+            let mut backends = topology.backends.iter();
+            backends.any(|b| b.name == *name && b.scheme != Scheme::Tcp)
+        }
     }
-    let speaks_http = |name: &str| {
-        let mut backends = topology.backends.iter();
-        backends.any(|b| b.name == name && b.scheme != Scheme::Tcp)
-    };
-    let wanted = |arm: &&Arm| match &arm.target {
-        Target::Vip { .. } => true,
-        Target::Backend { name, .. } => speaks_http(name),
-        Target::Resolver { .. } | Target::NameServer { .. } | Target::Edge { .. } => false,
-    };
+}
+
+/// Twins of arms that leave from a port used shortly before: one for each VIP and backend, whatever its
+/// sources, since an end that remembers a connection is the same for all of them. Behind a bare
+/// handshake there is none: the agent would be the first to close.
+fn reusing(fetching: &[Arm]) -> Vec<Arm> {
+    let origin = |arm: &&Arm| !matches!(arm.target, Target::Edge { .. });
     let twin = |arm: &Arm| Arm {
         port: SourcePort::Reused,
         ..arm.clone()
     };
-    let mut twins: Vec<Arm> = arms.iter().filter(wanted).map(twin).collect();
+    let mut twins: Vec<Arm> = fetching.iter().filter(origin).map(twin).collect();
     // The arms of one backend stand together.
     twins.dedup_by(|a, b| a.target == b.target);
     twins
@@ -132,6 +162,7 @@ pub fn spec(file: &ServiceFile) -> v1::ServiceSpec {
         total_timeout_ms: millis(file.timeouts.total),
         witness_ports: ports.into_iter().map(u32::from).collect(),
         backends: file.backends.iter().map(backend_request).collect(),
+        large_path: file.large_path.clone().unwrap_or_default(),
     }
 }
 

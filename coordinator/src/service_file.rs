@@ -39,6 +39,8 @@ pub struct ServiceFile {
     pub timeouts: Timeouts,
     /// Whether a round has probes from reused ports.
     pub port_reuse: PortReuse,
+    /// Path and query of something larger than the usual answer, to be asked for besides.
+    pub large_path: Option<String>,
 }
 
 /// The URL of a service in its parts.

@@ -63,6 +63,8 @@ pub(crate) struct Cell {
     pub(crate) tallies: Vec<Tally>,
     /// The probes do what users do.
     pub(crate) user_facing: bool,
+    /// What is answered takes more than one packet.
+    pub(crate) long: bool,
     /// Probes of the last minute that reached the stage.
     pub(crate) recent: u64,
     /// Some SYN-ACKs left the far host by another interface than the SYNs came in by.
@@ -275,6 +277,7 @@ fn cell(
     let (name, arm, stage) = key;
     Cell {
         user_facing: user_facing(vantage, &arm, reading),
+        long: reading.is_long(&arm),
         asymmetric: trials.iter().any(|t| t.asymmetric),
         times: times(&name, &arm, stage, trials, reading),
         vantage: name,
@@ -432,7 +435,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
         }
     }
     if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
-        let symptom = if reading.usual(failure) {
+        let symptom = if reading.usual(failure, &observation.arm) {
             None
         } else {
             Symptom::of(failure)

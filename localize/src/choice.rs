@@ -55,8 +55,8 @@ pub struct Choice {
     pub bits_of_all: f64,
     /// A round of few arms worth firing before the next whole one; an arm listed several times is to
     /// be fired so many times at once. With each come siblings to compare it with: the same vantage
-    /// point, the same kind of target, source address and sort of port, at another target. Empty
-    /// when no such round is worth it.
+    /// point, the same kind of target, source address, sort of port and object, at another target.
+    /// Empty when no such round is worth it.
     pub next: Vec<(VantageName, Arm)>,
 }
 
@@ -227,14 +227,14 @@ impl<'a> Arms<'a> {
         round
     }
 
-    /// The next arms, in turn, of the same vantage point, kind of target, source address and sort of port.
+    /// The next arms, in turn, that differ in nothing but which target of the same kind they go to.
     fn siblings(&self, chosen: usize) -> impl Iterator<Item = usize> + '_ {
         let (vantage, arm) = self.names[chosen];
         let others = (chosen + 1..self.names.len()).chain(0..chosen);
         let alike = move |(other, theirs): (&VantageName, &Arm)| {
             other == vantage
                 && kind(&theirs.target) == kind(&arm.target)
-                && (theirs.source, theirs.port) == (arm.source, arm.port)
+                && (theirs.source, theirs.port, theirs.object) == (arm.source, arm.port, arm.object)
         };
         others.filter(move |i| alike(self.names[*i])).take(SIBLINGS)
     }

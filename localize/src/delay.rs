@@ -11,7 +11,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::baseline::{Baseline, Baselines};
-use crate::observation::{Arm, Firing, Layer, Observation, RoundId, Step, Target};
+use crate::observation::{Arm, Firing, Layer, Object, Observation, RoundId, Step, Target};
 use crate::time::Micros;
 use crate::topology::VantageName;
 
@@ -93,11 +93,12 @@ impl Sort {
     }
 }
 
-/// The same layer from the same vantage point to the same sort of target.
-type Kin = (VantageName, Layer, Sort);
+/// The same layer from the same vantage point to the same sort of target, for the same.
+type Kin = (VantageName, Layer, Object, Sort);
 
 fn kin(place: &Place) -> Kin {
-    (place.0.clone(), place.2, Sort::of(&place.1))
+    let (vantage, arm, layer) = place;
+    (vantage.clone(), *layer, arm.object, Sort::of(arm))
 }
 
 /// What is usual at every place, and how restless every vantage point is.
@@ -249,8 +250,11 @@ impl Siblings {
 
     /// What the quickest of its kin takes, and more where a place is farther away.
     fn usual(&self, place: &Place, times: &Times) -> Usual {
-        let (vantage, layer, sort) = kin(place);
-        let of = |sort| self.quickest.get(&(vantage.clone(), layer, sort)).copied();
+        let (vantage, layer, object, sort) = kin(place);
+        let of = |sort| {
+            let kin = (vantage.clone(), layer, object, sort);
+            self.quickest.get(&kin).copied()
+        };
         let own = (times.quartile(place), times.handshake(place));
         let (least, handshake) = of(sort).unwrap_or(own);
         let farther = ROUND_TRIPS * own.1.saturating_sub(handshake);

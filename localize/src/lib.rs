@@ -42,8 +42,8 @@ pub use baseline::{Baseline, Baselines};
 pub use case::Case;
 pub use choice::{Choice, Promise};
 pub use observation::{
-    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
-    REUSE_WITHIN, RoundId, SourcePort, Step, Target, TcpFacts, TlsFacts,
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, LARGE_READ, Layer, Object, Observation,
+    ObservationId, Outcome, REUSE_WITHIN, RoundId, SourcePort, Step, Target, TcpFacts, TlsFacts,
 };
 pub use sighting::{Direction, FlowSighting, Packet, Seen, WitnessReport};
 pub use time::{Micros, Stamp};

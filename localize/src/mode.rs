@@ -4,6 +4,7 @@
 //! passing every symptom through the proxy's own table, so that a balancer turns a refused connection
 //! into a 503 and an edge turns it into a 521.
 
+use crate::observation::{Arm, Object};
 use crate::symptom::{Stage, Symptom};
 use crate::verdict::Kind;
 use Symptom as S;
@@ -67,6 +68,22 @@ pub(crate) enum Strikes {
     All,
     /// Those alone whose source port was used shortly before.
     ReusedPorts,
+    /// Requests alone whose answer takes more than one packet; what comes before them is all alike.
+    LongAnswers,
+    /// Those alone that ask for the large object.
+    LargeObjects,
+}
+
+impl Strikes {
+    /// Whether it strikes an arm's probes at a stage at all; `long` says that their answers take more
+    /// than one packet. Which ports are struck depends on the view.
+    pub(crate) fn meets(self, arm: &Arm, long: bool, stage: Stage) -> bool {
+        match self {
+            Self::All | Self::ReusedPorts => true,
+            Self::LongAnswers => long || stage != Stage::Http,
+            Self::LargeObjects => arm.object == Object::Large,
+        }
+    }
 }
 
 /// A way in which components of a kind fail.
@@ -140,6 +157,17 @@ const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.5)];
 const OVERLOADED: &[AtStage] = &[(Stage::Http, SLOW), (Stage::Tls, SLOW_HANDSHAKE)];
 const SLOW_HANDSHAKE: &[Weighted] = &[(S::Slow, 0.8), (S::TlsTimeout, 0.2)];
 const TRUNCATED: &[Weighted] = &[(S::Truncated, 0.8), (S::BodyTimeout, 0.1), (S::Closed, 0.1)];
+/// A first small packet may get through with the header, or not.
+const STALLS_MIDWAY: &[Weighted] = &[(S::HttpTimeout, 0.5), (S::BodyTimeout, 0.5)];
+const HELD_UP: &[Weighted] = &[(S::HttpTimeout, 0.7), (S::BodyTimeout, 0.3)];
+const BROKEN_OFF: &[Weighted] = &[(S::Status504, 0.7), (S::Truncated, 0.3)];
+const CHAIN_LOST: &[Weighted] = &[(S::TlsTimeout, 0.9), (S::Slow, 0.1)];
+const CUT: &[AtStage] = &[(
+    Stage::Http,
+    &[(S::Truncated, 0.9), (S::Reset, 0.06), (S::Closed, 0.04)],
+)];
+const STUCK: &[AtStage] = &[(Stage::Http, STALLS_MIDWAY)];
+const REFUSED_LARGE: &[AtStage] = &[(Stage::Http, STATUS_5XX)];
 const DIFFERS: &[Weighted] = &[(S::ContentDiffers, 1.0)];
 const STATUS_4XX: &[Weighted] = &[(S::Status4xx, 1.0)];
 const STATUS_5XX: &[Weighted] = &[
@@ -218,6 +246,43 @@ const fn collides(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
     }
 }
 
+/// Full packets of answers vanish, and the notice that they are too big, too: a path MTU black hole
+/// (RFC 2923, section 2.1). A handshake that brings a long certificate chain may meet it as well.
+const fn black_hole(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::LongAnswers,
+        ..mode(kind, BLACK_HOLE, share, direct)
+    }
+}
+
+/// One on the way back to a balancer, which waits for longer than its clients do, or for less.
+const fn black_hole_behind(
+    share: f64,
+    direct: &'static [AtStage],
+    behind: &'static [Weighted],
+) -> Mode {
+    Mode {
+        behind: Some(behind),
+        ..black_hole(Kind::ReturnPath, share, direct)
+    }
+}
+
+/// Where only requests meet a black hole, and where long certificates do, too.
+const SHORT_CHAIN: &[AtStage] = STUCK;
+const LONG_CHAIN: &[AtStage] = &[(Stage::Tls, CHAIN_LOST), (Stage::Http, STALLS_MIDWAY)];
+
+/// Small answers are whole, large ones are not: a buffer that cannot be written, a limit on what is kept.
+const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::LargeObjects,
+        ..mode(kind, LARGE_FAIL, share, direct)
+    }
+}
+
+/// The word for paths on which full packets vanish.
+pub(crate) const BLACK_HOLE: &str = "mtu_black_hole";
+/// The word for whoever fails large answers alone.
+pub(crate) const LARGE_FAIL: &str = "large_answers_fail";
 /// The word for connections that fail because their source port was used shortly before.
 pub(crate) const PORT_REUSE: &str = "port_reuse_collision";
 
@@ -249,6 +314,8 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Arrive, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
         ],
     ),
+    black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
+    black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
     collides(
         Kind::ClientNetwork,
         0.01,
@@ -327,6 +394,9 @@ pub(crate) const MODES: &[Mode] = &[
     mode(Kind::Cdn, "slow", 0.05, &[(Stage::Http, SLOW)]),
     mode(Kind::Cdn, "slow", 0.02, OVERLOADED),
     mode(Kind::Cdn, "truncates", 0.05, &[(Stage::Http, TRUNCATED)]),
+    large_fail(Kind::Cdn, 0.02, CUT),
+    large_fail(Kind::Cdn, 0.01, STUCK),
+    large_fail(Kind::Cdn, 0.01, REFUSED_LARGE),
     mode(Kind::Cdn, "wrong_content", 0.05, &[(Stage::Http, DIFFERS)]),
     mode(
         Kind::CdnOriginPath,
@@ -347,6 +417,8 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, RESETS)],
     ),
     mode(Kind::CdnOriginPath, "slow", 0.15, &[(Stage::Http, SLOW)]),
+    black_hole(Kind::CdnOriginPath, 0.05, SHORT_CHAIN),
+    black_hole(Kind::CdnOriginPath, 0.05, LONG_CHAIN),
     lossy(
         Kind::LoadBalancer,
         "no_answer",
@@ -404,6 +476,9 @@ pub(crate) const MODES: &[Mode] = &[
         0.03,
         &[(Stage::Http, TRUNCATED)],
     ),
+    large_fail(Kind::LoadBalancer, 0.02, CUT),
+    large_fail(Kind::LoadBalancer, 0.01, STUCK),
+    large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
     collides(
         Kind::LoadBalancer,
         0.05,
@@ -483,6 +558,9 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, TRUNCATED)],
     ),
+    large_fail(Kind::Backend, 0.02, CUT),
+    large_fail(Kind::Backend, 0.01, STUCK),
+    large_fail(Kind::Backend, 0.01, REFUSED_LARGE),
     mode(
         Kind::Backend,
         "wrong_content",
@@ -532,6 +610,9 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Http, LOSS_HTTP),
         ],
     ),
+    black_hole_behind(0.04, SHORT_CHAIN, HELD_UP),
+    black_hole_behind(0.04, SHORT_CHAIN, BROKEN_OFF),
+    black_hole_behind(0.02, LONG_CHAIN, HELD_UP),
     Mode {
         class: Class::Firewall,
         word: "forbidden",

@@ -76,6 +76,23 @@ pub enum SourcePort {
 /// include/net/tcp.h.
 pub const REUSE_WITHIN: Micros = Micros(60_000_000);
 
+/// What an arm asks the service for.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    /// What its operator says that users ask for.
+    #[default]
+    Usual,
+    /// Something larger, of which [`LARGE_READ`] bytes are read at most.
+    Large,
+}
+
+/// As many bytes of a large answer are read: more than a connection may have under way unacknowledged
+/// when it is young, and than a proxy keeps in its buffers.
+pub const LARGE_READ: u64 = 128 << 10;
+
 /// One variant of the differential test.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Arm {
@@ -86,6 +103,9 @@ pub struct Arm {
     /// The port that it leaves from.
     #[serde(default, skip_serializing_if = "SourcePort::is_fresh")]
     pub port: SourcePort,
+    /// What it asks for.
+    #[serde(default, skip_serializing_if = "Object::is_usual")]
+    pub object: Object,
 }
 
 /// A layer that a probe passes, in this order.
@@ -348,18 +368,27 @@ impl SourcePort {
     }
 }
 
+impl Object {
+    /// Whether it is what users ask for.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::Usual
+    }
+}
+
 impl Arm {
-    /// To a target, from wherever the kernel chooses.
+    /// To a target, from wherever the kernel chooses, for what users ask for.
     #[must_use]
     pub const fn to(target: Target) -> Self {
         Self {
             target,
             source: None,
             port: SourcePort::Fresh,
+            object: Object::Usual,
         }
     }
 
-    /// The arm's name as users read it, with the source address where one was asked for.
+    /// The arm's name as users read it, with what sets it apart from others to the same target.
     #[must_use]
     pub fn label(&self) -> String {
         let target = self.target.label();
@@ -368,15 +397,20 @@ impl Arm {
             SourcePort::Fresh => "",
             SourcePort::Reused => " on a reused port",
         };
-        target + &source.unwrap_or_default() + port
+        let object = match self.object {
+            Object::Usual => "",
+            Object::Large => ", large answer",
+        };
+        target + &source.unwrap_or_default() + port + object
     }
 
-    /// The same from a port that the kernel chooses.
+    /// The arm that this one is a twin of: the same target and source, the port left to the kernel, and
+    /// what users ask for.
     #[must_use]
-    pub fn on_a_fresh_port(&self) -> Self {
+    pub fn plain(&self) -> Self {
         Self {
-            port: SourcePort::Fresh,
-            ..self.clone()
+            source: self.source,
+            ..Self::to(self.target.clone())
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Counted observations as a problem of the engine: every part in every mode that could show is a cause.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -12,7 +13,7 @@ use crate::engine::model::{
 use crate::engine::search::{Posterior, Set};
 use crate::mode::{Class, MODES, Strikes, View};
 use crate::path::{Crossing, PartId};
-use crate::signature::{Signatures, slot};
+use crate::signature::{Distribution, MAKES, Signatures, accustomed, slot};
 use crate::symptom::{STAGES, Stage, Symptom};
 use crate::verdict::Kind;
 use crate::words::Manner;
@@ -22,9 +23,6 @@ const BACKGROUND: f64 = 0.003;
 /// The lowest rate that counts as a fault: within minutes a lower rate of loss cannot be told from a
 /// noisy network.
 const FLOOR: f64 = 0.03;
-/// A symptom that a mode shows with less than this probability is not one that it makes.
-const MAKES: f64 = 0.04;
-
 /// A part that fails in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hypothesis {
@@ -119,7 +117,9 @@ impl<'a> Problem<'a> {
                     continue;
                 }
                 let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
-                let touches = touches.collect();
+                let mut touches: Vec<Touch> = touches.collect();
+                let tables = &mut self.model.signatures;
+                accustom(&mut touches, self.evidence, self.signatures, tables);
                 self.model.push_cause(Cause {
                     part: index32(part),
                     log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
@@ -153,8 +153,12 @@ impl<'a> Problem<'a> {
                     effect,
                 };
                 let visible = |stage| {
-                    let mode = hypothesis.mode;
-                    self.signatures.of(mode, crossing.view, stage).is_some()
+                    let strikes = MODES[hypothesis.mode].strikes;
+                    strikes.meets(&cell.arm, cell.long, stage)
+                        && self
+                            .signatures
+                            .of(hypothesis.mode, crossing.view, stage)
+                            .is_some()
                 };
                 if visible(cell.stage) {
                     let signature = slot(hypothesis.mode, crossing.view, cell.stage);
@@ -208,7 +212,7 @@ impl<'a> Problem<'a> {
     fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
         let again = |c: &Crossing| c.part == hypothesis.part && c.view == View::ReusedPort;
         let plain = match MODES[hypothesis.mode].strikes {
-            Strikes::All => true,
+            Strikes::All | Strikes::LongAnswers | Strikes::LargeObjects => true,
             Strikes::ReusedPorts => crossings(cell).any(again),
         };
         plain && self.shows(hypothesis, cell)
@@ -244,8 +248,10 @@ impl<'a> Problem<'a> {
         hypothesis: Hypothesis,
         cell: &'s Cell,
     ) -> impl Iterator<Item = &'s crate::signature::Distribution> {
+        let strikes = MODES[hypothesis.mode].strikes;
+        let met = strikes.meets(&cell.arm, cell.long, cell.stage);
         crossings(cell)
-            .filter(move |c| c.part == hypothesis.part)
+            .filter(move |c| met && c.part == hypothesis.part)
             .filter_map(move |c| self.signatures.of(hypothesis.mode, c.view, cell.stage))
     }
 
@@ -295,6 +301,47 @@ impl<'a> Problem<'a> {
             Some((set, place))
         })
     }
+}
+
+/// Gives a cause signatures of its own, drawn towards what was seen where it could show. Where there is
+/// no number left for one, it keeps that of all.
+fn accustom(
+    touches: &mut [Touch],
+    evidence: &Evidence,
+    signatures: &Signatures,
+    tables: &mut Vec<Vec<f64>>,
+) {
+    let mut cells: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
+    for touch in touches.iter() {
+        if let Effect::Fail(signature) = touch.effect {
+            cells.entry(signature).or_default().insert(touch.cell);
+        }
+    }
+    let mut own: BTreeMap<u16, u16> = BTreeMap::new();
+    for (signature, cells) in cells {
+        let table = signatures.all()[usize::from(signature)];
+        if let (Some(table), Ok(place)) = (table, u16::try_from(tables.len())) {
+            let seen = cells.iter().map(|c| &evidence.cells[*c as usize]);
+            tables.push(accustomed(&table, &failures(seen)).to_vec());
+            own.insert(signature, place);
+        }
+    }
+    for touch in touches {
+        if let Effect::Fail(signature) = &mut touch.effect {
+            *signature = own.get(signature).copied().unwrap_or(*signature);
+        }
+    }
+}
+
+/// How often each symptom was seen in some cells.
+fn failures<'c>(cells: impl Iterator<Item = &'c Cell>) -> Distribution {
+    let mut seen = [0.0; Symptom::COUNT];
+    for tally in cells.flat_map(|cell| &cell.tallies) {
+        if let Some(symptom) = tally.symptom {
+            seen[symptom as usize] += tally.total() as f64;
+        }
+    }
+    seen
 }
 
 fn group(mode: usize, view: View, stage: Stage) -> Group {

@@ -7,18 +7,44 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::case::Case;
 use crate::delay::Delays;
-use crate::observation::{Failure, HttpFacts, Observation, ObservationId, Outcome, Target};
+use crate::observation::{
+    Arm, Failure, HttpFacts, Object, Observation, ObservationId, Outcome, Target,
+};
 use crate::topology::{Topology, VantageName};
 
 /// Share of the votes that makes a content or a status the usual one.
 const CLEAR_MAJORITY: f64 = 0.6;
+
+/// A longer body does not fit into one packet with its header, nor into one that a tunnel makes smaller
+/// by what it adds (1,500 bytes on Ethernet, 1,280 at least with IPv6, RFC 8200, section 5).
+const ONE_PACKET: u64 = 1_400;
+
+/// Answers that should have the same body: the public ones or those of backends asked for one path, to
+/// requests for one object.
+type Page = (Option<String>, Object);
+
+/// The page that an arm asks for; `None` for a question of DNS.
+fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
+    let path = match &arm.target {
+        Target::Resolver { .. } | Target::NameServer { .. } => return None,
+        Target::Edge { .. } | Target::Vip { .. } => None,
+        Target::Backend { name, .. } => {
+            let mut backends = topology.backends.iter();
+            let found = backends.find(|b| b.name == *name && arm.object.is_usual());
+            Some(found.map(|b| b.path.clone()).unwrap_or_default())
+        }
+    };
+    Some((path, arm.object))
+}
 
 /// What the window as a whole tells about single observations.
 pub(crate) struct Reading<'a> {
     topology: &'a Topology,
     identities: BTreeMap<(String, String), usize>,
     wrong_contents: BTreeSet<String>,
-    usual_status: Option<u16>,
+    usual_status: BTreeMap<Object, u16>,
+    /// The shortest whole body of each page.
+    shortest: BTreeMap<Page, u64>,
     delays: Delays,
     dead: BTreeSet<IpAddr>,
     repeats: BTreeSet<ObservationId>,
@@ -34,6 +60,7 @@ impl<'a> Reading<'a> {
             identities: identities(&case.topology, observations),
             wrong_contents: wrong_contents(&case.topology, observations),
             usual_status: usual_status(observations),
+            shortest: shortest(&case.topology, observations),
             delays: Delays::new(&case.baselines, observations),
             repeats: repeated_answers(observations, &dead),
             dead,
@@ -54,9 +81,27 @@ impl<'a> Reading<'a> {
         self.wrong_contents.contains(&http.body_digest)
     }
 
-    /// Whether a status that is an error elsewhere is what this service usually answers.
-    pub(crate) fn usual(&self, failure: Failure) -> bool {
-        matches!(failure, Failure::HttpStatus(status) if Some(status) == self.usual_status)
+    /// Whether a status that is an error elsewhere is what this service usually answers to such a request.
+    pub(crate) fn usual(&self, failure: Failure, arm: &Arm) -> bool {
+        let usual = self.usual_status.get(&arm.object);
+        matches!(failure, Failure::HttpStatus(status) if Some(&status) == usual)
+    }
+
+    /// Whether what an arm asks for takes more than one packet. A page that nobody got is as long as
+    /// the same object elsewhere.
+    pub(crate) fn is_long(&self, arm: &Arm) -> bool {
+        let Some(page) = page(self.topology, arm) else {
+            return false;
+        };
+        let own = self.shortest.get(&page).copied();
+        let elsewhere = || {
+            let same = self.shortest.iter().filter(|((_, o), _)| *o == arm.object);
+            same.map(|(_, bytes)| *bytes).min()
+        };
+        match own.or_else(elsewhere) {
+            Some(bytes) => bytes > ONE_PACKET,
+            None => !arm.object.is_usual(),
+        }
     }
 
     /// What layers take, and usually take.
@@ -189,42 +234,19 @@ fn by_elimination(
 
 /// Digests of bodies that are the minority among siblings whose bodies otherwise do not vary.
 fn wrong_contents(topology: &Topology, observations: &[&Observation]) -> BTreeSet<String> {
-    let mut by_group: BTreeMap<String, BTreeMap<String, BTreeMap<String, u32>>> = BTreeMap::new();
-    for observation in observations {
-        if observation.outcome != Outcome::Passed {
-            continue;
-        }
-        let Some(http) = &observation.facts.http else {
-            continue;
-        };
-        let (group, member) = match &observation.arm.target {
-            Target::Backend { name, .. } => {
-                let path = topology
-                    .backends
-                    .iter()
-                    .find(|b| b.name == *name)
-                    .map(|b| b.path.clone());
-                (
-                    alloc::format!("backend {}", path.unwrap_or_default()),
-                    name.clone(),
-                )
-            }
-            Target::Edge { .. } | Target::Vip { .. } => {
-                (String::from("public"), observation.arm.target.label())
-            }
-            Target::Resolver { .. } | Target::NameServer { .. } => continue,
-        };
-        *by_group
-            .entry(group)
+    let mut by_page: BTreeMap<Page, BTreeMap<&Target, BTreeMap<String, u32>>> = BTreeMap::new();
+    for (page, target, http) in whole_answers(topology, observations) {
+        *by_page
+            .entry(page)
             .or_default()
-            .entry(member)
+            .entry(target)
             .or_default()
             .entry(http.body_digest.clone())
             .or_default() += 1;
     }
     let mut wrong = BTreeSet::new();
     let mut right = BTreeSet::new();
-    for members in by_group.values() {
+    for members in by_page.values() {
         let Some(usual) = agreed(members) else {
             continue;
         };
@@ -241,7 +263,7 @@ fn wrong_contents(topology: &Topology, observations: &[&Observation]) -> BTreeSe
 
 /// The digest that a clear majority of the members give most of the time; `None` where bodies vary
 /// by themselves or nobody has a majority.
-fn agreed(members: &BTreeMap<String, BTreeMap<String, u32>>) -> Option<String> {
+fn agreed(members: &BTreeMap<&Target, BTreeMap<String, u32>>) -> Option<String> {
     let mut votes: BTreeMap<&String, f64> = BTreeMap::new();
     for digests in members.values() {
         let total: u32 = digests.values().sum();
@@ -253,16 +275,48 @@ fn agreed(members: &BTreeMap<String, BTreeMap<String, u32>>) -> Option<String> {
     (votes / members.len() as f64 >= CLEAR_MAJORITY).then(|| digest.clone())
 }
 
-/// A 4xx that nearly every answer carries is what the operator asked for, not a fault.
-fn usual_status(observations: &[&Observation]) -> Option<u16> {
-    let mut counts: BTreeMap<u16, u32> = BTreeMap::new();
-    for http in observations.iter().filter_map(|o| o.facts.http.as_ref()) {
-        *counts.entry(http.status).or_default() += 1;
+/// Every answer that came whole, with the page that was asked for and of whom.
+fn whole_answers<'o>(
+    topology: &'o Topology,
+    observations: &'o [&Observation],
+) -> impl Iterator<Item = (Page, &'o Target, &'o HttpFacts)> {
+    let passed = observations.iter().filter(|o| o.outcome == Outcome::Passed);
+    passed.filter_map(|o| {
+        let http = o.facts.http.as_ref()?;
+        Some((page(topology, &o.arm)?, &o.arm.target, http))
+    })
+}
+
+/// The shortest whole body of each page.
+fn shortest(topology: &Topology, observations: &[&Observation]) -> BTreeMap<Page, u64> {
+    let mut shortest: BTreeMap<Page, u64> = BTreeMap::new();
+    for (page, _, http) in whole_answers(topology, observations) {
+        let least = shortest.entry(page).or_insert(http.body_bytes);
+        *least = http.body_bytes.min(*least);
     }
-    let total: u32 = counts.values().sum();
-    let (status, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-    let clear = f64::from(count) >= CLEAR_MAJORITY * f64::from(total);
-    (clear && (400..500).contains(&status)).then_some(status)
+    shortest
+}
+
+/// A 4xx that nearly every answer to requests for one object carries is what the operator asked for, not
+/// a fault.
+fn usual_status(observations: &[&Observation]) -> BTreeMap<Object, u16> {
+    let mut counts: BTreeMap<Object, BTreeMap<u16, u32>> = BTreeMap::new();
+    for observation in observations {
+        if let Some(http) = &observation.facts.http {
+            let counts = counts.entry(observation.arm.object).or_default();
+            *counts.entry(http.status).or_default() += 1;
+        }
+    }
+    let usual = |counts: BTreeMap<u16, u32>| {
+        let total: u32 = counts.values().sum();
+        let (status, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let clear = f64::from(count) >= CLEAR_MAJORITY * f64::from(total);
+        (clear && (400..500).contains(&status)).then_some(status)
+    };
+    let by_object = counts.into_iter();
+    by_object
+        .filter_map(|(object, counts)| Some((object, usual(counts)?)))
+        .collect()
 }
 
 /// An answer older than this, before the last observation, does not say what is handed out at present.

@@ -14,6 +14,40 @@ pub(crate) type Distribution = [f64; Symptom::COUNT];
 /// odd outcome rules a hypothesis out.
 const UNIFORM_SHARE: f64 = 0.03;
 
+/// A symptom that a mode shows with less than this probability is not one that it makes.
+pub(crate) const MAKES: f64 = 0.04;
+
+/// As many failures as a table's word weighs on how a fault shows itself: one fault mostly shows in one
+/// way, and the table says in how many of its mode's faults it is which.
+const WORD: f64 = 6.0;
+
+/// A distribution whose product over the failures seen is their probability when what the fault shows is
+/// drawn once, from a Dirichlet law about the table, and not for each failure anew: every further one of
+/// the same symptom is less of a surprise. What the mode hardly shows stays as it is, and so does how
+/// much of it is lateness.
+pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
+    let failures = || Symptom::ALL.iter().filter(|s| !s.is_late());
+    let makes = |s: &&Symptom| table[**s as usize] > MAKES;
+    let mass: f64 = failures().map(|s| table[*s as usize]).sum();
+    let made = failures().filter(makes);
+    let failed = made.clone().map(|s| seen[*s as usize]).sum();
+    let mut drawn = *table;
+    for symptom in made {
+        let place = *symptom as usize;
+        let own = mean_log(WORD * table[place] / mass, seen[place]);
+        drawn[place] = mass * libm::exp(own - mean_log(WORD, failed));
+    }
+    drawn
+}
+
+/// Mean of ln(from), ln(from + 1) and so on, of so many; of the next one alone where there are none.
+fn mean_log(from: f64, many: f64) -> f64 {
+    match many > 0.0 {
+        true => (libm::lgamma(from + many) - libm::lgamma(from)) / many,
+        false => libm::log(from),
+    }
+}
+
 /// P(symptom | mode, view, stage) for every mode.
 pub(crate) struct Signatures {
     table: Vec<Option<Distribution>>,
@@ -159,6 +193,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_habit_is_surprising_but_once() {
+        let mut table = [0.0; Symptom::COUNT];
+        let three = [Symptom::Truncated, Symptom::Reset, Symptom::Closed];
+        for (symptom, share) in three.into_iter().zip([0.5, 0.3, 0.2]) {
+            table[symptom as usize] = share;
+        }
+        let mut seen = [0.0; Symptom::COUNT];
+        seen[Symptom::Truncated as usize] = 3.0;
+        seen[Symptom::Reset as usize] = 2.0;
+        let drawn = accustomed(&table, &seen);
+        let own: f64 = (0..Symptom::COUNT)
+            .filter(|s| seen[*s] > 0.0)
+            .map(|s| seen[s] * libm::log(drawn[s]))
+            .sum();
+        // One after the other: 3, 4, 5 of 6, 7, 8, then 1.8, 2.8 of 9, 10.
+        let chain = 3.0 / 6.0 * 4.0 / 7.0 * 5.0 / 8.0 * 1.8 / 9.0 * 2.8 / 10.0;
+        assert!((own - libm::log(chain)).abs() < 1e-9, "{own}");
+        // A thousand of one sort cost a few nats, not hundreds.
+        seen = [0.0; Symptom::COUNT];
+        seen[Symptom::Reset as usize] = 1000.0;
+        let drawn = accustomed(&table, &seen);
+        assert!(1000.0 * libm::log(drawn[Symptom::Reset as usize]) > -35.0);
+        assert_eq!(drawn[Symptom::Slow as usize], 0.0);
     }
 
     #[test]

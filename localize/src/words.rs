@@ -5,7 +5,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use crate::mode::PORT_REUSE;
+use crate::mode::{BLACK_HOLE, LARGE_FAIL, PORT_REUSE};
 use crate::symptom::{Stage, Symptom};
 use crate::time::Micros;
 use crate::verdict::{Component, Kind};
@@ -215,6 +215,8 @@ fn misdeed(kind: Kind, mode: &str, reach: Reach<'_>) -> String {
         "wrong_content" => format!("serves another body than its siblings to {so_many} requests"),
         "syn_unanswered" => format!("leaves {so_many} SYNs that reach it unanswered"),
         "answers_lost" => format!("loses {so_many} answers that have left the host"),
+        BLACK_HOLE => format!("loses {so_many} answers that take more than one packet"),
+        LARGE_FAIL => format!("fails {so_many} large answers"),
         PORT_REUSE => {
             format!("fails {so_many} connections whose source port was used less than 60 s before")
         }
@@ -270,6 +272,13 @@ pub(crate) fn next_step(component: &Component, mode: &str) -> String {
     match (component.kind, mode) {
         (_, PORT_REUSE) => format!(
             "it fails when a source port is used again within 60 s: check TCP timestamps (`sysctl net.ipv4.tcp_timestamps`) on balancer and backend, then stateful firewalls and NAT at {name}"
+        ),
+        (kind, BLACK_HOLE) => format!(
+            "full packets vanish and small ones pass: check MTU and MSS {}, and that ICMP \"fragmentation needed\" (type 3 code 4; ICMPv6 type 2) is let through (`tracepath`, `ping -M do -s 1472`)",
+            if kind == Kind::ClientNetwork { "on that uplink" } else { "on every hop and tunnel there" }
+        ),
+        (_, LARGE_FAIL) => format!(
+            "small answers of {name} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
         ),
         (Kind::ClientNetwork, _) => {
             format!("ignore {name} for this service, and check its uplink: `mtr` from there to any target shows the same loss")

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
-use localize::{Arm, Scheme, ServiceName, Target};
+use localize::{Arm, Object, Scheme, ServiceName, Target};
 use proto::v1;
 use rustls_pki_types::ServerName;
 
@@ -48,6 +48,8 @@ pub struct Service {
     pub request: Request,
     /// What the backends are asked for, by name.
     pub backends: BTreeMap<String, Request>,
+    /// Path and query of the large object, if there is one.
+    pub large: Option<PathAndQuery>,
     /// How long the layers may take.
     pub limits: Limits,
     /// Whose certificates are believed.
@@ -104,6 +106,10 @@ impl TryFrom<v1::ServiceSpec> for Service {
                 .iter()
                 .map(|b| Ok((b.name.clone(), request(&b.scheme, &b.path)?)))
                 .collect::<Result<_, ServiceError>>()?,
+            large: match spec.large_path.as_str() {
+                "" => None,
+                text => Some(path(text)?),
+            },
             trust: Arc::new(Trust::new(&spec.ca_pem)?),
             witness_ports: spec
                 .witness_ports
@@ -120,34 +126,41 @@ impl TryFrom<v1::ServiceSpec> for Service {
 }
 
 impl Service {
-    /// What an arm's target is asked for; `None` for a question of DNS or a backend not declared.
+    /// What an arm asks its target for; `None` for a question of DNS, a backend not declared, and the large
+    /// object where there is none.
     #[must_use]
-    pub fn request_for(&self, arm: &Arm) -> Option<&Request> {
-        match &arm.target {
+    pub fn request_for(&self, arm: &Arm) -> Option<Request> {
+        let usual = match &arm.target {
             Target::Resolver { .. } | Target::NameServer { .. } => None,
             Target::Edge { .. } | Target::Vip { .. } => Some(&self.request),
             Target::Backend { name, .. } => self.backends.get(name),
-        }
+        }?;
+        let path = match arm.object {
+            Object::Usual => usual.path.clone(),
+            Object::Large => self.large.clone()?,
+        };
+        let scheme = usual.scheme;
+        Some(Request { scheme, path })
     }
 }
 
-fn request(scheme: &str, path: &str) -> Result<Request, ServiceError> {
+fn request(scheme: &str, text: &str) -> Result<Request, ServiceError> {
     let scheme = match scheme {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
         "tcp" => Scheme::Tcp,
         other => return Err(ServiceError::Scheme(other.to_owned())),
     };
-    let path = if path.is_empty() { "/" } else { path };
-    if !path.starts_with('/') {
-        return Err(ServiceError::Uri(path.to_owned()));
-    }
+    let text = if text.is_empty() { "/" } else { text };
     Ok(Request {
         scheme,
-        path: path
-            .parse()
-            .map_err(|_| ServiceError::Uri(path.to_owned()))?,
+        path: path(text)?,
     })
+}
+
+fn path(text: &str) -> Result<PathAndQuery, ServiceError> {
+    let parsed = text.parse().ok().filter(|_| text.starts_with('/'));
+    parsed.ok_or_else(|| ServiceError::Uri(text.to_owned()))
 }
 
 /// No limit may reach beyond this, so that a round always ends.

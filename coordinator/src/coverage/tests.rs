@@ -4,6 +4,12 @@ use localize::watch::Watch;
 use localize::{Backend, Role, Scheme, ServiceName, VipMode};
 
 use super::*;
+use crate::service_file::PortReuse;
+
+const TWINS: Twins = Twins {
+    ports: PortReuse::Probed,
+    large: false,
+};
 
 fn vantage(name: &str, role: Role, host: Option<&str>, address: &str) -> VantagePoint {
     VantagePoint {
@@ -45,7 +51,7 @@ fn covered(vantages: Vec<VantagePoint>) -> Vec<Part> {
     coverage(&Outlook {
         topology: topology(vantages),
         every: Some(Duration::from_secs(10)),
-        port_reuse: PortReuse::Probed,
+        twins: TWINS,
         watch: Watch::default(),
     })
 }
@@ -135,7 +141,7 @@ fn without_a_schedule_nothing_is_seen() {
     let outlook = Outlook {
         topology: topology(vec![vantage("home1", Role::Outside, None, "198.51.100.7")]),
         every: None,
-        port_reuse: PortReuse::Probed,
+        twins: TWINS,
         watch: Watch::default(),
     };
     let parts = coverage(&outlook);

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use super::operators::{AgentView, Applied, ServiceView, Status};
 use crate::ca::{CaError, Issued};
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
-use crate::service_file::{PortReuse, ServiceFileError};
+use crate::plan::Twins;
+use crate::service_file::ServiceFileError;
 use crate::store::{AgentRecord, RaisedRecord, RoundRecord, StoreError};
 use crate::tls::PeerCertificate;
 
@@ -256,8 +257,8 @@ pub struct Outlook {
     pub topology: Topology,
     /// The interval of the schedule.
     pub every: Option<Duration>,
-    /// Whether its rounds have probes from reused ports.
-    pub port_reuse: PortReuse,
+    /// Which arms its rounds fire once more in another way.
+    pub twins: Twins,
     /// The watch over its rounds.
     pub watch: Watch,
 }

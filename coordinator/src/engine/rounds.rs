@@ -9,7 +9,7 @@ use proto::v1::coordinator_message::Message;
 
 use super::state::State;
 use super::{Evidence, Fired, Refusal, What, vantage_point};
-use crate::plan;
+use crate::plan::{self, Twins};
 use crate::store::{RoundRecord, Write};
 
 /// How far ahead a round is announced, in microseconds: longer than the way to any agent.
@@ -136,14 +136,14 @@ impl OpenRound {
 }
 
 /// The place of the arm that was fired among those planned. One that was to leave from a reused port is
-/// fired from a fresh one by agents that have no such port, or have never heard of it.
+/// fired from a fresh one by agents that have no such port; agents that have never heard of a twin fire
+/// the arm that it is one of.
 fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
-    let itself = planned.iter().position(|arm| arm == fired);
-    itself.or_else(|| {
-        planned
-            .iter()
-            .position(|arm| arm.on_a_fresh_port() == *fired)
-    })
+    let position = |is: &dyn Fn(&Arm) -> bool| planned.iter().position(is);
+    let stands_in = |arm: &Arm| arm.plain() == *fired;
+    position(&|arm| arm == fired)
+        .or_else(|| position(&|arm| stands_in(arm) && !arm.port.is_fresh()))
+        .or_else(|| position(&stands_in))
 }
 
 impl State {
@@ -180,14 +180,14 @@ impl State {
     /// The arms of every connected agent.
     fn planned(&self, name: &ServiceName) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
         let topology = self.path(name)?;
-        let reuse = self.service(name)?.file.port_reuse;
+        let twins = Twins::of(&self.service(name)?.file);
         if self.sessions.is_empty() {
             return Err(Refusal::NoAgent);
         }
         let connected = self.sessions.keys();
         let agents = connected.filter_map(|agent| self.agents.get(agent));
         let planned = agents.map(|agent| {
-            let arms = plan::arms(&topology, &vantage_point(agent), reuse);
+            let arms = plan::arms(&topology, &vantage_point(agent), twins);
             (agent.name.clone(), arms)
         });
         Ok(planned.filter(|(_, arms)| !arms.is_empty()).collect())

@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use localize::{
-    Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Observation, ObservationId, Outcome,
-    Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
+    Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Object, Observation, ObservationId,
+    Outcome, Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
 };
 use proto::v1;
 use proto::v1::coordinator_message::Message;
@@ -479,6 +479,36 @@ fn a_fresh_port_in_the_place_of_a_reused_one_is_waited_for_no_longer() {
     bench.record(NOW, &agent, vec![saw(1)]);
     assert!(bench.closed().is_empty());
     bench.record(NOW, &agent, vec![saw(2)]);
+    assert_eq!(bench.closed().len(), 1);
+}
+
+/// Whichever twin an agent has never heard of, what it fires instead takes the place of no other one.
+#[test]
+fn a_twin_that_comes_late_is_still_waited_for() {
+    let mut bench = Bench::new();
+    let text = SERVICE.replacen("url", "large_path = \"/app.js\"\nurl", 1);
+    bench.state.apply(NOW, text, None, reply().0);
+    let agent = bench.connect("a", Role::Inside);
+    let vip = Arm::to(Target::Vip {
+        address: "203.0.113.10:80".parse().unwrap(),
+    });
+    let large = Arm {
+        object: Object::Large,
+        ..vip.clone()
+    };
+    let again = Arm {
+        port: SourcePort::Reused,
+        ..vip.clone()
+    };
+    let planned = [&large, &again, &vip].map(|arm| (agent.name.clone(), arm.clone()));
+    let fired = bench.state.fire_chosen(NOW, &shop(), planned.to_vec());
+    let Fired::Round { id, .. } = fired.unwrap() else {
+        panic!("too many")
+    };
+    let saw = |sequence, arm: &Arm| agent.saw(id, sequence, arm.clone(), NOW, Outcome::Passed);
+    bench.record(NOW, &agent, vec![saw(1, &vip), saw(2, &vip)]);
+    assert!(bench.closed().is_empty());
+    bench.record(NOW, &agent, vec![saw(3, &large)]);
     assert_eq!(bench.closed().len(), 1);
 }
 

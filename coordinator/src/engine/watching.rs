@@ -10,6 +10,7 @@ use localize::{RoundId, ServiceName};
 use super::rounds::{Cause, OpenRound};
 use super::state::{Service, State};
 use super::{Alarmed, Happening, Judged, Outlook, Refusal, What};
+use crate::plan::Twins;
 use crate::store::{RaisedRecord, Store, StoreError, Write};
 
 /// The watch over one service with what a restart need not keep.
@@ -207,7 +208,7 @@ impl State {
         Ok(Outlook {
             topology: self.path(name)?,
             every: service.file.every,
-            port_reuse: service.file.port_reuse,
+            twins: Twins::of(&service.file),
             watch: service.watching.watch.clone(),
         })
     }

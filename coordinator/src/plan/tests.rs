@@ -61,7 +61,7 @@ fn learnt(edges: &[&str]) -> Learnt {
 fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
     let file = file(text);
     let topology = topology(&file, &learnt(edges), std::slice::from_ref(vantage));
-    let arms = arms(&topology, vantage, file.port_reuse);
+    let arms = arms(&topology, vantage, Twins::of(&file));
     let distinct: BTreeSet<&Arm> = arms.iter().collect();
     assert_eq!(distinct.len(), arms.len(), "no arm twice");
     arms.iter().map(Arm::label).collect()
@@ -190,6 +190,27 @@ fn a_service_file_leaves_reused_ports_out() {
     let text = format!("{FILE}[schedule]\nreuse_ports = false\n");
     let ordinary = [VIP, BACKENDS[0], BACKENDS[1]];
     assert_eq!(labels(&text, &[], &inside)[3..], ordinary);
+}
+
+/// From every source, since the way back may lose large packets alone; nothing where there is no request.
+#[test]
+fn a_large_object_is_asked_for_besides() {
+    let text = FILE.replacen("url =", "large_path = \"/app.js\"\nurl =", 1);
+    let text = format!("{text}[schedule]\nreuse_ports = false\n");
+    let balancer = vantage(Role::Inside, Some("lb"), &["10.0.0.7", "10.0.1.7"]);
+    let expected = [
+        "vip/203.0.113.10:443, large answer",
+        "backend/web1 from 10.0.0.7, large answer",
+        "backend/web1 from 10.0.1.7, large answer",
+    ];
+    assert_eq!(labels(&text, &[], &balancer)[7..], expected);
+    let home = vantage(Role::Outside, None, &[]);
+    let expected = ["edge/198.51.100.1", "edge/198.51.100.1, large answer"];
+    assert_eq!(labels(&text, &["198.51.100.1"], &home)[3..], expected);
+    let backend = vantage(Role::Inside, Some("web2"), &[]);
+    let fired = labels(&text, &[], &backend);
+    assert!(!fired.iter().any(|arm| arm.contains("large")), "{fired:?}");
+    assert_eq!(spec(&file(&text)).large_path, "/app.js");
 }
 
 #[test]

@@ -60,6 +60,10 @@ pub(super) fn service_file(
         backends: place.backends(&raw.backend, &url)?,
         every: place.every(raw.schedule.every.as_ref())?,
         timeouts: place.timeouts(&raw.schedule.timeout)?,
+        large_path: match &raw.large_path {
+            Some(path) => Some(place.path(path, "large_path", "\"/static/app.js\"")?),
+            None => None,
+        },
         port_reuse: match raw.schedule.reuse_ports {
             Some(true) | None => PortReuse::Probed,
             Some(false) => PortReuse::LeftOut,
@@ -255,8 +259,7 @@ impl Place<'_> {
         })?;
         let path = match &raw.path {
             None => url.path.clone(),
-            Some(path) if is_path(path.get_ref()) => path.get_ref().clone(),
-            Some(path) => return Err(self.refuse(path, "backend.path", Problem::Path, "\"/\"")),
+            Some(path) => self.path(path, "backend.path", "\"/\"")?,
         };
         Ok(Backend {
             name,
@@ -264,6 +267,18 @@ impl Place<'_> {
             scheme,
             path,
         })
+    }
+
+    fn path(
+        &self,
+        text: &Text,
+        field: &'static str,
+        example: &'static str,
+    ) -> Result<String, ServiceFileError> {
+        if is_path(text.get_ref()) {
+            return Ok(text.get_ref().clone());
+        }
+        Err(self.refuse(text, field, Problem::Path, example))
     }
 
     fn every(&self, text: Option<&Text>) -> Result<Option<Duration>, ServiceFileError> {

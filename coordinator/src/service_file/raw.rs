@@ -12,6 +12,7 @@ pub(super) type Text = Spanned<String>;
 pub(super) struct File {
     pub name: Text,
     pub url: Text,
+    pub large_path: Option<Text>,
     #[serde(default)]
     pub tls: Tls,
     #[serde(default)]

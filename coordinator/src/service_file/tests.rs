@@ -100,6 +100,14 @@ fn name_and_url_are_enough() {
     assert!(file.backends.is_empty() && file.vips.is_empty());
     assert_eq!((file.every, file.timeouts), (None, Timeouts::default()));
     assert_eq!(file.port_reuse, PortReuse::Probed);
+    assert_eq!(file.large_path, None);
+}
+
+#[test]
+fn something_large_may_be_named() {
+    let text = WHOLE.replacen("url ", "large_path = \"/static/app.js?v=2\"\nurl ", 1);
+    let file = ServiceFile::parse(&text, Some(PEM)).expect("parses");
+    assert_eq!(file.large_path.as_deref(), Some("/static/app.js?v=2"));
 }
 
 #[test]
@@ -135,6 +143,15 @@ fn every_message_has_its_bad_file() {
     let url = r#"url  = "https://shop.example/""#;
     let vip = r#"vip  = ["203.0.113.10:443", "203.0.113.11"]"#;
     let rows: &[(&str, &str, &[&str])] = &[
+        (
+            name,
+            "name = \"shop.example\"\nlarge_path = \"https://shop.example/app.js\"",
+            &[
+                "line 3, large_path",
+                "begins with '/'",
+                "\"/static/app.js\"",
+            ],
+        ),
         (name, "", &["missing field `name`"]),
         (
             reuse,

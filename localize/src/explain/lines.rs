@@ -108,9 +108,9 @@ fn is_clean(cell: &Cell) -> bool {
     cell.failed() * CLEAN <= cell.trials()
 }
 
-/// The same probes from ports that the kernel chose.
+/// The same probes from ports that the kernel chose, for what users ask for.
 fn is_twin(cell: &Cell, of: &Cell) -> bool {
-    cell.vantage == of.vantage && cell.arm != of.arm && cell.arm == of.arm.on_a_fresh_port()
+    cell.vantage == of.vantage && cell.arm != of.arm && cell.arm == of.arm.plain()
 }
 
 /// Clean cells that the fault leaves alone: the same stage of the same kind of arm, one twin first, then

@@ -344,6 +344,114 @@ fn a_collision_of_ports_is_told_from_random_loss() {
     }
 }
 
+/// What befalls large answers alone, or those of more than one packet.
+#[test]
+fn what_large_answers_meet_is_told_from_what_all_meet() {
+    let hole: &[&str] = &["mtu_black_hole"];
+    let cut: &[&str] = &["large_answers_fail"];
+    let web2_to = |to| [(Kind::ReturnPath, to, hole)];
+    let short = 800;
+    let rows: [(Mesh, u64, &[Fault], &[Wanted<'_>]); 13] = [
+        (Mesh::Full, short, &[], &[]),
+        (Mesh::Bare, short, &[], &[]),
+        (Mesh::Full, short, &[Fault::Backbone(0.003)], &[]),
+        (
+            Mesh::Full,
+            short,
+            &[Fault::BackendLarge(1, 1.0)],
+            &[(Kind::Backend, "web2", cut)],
+        ),
+        (
+            Mesh::Bare,
+            short,
+            &[Fault::BackendLarge(1, 1.0)],
+            &[(Kind::Backend, "web2", cut)],
+        ),
+        (
+            Mesh::Full,
+            short,
+            &[Fault::BackendLarge(1, 0.3)],
+            &[(Kind::Backend, "web2", cut)],
+        ),
+        (
+            Mesh::Bare,
+            short,
+            &[Fault::BackendLarge(1, 0.3)],
+            &[(Kind::Backend, "web2", cut)],
+        ),
+        (
+            Mesh::Bare,
+            short,
+            &[Fault::BalancerLarge],
+            &[(Kind::LoadBalancer, VIP, cut)],
+        ),
+        (
+            Mesh::Full,
+            short,
+            &[Fault::BlackHoleAt("home1")],
+            &[(Kind::ClientNetwork, "home1", hole)],
+        ),
+        (
+            Mesh::Full,
+            4096,
+            &[Fault::BlackHoleAt("home1")],
+            &[(Kind::ClientNetwork, "home1", hole)],
+        ),
+        (
+            Mesh::Full,
+            short,
+            &[Fault::BlackHole(1, "10.0.9.10")],
+            &web2_to("web2->10.0.9.10"),
+        ),
+        (
+            Mesh::Full,
+            4096,
+            &[Fault::BlackHole(1, "10.0.9.10")],
+            &web2_to("web2->10.0.9.10"),
+        ),
+        (
+            Mesh::Full,
+            4096,
+            &[Fault::BackendTruncates(1)],
+            &[(Kind::Backend, "web2", &["truncates"])],
+        ),
+    ];
+    for (mesh, bytes, faults, expected) in rows {
+        for seed in 1..=seeds() {
+            let mut world = World::new(mesh, seed);
+            world.asks_large = true;
+            world.usual_bytes = bytes;
+            world.faults = faults.to_vec();
+            let (assessment, rounds) = judge(world, 50);
+            let text = describe(&assessment);
+            let right = names(&assessment.verdict, expected)
+                && (expected.is_empty() == (assessment.verdict.outcome == VerdictOutcome::Healthy));
+            assert!(
+                right,
+                "{faults:?} {mesh:?} {bytes} bytes, seed {seed}, {rounds} rounds: {text}"
+            );
+        }
+    }
+}
+
+/// However long it lasts, a fault that shows in one way needs no second one to explain that.
+#[test]
+fn a_habit_needs_no_second_fault() {
+    for seed in 1..=seeds() {
+        let mut world = World::new(Mesh::Bare, seed);
+        world.asks_large = true;
+        world.faults = vec![Fault::BalancerLarge];
+        (0..60).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let wanted: &[&str] = &["large_answers_fail"];
+        assert!(
+            names(&assessment.verdict, &[(Kind::LoadBalancer, VIP, wanted)]),
+            "seed {seed}: {}",
+            describe(&assessment)
+        );
+    }
+}
+
 /// What a proxy does with its ports says nothing of a client's that is used again.
 #[test]
 fn a_reused_port_ends_at_the_proxy() {

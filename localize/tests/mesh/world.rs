@@ -13,9 +13,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure,
-    Firing, FlowSighting, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId,
-    Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, SourcePort, Stamp, Step, Target,
-    TcpFacts, Topology, VantageName, VantagePoint, VipMode, WitnessReport,
+    Firing, FlowSighting, HttpFacts, LARGE_READ, Layer, Micros, NameServer, Object, Observation,
+    ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, SourcePort, Stamp,
+    Step, Target, TcpFacts, Topology, VantageName, VantagePoint, VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -65,6 +65,13 @@ pub enum Fault {
     BalancerPortReuse,
     /// The access network of dc1 lets no port be used again.
     InsidePortReuse,
+    /// A backend cuts large answers short, in a share of them.
+    BackendLarge(usize, f64),
+    BalancerLarge,
+    /// No full packet of a backend's answers comes to this address.
+    BlackHole(usize, &'static str),
+    /// None comes to a vantage point.
+    BlackHoleAt(&'static str),
 }
 
 /// SplitMix64.
@@ -92,11 +99,18 @@ pub struct World {
     pub layer4: bool,
     /// Agents probe from reused ports as well.
     pub reuses_ports: bool,
+    /// Agents ask for the large object as well.
+    pub asks_large: bool,
+    /// Length of the usual answer.
+    pub usual_bytes: u64,
     /// When each port of an arm was used last.
     used: BTreeMap<(VantageName, Arm), (u16, u64)>,
     baselines: Baselines,
     /// The backend that the probe under way was forwarded to.
     forwarded: usize,
+    /// What it asks for, and where its backend's answer goes.
+    object: Object,
+    answered_to: String,
     topology: Topology,
     observations: Vec<Observation>,
     sightings: Vec<WitnessReport>,
@@ -211,6 +225,10 @@ impl World {
             faults: vec![],
             layer4: false,
             reuses_ports: false,
+            asks_large: false,
+            usual_bytes: 4096,
+            object: Object::Usual,
+            answered_to: String::new(),
             used: BTreeMap::new(),
             baselines: Baselines::default(),
             forwarded: 0,
@@ -335,11 +353,25 @@ impl World {
                 }
             }
         }
+        let plain = arms.clone();
+        if self.asks_large {
+            let fetches = |a: &&Arm| {
+                !matches!(
+                    a.target,
+                    Target::Resolver { .. } | Target::NameServer { .. }
+                )
+            };
+            let large = plain.iter().filter(fetches).cloned();
+            arms.extend(large.map(|arm| Arm {
+                object: Object::Large,
+                ..arm
+            }));
+        }
         if self.reuses_ports {
             let connects =
                 |a: &&Arm| matches!(a.target, Target::Vip { .. } | Target::Backend { .. });
-            let again: Vec<Arm> = arms.iter().filter(connects).cloned().collect();
-            arms.extend(again.into_iter().map(|arm| Arm {
+            let again = plain.iter().filter(connects).cloned();
+            arms.extend(again.map(|arm| Arm {
                 port: SourcePort::Reused,
                 ..arm
             }));
@@ -393,8 +425,8 @@ impl World {
         let mut facts = Facts::default();
         let place = (vantage.name.clone(), planned.clone());
         let arm = match self.used.get(&place) {
-            Some(_) => planned,
-            None => planned.on_a_fresh_port(),
+            None if !planned.port.is_fresh() => planned.plain(),
+            Some(_) | None => planned,
         };
         let mut steps = vec![];
         let end = match &arm.target {
@@ -616,6 +648,8 @@ impl World {
         let public = matches!(arm.target, Target::Edge { .. });
         let noise = if public { self.backbone() } else { 0.0 };
         let source = arm.source.unwrap_or(vantage.addresses[0]);
+        self.object = arm.object;
+        self.answered_to = source.to_string();
         self.port = if self.port > 60_000 {
             20_000
         } else {
@@ -671,6 +705,24 @@ impl World {
             }
             Err(failure) => return Err((Layer::Tcp, failure, 300)),
         }
+        let end = self.above_tcp(vantage, arm, both, steps, facts);
+        let lost = self.is_long() && self.faults.contains(&black_hole_at(vantage));
+        if lost && end.is_ok() {
+            steps.retain(|step| step.layer != Layer::Http);
+            return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
+        }
+        end
+    }
+
+    fn above_tcp(
+        &mut self,
+        vantage: &VantagePoint,
+        arm: &Arm,
+        both: f64,
+        steps: &mut Vec<Step>,
+        facts: &mut Facts,
+    ) -> End {
+        let source = arm.source.unwrap_or(vantage.addresses[0]);
         match &arm.target {
             Target::Edge { address } => self.at_edge(
                 usize::from(*address == EDGES[1].parse().unwrap()),
@@ -690,6 +742,18 @@ impl World {
             }
             _ => unreachable!("DNS is elsewhere"),
         }
+    }
+
+    fn body_bytes(&self) -> u64 {
+        match self.object {
+            Object::Usual => self.usual_bytes,
+            Object::Large => LARGE_READ,
+        }
+    }
+
+    /// Whether what is asked for takes more than one packet.
+    fn is_long(&self) -> bool {
+        self.body_bytes() > 1_400
     }
 
     fn lb_path(&self, i: usize) -> f64 {
@@ -845,7 +909,13 @@ impl World {
         match h.passed {
             Ok(took) => {
                 let back = self.packets(self.back(i, lb), 3);
-                self.at_backend(i, extra + took + back, steps, facts, false)
+                self.answered_to = lb.to_string();
+                self.at_backend(i, extra + took + back, steps, facts, false)?;
+                if self.object == Object::Large && self.faults.contains(&Fault::BalancerLarge) {
+                    steps.retain(|step| step.layer != Layer::Http);
+                    return Err((Layer::Http, Failure::BodyTruncated, 1500));
+                }
+                Ok(())
             }
             Err(_) => Err((Layer::Http, Failure::HttpStatus(503), 3_000_000)),
         }
@@ -878,6 +948,21 @@ impl World {
         if self.faults.contains(&Fault::BackendTruncates(i)) {
             return Err((Layer::Http, Failure::BodyTruncated, 1500));
         }
+        let cut = self.has(|f| match f {
+            Fault::BackendLarge(j, share) if *j == i => Some(*share),
+            _ => None,
+        });
+        let cut = cut.filter(|_| self.object == Object::Large);
+        if cut.is_some_and(|share| self.random.chance(share)) {
+            return Err((Layer::Http, Failure::BodyTruncated, 1500));
+        }
+        let swallowed = self.has(|f| match f {
+            Fault::BlackHole(j, to) if *j == i => Some(*to == self.answered_to),
+            _ => None,
+        });
+        if self.is_long() && swallowed == Some(true) {
+            return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
+        }
         let late = self.has(|f| match f {
             Fault::BackendSlow(j, seconds) if *j == i => Some((*seconds, 1.0)),
             Fault::BackendSlowAtTimes(j, seconds, share) if *j == i => Some((*seconds, *share)),
@@ -894,15 +979,15 @@ impl World {
             layer: Layer::Http,
             took: Micros(took),
         });
-        let body = if self.faults.contains(&Fault::BackendBody(i)) {
-            "other"
-        } else {
-            "usual"
+        let body = match self.object {
+            Object::Large => "large",
+            Object::Usual if self.faults.contains(&Fault::BackendBody(i)) => "other",
+            Object::Usual => "usual",
         };
         facts.http = Some(HttpFacts {
             status: 200,
             first_byte: Micros(took),
-            body_bytes: 4096,
+            body_bytes: self.body_bytes(),
             body_digest: body.into(),
             headers: vec![
                 ("server".into(), "nginx".into()),
@@ -982,6 +1067,12 @@ impl World {
 }
 
 type End = Result<(), (Layer, Failure, u64)>;
+
+fn black_hole_at(vantage: &VantagePoint) -> Fault {
+    let known = ["home1", "dc1"];
+    let name = known.into_iter().find(|name| vantage.name.0 == *name);
+    Fault::BlackHoleAt(name.unwrap_or("elsewhere"))
+}
 
 fn index(name: &str) -> usize {
     name.trim_start_matches("web").parse::<usize>().unwrap() - 1

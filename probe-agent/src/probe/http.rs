@@ -36,6 +36,8 @@ pub struct Get<'a> {
     pub round: RoundId,
     /// Who is the first to close.
     pub closes: Closes,
+    /// No more of the body is read than this many bytes; digest and count are of what was read.
+    pub at_most: u64,
 }
 
 /// Who is the first to close a connection. The other one keeps nothing of it.
@@ -47,9 +49,9 @@ pub enum Closes {
     Server,
 }
 
-/// No more of a body is read than this many bytes; digest and count are of what was read. Enough for
-/// any page, and a round of thirty arms stays below 128 MiB of traffic.
-const MAX_BODY: u64 = 4 << 20;
+/// Bytes of the usual answer that are read at most: enough for any page, and a round of thirty arms stays
+/// below 128 MiB of traffic.
+pub const MAX_BODY: u64 = 4 << 20;
 
 /// After the answer the connection is given this long to close in an orderly way.
 const GRACE: Duration = Duration::from_millis(250);
@@ -111,7 +113,7 @@ where
         let response = sender.send_request(get.request()).await?;
         let (head, body) = response.into_parts();
         answer.head = Some(head);
-        answer.read(body).await
+        answer.read(body, get.at_most).await
     });
     let mut open = true;
     let ended = loop {
@@ -170,16 +172,16 @@ struct Answer {
 }
 
 impl Answer {
-    async fn read(&mut self, mut body: Incoming) -> Result<(), hyper::Error> {
+    async fn read(&mut self, mut body: Incoming, at_most: u64) -> Result<(), hyper::Error> {
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame?.into_data() else {
                 continue;
             };
-            let room = MAX_BODY.saturating_sub(self.body_bytes);
+            let room = at_most.saturating_sub(self.body_bytes);
             let take = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
             self.digest.update(&data[..take]);
             self.body_bytes += take as u64;
-            if self.body_bytes == MAX_BODY {
+            if self.body_bytes == at_most {
                 break;
             }
         }

@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use localize::{
-    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, SourcePort, Step, Target,
-    TcpFacts,
+    Arm, Facts, Failure, LARGE_READ, Layer, Micros, Object, Outcome, RoundId, Scheme, SourcePort,
+    Step, Target, TcpFacts,
 };
 
 use self::port::{Parting, Used};
@@ -50,6 +50,7 @@ pub enum Task {
 pub struct Connection {
     service: Arc<Service>,
     request: Request,
+    object: Object,
     round: RoundId,
     closes: http::Closes,
     /// The port that is used again.
@@ -76,6 +77,9 @@ pub enum Unfit {
     /// The backend is not in the service's specification.
     #[error("backend {0:?} is not declared")]
     UnknownBackend(String),
+    /// The service's specification has no large object.
+    #[error("the service declares no large object")]
+    NoLargeObject,
     /// Source and target are of different families.
     #[error("{source_address} cannot reach {target}: different address families")]
     Family {
@@ -124,13 +128,13 @@ pub fn prepare(
     let recursion = match &arm.target {
         Target::Resolver { .. } => dns::Recursion::Desired,
         Target::NameServer { .. } => dns::Recursion::NotDesired,
-        Target::Edge { .. } | Target::Vip { .. } => {
-            return Ok(connection(service, arm, again, round));
-        }
         Target::Backend { name, .. } if !service.backends.contains_key(name) => {
             return Err(Unfit::UnknownBackend(name.clone()));
         }
-        Target::Backend { .. } => return Ok(connection(service, arm, again, round)),
+        Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => {
+            let request = service.request_for(&arm).ok_or(Unfit::NoLargeObject)?;
+            return Ok(connection(service, request, arm, again, round));
+        }
     };
     let question = dns::Question::new(&service.host, target, arm.source, recursion)
         .ok_or(Unfit::NoName)?
@@ -143,16 +147,22 @@ pub fn prepare(
     })
 }
 
-fn connection(service: &Arc<Service>, arm: Arm, again: Option<Used>, round: RoundId) -> Prepared {
+fn connection(
+    service: &Arc<Service>,
+    request: Request,
+    arm: Arm,
+    again: Option<Used>,
+    round: RoundId,
+) -> Prepared {
     let to = aimed_at(&arm.target);
     let reopened = again.and_then(|used| Some((used, tcp::prepare_again(to, used.local).ok()?)));
     let (again, socket) = match reopened {
         Some((used, socket)) => (Some(used), Ok(socket)),
         None => (None, tcp::prepare(to, arm.source)),
     };
-    let request = service.request_for(&arm);
     let connection = Connection {
-        request: request.unwrap_or(&service.request).clone(),
+        request,
+        object: arm.object,
         service: Arc::clone(service),
         round,
         closes: match arm.port {
@@ -164,7 +174,10 @@ fn connection(service: &Arc<Service>, arm: Arm, again: Option<Used>, round: Roun
     Prepared {
         arm: match again {
             Some(_) => arm,
-            None => arm.on_a_fresh_port(),
+            None => Arm {
+                port: SourcePort::Fresh,
+                ..arm
+            },
         },
         charge: match socket {
             Ok(socket) => Charge::Connect { socket, to },
@@ -309,6 +322,10 @@ impl Connection {
             path: &self.request.path,
             round: self.round,
             closes: self.closes,
+            at_most: match self.object {
+                Object::Usual => http::MAX_BODY,
+                Object::Large => LARGE_READ,
+            },
         };
         let exchange = http::exchange(get, stream, within, ladder.clock);
         let (facts, end) = exchange.await;

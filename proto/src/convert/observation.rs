@@ -1,8 +1,8 @@
 //! Observations and their parts.
 
 use localize::{
-    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Observation, ObservationId, Outcome,
-    RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts, VantageName,
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Object, Observation, ObservationId,
+    Outcome, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts, VantageName,
 };
 
 use super::{
@@ -44,6 +44,7 @@ impl From<&Arm> for v1::Arm {
             target: Some(target),
             source: arm.source.map(|source| source.to_string()),
             reuse_port: !arm.port.is_fresh(),
+            large: !arm.object.is_usual(),
         }
     }
 }
@@ -85,10 +86,20 @@ impl TryFrom<v1::Arm> for Arm {
                 return Err(Malformed::Contradiction("arm.reuse_port", "arm.target"));
             }
         };
+        let asks = matches!(
+            target,
+            Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. }
+        );
+        let object = match wire.large {
+            false => Object::Usual,
+            true if asks => Object::Large,
+            true => return Err(Malformed::Contradiction("arm.large", "arm.target")),
+        };
         Ok(Self {
             target,
             source,
             port,
+            object,
         })
     }
 }

@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
-    Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Observation,
-    ObservationId, Outcome, Packet, Rate, Rival, RoundId, Seen, ServiceName, SourcePort, Stamp,
-    Step, Target, TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
+    Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Object,
+    Observation, ObservationId, Outcome, Packet, Rate, Rival, RoundId, Seen, ServiceName,
+    SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome,
+    WitnessReport,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -75,13 +76,19 @@ fn target() -> impl Strategy<Value = Target> {
 
 fn arm() -> impl Strategy<Value = Arm> {
     let ports = select(vec![SourcePort::Fresh, SourcePort::Reused]);
-    (target(), option::of(any::<IpAddr>()), ports).prop_map(|(target, source, port)| Arm {
-        port: match target {
-            Target::Resolver { .. } | Target::NameServer { .. } => SourcePort::Fresh,
-            Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => port,
+    let objects = select(vec![Object::Usual, Object::Large]);
+    let sources = option::of(any::<IpAddr>());
+    (target(), sources, ports, objects).prop_map(|(target, source, port, object)| match target {
+        Target::Resolver { .. } | Target::NameServer { .. } => Arm {
+            source,
+            ..Arm::to(target)
         },
-        target,
-        source,
+        Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => Arm {
+            target,
+            source,
+            port,
+            object,
+        },
     })
 }
 

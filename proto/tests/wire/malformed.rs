@@ -97,6 +97,20 @@ fn what_is_wrong_with_an_observation_is_said() {
         ),
         (
             |o| {
+                let server = v1::NameServerTarget {
+                    name: "ns1".into(),
+                    server: "192.0.2.53:53".into(),
+                };
+                o.arm = Some(v1::Arm {
+                    target: Some(v1::arm::Target::NameServer(server)),
+                    large: true,
+                    ..v1::Arm::default()
+                });
+            },
+            "arm.large and arm.target contradict each other",
+        ),
+        (
+            |o| {
                 o.tcp = Some(v1::TcpFacts {
                     local: "192.0.2.9:4000".into(),
                     reused_after_us: Some(900),

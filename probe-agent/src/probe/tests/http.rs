@@ -1,13 +1,16 @@
 //! HTTP: a server that has the request and then misbehaves.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use localize::{Failure, Layer, Micros, Outcome, RoundId};
+use localize::{Arm, Failure, LARGE_READ, Layer, Micros, Object, Outcome, RoundId};
+use proto::v1;
 
-use super::super::http::{Closes, Get, exchange};
+use super::super::http::{Closes, Get, MAX_BODY, exchange};
 use super::super::tcp::{establish, prepare};
 use super::Then::{Close, Reset, Wait};
-use super::{failed, layers, listener, probe, serve, spec, vip};
+use super::{failed, layers, listener, probe, probe_arm, serve, spec, vip};
+use crate::service::Service;
 
 #[tokio::test]
 async fn each_way_to_fail_has_its_failure() {
@@ -91,6 +94,7 @@ async fn a_reset_before_the_request_is_told_apart() {
         path: &"/".parse().unwrap(),
         round: RoundId(1),
         closes: Closes::Either,
+        at_most: MAX_BODY,
     };
     let clock = crate::clock::Clock::start();
     let within = Duration::from_secs(1);
@@ -129,6 +133,53 @@ async fn a_whole_answer_passes_with_its_facts() {
     ] {
         assert!(asked.contains(header), "{asked}");
     }
+}
+
+/// The large object has a path of its own, and is read as far as it tells something.
+#[tokio::test]
+async fn a_large_object_is_read_in_part() {
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n{}",
+        "x".repeat(1_000_000)
+    );
+    let (address, server) = serve(answer.leak(), Close).await;
+    let arm = Arm {
+        object: Object::Large,
+        ..Arm::to(vip(address))
+    };
+    let with = v1::ServiceSpec {
+        large_path: "/app.js?v=2".to_owned(),
+        ..spec("http")
+    };
+    let findings = probe_arm(with, arm.clone()).await;
+    assert_eq!(findings.outcome, Outcome::Passed);
+    assert_eq!(findings.facts.http.unwrap().body_bytes, LARGE_READ);
+    server.abort();
+    let without = Arc::new(Service::try_from(spec("http")).unwrap());
+    let unfit = super::super::prepare(&without, arm, None, RoundId(7)).unwrap_err();
+    assert_eq!(unfit.to_string(), "the service declares no large object");
+}
+
+#[tokio::test]
+async fn the_large_object_has_a_path_of_its_own() {
+    let whole = "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc";
+    let (address, server) = serve(whole, Close).await;
+    let with = v1::ServiceSpec {
+        large_path: "/app.js?v=2".to_owned(),
+        ..spec("http")
+    };
+    let arm = Arm {
+        object: Object::Large,
+        ..Arm::to(vip(address))
+    };
+    assert_eq!(probe_arm(with, arm).await.outcome, Outcome::Passed);
+    let asked = server.await.unwrap();
+    assert!(asked.starts_with("GET /app.js?v=2 HTTP/1.1\r\n"), "{asked}");
+    let wrong = v1::ServiceSpec {
+        large_path: "app.js".to_owned(),
+        ..spec("http")
+    };
+    assert!(Service::try_from(wrong).is_err());
 }
 
 #[tokio::test]

@@ -45,10 +45,13 @@ fn vip(address: SocketAddr) -> Target {
     Target::Vip { address }
 }
 
-/// Prepares, fires and follows one arm, as a round does.
 async fn probe(spec: v1::ServiceSpec, target: Target) -> Findings {
+    probe_arm(spec, Arm::to(target)).await
+}
+
+/// Prepares, fires and follows one arm, as a round does.
+async fn probe_arm(spec: v1::ServiceSpec, arm: Arm) -> Findings {
     let service = Arc::new(Service::try_from(spec).unwrap());
-    let arm = Arm::to(target);
     let clock = Arc::new(Clock::start());
     let prepared = prepare(&service, arm, None, RoundId(7)).unwrap();
     let Prepared { charge, task, .. } = prepared;
