@@ -83,6 +83,9 @@ pub(crate) fn slot(mode: usize, view: View, stage: Stage) -> usize {
     (mode * View::COUNT + view as usize) * Stage::COUNT + stage as usize
 }
 
+/// What a proxy's clients see of a symptom that it meets.
+type Proxy = fn(Symptom) -> &'static [Weighted];
+
 fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
     let mut raw = [0.0; Symptom::COUNT];
     match view {
@@ -92,7 +95,13 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
             spread(mode, &mut raw, &[through_resolver]);
         }
         View::BehindLb | View::BehindCdnAndLb if stage == Stage::Http && mode.behind.is_some() => {
-            add(&mut raw, mode.behind.unwrap_or_default(), 1.0);
+            let edge: &[Proxy] = match view {
+                View::BehindCdnAndLb => &[through_edge],
+                _ => &[],
+            };
+            for (symptom, weight) in mode.behind.unwrap_or_default() {
+                pass(&mut raw, *symptom, *weight, edge);
+            }
         }
         View::BehindLb if stage == Stage::Http => spread(mode, &mut raw, &[through_balancer]),
         View::BehindCdn if stage == Stage::Http => spread(mode, &mut raw, &[through_edge]),
@@ -110,7 +119,7 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
 ///
 /// The earliest stage of the mode speaks for it, except that packet loss shows at every stage: a
 /// proxy whose handshakes fail never gets to see the rest.
-fn spread(mode: &Mode, raw: &mut Distribution, proxies: &[fn(Symptom) -> &'static [Weighted]]) {
+fn spread(mode: &Mode, raw: &mut Distribution, proxies: &[Proxy]) {
     let Some((first, _)) = mode.direct.first() else {
         return;
     };
@@ -123,12 +132,7 @@ fn spread(mode: &Mode, raw: &mut Distribution, proxies: &[fn(Symptom) -> &'stati
     }
 }
 
-fn pass(
-    raw: &mut Distribution,
-    symptom: Symptom,
-    weight: f64,
-    proxies: &[fn(Symptom) -> &'static [Weighted]],
-) {
+fn pass(raw: &mut Distribution, symptom: Symptom, weight: f64, proxies: &[Proxy]) {
     match proxies.split_first() {
         None => raw[symptom as usize] += weight,
         Some((nearest, rest)) => {

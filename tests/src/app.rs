@@ -16,6 +16,9 @@ use crate::behaviour::{self, AppBehaviour};
 /// does to pages: shallow health checks are what most sites have.
 pub const HEALTH_PATH: &str = "/healthz";
 
+/// What the service file calls its large object.
+pub const LARGE_PATH: &str = "/catalogue";
+
 /// Settings of the application.
 #[derive(Clone, Debug, PartialEq, Eq, clap::Args)]
 pub struct App {
@@ -32,9 +35,9 @@ pub struct App {
 
 /// Serves until it is killed.
 pub fn serve(app: App) -> Result<()> {
-    let app = Arc::new(app);
+    let app = Arc::new((app, Pages::new()));
     let mut listeners = Vec::new();
-    for address in &app.listen {
+    for address in &app.0.listen {
         let listener = TcpListener::bind(address).with_context(|| format!("bind {address}"))?;
         let app = Arc::clone(&app);
         listeners.push(thread::spawn(move || accept(&listener, &app)));
@@ -54,41 +57,69 @@ pub fn page() -> Vec<u8> {
     page
 }
 
-fn accept(listener: &TcpListener, app: &Arc<App>) {
+/// What it serves, by path.
+struct Pages {
+    usual: Vec<u8>,
+    large: Vec<u8>,
+}
+
+impl Pages {
+    fn new() -> Self {
+        let usual = page();
+        // Forty kilobytes: more than a connection has under way at first.
+        let large = usual.repeat(12);
+        Self { usual, large }
+    }
+
+    fn of(&self, path: &str) -> &[u8] {
+        match path {
+            LARGE_PATH => &self.large,
+            _ => &self.usual,
+        }
+    }
+}
+
+fn accept(listener: &TcpListener, app: &Arc<(App, Pages)>) {
     for stream in listener.incoming().flatten() {
         let app = Arc::clone(app);
         thread::spawn(move || {
-            if let Err(error) = answer(&stream, &app) {
+            let (app, pages) = &*app;
+            if let Err(error) = answer(&stream, app, pages) {
                 eprintln!("{error:#}");
             }
         });
     }
 }
 
-fn answer(mut stream: &TcpStream, app: &App) -> Result<()> {
+fn answer(mut stream: &TcpStream, app: &App, pages: &Pages) -> Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     let path = read_request(stream)?;
     let behaviour = behaviour::read(&app.behaviour)?;
-    let well = page();
+    let well = pages.of(&path);
     if path == HEALTH_PATH {
         return send(stream, app, "200 OK", b"well\n", 5);
     }
     match behaviour {
-        AppBehaviour::Well => send(stream, app, "200 OK", &well, well.len()),
+        AppBehaviour::Well => send(stream, app, "200 OK", well, well.len()),
         AppBehaviour::Fail { share } if rand::random::<f64>() < share => {
             let text = b"the data base is not there\n";
             send(stream, app, "500 Internal Server Error", text, text.len())
         }
-        AppBehaviour::Fail { .. } => send(stream, app, "200 OK", &well, well.len()),
+        AppBehaviour::Fail { .. } => send(stream, app, "200 OK", well, well.len()),
         AppBehaviour::Slow { ms } => {
             thread::sleep(Duration::from_millis(ms));
-            send(stream, app, "200 OK", &well, well.len())
+            send(stream, app, "200 OK", well, well.len())
         }
         AppBehaviour::WrongBody => {
             let other = b"<!doctype html><title>Welcome to nginx!</title>\n".repeat(40);
             send(stream, app, "200 OK", &other, other.len())
         }
-        AppBehaviour::Truncate => send(stream, app, "200 OK", &well[..well.len() / 2], well.len()),
+        AppBehaviour::TruncateLarge if path != LARGE_PATH => {
+            send(stream, app, "200 OK", well, well.len())
+        }
+        AppBehaviour::Truncate | AppBehaviour::TruncateLarge => {
+            send(stream, app, "200 OK", &well[..well.len() / 2], well.len())
+        }
         AppBehaviour::Reset => {
             SockRef::from(stream).set_linger(Some(Duration::ZERO))?;
             stream.flush()?;

@@ -32,6 +32,8 @@ pub enum AppBehaviour {
     WrongBody,
     /// Declares the whole length and sends half.
     Truncate,
+    /// The same for the large object alone.
+    TruncateLarge,
     /// Resets the connection once it has read the request.
     Reset,
 }

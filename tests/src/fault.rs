@@ -53,6 +53,8 @@ pub enum Fault {
     BackendResets,
     /// Backend 1 sends half the body that it declares.
     BackendTruncates,
+    /// Backend 2 sends half of its large answers, and all of the others.
+    BackendTruncatesLarge,
     /// Backend 2 serves another page than its peers.
     BackendOtherBody,
     /// Backend 2 drops SYNs from an address and port that it had one from within a minute.
@@ -69,6 +71,8 @@ pub enum Fault {
     ReturnRouteDc1,
     /// A third of backend 2's answers to the balancer are lost after they left backend 2.
     ReturnAnswersLost,
+    /// No full packet of backend 2's answers comes to the balancer, nor any notice of that to backend 2.
+    ReturnBlackHole,
     /// Backend 2 answers 500 to every page and home 1's resolver is not there.
     TwoAtOnce,
 }
@@ -84,7 +88,7 @@ pub enum Strength {
 
 impl Fault {
     /// Every fault that a localisation finds within its budget, in the order of the path.
-    pub const ALL: [Fault; 29] = [
+    pub const ALL: [Fault; 31] = [
         Fault::ResolverDead,
         Fault::ResolverLossy,
         Fault::AuthoritativeRefuses,
@@ -105,6 +109,7 @@ impl Fault {
         Fault::BackendDropsSyns,
         Fault::BackendResets,
         Fault::BackendTruncates,
+        Fault::BackendTruncatesLarge,
         Fault::BackendOtherBody,
         Fault::BackendPortReuse,
         Fault::BalancerPortReuse,
@@ -113,6 +118,7 @@ impl Fault {
         Fault::ReturnRouteBalancer,
         Fault::ReturnRouteDc1,
         Fault::ReturnAnswersLost,
+        Fault::ReturnBlackHole,
         Fault::TwoAtOnce,
     ];
 
@@ -143,6 +149,7 @@ impl Fault {
             Fault::BackendDropsSyns => "backend-drops-syns",
             Fault::BackendResets => "backend-resets",
             Fault::BackendTruncates => "backend-truncates",
+            Fault::BackendTruncatesLarge => "backend-truncates-large",
             Fault::BackendOtherBody => "backend-other-body",
             Fault::BackendPortReuse => "backend-port-reuse",
             Fault::BalancerPortReuse => "balancer-port-reuse",
@@ -151,6 +158,7 @@ impl Fault {
             Fault::ReturnRouteBalancer => "return-route-balancer",
             Fault::ReturnRouteDc1 => "return-route-dc1",
             Fault::ReturnAnswersLost => "return-answers-lost",
+            Fault::ReturnBlackHole => "return-black-hole",
             Fault::TwoAtOnce => "two-at-once",
         }
     }
@@ -188,13 +196,21 @@ impl Fault {
             | Fault::BackendClosed
             | Fault::BackendResets
             | Fault::BackendTruncates
+            | Fault::BackendTruncatesLarge
             | Fault::BackendOtherBody
             | Fault::BackendPortReuse
             | Fault::BalancerPortReuse
             | Fault::ReturnRouteBalancer
             | Fault::ReturnRouteDc1
+            | Fault::ReturnBlackHole
             | Fault::TwoAtOnce => Strength::Hard,
         }
+    }
+
+    /// Whether it shows only to those who ask for the large object. Nobody does so otherwise: it would
+    /// be a third more for every round of every other fault.
+    pub fn strikes_large_answers(self) -> bool {
+        self == Fault::BackendTruncatesLarge
     }
 
     /// How long after it is switched on the path has settled into it: health checks need two

@@ -11,6 +11,7 @@ use serde_json::Value;
 use crate::address::{
     BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, SERVICE, VIP,
 };
+use crate::app::LARGE_PATH;
 use crate::certificates::Certificates;
 use crate::clock;
 use crate::daemon::Daemon;
@@ -48,6 +49,8 @@ pub struct Mesh {
     run: Run,
     folder: PathBuf,
     programs: PathBuf,
+    /// The text of the service file.
+    service: String,
     coordinator: Option<Daemon>,
     agents: Vec<(AgentPlan, Option<Daemon>)>,
 }
@@ -110,6 +113,7 @@ impl Mesh {
             run: run.clone(),
             folder,
             programs: programs()?,
+            service: String::new(),
             coordinator: None,
             agents: Vec::new(),
         };
@@ -119,12 +123,26 @@ impl Mesh {
             mesh.agents.push((plan, None));
             mesh.start_agent(mesh.agents.len() - 1, Some(&token))?;
         }
-        let file = mesh.folder.join("service.toml");
-        std::fs::write(&file, service_file(certificates, schedule, balancer))?;
-        let file = file.display().to_string();
-        mesh.meshctl(&["service", "apply", "-f", &file])?;
+        mesh.service = service_file(certificates, schedule, balancer);
+        mesh.apply(&mesh.service)?;
         mesh.wait_connected()?;
         Ok(mesh)
+    }
+
+    fn apply(&self, service: &str) -> Result<()> {
+        let file = self.folder.join("service.toml");
+        std::fs::write(&file, service)?;
+        let file = file.display().to_string();
+        self.meshctl(&["service", "apply", "-f", &file])?;
+        Ok(())
+    }
+
+    /// Has the agents ask for the large object as well, or no longer.
+    pub fn ask_for_large(&self, on: bool) -> Result<()> {
+        match on {
+            true => self.apply(&format!("large_path = \"{LARGE_PATH}\"\n{}", self.service)),
+            false => self.apply(&self.service),
+        }
     }
 
     /// Starts the coordinator and waits until it answers.

@@ -106,10 +106,17 @@ fn patiently(
 
 /// Switches a fault on, localises, and switches it off whatever came of it.
 fn try_fault(plan: &Plan, lab: &mut Lab, meshes: &mut [Mesh], fault: Fault) -> Result<Vec<Line>> {
+    let large = fault.strikes_large_answers();
+    for mesh in meshes.iter().filter(|_| large) {
+        mesh.ask_for_large(true)?;
+    }
     fault.apply(lab)?;
     std::thread::sleep(fault.settles());
     let done = localize_all(plan, meshes, Some(fault), fault.name());
     fault.revert(lab)?;
+    for mesh in meshes.iter().filter(|_| large) {
+        mesh.ask_for_large(false)?;
+    }
     let lines = done?;
     std::thread::sleep(RECOVERY);
     Ok(lines)

@@ -64,6 +64,7 @@ pub fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
             Ok(())
         }
         Fault::BackendTruncates => application(lab, 0, on, AppBehaviour::Truncate),
+        Fault::BackendTruncatesLarge => application(lab, 1, on, AppBehaviour::TruncateLarge),
         Fault::BackendOtherBody => application(lab, 1, on, AppBehaviour::WrongBody),
         Fault::BackendResets => {
             application(lab, 2, on, AppBehaviour::Reset)?;
@@ -90,6 +91,11 @@ pub fn switch(fault: Fault, lab: &mut Lab, on: bool) -> Result<()> {
             // Answers alone: what backend 2's own agent asks of the VIP must not suffer.
             let answers = "tcp sport { 80, 443 }";
             let rule = format!("forward ip saddr {WEB2} ip daddr {BALANCER_SET} {answers} {lose}");
+            packets(lab, "dc", on, &[rule])
+        }
+        Fault::ReturnBlackHole => {
+            let full = "meta length > 1400 drop";
+            let rule = format!("forward ip saddr {WEB2} ip daddr {BALANCER_SET} {full}");
             packets(lab, "dc", on, &[rule])
         }
         Fault::ReturnRouteBalancer => route(lab, BALANCER_SECOND_NETWORK, on),

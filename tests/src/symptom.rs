@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::address::{
     BACKENDS, BALANCER, EDGES, NAME_SERVERS, REMOVED_EDGE, RESOLVERS, SERVICE, VIP,
 };
+use crate::app::{HEALTH_PATH, LARGE_PATH};
 use crate::clock;
 use crate::fault::Fault;
 use crate::net::Balancer;
@@ -24,8 +25,12 @@ enum Ask {
     Dig(&'static str),
     /// An edge for the page.
     Page(&'static str),
+    /// A backend for the large object.
+    Large(usize),
     /// A backend for the page, from this address where it matters.
     Backend(usize, Option<&'static str>),
+    /// A backend whether it is well, as health checks do.
+    Health(usize),
     /// A host for the page from a port that it has seen a SYN from just before.
     Again(&'static str),
 }
@@ -112,6 +117,8 @@ fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
             "--cacert {} --resolve {SERVICE}:443:{edge} https://{SERVICE}/",
             lab.certificates.ca.display()
         ),
+        Ask::Health(number) => format!("http://{}{HEALTH_PATH}", BACKENDS[number]),
+        Ask::Large(number) => format!("http://{}{LARGE_PATH}", BACKENDS[number]),
         Ask::Backend(number, None) => format!("http://{}/", BACKENDS[number]),
         Ask::Backend(number, Some(from)) => {
             format!("--interface {from} http://{}/", BACKENDS[number])
@@ -232,6 +239,11 @@ fn signs(fault: Fault) -> Signs {
             ("dc1", direct(0), Always(|a| a.text.contains("(18)"))),
             ("home1", edge1, AtTimes(|a| a.text.contains("(18)"))),
         ],
+        Fault::BackendTruncatesLarge => vec![
+            ("dc1", Ask::Large(1), Always(|a| a.text.contains("(18)"))),
+            ("dc1", Ask::Large(0), Always(well)),
+            ("dc1", direct(1), Always(well)),
+        ],
         Fault::BackendOtherBody => {
             let others = |a: &Answer| a.size != crate::app::page().len() as u64 && well(a);
             vec![
@@ -261,6 +273,12 @@ fn signs(fault: Fault) -> Signs {
         Fault::ReturnRouteDc1 => vec![
             ("dc1", direct(0), Always(timed_out)),
             ("lb", direct(0), Always(well)),
+        ],
+        Fault::ReturnBlackHole => vec![
+            ("lb", direct(1), Always(timed_out)),
+            ("lb", Ask::Health(1), Always(well)),
+            ("dc1", direct(1), Always(well)),
+            ("home1", edge1, AtTimes(|a| a.status == 524)),
         ],
         Fault::ReturnAnswersLost => vec![
             ("lb", direct(1), AtTimes(hurt)),

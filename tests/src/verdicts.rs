@@ -62,6 +62,7 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         | Fault::BackendDropsSyns
         | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
         Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
+        Fault::BackendTruncatesLarge => one(Kind::Backend, &["web2"]),
         Fault::BackendTruncates => one(Kind::Backend, &["web1"]),
         Fault::BackendClosed => masked(Kind::Backend, "web1"),
         // Neither the edges nor the balancer use a port again within a minute.
@@ -75,7 +76,9 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         }],
         Fault::ReturnRouteBalancer => vec![returning("web1", &BALANCER[1..])],
         Fault::ReturnRouteDc1 => vec![returning("web1", &[DC1])],
-        Fault::ReturnAnswersLost => vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])],
+        Fault::ReturnAnswersLost | Fault::ReturnBlackHole => {
+            vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])]
+        }
         Fault::TwoAtOnce => vec![
             blame(Kind::Backend, &["web2"]),
             blame(Kind::Resolver, &[RESOLVERS[0]]),
@@ -89,7 +92,7 @@ fn without_agents_on_hosts(fault: Fault) -> Expected {
         Fault::BackendDropsSyns => vec!["web2"],
         Fault::PathLosesSyns => vec!["lb", "web2"],
         Fault::ReturnRouteBalancer | Fault::ReturnRouteDc1 => vec!["web1", "lb"],
-        Fault::ReturnAnswersLost => vec!["web2", "lb"],
+        Fault::ReturnAnswersLost | Fault::ReturnBlackHole => vec!["web2", "lb"],
         Fault::ResolverDead
         | Fault::ResolverLossy
         | Fault::AuthoritativeRefuses
@@ -110,6 +113,7 @@ fn without_agents_on_hosts(fault: Fault) -> Expected {
         | Fault::BackendClosed
         | Fault::BackendResets
         | Fault::BackendTruncates
+        | Fault::BackendTruncatesLarge
         | Fault::BackendOtherBody
         | Fault::BackendPortReuse
         | Fault::BalancerPortReuse

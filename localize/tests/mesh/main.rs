@@ -493,6 +493,21 @@ fn bare_return_to_one_vantage_point_is_ambiguous() {
     check_ambiguous(&[Fault::Return(0, "10.0.5.5", 1.0)], truth, "web1");
 }
 
+/// Handshakes and small answers come through, so that it is neither the balancer nor a lossy path; and
+/// the backend serves whoever asks it directly.
+#[test]
+fn bare_black_hole() {
+    let hole = [
+        Fault::BlackHole(1, "10.0.0.10"),
+        Fault::BlackHole(1, "10.0.9.10"),
+    ];
+    check(
+        &hole,
+        Mesh::Bare,
+        &[(Kind::ReturnPath, "web2->203.0.113.10", &["mtu_black_hole"])],
+    );
+}
+
 #[test]
 fn masked_faults_do_not_reach_users() {
     let (assessment, _) = run(&[Fault::BackendClosed(0)], Mesh::Full, 1, 50);

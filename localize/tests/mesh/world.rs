@@ -111,6 +111,7 @@ pub struct World {
     /// What it asks for, and where its backend's answer goes.
     object: Object,
     answered_to: String,
+    at_edge: bool,
     topology: Topology,
     observations: Vec<Observation>,
     sightings: Vec<WitnessReport>,
@@ -229,6 +230,7 @@ impl World {
             usual_bytes: 4096,
             object: Object::Usual,
             answered_to: String::new(),
+            at_edge: false,
             used: BTreeMap::new(),
             baselines: Baselines::default(),
             forwarded: 0,
@@ -649,6 +651,7 @@ impl World {
         let noise = if public { self.backbone() } else { 0.0 };
         let source = arm.source.unwrap_or(vantage.addresses[0]);
         self.object = arm.object;
+        self.at_edge = matches!(arm.target, Target::Edge { .. });
         self.answered_to = source.to_string();
         self.port = if self.port > 60_000 {
             20_000
@@ -957,11 +960,16 @@ impl World {
             return Err((Layer::Http, Failure::BodyTruncated, 1500));
         }
         let swallowed = self.has(|f| match f {
-            Fault::BlackHole(j, to) if *j == i => Some(*to == self.answered_to),
+            Fault::BlackHole(j, to) if *j == i && *to == self.answered_to => Some(()),
             _ => None,
         });
-        if self.is_long() && swallowed == Some(true) {
-            return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
+        if self.is_long() && swallowed.is_some() {
+            // The edge waits for less long than probes do.
+            let failure = match self.at_edge {
+                true => Failure::CdnStatus(524),
+                false => Failure::HttpTimeout,
+            };
+            return Err((Layer::Http, failure, 5_500_000));
         }
         let late = self.has(|f| match f {
             Fault::BackendSlow(j, seconds) if *j == i => Some((*seconds, 1.0)),
