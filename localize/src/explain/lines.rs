@@ -59,9 +59,15 @@ pub(super) fn evidence(
     let mut clean = refuting(problem, &faults, rivals);
     if let Some(strongest) = lines.first().map(|line| line.cell) {
         for cell in siblings(problem, strongest, fitted) {
-            let wanted = clean.len() < CONTRASTS || is_twin(&cells[cell], strongest);
+            let twin = is_twin(&cells[cell], strongest);
+            let wanted = clean.len() < CONTRASTS || twin;
             if wanted && !clean.iter().any(|(c, _)| *c == cell) {
-                clean.push((cell, 0.0));
+                let nats = if twin {
+                    spared(&cells[cell], strongest, fitted)
+                } else {
+                    0.0
+                };
+                clean.push((cell, nats));
             }
         }
     }
@@ -111,6 +117,16 @@ fn is_clean(cell: &Cell) -> bool {
 /// The same probes from ports that the kernel chose, for what users ask for.
 fn is_twin(cell: &Cell, of: &Cell) -> bool {
     cell.vantage == of.vantage && cell.arm != of.arm && cell.arm == of.arm.plain()
+}
+
+/// What speaks against a fault that strikes all alike: were the twin struck as often as the other one, so
+/// many passes would be so rare a chance.
+fn spared(twin: &Cell, struck: &Cell, fitted: &Fitted) -> f64 {
+    let on = |cell| Counted::of(cell, |window| fitted.on(window));
+    let (twin, struck) = (on(twin), on(struck));
+    let rate = struck.failed as f64 / (struck.of + 1) as f64;
+    let passed = twin.of.saturating_sub(twin.failed);
+    -(passed as f64) * libm::log(1.0 - rate)
 }
 
 /// Clean cells that the fault leaves alone: the same stage of the same kind of arm, one twin first, then
