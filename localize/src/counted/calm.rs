@@ -38,8 +38,8 @@ pub(super) struct Backgrounds {
     usual: f64,
     /// Noises: that of a component, then those of the own networks.
     pub(super) noises: Vec<f64>,
-    /// By how much the own networks' rates may be higher than that.
-    doubts: Vec<f64>,
+    /// Probes of the calm records, and how many of them failed.
+    records: Vec<(f64, f64)>,
     /// Numbers of the own networks' noises, by vantage point.
     numbers: BTreeMap<u32, u32>,
 }
@@ -67,14 +67,9 @@ impl Backgrounds {
             let excess = (failed - usual * probes).max(0.0);
             each + excess * excess / (excess + CHANCE) / probes.max(1.0)
         });
-        let own: Vec<f64> = own.collect();
-        let doubts = calm.values().zip(&own).map(|((probes, failed), noise)| {
-            let most = failed + 2.0 * libm::sqrt(failed + 1.0);
-            (most / probes.max(1.0) - noise).max(0.0)
-        });
         Self {
             usual,
-            doubts: doubts.collect(),
+            records: calm.values().copied().collect(),
             noises: iter::once(each).chain(own).collect(),
             numbers: calm.keys().copied().zip(1..).collect(),
         }
@@ -84,21 +79,26 @@ impl Backgrounds {
     /// is some component's own. What a vantage point's own network may fail, the calm record bounds.
     pub(super) fn restless(&self, vantage: Option<u32>) -> Restless {
         let bounded = |value: f64, (low, high): (f64, f64)| value.clamp(low, high);
-        let usual = Restless {
-            share: bounded(self.usual * RESTLESS_SHARE, RESTLESS_SHARES),
-            least: RESTLESS_LEAST,
-            most: bounded(self.usual / FLOOR * RESTLESS_MOST, RESTLESS_BOUNDS),
-        };
         let number = vantage.and_then(|vantage| self.numbers.get(&vantage));
-        let Some(doubt) = number.map(|number| self.doubts[*number as usize - 1]) else {
-            return usual;
+        let Some(number) = number.map(|number| *number as usize) else {
+            let odds = bounded(self.usual * RESTLESS_SHARE, RESTLESS_SHARES);
+            let most = bounded(self.usual / FLOOR * RESTLESS_MOST, RESTLESS_BOUNDS);
+            return Restless::even(odds, RESTLESS_LEAST, most);
         };
-        let most = bounded(doubt / FLOOR, OWN_BOUNDS);
-        Restless {
-            share: OWN_SHARE,
-            least: most / OWN_SPAN,
-            most,
-        }
+        let (probes, failed) = self.records[number - 1];
+        let most = bounded(self.doubt(number) / FLOOR, OWN_BOUNDS);
+        let before = self.noises[number] + self.usual * (1.0 - 1.0 / CROSSED);
+        Restless::even(OWN_SHARE, most / OWN_SPAN, most).weighed(|rate| {
+            let further = rate * FLOOR;
+            failed * libm::log1p(further / before) - probes * further
+        })
+    }
+
+    /// By how much an own network's rate may be higher than what is reckoned with.
+    fn doubt(&self, number: usize) -> f64 {
+        let (probes, failed) = self.records[number - 1];
+        let most = failed + 2.0 * libm::sqrt(failed + 1.0);
+        (most / probes.max(1.0) - self.noises[number]).max(0.0)
     }
 
     /// The nature of a row that crosses the vantage point's own network or not.

@@ -78,9 +78,6 @@ const TOP: f64 = 0.9995;
 /// Terms this far under the largest one are left out of the sums, in nats.
 const NEGLIGIBLE: f64 = 25.0;
 
-/// Rates between the lowest and the highest of a component that is well and fails probes all the same.
-const RESTLESS_PLACES: usize = 4;
-
 /// Steps between off and on in which the course of a fault is kept.
 pub(super) const LEVELS: u8 = 4;
 
@@ -528,19 +525,16 @@ impl Integrand<'_> {
 
     /// The component's gain at rates that are no fault.
     fn restless(&self, floor: f64, restless: Restless, peak: &mut Peak) -> f64 {
-        let (low, high) = (restless.least, restless.most);
         let mut all = LogSum::default();
-        for i in 0..RESTLESS_PLACES {
-            let share = (i as f64 + 0.5) / RESTLESS_PLACES as f64;
-            let theta = floor * low * libm::pow(high / low, share);
+        for (rate, log_odds) in restless.0 {
             let gains = &mut peak.all;
             gains.fill(0.0);
             for group in Group::ALL {
-                self.terms.sum(group, theta, gains);
+                self.terms.sum(group, floor * rate, gains);
             }
-            all.add(gains.iter().sum::<f64>());
+            all.add(log_odds + gains.iter().sum::<f64>());
         }
-        all.value() + libm::log(restless.share / RESTLESS_PLACES as f64)
+        all.value()
     }
 }
 

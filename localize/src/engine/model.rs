@@ -191,23 +191,37 @@ pub(crate) struct Count {
     pub(crate) count: u32,
 }
 
-/// How a component that is well may fail probes all the same.
+/// How a component that is well may fail probes all the same: rates as shares of the floor of faults, with
+/// the logarithms of their prior odds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Restless {
-    /// Prior odds of a rate that matters.
-    pub(crate) share: f64,
-    /// The lowest and the highest such rate, as shares of the floor of faults.
-    pub(crate) least: f64,
-    pub(crate) most: f64,
+pub(crate) struct Restless(pub(crate) [(f64, f64); Self::PLACES]);
+
+impl Restless {
+    /// Rates that are told apart.
+    const PLACES: usize = 4;
+
+    /// Even over the logarithm of the rate between the lowest and the highest, with the odds of them all.
+    pub(crate) fn even(odds: f64, least: f64, most: f64) -> Self {
+        let each = libm::log(odds / Self::PLACES as f64);
+        let place = |i: usize| {
+            let at = (i as f64 + 0.5) / Self::PLACES as f64;
+            (least * libm::pow(most / least, at), each)
+        };
+        Self(core::array::from_fn(place))
+    }
+
+    /// The same, each rate weighed by a logarithm.
+    pub(crate) fn weighed(mut self, weight: impl Fn(f64) -> f64) -> Self {
+        for (rate, log_odds) in &mut self.0 {
+            *log_odds += weight(*rate);
+        }
+        self
+    }
 }
 
 impl Default for Restless {
     fn default() -> Self {
-        Self {
-            share: 0.15,
-            least: 0.03,
-            most: 0.4,
-        }
+        Self::even(0.15, 0.03, 0.4)
     }
 }
 
