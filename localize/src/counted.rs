@@ -69,6 +69,7 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
     model.further = libm::log(FURTHER);
     model.in_common = Some(libm::log(SHARED));
     model.noises.clone_from(&backgrounds.noises);
+    model.known = backgrounds.known();
     model.reserve(case.rows.len());
     let mut touches: Vec<Vec<Touch>> = vec![Vec::new(); case.components.len()];
     let mut storms: BTreeMap<u32, Vec<Touch>> = BTreeMap::new();

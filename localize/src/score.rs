@@ -154,8 +154,8 @@ pub fn score_and_choose(case: &CountedCase, arms: &[Vec<usize>], probes: u32) ->
 }
 
 /// Logarithms of the prior odds of failures being reported late at times, and of storms.
-const LATE_LOG_ODDS: f64 = -3.0;
-const STORMY_LOG_ODDS: f64 = -3.0;
+const LATE_LOG_ODDS: f64 = -4.0;
+const STORMY_LOG_ODDS: f64 = -4.0;
 /// A vantage point's own network that is so much suspected makes storms worth a thought, and so does
 /// what no component explains.
 const SUSPECTED: f64 = 0.01;
@@ -221,7 +221,7 @@ impl<'a> Readings<'a> {
             .filter(|((probability, _), _)| *probability > LISTED)
             .map(|((probability, rate), component)| Scored {
                 id: component.id,
-                probability: *probability,
+                probability: probability.min(1.0),
                 rate: rate / probability,
             })
             .collect();

@@ -95,9 +95,10 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
             spread(mode, &mut raw, &[through_resolver]);
         }
         View::BehindLb | View::BehindCdnAndLb if stage == Stage::Http && mode.behind.is_some() => {
-            let edge: &[Proxy] = match view {
-                View::BehindCdnAndLb => &[through_edge],
-                _ => &[],
+            let edge: &[Proxy] = if view == View::BehindLb {
+                &[]
+            } else {
+                &[through_edge]
             };
             for (symptom, weight) in mode.behind.unwrap_or_default() {
                 pass(&mut raw, *symptom, *weight, edge);

@@ -27,7 +27,7 @@ const RESTLESS_SHARES: (f64, f64) = (0.15, 1.0);
 
 /// Prior odds of an own network's rate being higher than the calm record shows, by up to what chance may
 /// have kept from it; bounds of that as a share of the floor, and how far down it goes.
-const OWN_SHARE: f64 = 0.5;
+const OWN_SHARE: f64 = 0.2;
 const OWN_BOUNDS: (f64, f64) = (0.1, 3.0);
 const OWN_SPAN: f64 = 20.0;
 
@@ -92,6 +92,12 @@ impl Backgrounds {
             let further = rate * FLOOR;
             failed * libm::log1p(further / before) - probes * further
         })
+    }
+
+    /// The noises that a calm record tells: what rows show beyond that is unrest, or a fault.
+    pub(super) fn known(&self) -> Vec<bool> {
+        let recorded = self.records.iter().map(|(probes, _)| *probes > 0.0);
+        iter::once(false).chain(recorded).collect()
     }
 
     /// By how much an own network's rate may be higher than what is reckoned with.

@@ -1,6 +1,5 @@
 //! The background that the search's best explanation leaves over.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use super::fit::Fault;
@@ -20,11 +19,16 @@ const SORTINGS: usize = 3;
 struct Tally {
     failed: f64,
     probes: f64,
+    /// Its rate is known from elsewhere.
+    known: bool,
 }
 
 impl Tally {
     /// The rate, where it was thought to be `prior`.
     fn rate(&self, prior: f64, low: f64) -> f64 {
+        if self.known {
+            return prior;
+        }
         let worth = PRIOR_FAILURES / prior.max(low);
         ((self.failed + PRIOR_FAILURES) / (self.probes + worth)).max(low)
     }
@@ -80,7 +84,11 @@ impl Model {
 
     /// Sums by noise, of what failed by chance in a cell; one that is no number is left out.
     fn tallies(&self, by_chance: impl Fn(usize) -> f64) -> Vec<Tally> {
-        let mut tallies = vec![Tally::default(); self.noises.len()];
+        let tally = |noise| Tally {
+            known: self.knows(noise),
+            ..Tally::default()
+        };
+        let mut tallies: Vec<Tally> = (0..self.noises.len()).map(tally).collect();
         for (index, cell) in self.cells.iter().enumerate() {
             let failed = by_chance(index);
             if failed.is_finite() {

@@ -245,6 +245,8 @@ pub(crate) struct Model {
     pub(crate) common: Vec<Common>,
     /// Rates at which probes fail by chance, by number.
     pub(crate) noises: Vec<f64>,
+    /// Noises whose rates are known from elsewhere, and not learnt from the cells; by number.
+    pub(crate) known: Vec<bool>,
     pub(crate) cells: Vec<Cell>,
     pub(crate) causes: Vec<Cause>,
     pub(crate) signatures: Vec<Vec<f64>>,
@@ -285,6 +287,11 @@ impl Model {
     /// The rate at which probes fail by chance.
     pub(crate) fn background(&self, noise: u32, own: f64, common: f64) -> f64 {
         (own * self.noises[noise as usize] + common * self.noises[0]).min(0.5)
+    }
+
+    /// Whether a noise's rate is known from elsewhere.
+    pub(super) fn knows(&self, noise: usize) -> bool {
+        self.known.get(noise).copied().unwrap_or(false)
     }
 
     /// Adds a cell. Outcomes without counts are left out.

@@ -2,7 +2,8 @@
 //!
 //! `CASES=200 SEED=1 cargo bench -p simulation --bench compare`; without `SEED` the seeds are fresh ones,
 //! and printed. The peers' settings are chosen on 60 other cases for each world and number of probes; in
-//! rough worlds they keep those of the nominal one. `ONLY=localize` leaves the other engines out.
+//! rough worlds they keep those of the nominal one. `ONLY=localize` leaves the other engines out; `SWEEPS=80`
+//! adds what one could know who knows how cases are drawn, which takes minutes a column.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
@@ -10,7 +11,7 @@ use std::time::Instant;
 
 use simulation::engine::OURS;
 use simulation::metrics::{Outcome, Summary};
-use simulation::{Drawn, ENGINES, Engine, World, ceiling, draw, healthy, shapes};
+use simulation::{Drawn, ENGINES, Engine, World, ceiling, draw, healthy, posterior, shapes};
 
 /// Training cases, with seeds far from those of the comparison.
 const TRAINING: u64 = 60;
@@ -107,7 +108,19 @@ fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>])
     if matches!(world, World::Nominal | World::NoLayers | World::Background) {
         report("all else known", &known(&drawn), "");
     }
+    let sweeps = variable("SWEEPS").filter(|_| matches!(world, World::Nominal | World::NoLayers));
+    if let Some(sweeps) = sweeps.and_then(|sweeps| usize::try_from(sweeps).ok()) {
+        report("drawing known", &posterior(&drawn, sweeps), "");
+    }
     println!();
+}
+
+/// What one makes of the cases who knows how they are drawn.
+fn posterior(drawn: &[Drawn], sweeps: usize) -> Summary {
+    let outcomes = drawn
+        .iter()
+        .map(|d| Outcome::new(&posterior::judge(d, sweeps), d));
+    Summary::new(&outcomes.collect::<Vec<_>>())
 }
 
 /// What one makes of the cases who knows everything but one component at a time.

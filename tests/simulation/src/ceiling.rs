@@ -16,7 +16,7 @@ const ODDS: [f64; 3] = [0.5 / 0.15, 0.25 / 0.5 * 2.0, 0.1 / 0.25 * 3.0];
 /// Places in each of the ranges of rates.
 const PLACES: usize = 16;
 /// Share of the faults that are on all the time.
-const ALWAYS: f64 = 2.0 / 3.0;
+pub(crate) const ALWAYS: f64 = 2.0 / 3.0;
 
 /// The judgement of one who knows everything but whether this component is at fault.
 #[must_use]
@@ -39,7 +39,7 @@ pub fn judge(drawn: &Drawn) -> Judgement {
 }
 
 /// Rates with their prior probabilities, as `fault::rate` draws them.
-fn rates() -> Vec<(f64, f64)> {
+pub(crate) fn rates() -> Vec<(f64, f64)> {
     let places = || (0..PLACES).map(|i| (i as f64 + 0.5) / PLACES as f64);
     let each = 1.0 / PLACES as f64;
     let even = places().map(|at| (0.2 + 0.4 * at, 0.3 * each));
@@ -51,15 +51,22 @@ fn rates() -> Vec<(f64, f64)> {
 
 fn log_odds(drawn: &Drawn, id: u32, rates: &[(f64, f64)]) -> f64 {
     let others = drawn.truth.faults.iter().filter(|fault| fault.id != id);
-    let others = others.count().min(ODDS.len() - 1);
-    let free = drawn.case.components.len() - others;
+    let odds = log_odds_of_another(others.count(), drawn.case.components.len());
     let cells = cells(drawn, id);
     let logs = rates.iter().map(|(rate, prior)| {
         let gains = gains(&cells, *rate);
         prior.ln() + over_patterns(&gains)
     });
     let logs: Vec<f64> = logs.collect();
-    (ODDS[others] / free as f64).ln() + log_sum(&logs)
+    odds + log_sum(&logs)
+}
+
+/// Prior odds of a component's fault beside so many others, as a logarithm.
+pub(crate) fn log_odds_of_another(others: usize, components: usize) -> f64 {
+    match ODDS.get(others) {
+        Some(odds) => (odds / (components - others) as f64).ln(),
+        None => f64::NEG_INFINITY,
+    }
 }
 
 /// Failures and passes in a window, and the probability of a pass while the component is well.
@@ -112,25 +119,31 @@ fn gains(cells: &[Seen], rate: f64) -> [f64; WINDOWS] {
 }
 
 /// Over every pattern of windows that `fault` draws.
-fn over_patterns(gains: &[f64; WINDOWS]) -> f64 {
+pub(crate) fn over_patterns(gains: &[f64; WINDOWS]) -> f64 {
     let always = ALWAYS.ln() + gains.iter().sum::<f64>();
     let each = ((1.0 - ALWAYS) / (2 * SHARES.len()) as f64).ln();
     let bursts = SHARES.into_iter().flat_map(|share| {
-        let stretches = gains
-            .windows(fault::length(WINDOWS, share))
-            .map(|on| on.iter().sum());
-        let stretches: Vec<f64> = stretches.collect();
+        let (stretches, scattered) = bursts(gains, share);
         let one = log_sum(&stretches) - (stretches.len() as f64).ln();
-        let mix = |gain: &f64| log_sum(&[(1.0 - share).ln(), share.ln() + gain]);
-        let scattered: f64 = gains.iter().map(mix).sum();
         [each + one, each + scattered]
     });
     let all: Vec<f64> = std::iter::once(always).chain(bursts).collect();
     log_sum(&all)
 }
 
+/// The gain of a fault that is on in a share of the windows: by the beginning of its one stretch, and when
+/// every window is drawn by itself.
+pub(crate) fn bursts(gains: &[f64; WINDOWS], share: f64) -> (Vec<f64>, f64) {
+    let stretches = gains
+        .windows(fault::length(WINDOWS, share))
+        .map(|on| on.iter().sum());
+    let (off, on) = ((1.0 - share).ln(), share.ln());
+    let scattered = gains.iter().map(|gain| log_sum(&[off, on + gain])).sum();
+    (stretches.collect(), scattered)
+}
+
 /// Logarithm of the sum of exponentials.
-fn log_sum(logs: &[f64]) -> f64 {
+pub(crate) fn log_sum(logs: &[f64]) -> f64 {
     let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     most + logs.iter().map(|log| (log - most).exp()).sum::<f64>().ln()
 }

@@ -13,6 +13,7 @@ pub mod fault;
 pub mod mesh;
 pub mod metrics;
 pub mod peers;
+pub mod posterior;
 pub mod shapes;
 pub mod vigil;
 pub mod world;
