@@ -35,6 +35,8 @@ const TIE: f64 = 1e-6;
 const SWEEPS: usize = 2;
 /// Rounds of exchanging the faults of the best set.
 const SWAPS: usize = 4;
+/// With no more causes than these every set of three is weighed.
+const TRIPLED: usize = 12;
 /// Prior odds of "something that no component explains".
 const UNKNOWN_PRIOR: f64 = 0.05;
 /// Share of what a fault gains beside those before it, under which the others make it superfluous.
@@ -198,8 +200,8 @@ pub(crate) struct Search<'a> {
     visited: Vec<Set>,
     /// Causes worth adding, with what each gains alone.
     additions: Vec<Addition>,
-    /// Every pair is weighed, and every larger set that the beam comes across, however little it
-    /// promises.
+    /// Every pair is weighed, with few causes every three, and every larger set that the beam comes
+    /// across, however little it promises.
     thorough: bool,
 }
 
@@ -299,7 +301,10 @@ impl<'a> Search<'a> {
                 limits: limits.clone(),
             })
             .collect();
-        for _ in 1..MAX_FAULTS {
+        // From every pair, where there are few of them.
+        let from_pairs = self.thorough && width > 1 && self.model.components() <= TRIPLED;
+        for size in 2..=MAX_FAULTS {
+            let every = from_pairs && size == 2;
             let best = self.best();
             let mut seen: BTreeSet<Vec<usize>> = self.visited.iter().map(Set::key).collect();
             let mut larger = Vec::new();
@@ -320,7 +325,10 @@ impl<'a> Search<'a> {
                     .for_each(|branch| self.weigh(&mut branch.set));
             }
             larger.sort_by(|a, b| b.set.score.total_cmp(&a.set.score));
-            let kept = few(width, larger.iter().map(|branch| branch.set.score));
+            let kept = match every {
+                true => larger.len(),
+                false => few(width, larger.iter().map(|branch| branch.set.score)),
+            };
             let left = larger.split_off(kept);
             self.visited
                 .extend(left.into_iter().map(|branch| branch.set));
@@ -337,7 +345,7 @@ impl<'a> Search<'a> {
             self.visited
                 .extend(larger.iter().map(|branch| branch.set.clone()));
             beam = larger;
-            if top < best - HOPELESS {
+            if top < best - HOPELESS && !every {
                 break;
             }
         }

@@ -6,6 +6,7 @@ use crate::sets::{HOPELESS, Set, best_first, few, nothing};
 const BEAM: usize = 6;
 const LARGEST: usize = 12;
 const SWAPS: usize = 4;
+const TRIPLED: usize = 12;
 
 struct Search<'a> {
     problem: &'a Problem,
@@ -14,7 +15,7 @@ struct Search<'a> {
 }
 
 impl Problem {
-    /// The sets visited: nothing, every one and every two, and larger ones from the best of these.
+    /// The sets visited: nothing, every one, two and with few causes three, and larger ones from the best of these.
     pub fn visited(&self) -> Vec<Set> {
         let singles = self.singles();
         let mut search = Search::new(self, &singles);
@@ -71,17 +72,22 @@ impl<'a> Search<'a> {
     /// Larger and larger sets, from `first` single ones and then from the best of each size.
     fn grow(&mut self, first: usize, width: usize) {
         let mut beam: Vec<u64> = self.singles.iter().take(first).map(Set::key).collect();
-        for _ in 1..LARGEST {
+        let from_pairs = width > 1 && self.singles.len() <= TRIPLED;
+        for size in 2..=LARGEST {
+            let every = from_pairs && size == 2;
             let best = self.best();
             let mut seen = self.seen();
             let larger = beam.iter().map(|set| self.extend(*set, 0, &mut seen));
             let mut larger: Vec<Set> = larger.collect::<Vec<_>>().concat();
             best_first(&mut larger);
-            let kept = few(width, larger.iter().map(|set| set.score));
+            let kept = match every {
+                true => larger.len(),
+                false => few(width, larger.iter().map(|set| set.score)),
+            };
             beam = larger[..kept].iter().map(Set::key).collect();
             let top = larger.first().map(|set| set.score);
             self.visited.append(&mut larger);
-            if top.is_none_or(|top| top < best + HOPELESS) {
+            if top.is_none_or(|top| top < best + HOPELESS && !every) {
                 break;
             }
         }
