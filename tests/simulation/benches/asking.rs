@@ -45,13 +45,12 @@ fn row(mut endings: Vec<Ending>) -> String {
 /// Between which the median of all such cases lies with 95 %, whatever their distribution: the order statistics
 /// that are 1.96 standard deviations of a binomial count away from the middle.
 fn interval(sorted: &[Ending]) -> (u32, u32) {
-    let count = sorted.len() as f64;
-    let away = 1.96 * count.sqrt() / 2.0;
-    let at = |place: f64| {
-        let place = place.clamp(0.0, count - 1.0).round() as usize;
-        sorted.get(place).map_or(0, |ending| ending.probes)
-    };
-    (at(count / 2.0 - away - 0.5), at(count / 2.0 + away - 0.5))
+    let count = sorted.len();
+    let away = (count * 96 / 100).isqrt();
+    let at = |place: usize| sorted.get(place).map_or(0, |ending| ending.probes);
+    let last = count.saturating_sub(1);
+    let low = (count / 2).saturating_sub(away);
+    (at(low), at((count / 2 + away).min(last)))
 }
 
 /// The rates asked for.

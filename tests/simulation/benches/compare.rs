@@ -107,19 +107,19 @@ fn compare(world: World, probes: u32, seed: u64, cases: u64, tuned: &[Vec<f64>])
     }
     if matches!(world, World::Nominal | World::NoLayers | World::Background) {
         report("all else known", &known(&drawn), "");
-    }
-    let sweeps = variable("SWEEPS").filter(|_| matches!(world, World::Nominal | World::NoLayers));
-    if let Some(sweeps) = sweeps.and_then(|sweeps| usize::try_from(sweeps).ok()) {
-        report("drawing known", &posterior(&drawn, sweeps), "");
+        let sweeps = variable("SWEEPS").and_then(|sweeps| usize::try_from(sweeps).ok());
+        if let Some(sweeps) = sweeps {
+            report("drawing known", &posterior(world, &drawn, sweeps), "");
+        }
     }
     println!();
 }
 
 /// What one makes of the cases who knows how they are drawn.
-fn posterior(drawn: &[Drawn], sweeps: usize) -> Summary {
+fn posterior(world: World, drawn: &[Drawn], sweeps: usize) -> Summary {
     let outcomes = drawn
         .iter()
-        .map(|d| Outcome::new(&posterior::judge(d, sweeps), d));
+        .map(|d| Outcome::new(&posterior::judge(world, d, sweeps), d));
     Summary::new(&outcomes.collect::<Vec<_>>())
 }
 

@@ -5,8 +5,8 @@
 //! expected to do better. Sampled by Gibbs's method (Geman and Geman, "Stochastic relaxation, Gibbs
 //! distributions, and the Bayesian restoration of images", 1984), which takes seconds a case: each
 //! component's calm rate, then whether it is at fault, then for each fault whose it is are drawn anew with
-//! all else held fast. Probabilities are means of the conditional ones. Only for the nominal world,
-//! with layers or without.
+//! all else held fast. Probabilities are means of the conditional ones. Only for worlds that
+//! differ from the nominal one in calm rates and layers alone.
 
 use localize::Kind;
 use rand::rngs::StdRng;
@@ -16,7 +16,7 @@ use crate::ceiling::{self, log_sum};
 use crate::engine::{Judgement, Suspect};
 use crate::fault::{self, Fault, SHARES};
 use crate::mesh::VANTAGES;
-use crate::world::{Drawn, WINDOWS};
+use crate::world::{Drawn, WINDOWS, World};
 
 /// Rates that cannot make a component as probable as the best one by so much are left out, in nats.
 const NEGLIGIBLE: f64 = 20.0;
@@ -28,8 +28,8 @@ const BEYOND: f64 = 7.0;
 
 /// The posterior by so many sweeps over all components, of which the first tenth does not count.
 #[must_use]
-pub fn judge(drawn: &Drawn, sweeps: usize) -> Judgement {
-    let mut chain = Chain::new(drawn);
+pub fn judge(world: World, drawn: &Drawn, sweeps: usize) -> Judgement {
+    let mut chain = Chain::new(world, drawn);
     let settled = sweeps / 10;
     let mut sums = vec![0.0; chain.columns.len()];
     for sweep in 0..sweeps {
@@ -103,18 +103,21 @@ struct Chain<'d> {
     columns: Vec<Column>,
     /// Rates at which components fail while they are well.
     calm: Vec<f64>,
+    /// By how much they are higher in this world than in the nominal one.
+    times: f64,
     faults: Vec<Fault>,
     rates: Vec<(f64, f64)>,
     rng: StdRng,
 }
 
 impl<'d> Chain<'d> {
-    fn new(drawn: &'d Drawn) -> Self {
+    fn new(world: World, drawn: &'d Drawn) -> Self {
         let ids = drawn.case.components.iter().map(|component| component.id);
         let columns: Vec<Column> = ids.map(|id| Column::new(drawn, id)).collect();
         Self {
             drawn,
             calm: vec![1e-4; columns.len()],
+            times: world.times_calm(),
             columns,
             faults: Vec::new(),
             rates: ceiling::rates(),
@@ -131,7 +134,7 @@ impl<'d> Chain<'d> {
         let own = self.drawn.case.components[id].kind == Kind::ClientNetwork;
         let mut records = self.drawn.case.baseline.iter();
         let record = records.find(|record| own && record.vantage as usize == id);
-        let choices = calm_rates(own);
+        let choices = calm_rates(own, self.times);
         let log = |(rate, prior): &(f64, f64)| {
             let rows: f64 = seen
                 .iter()
@@ -252,11 +255,11 @@ impl<'d> Chain<'d> {
 }
 
 /// Calm rates with their prior probabilities, as `world` draws them: one own network is noisy.
-fn calm_rates(own: bool) -> Vec<(f64, f64)> {
+fn calm_rates(own: bool, times: f64) -> Vec<(f64, f64)> {
     let places = |n: usize| (0..n).map(move |i| (i as f64 + 0.5) / n as f64);
     let noisy = if own { 1.0 / f64::from(VANTAGES) } else { 0.0 };
     let quiet = (1.0 - noisy) / CALM_PLACES as f64;
-    let quiet = places(CALM_PLACES).map(|at| (1e-5 * 50_f64.powf(at), quiet));
+    let quiet = places(CALM_PLACES).map(|at| (times * 1e-5 * 50_f64.powf(at), quiet));
     let loud = noisy / NOISY_PLACES as f64;
     let loud = places(NOISY_PLACES).map(|at| (0.003 + 0.007 * at, loud));
     quiet
@@ -295,13 +298,13 @@ fn pick(rng: &mut StdRng, logs: &[f64]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::draw;
     use crate::metrics::{Outcome, Summary};
-    use crate::{World, draw};
 
     #[test]
     fn calm_rates_are_distributions() {
         for own in [false, true] {
-            let sum: f64 = calm_rates(own).iter().map(|(_, prior)| prior).sum();
+            let sum: f64 = calm_rates(own, 1.0).iter().map(|(_, prior)| prior).sum();
             assert!((sum - 1.0).abs() < 1e-12);
         }
     }
@@ -315,7 +318,7 @@ mod tests {
             let outcomes = drawn.iter().map(|d| Outcome::new(&judge(d), d));
             Summary::new(&outcomes.collect::<Vec<_>>())
         };
-        let posterior = summary(&|drawn| judge(drawn, 12));
+        let posterior = summary(&|drawn| judge(World::Nominal, drawn, 12));
         let told = summary(&ceiling::judge);
         assert!(posterior.brier < told.brier + 0.1, "{posterior:?} {told:?}");
         assert!(posterior.f1 > 0.7, "{posterior:?}");

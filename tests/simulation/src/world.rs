@@ -64,6 +64,11 @@ impl World {
         }
     }
 
+    /// By how much components fail more while they are well than in the nominal world.
+    pub(crate) fn times_calm(self) -> f64 {
+        if self == Self::Background { 4.0 } else { 1.0 }
+    }
+
     fn mesh(self) -> Mesh {
         match self {
             Self::HiddenPaths => mesh::benchmark(Balancer::Chance),
@@ -193,7 +198,7 @@ struct Site {
 impl Site {
     fn new(rng: &mut StdRng, world: World) -> Self {
         let mesh = world.mesh();
-        let times = if world == World::Background { 4.0 } else { 1.0 };
+        let times = world.times_calm();
         let mut rates: Vec<[f64; WINDOWS]> = mesh
             .components
             .iter()
