@@ -332,16 +332,22 @@ fn a_collision_of_ports_is_told_from_random_loss() {
             let mut world = World::new(mesh, seed);
             world.reuses_ports = true;
             world.faults = faults.to_vec();
-            let (assessment, rounds) = judge(world, 50);
-            let text = describe(&assessment);
-            let right = names(&assessment.verdict, expected)
-                && (expected.is_empty() == (assessment.verdict.outcome == VerdictOutcome::Healthy));
-            assert!(
-                right,
-                "{faults:?} {mesh:?} seed {seed}, {rounds} rounds: {text}"
-            );
+            check_world(world, &format!("{mesh:?} seed {seed}"), expected);
         }
     }
+}
+
+/// The verdict on a world must name exactly these components.
+fn check_world(world: World, row: &str, expected: &[Wanted<'_>]) {
+    let faults = world.faults.clone();
+    let (assessment, rounds) = judge(world, 50);
+    let verdict = &assessment.verdict;
+    let healthy = verdict.outcome == VerdictOutcome::Healthy;
+    assert!(
+        names(verdict, expected) && expected.is_empty() == healthy,
+        "{faults:?} {row}, {rounds} rounds: {}",
+        describe(&assessment)
+    );
 }
 
 /// What befalls large answers alone, or those of more than one packet.
@@ -422,14 +428,8 @@ fn what_large_answers_meet_is_told_from_what_all_meet() {
             world.asks_large = true;
             world.usual_bytes = bytes;
             world.faults = faults.to_vec();
-            let (assessment, rounds) = judge(world, 50);
-            let text = describe(&assessment);
-            let right = names(&assessment.verdict, expected)
-                && (expected.is_empty() == (assessment.verdict.outcome == VerdictOutcome::Healthy));
-            assert!(
-                right,
-                "{faults:?} {mesh:?} {bytes} bytes, seed {seed}, {rounds} rounds: {text}"
-            );
+            let row = format!("{mesh:?} {bytes} bytes, seed {seed}");
+            check_world(world, &row, expected);
         }
     }
 }
