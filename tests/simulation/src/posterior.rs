@@ -313,12 +313,12 @@ mod tests {
     /// leaves open whose a fault is.
     #[test]
     fn one_who_is_told_more_knows_a_little_more() {
-        let drawn: Vec<Drawn> = (40..46).map(|s| draw(World::Nominal, 3_000, s)).collect();
+        let drawn: Vec<Drawn> = (40..43).map(|s| draw(World::Nominal, 3_000, s)).collect();
         let summary = |judge: &dyn Fn(&Drawn) -> Judgement| {
             let outcomes = drawn.iter().map(|d| Outcome::new(&judge(d), d));
             Summary::new(&outcomes.collect::<Vec<_>>())
         };
-        let posterior = summary(&|drawn| judge(World::Nominal, drawn, 12));
+        let posterior = summary(&|drawn| judge(World::Nominal, drawn, 8));
         let told = summary(&ceiling::judge);
         assert!(posterior.brier < told.brier + 0.1, "{posterior:?} {told:?}");
         assert!(posterior.f1 > 0.7, "{posterior:?}");

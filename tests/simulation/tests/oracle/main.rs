@@ -236,7 +236,7 @@ fn the_search_weighs_its_sets_as_defined() {
     let first = setting("FIRST", 0_u64);
     let most = setting("MOST", 3);
     let (mut same, mut more, mut missed) = (Vec::new(), Vec::new(), Vec::new());
-    for seed in first..first + setting("MESHES", 30) {
+    for seed in first..first + setting("MESHES", 12) {
         let case = shapes::small(seed).case;
         let engine = Beliefs::new(&score(&case));
         let readings = readings(&case);
