@@ -23,6 +23,7 @@ const BACKGROUND: f64 = 0.003;
 /// The lowest rate that counts as a fault: within minutes a lower rate of loss cannot be told from a
 /// noisy network.
 const FLOOR: f64 = 0.03;
+
 /// A part that fails in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Hypothesis {
@@ -153,12 +154,8 @@ impl<'a> Problem<'a> {
                     effect,
                 };
                 let visible = |stage| {
-                    let strikes = MODES[hypothesis.mode].strikes;
-                    strikes.meets(&cell.arm, cell.long, stage)
-                        && self
-                            .signatures
-                            .of(hypothesis.mode, crossing.view, stage)
-                            .is_some()
+                    let signature = self.signature(hypothesis.mode, cell, crossing.view, stage);
+                    signature.is_some()
                 };
                 if visible(cell.stage) {
                     let signature = slot(hypothesis.mode, crossing.view, cell.stage);
@@ -247,12 +244,23 @@ impl<'a> Problem<'a> {
         &'s self,
         hypothesis: Hypothesis,
         cell: &'s Cell,
-    ) -> impl Iterator<Item = &'s crate::signature::Distribution> {
-        let strikes = MODES[hypothesis.mode].strikes;
-        let met = strikes.meets(&cell.arm, cell.long, cell.stage);
+    ) -> impl Iterator<Item = &'s Distribution> {
         crossings(cell)
-            .filter(move |c| met && c.part == hypothesis.part)
-            .filter_map(move |c| self.signatures.of(hypothesis.mode, c.view, cell.stage))
+            .filter(move |c| c.part == hypothesis.part)
+            .filter_map(move |c| self.signature(hypothesis.mode, cell, c.view, cell.stage))
+    }
+
+    /// What a mode looks like in a cell through a view; `None` where it cannot be seen, or strikes no such
+    /// probes.
+    fn signature(
+        &self,
+        mode: usize,
+        cell: &Cell,
+        view: View,
+        stage: Stage,
+    ) -> Option<&Distribution> {
+        let met = MODES[mode].strikes.meets(&cell.arm, cell.long, stage);
+        self.signatures.of(mode, view, stage).filter(|_| met)
     }
 
     /// Logarithm of the likelihood of a set of faults over that of others, in one cell.

@@ -273,9 +273,9 @@ pub(crate) fn next_step(component: &Component, mode: &str) -> String {
         (_, PORT_REUSE) => format!(
             "it fails when a source port is used again within 60 s: check TCP timestamps (`sysctl net.ipv4.tcp_timestamps`) on balancer and backend, then stateful firewalls and NAT at {name}"
         ),
-        (kind, BLACK_HOLE) => format!(
-            "full packets vanish and small ones pass: check MTU and MSS {}, and that ICMP \"fragmentation needed\" (type 3 code 4; ICMPv6 type 2) is let through (`tracepath`, `ping -M do -s 1472`)",
-            if kind == Kind::ClientNetwork { "on that uplink" } else { "on every hop and tunnel there" }
+        (_, BLACK_HOLE) => format!(
+            "full packets vanish and small ones pass: check MTU and MSS on every hop and tunnel of {}, and that ICMP \"fragmentation needed\" (type 3 code 4; ICMPv6 type 2) is let through (`tracepath`, `ping -M do -s 1472` to its far end)",
+            noun(component)
         ),
         (_, LARGE_FAIL) => format!(
             "small answers of {name} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery};
-use localize::{Arm, Object, Scheme, ServiceName, Target};
+use localize::{Arm, LARGE_READ, Object, Scheme, ServiceName, Target};
 use proto::v1;
 use rustls_pki_types::ServerName;
 
+use crate::probe::http::MAX_BODY;
 use crate::probe::tls::{Trust, TrustError};
 
 /// How long a layer may take.
@@ -31,6 +32,8 @@ pub struct Request {
     pub scheme: Scheme,
     /// Path and query.
     pub path: PathAndQuery,
+    /// Bytes of the answer's body that are read at most.
+    pub at_most: u64,
 }
 
 /// A service as its probes need it.
@@ -135,12 +138,14 @@ impl Service {
             Target::Edge { .. } | Target::Vip { .. } => Some(&self.request),
             Target::Backend { name, .. } => self.backends.get(name),
         }?;
-        let path = match arm.object {
-            Object::Usual => usual.path.clone(),
-            Object::Large => self.large.clone()?,
-        };
-        let scheme = usual.scheme;
-        Some(Request { scheme, path })
+        match arm.object {
+            Object::Usual => Some(usual.clone()),
+            Object::Large => Some(Request {
+                scheme: usual.scheme,
+                path: self.large.clone()?,
+                at_most: LARGE_READ,
+            }),
+        }
     }
 }
 
@@ -155,6 +160,7 @@ fn request(scheme: &str, text: &str) -> Result<Request, ServiceError> {
     Ok(Request {
         scheme,
         path: path(text)?,
+        at_most: MAX_BODY,
     })
 }
 

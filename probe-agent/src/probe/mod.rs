@@ -15,8 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use localize::{
-    Arm, Facts, Failure, LARGE_READ, Layer, Micros, Object, Outcome, RoundId, Scheme, SourcePort,
-    Step, Target, TcpFacts,
+    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, SourcePort, Step, Target,
+    TcpFacts,
 };
 
 use self::port::{Parting, Used};
@@ -50,7 +50,6 @@ pub enum Task {
 pub struct Connection {
     service: Arc<Service>,
     request: Request,
-    object: Object,
     round: RoundId,
     closes: http::Closes,
     /// The port that is used again.
@@ -162,7 +161,6 @@ fn connection(
     };
     let connection = Connection {
         request,
-        object: arm.object,
         service: Arc::clone(service),
         round,
         closes: match arm.port {
@@ -322,10 +320,7 @@ impl Connection {
             path: &self.request.path,
             round: self.round,
             closes: self.closes,
-            at_most: match self.object {
-                Object::Usual => http::MAX_BODY,
-                Object::Large => LARGE_READ,
-            },
+            at_most: self.request.at_most,
         };
         let exchange = http::exchange(get, stream, within, ladder.clock);
         let (facts, end) = exchange.await;

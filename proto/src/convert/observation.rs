@@ -77,22 +77,18 @@ impl TryFrom<v1::Arm> for Arm {
             .source
             .map(|text| ip("arm.source", &text))
             .transpose()?;
-        let port = match (wire.reuse_port, &target) {
-            (false, _) => SourcePort::Fresh,
-            (true, Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. }) => {
-                SourcePort::Reused
-            }
-            (true, Target::Resolver { .. } | Target::NameServer { .. }) => {
-                return Err(Malformed::Contradiction("arm.reuse_port", "arm.target"));
-            }
+        let connects = match &target {
+            Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => true,
+            Target::Resolver { .. } | Target::NameServer { .. } => false,
         };
-        let asks = matches!(
-            target,
-            Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. }
-        );
+        let port = match wire.reuse_port {
+            false => SourcePort::Fresh,
+            true if connects => SourcePort::Reused,
+            true => return Err(Malformed::Contradiction("arm.reuse_port", "arm.target")),
+        };
         let object = match wire.large {
             false => Object::Usual,
-            true if asks => Object::Large,
+            true if connects => Object::Large,
             true => return Err(Malformed::Contradiction("arm.large", "arm.target")),
         };
         Ok(Self {

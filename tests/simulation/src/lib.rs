@@ -8,6 +8,7 @@ pub mod asking;
 pub mod ceiling;
 pub mod counts;
 pub mod diagram;
+pub(crate) mod drawing;
 pub mod engine;
 pub mod fault;
 pub mod mesh;

@@ -12,7 +12,7 @@ use localize::Kind;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::ceiling::{self, log_sum};
+use crate::drawing::{self, Column, log_sum};
 use crate::engine::{Judgement, Suspect};
 use crate::fault::{self, Fault, SHARES};
 use crate::mesh::VANTAGES;
@@ -58,43 +58,6 @@ pub fn judge(world: World, drawn: &Drawn, sweeps: usize) -> Judgement {
     suspects
 }
 
-/// What the rows that cross a component saw.
-struct Column {
-    /// Rows with a failure, by their places.
-    failing: Vec<usize>,
-    /// Passes of all rows by window.
-    passed: [f64; WINDOWS],
-}
-
-impl Column {
-    fn new(drawn: &Drawn, id: u32) -> Self {
-        let mut column = Self {
-            failing: Vec::new(),
-            passed: [0.0; WINDOWS],
-        };
-        for (place, row) in drawn.case.rows.iter().enumerate() {
-            if !row.crosses[0].contains(&id) {
-                continue;
-            }
-            if row.failed.iter().any(|failed| *failed > 0) {
-                column.failing.push(place);
-            }
-            let counts = row.probes.iter().zip(&row.failed);
-            for (sum, (probes, failed)) in column.passed.iter_mut().zip(counts) {
-                *sum += f64::from(probes - failed);
-            }
-        }
-        column
-    }
-}
-
-/// Failures of a row in a window, and the probability of a pass there.
-struct Seen {
-    window: usize,
-    failed: f64,
-    survival: f64,
-}
-
 /// A rate with its gains by window, and the sum over patterns with its prior, as logarithms.
 type Weighed = (f64, [f64; WINDOWS], f64);
 
@@ -113,14 +76,14 @@ struct Chain<'d> {
 impl<'d> Chain<'d> {
     fn new(world: World, drawn: &'d Drawn) -> Self {
         let ids = drawn.case.components.iter().map(|component| component.id);
-        let columns: Vec<Column> = ids.map(|id| Column::new(drawn, id)).collect();
+        let columns: Vec<Column> = ids.map(|id| Column::new(&drawn.case, id)).collect();
         Self {
             drawn,
             calm: vec![1e-4; columns.len()],
             times: world.times_calm(),
             columns,
             faults: Vec::new(),
-            rates: ceiling::rates(),
+            rates: drawing::rates(),
             rng: StdRng::seed_from_u64(drawn.truth.seed),
         }
     }
@@ -128,8 +91,9 @@ impl<'d> Chain<'d> {
     /// Draws anew at which rate a component fails while it is well.
     fn calm_down(&mut self, id: usize) {
         self.calm[id] = 0.0;
-        let seen = self.seen(id);
-        let passed: f64 = self.columns[id].passed.iter().sum();
+        let column = &self.columns[id];
+        let seen = column.seen(&self.drawn.case, &self.calm, &self.faults);
+        let passed: f64 = column.passed.iter().sum();
         let others = self.calm.iter().sum::<f64>() / self.calm.len() as f64 * BEYOND;
         let own = self.drawn.case.components[id].kind == Kind::ClientNetwork;
         let mut records = self.drawn.case.baseline.iter();
@@ -155,7 +119,7 @@ impl<'d> Chain<'d> {
     fn visit(&mut self, id: usize) -> f64 {
         self.faults.retain(|fault| fault.id as usize != id);
         let weighed = self.weigh(id);
-        let odds = ceiling::log_odds_of_another(self.faults.len(), self.columns.len());
+        let odds = drawing::log_odds_of_another(self.faults.len(), self.columns.len());
         let probability = 1.0 / (1.0 + (-odds - total(&weighed)).exp());
         if self.rng.random_bool(probability) {
             let fault = self.draw(id, &weighed);
@@ -180,41 +144,20 @@ impl<'d> Chain<'d> {
 
     /// What speaks for a component's fault beside those of the others, by rate.
     fn weigh(&self, id: usize) -> Vec<Weighed> {
-        let seen = self.seen(id);
-        let passed = &self.columns[id].passed;
+        let column = &self.columns[id];
+        let seen = column.seen(&self.drawn.case, &self.calm, &self.faults);
         let mut weighed: Vec<Weighed> = Vec::new();
         let mut best = f64::NEG_INFINITY;
         for (rate, prior) in &self.rates {
-            let gains = gains(&seen, passed, *rate);
+            let gains = column.gains(&seen, *rate);
             let bound = prior.ln() + gains.iter().map(|gain| gain.max(0.0)).sum::<f64>();
             if bound >= best - NEGLIGIBLE {
-                let log = prior.ln() + ceiling::over_patterns(&gains);
+                let log = prior.ln() + drawing::over_patterns(&gains);
                 best = best.max(log);
                 weighed.push((*rate, gains, log));
             }
         }
         weighed
-    }
-
-    /// Where probes that cross a component failed.
-    fn seen(&self, id: usize) -> Vec<Seen> {
-        let mut seen = Vec::new();
-        for place in &self.columns[id].failing {
-            let row = &self.drawn.case.rows[*place];
-            let crossed = &row.crosses[0];
-            let well = crossed.iter().map(|id| 1.0 - self.calm[*id as usize]);
-            let well: f64 = well.product();
-            let faults = || self.faults.iter().filter(|f| crossed.contains(&f.id));
-            for (window, failed) in row.failed.iter().enumerate().filter(|(_, f)| **f > 0) {
-                let on = faults().filter(|fault| fault.on.contains(&window));
-                seen.push(Seen {
-                    window,
-                    failed: f64::from(*failed),
-                    survival: well * on.map(|fault| 1.0 - fault.rate).product::<f64>(),
-                });
-            }
-        }
-        seen
     }
 
     /// Draws rate and windows of a component's fault.
@@ -230,10 +173,10 @@ impl<'d> Chain<'d> {
 
     /// Draws the windows in which a fault is on, from the patterns that `fault` draws.
     fn windows(&mut self, gains: &[f64; WINDOWS]) -> Vec<usize> {
-        let each = ((1.0 - ceiling::ALWAYS) / (2 * SHARES.len()) as f64).ln();
-        let mut logs = vec![ceiling::ALWAYS.ln() + gains.iter().sum::<f64>()];
+        let each = ((1.0 - drawing::ALWAYS) / (2 * SHARES.len()) as f64).ln();
+        let mut logs = vec![drawing::ALWAYS.ln() + gains.iter().sum::<f64>()];
         for share in SHARES {
-            let (stretches, scattered) = ceiling::bursts(gains, share);
+            let (stretches, scattered) = drawing::bursts(gains, share);
             let one = log_sum(&stretches) - (stretches.len() as f64).ln();
             logs.extend([each + one, each + scattered]);
         }
@@ -242,7 +185,7 @@ impl<'d> Chain<'d> {
         };
         let share = SHARES[pattern / 2];
         if pattern % 2 == 0 {
-            let (stretches, _) = ceiling::bursts(gains, share);
+            let (stretches, _) = drawing::bursts(gains, share);
             let start = pick(&mut self.rng, &stretches);
             return (start..start + fault::length(WINDOWS, share)).collect();
         }
@@ -267,17 +210,6 @@ fn calm_rates(own: bool, times: f64) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// By window the logarithm of the likelihood ratio of a fault of this rate against none.
-fn gains(seen: &[Seen], passed: &[f64; WINDOWS], rate: f64) -> [f64; WINDOWS] {
-    let pass = (1.0 - rate).max(1e-300).ln();
-    let mut gains = passed.map(|passed| passed * pass);
-    for s in seen {
-        let failing = 1.0 - s.survival * (1.0 - rate);
-        gains[s.window] += s.failed * (failing / (1.0 - s.survival)).ln();
-    }
-    gains
-}
-
 /// Over all rates.
 fn total(weighed: &[Weighed]) -> f64 {
     let logs: Vec<f64> = weighed.iter().map(|(_, _, log)| *log).collect();
@@ -298,8 +230,8 @@ fn pick(rng: &mut StdRng, logs: &[f64]) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::draw;
     use crate::metrics::{Outcome, Summary};
+    use crate::{ceiling, draw};
 
     #[test]
     fn calm_rates_are_distributions() {
