@@ -5,7 +5,7 @@
 
 #![allow(clippy::expect_used, reason = "a benchmark")]
 
-#[path = "../tests/mesh/world.rs"]
+#[path = "../tests/mesh/world/mod.rs"]
 #[allow(dead_code, reason = "shared with the tests")]
 mod world;
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::expect_used, reason = "a test")]
 
-#[path = "mesh/world.rs"]
+#[path = "mesh/world/mod.rs"]
 #[allow(dead_code, reason = "shared with the rows of verdicts")]
 mod world;
 
