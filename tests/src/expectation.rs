@@ -34,6 +34,8 @@ pub struct Blame {
     pub kind: Kind,
     /// Its name.
     pub name: Name,
+    /// The mode that it must be named in, where others would be another fault.
+    pub mode: Option<&'static str>,
     /// What the verdict must say of users, where the fault settles it.
     pub user_impact: Option<bool>,
 }
@@ -111,6 +113,9 @@ fn judge_faults(blames: &[Blame], verdict: &Verdict) -> Judgement {
         let Some(fault) = found else {
             return Judgement::Wrong(format!("{:?} {:?} is not named", blame.kind, blame.name));
         };
+        if blame.mode.is_some_and(|mode| mode != fault.mode) {
+            return Judgement::Wrong(format!("mode {}", fault.mode));
+        }
         if blame
             .user_impact
             .is_some_and(|impact| impact != fault.user_impact)

@@ -9,6 +9,9 @@ use crate::expectation::{Blame, Expected, Name};
 use crate::fault::Fault;
 use crate::net::Balancer;
 
+/// The mode of whoever fails connections from ports used shortly before.
+const PORT_REUSE: &str = "port_reuse_collision";
+
 /// Which agents a mesh has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Coverage {
@@ -50,6 +53,7 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         Fault::EdgeCutOff => vec![Blame {
             kind: Kind::CdnOriginPath,
             name: path(EDGES[0], VIP),
+            mode: None,
             user_impact: None,
         }],
         Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
@@ -62,23 +66,25 @@ pub fn truth(fault: Fault) -> Vec<Blame> {
         | Fault::BackendDropsSyns
         | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
         Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
-        Fault::BackendTruncatesLarge => one(Kind::Backend, &["web2"]),
+        Fault::BackendTruncatesLarge => {
+            as_mode("large_answers_fail", one(Kind::Backend, &["web2"]))
+        }
         Fault::BackendTruncates => one(Kind::Backend, &["web1"]),
         Fault::BackendClosed => masked(Kind::Backend, "web1"),
         // Neither the edges nor the balancer use a port again within a minute.
-        Fault::BackendPortReuse => masked(Kind::Backend, "web2"),
-        Fault::BalancerPortReuse => masked(Kind::LoadBalancer, VIP),
+        Fault::BackendPortReuse => as_mode(PORT_REUSE, masked(Kind::Backend, "web2")),
+        Fault::BalancerPortReuse => as_mode(PORT_REUSE, masked(Kind::LoadBalancer, VIP)),
         Fault::HomeLossy => one(Kind::ClientNetwork, &["home1"]),
         Fault::PathLosesSyns => vec![Blame {
             kind: Kind::LbBackendPath,
             name: path(VIP, "web2"),
+            mode: None,
             user_impact: None,
         }],
         Fault::ReturnRouteBalancer => vec![returning("web1", &BALANCER[1..])],
         Fault::ReturnRouteDc1 => vec![returning("web1", &[DC1])],
-        Fault::ReturnAnswersLost | Fault::ReturnBlackHole => {
-            vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])]
-        }
+        Fault::ReturnAnswersLost => vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])],
+        Fault::ReturnBlackHole => as_mode("mtu_black_hole", truth(Fault::ReturnAnswersLost)),
         Fault::TwoAtOnce => vec![
             blame(Kind::Backend, &["web2"]),
             blame(Kind::Resolver, &[RESOLVERS[0]]),
@@ -133,8 +139,18 @@ fn blame(kind: Kind, names: &[&str]) -> Blame {
     Blame {
         kind,
         name: Name::OneOf(names.iter().map(|name| (*name).to_owned()).collect()),
+        mode: None,
         user_impact: None,
     }
+}
+
+/// The same, in this mode and no other.
+fn as_mode(mode: &'static str, blames: Vec<Blame>) -> Vec<Blame> {
+    let in_mode = |blame| Blame {
+        mode: Some(mode),
+        ..blame
+    };
+    blames.into_iter().map(in_mode).collect()
 }
 
 fn masked(kind: Kind, name: &str) -> Vec<Blame> {
@@ -167,6 +183,7 @@ fn returning(host: &str, to: &[&str]) -> Blame {
             host: host.to_owned(),
             to,
         },
+        mode: None,
         user_impact: None,
     }
 }
