@@ -111,6 +111,8 @@ pub(crate) struct Evidence {
     pub(crate) windows: usize,
     /// How long ago each window began, in microseconds before the last round.
     pub(crate) ages: Vec<u64>,
+    /// Whether a backend meets its clients' own connections, or those of a proxy.
+    pub(crate) forwarded: bool,
 }
 
 /// One probe at one stage.
@@ -228,6 +230,7 @@ pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balan
         parts: paths.into_parts(),
         windows: bounds.len() + 1,
         ages: ages(observations, &bounds, now),
+        forwarded: balancing.at_layer_4(),
     }
 }
 

@@ -161,11 +161,22 @@ impl<'a> Problem<'a> {
                     let signature = slot(hypothesis.mode, crossing.view, cell.stage);
                     touches.push(touch(cell.stage, Effect::Fail(index16(signature))));
                 }
-                let earlier = gates(cell).iter().filter(|stage| visible(**stage));
+                let earlier = self.gates(cell).iter().filter(|stage| visible(**stage));
                 touches.extend(earlier.map(|stage| touch(*stage, Effect::Gate)));
             }
         }
         merge_paths(touches, cell.alternatives.len())
+    }
+
+    /// The stages that decide which of several paths lead to a cell: where the connection itself is
+    /// forwarded, a backend that refuses it never gets to see a request.
+    fn gates(&self, cell: &Cell) -> &'static [Stage] {
+        match cell.stage {
+            _ if !self.evidence.forwarded || cell.alternatives.len() == 1 => &[],
+            Stage::Http => &[Stage::Tcp, Stage::Tls],
+            Stage::Tls => &[Stage::Tcp],
+            Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => &[],
+        }
     }
 
     /// How proxies in front bear on a hypothesis.
@@ -359,17 +370,6 @@ fn group(mode: usize, view: View, stage: Stage) -> Group {
         Group::Data
     } else {
         Group::Front
-    }
-}
-
-/// The stages that decide which of several paths lead to a cell: where the connection itself is
-/// forwarded, a backend that refuses it never gets to see a request.
-fn gates(cell: &Cell) -> &'static [Stage] {
-    match cell.stage {
-        _ if cell.alternatives.len() == 1 => &[],
-        Stage::Http => &[Stage::Tcp, Stage::Tls],
-        Stage::Tls => &[Stage::Tcp],
-        Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => &[],
     }
 }
 

@@ -21,21 +21,22 @@ pub(crate) const MAKES: f64 = 0.04;
 /// way, and the table says in how many of its mode's faults it is which.
 const WORD: f64 = 6.0;
 
-/// A distribution whose product over the failures seen is their probability when what the fault shows is
-/// drawn once, from a Dirichlet law about the table, and not for each failure anew: every further one of
-/// the same symptom is less of a surprise. What the mode hardly shows stays as it is, and so does how
-/// much of it is lateness.
+/// A distribution whose product over what was seen is the probability of that when how the fault shows
+/// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
+/// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
+/// ones are among those: how much of it is lateness stays, and so does what the mode hardly shows.
 pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
-    let failures = || Symptom::ALL.iter().filter(|s| !s.is_late());
-    let makes = |s: &&Symptom| table[**s as usize] > MAKES;
-    let mass: f64 = failures().map(|s| table[*s as usize]).sum();
-    let made = failures().filter(makes);
-    let failed = made.clone().map(|s| seen[*s as usize]).sum();
     let mut drawn = *table;
-    for symptom in made {
-        let place = *symptom as usize;
-        let own = mean_log(WORD * table[place] / mass, seen[place]);
-        drawn[place] = mass * libm::exp(own - mean_log(WORD, failed));
+    for late in [false, true] {
+        let of_this = || Symptom::ALL.iter().filter(|s| s.is_late() == late);
+        let mass: f64 = of_this().map(|s| table[*s as usize]).sum();
+        let made = of_this().filter(|s| table[**s as usize] > MAKES);
+        let failed = made.clone().map(|s| seen[*s as usize]).sum();
+        for symptom in made {
+            let place = *symptom as usize;
+            let own = mean_log(WORD * table[place] / mass, seen[place]);
+            drawn[place] = mass * libm::exp(own - mean_log(WORD, failed));
+        }
     }
     drawn
 }
@@ -224,6 +225,13 @@ mod tests {
         let drawn = accustomed(&table, &seen);
         assert!(1000.0 * libm::log(drawn[Symptom::Reset as usize]) > -35.0);
         assert_eq!(drawn[Symptom::Slow as usize], 0.0);
+        // So it is with how late the late ones are, beside failures.
+        table[Symptom::Slow as usize] = 0.5;
+        table[Symptom::Late as usize] = 0.5;
+        seen[Symptom::Slow as usize] = 40.0;
+        let drawn = accustomed(&table, &seen);
+        assert!(40.0 * libm::log(drawn[Symptom::Slow as usize]) > -10.0);
+        assert!(drawn[Symptom::Reset as usize] > 0.9);
     }
 
     #[test]

@@ -328,10 +328,14 @@ fn rivals_come_in_the_order_of_their_odds() {
 
 #[test]
 fn the_line_that_tells_a_rival_apart_is_shown_though_others_weigh_more() {
-    let verdict = verdict(Fault::Return(1, "10.0.0.10", 0.33), Mesh::Full);
+    let mut world = World::new(Mesh::Bare, SEED);
+    world.reuses_ports = true;
+    world.asks_large = true;
+    world.faults = vec![Fault::BlackHole(1, "10.0.0.10")];
+    (0..10).for_each(|_| world.round());
+    let verdict = localize(&world.case()).verdict;
     let evidence = &only(&verdict).evidence;
-    let text =
-        "dc1 to edge/198.51.100.11: 1 of 6 requests was late (median 2.5 s against 2 ms usually)";
+    let text = "home1 to edge/198.51.100.12, large answer: 1 of 10 requests failed (cdn_524)";
     let telling = evidence.iter().find(|line| line.text == text);
     let telling = telling.unwrap_or_else(|| panic!("{evidence:#?}"));
     let heavier = evidence.iter().filter(|line| line.nats > telling.nats);

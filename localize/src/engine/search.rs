@@ -27,6 +27,9 @@ const HOPELESS: f64 = 3.0;
 const OUTCLASSED: f64 = 10.0;
 /// An addition that makes its set less probable by more than this is not fitted, in nats.
 const IDLE: f64 = 5.0;
+/// What a set does not need is weighed beside it where it comes within this of the best one of its size,
+/// in nats: rivals that hardly differ must not part by what was weighed beside one of them alone.
+const RIVALS: f64 = 2.0;
 /// What an addition may be worth more beside one fault more, in nats: by what they explain together.
 const MUTUAL: f64 = 2.0;
 /// Scores that differ by less are the same, in nats.
@@ -308,9 +311,10 @@ impl<'a> Search<'a> {
             let best = self.best();
             let mut seen: BTreeSet<Vec<usize>> = self.visited.iter().map(Set::key).collect();
             let mut larger = Vec::new();
-            for (rank, branch) in beam.iter_mut().enumerate() {
-                // What the best set does not need is weighed beside it alone.
-                let worst = if rank == 0 && width > 1 { -IDLE } else { 0.0 };
+            let rivals = beam.first().map_or(0.0, |branch| branch.set.score) - RIVALS;
+            for branch in &mut beam {
+                let rival = width > 1 && branch.set.score >= rivals;
+                let worst = if rival { -IDLE } else { 0.0 };
                 let sets: Vec<Set> = (0..self.additions.len())
                     .filter_map(|addition| self.extend(branch, addition, best, worst, &mut seen))
                     .collect();

@@ -493,6 +493,30 @@ fn bare_return_to_one_vantage_point_is_ambiguous() {
     check_ambiguous(&[Fault::Return(0, "10.0.5.5", 1.0)], truth, "web1");
 }
 
+/// Answers that the balancer loses and waits for make it late; a backend that keeps no inside probe waiting
+/// is not blamed for that, however few rounds there were.
+#[test]
+fn bare_late_answers_to_the_balancer_are_not_the_backends() {
+    for seed in 1..=8 * seeds() {
+        let mut world = World::new(Mesh::Bare, seed);
+        world.learn(60);
+        world.faults = ["10.0.0.10", "10.0.9.10"]
+            .map(|to| Fault::Return(1, to, 0.33))
+            .to_vec();
+        for round in 1..=24 {
+            world.round();
+            if round % 4 == 0 {
+                let assessment = localize(&world.case());
+                assert!(
+                    assessment.verdict.faults.is_empty(),
+                    "seed {seed}, {round} rounds: {}",
+                    describe(&assessment)
+                );
+            }
+        }
+    }
+}
+
 /// Handshakes and small answers come through, so that it is neither the balancer nor a lossy path; and
 /// the backend serves whoever asks it directly.
 #[test]
