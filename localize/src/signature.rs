@@ -31,11 +31,11 @@ pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribut
         let of_this = || Symptom::ALL.iter().filter(|s| s.is_late() == late);
         let mass: f64 = of_this().map(|s| table[*s as usize]).sum();
         let made = of_this().filter(|s| table[**s as usize] > MAKES);
-        let failed = made.clone().map(|s| seen[*s as usize]).sum();
+        let many = made.clone().map(|s| seen[*s as usize]).sum();
         for symptom in made {
             let place = *symptom as usize;
             let own = mean_log(WORD * table[place] / mass, seen[place]);
-            drawn[place] = mass * libm::exp(own - mean_log(WORD, failed));
+            drawn[place] = mass * libm::exp(own - mean_log(WORD, many));
         }
     }
     drawn
