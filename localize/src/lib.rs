@@ -7,40 +7,24 @@
 
 extern crate alloc;
 
-mod ask;
-pub mod baseline;
-pub mod case;
-mod cells;
-pub mod choice;
 mod counted;
-mod delay;
+mod course;
 mod engine;
-mod evalue;
-mod explain;
-mod inference;
-pub mod interval;
-pub mod mended;
-mod mode;
-pub mod observation;
-mod path;
-pub mod power;
-mod problem;
-mod proxy;
+mod facts;
+mod judgement;
 mod reading;
-pub mod score;
-pub mod sighting;
-mod signature;
-mod symptom;
-pub mod time;
-pub mod topology;
-pub mod verdict;
-pub mod watch;
-mod witness;
-mod words;
+mod world;
+
+pub use counted::score;
+pub use course::{mended, power, watch};
+pub use engine::interval;
+pub use facts::{baseline, case, observation, sighting, time, topology};
+pub use judgement::{choice, verdict};
 
 pub use baseline::{Baseline, Baselines};
 pub use case::Case;
 pub use choice::{Choice, Promise};
+pub use facts::component::{Component, Kind};
 pub use observation::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, LARGE_READ, Layer, Object, Observation,
     ObservationId, Outcome, REUSE_WITHIN, RoundId, SourcePort, Step, Target, TcpFacts, TlsFacts,
@@ -52,7 +36,7 @@ pub use topology::{
     VantagePoint, VipMode,
 };
 pub use verdict::{
-    Alternative, Assessment, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind,
+    Alternative, Assessment, Clock, Detection, Evidence, Exonerated, Fault,
     Outcome as VerdictOutcome, Rate, Rival, Verdict,
 };
 
@@ -62,5 +46,5 @@ pub use verdict::{
 /// its time-outs are not, and the verdict would lean towards health.
 #[must_use]
 pub fn localize(case: &Case) -> Assessment {
-    inference::assess(case)
+    judgement::inference::assess(case)
 }

@@ -8,6 +8,7 @@ mod common;
 mod company;
 pub(crate) mod fit;
 pub(crate) mod information;
+pub mod interval;
 pub(crate) mod law;
 mod memo;
 pub(crate) mod mixture;

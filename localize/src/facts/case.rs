@@ -1,0 +1,23 @@
+//! Everything that a verdict was made from, so that it can be made again.
+
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::baseline::Baselines;
+use crate::facts::observation::Observation;
+use crate::facts::sighting::WitnessReport;
+use crate::facts::topology::Topology;
+
+/// The input of [`crate::localize`]: what `meshctl replay` reads and golden tests keep.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Case {
+    /// The delivery path and the vantage points.
+    pub topology: Topology,
+    /// What is usual.
+    pub baselines: Baselines,
+    /// The observations of the window, in any order, repeats allowed.
+    pub observations: Vec<Observation>,
+    /// The witnesses' reports of the window, in any order, repeats allowed.
+    pub sightings: Vec<WitnessReport>,
+}

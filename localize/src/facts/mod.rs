@@ -1,0 +1,9 @@
+//! Facts: what was seen, of what, from where and when. Everything else in this crate reads them.
+
+pub mod baseline;
+pub mod case;
+pub mod component;
+pub mod observation;
+pub mod sighting;
+pub mod time;
+pub mod topology;

@@ -1,0 +1,416 @@
+//! What one probe saw: facts, no judgement.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::time::{Micros, Stamp};
+use crate::facts::topology::{ServiceName, VantageName};
+
+/// A round: one synchronised firing of a service's arms. Unique in one coordinator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RoundId(pub u64);
+
+/// Names one observation for ever: the agent's own counter, never used twice for an incarnation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObservationId {
+    /// The vantage point that made it.
+    pub vantage: VantageName,
+    /// The agent's spool sequence number, rising by one, kept across restarts of the agent.
+    pub sequence: u64,
+}
+
+/// What a probe is aimed at.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    /// A recursive resolver is asked for the service's addresses.
+    Resolver {
+        /// Address and port of the resolver.
+        server: SocketAddr,
+    },
+    /// An authoritative name server is asked directly, without recursion.
+    NameServer {
+        /// Its name, or its address in text where only that is known.
+        name: String,
+        /// Address and port of the name server.
+        server: SocketAddr,
+    },
+    /// A CDN edge, pinned, with the service's SNI and Host.
+    Edge {
+        /// Address and port of the edge.
+        address: SocketAddr,
+    },
+    /// The balancer's virtual address, with the service's SNI and Host.
+    Vip {
+        /// Address and port of the balancer's listener.
+        address: SocketAddr,
+    },
+    /// One backend, past the balancer, with the service's Host.
+    Backend {
+        /// The backend's name in the service file.
+        name: String,
+        /// Address and port of the backend.
+        address: SocketAddr,
+    },
+}
+
+/// The port that a connection leaves from.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum SourcePort {
+    /// One that the kernel chooses.
+    #[default]
+    Fresh,
+    /// That of the arm's last connection, which the far end had closed less than [`REUSE_WITHIN`]
+    /// before. To the far end it is a connection that it has seen the end of, and may still remember.
+    Reused,
+}
+
+/// For so long Linux remembers a connection that it was the first to close: `TCP_TIMEWAIT_LEN` in
+/// include/net/tcp.h.
+pub const REUSE_WITHIN: Micros = Micros(60_000_000);
+
+/// What an arm asks the service for.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Object {
+    /// What its operator says that users ask for.
+    #[default]
+    Usual,
+    /// Something larger, of which [`LARGE_READ`] bytes are read at most.
+    Large,
+}
+
+/// As many bytes of a large answer are read: more than a connection may have under way unacknowledged
+/// when it is young, and than a proxy keeps in its buffers.
+pub const LARGE_READ: u64 = 128 << 10;
+
+/// One variant of the differential test.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Arm {
+    /// What the probe is aimed at.
+    pub target: Target,
+    /// The address that the probe leaves from; `None` lets the kernel choose.
+    pub source: Option<IpAddr>,
+    /// The port that it leaves from.
+    #[serde(default, skip_serializing_if = "SourcePort::is_fresh")]
+    pub port: SourcePort,
+    /// What it asks for.
+    #[serde(default, skip_serializing_if = "Object::is_usual")]
+    pub object: Object,
+}
+
+/// A layer that a probe passes, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// One question to one server, over UDP, then TCP when the answer was truncated.
+    Dns,
+    /// The three-way handshake.
+    Tcp,
+    /// The TLS handshake, certificate included.
+    Tls,
+    /// From the first byte of the request to the last byte of the body.
+    Http,
+}
+
+/// One layer passed, with the time that it took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// The layer.
+    pub layer: Layer,
+    /// How long the layer took.
+    pub took: Micros,
+}
+
+/// The wire said no: the first failure ends the probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// No answer to the question within the limit.
+    DnsTimeout,
+    /// ICMP port unreachable, or the TCP fallback was refused: nobody listens there.
+    DnsUnreachable,
+    /// RCODE 5, REFUSED (RFC 1035 section 4.1.1).
+    DnsRefused,
+    /// RCODE 2, SERVFAIL.
+    DnsServfail,
+    /// RCODE 3, NXDOMAIN.
+    DnsNxdomain,
+    /// NOERROR without an address record.
+    DnsNoData,
+    /// Any other RCODE, or an answer that cannot be parsed or belongs to another question.
+    DnsMalformed,
+    /// RST in answer to the SYN.
+    ConnectRefused,
+    /// No answer to any SYN within the limit.
+    ConnectTimeout,
+    /// ICMP network, host or administratively unreachable, or no route.
+    ConnectUnreachable,
+    /// The local side could not open the connection (address not available, descriptor limit).
+    ConnectLocal,
+    /// The TLS handshake did not end within the limit.
+    TlsTimeout,
+    /// RST or FIN in the TLS handshake.
+    TlsReset,
+    /// A TLS alert was received; its number (RFC 8446 section 6).
+    TlsAlert(u8),
+    /// The certificate is past its notAfter.
+    CertificateExpired,
+    /// The certificate is not yet valid.
+    CertificateNotYetValid,
+    /// No chain to a trust anchor.
+    CertificateUnknownIssuer,
+    /// The certificate does not cover the service's name.
+    CertificateWrongName,
+    /// Any other reason against the certificate.
+    CertificateInvalid,
+    /// The peer does not speak TLS as asked.
+    TlsProtocol,
+    /// RST before the whole request was written.
+    ResetBeforeRequest,
+    /// RST after the request was written and before the last byte of the body.
+    ResetAfterRequest,
+    /// FIN after the request, before any byte of an answer.
+    ClosedWithoutAnswer,
+    /// No complete header within the limit.
+    HttpTimeout,
+    /// The header came, the body did not end within the limit.
+    BodyTimeout,
+    /// The body ended before its declared length or last chunk.
+    BodyTruncated,
+    /// The answer is not HTTP.
+    HttpMalformed,
+    /// A whole answer with a status of 400 or more, made by the origin as far as its headers tell.
+    HttpStatus(u16),
+    /// A status that the CDN made by itself (52x and the like), as its headers tell.
+    CdnStatus(u16),
+}
+
+/// How a probe ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Every layer of the arm was passed.
+    Passed,
+    /// The first failure, at the layer that was not passed.
+    Failed {
+        /// The layer not passed. It has no step.
+        layer: Layer,
+        /// What the wire said.
+        failure: Failure,
+        /// Time from the start of that layer to the failure; a time-out is data.
+        after: Micros,
+    },
+    /// The probe was not fired; `firing` says why. No evidence about the path.
+    NotFired,
+}
+
+/// Whether the probe left at its instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Firing {
+    /// Within the tolerance of the round's instant.
+    OnTime,
+    /// Fired, but late.
+    Late {
+        /// By how much.
+        by: Micros,
+        /// Why, in words.
+        why: String,
+    },
+    /// Not fired at all (limit reached, target refused by the agent's policy, too late).
+    Skipped {
+        /// Why, in words.
+        why: String,
+    },
+}
+
+/// What the DNS answer held.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DnsFacts {
+    /// The RCODE of the answer.
+    pub rcode: u8,
+    /// Every A and AAAA record of the answer, sorted.
+    pub addresses: Vec<IpAddr>,
+    /// The AA bit.
+    pub authoritative: bool,
+    /// The UDP answer was truncated, and the question asked again over TCP.
+    pub over_tcp: bool,
+    /// The smallest TTL of the answer, in seconds.
+    pub ttl: Option<u32>,
+}
+
+/// What the kernel knows of the connection (`TCP_INFO`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TcpFacts {
+    /// The probe's own address and port, where the socket got that far.
+    pub local: SocketAddr,
+    /// SYNs sent again before the handshake ended or was given up.
+    pub syn_retransmissions: u32,
+    /// Segments sent again over the whole connection, SYNs included.
+    pub retransmissions: u32,
+    /// Smoothed round-trip time after the handshake.
+    pub rtt: Option<Micros>,
+    /// How long ago the last connection from a reused port had ended; `None` for a fresh port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reused_after: Option<Micros>,
+}
+
+/// What the TLS handshake showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TlsFacts {
+    /// First 16 bytes of the SHA-256 of the leaf certificate, in hexadecimal.
+    pub leaf: String,
+    /// notAfter of the leaf, in seconds since the Unix epoch.
+    pub not_after: i64,
+}
+
+/// What the HTTP answer held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HttpFacts {
+    /// The status code.
+    pub status: u16,
+    /// Time from the request's last byte to the first byte of the answer.
+    pub first_byte: Micros,
+    /// Bytes of the body that arrived.
+    pub body_bytes: u64,
+    /// First 16 bytes of the SHA-256 of the body, in hexadecimal.
+    pub body_digest: String,
+    /// Headers of the answer that can tell who made it: lower-case name and value. At most 32, each
+    /// value at most 128 bytes; `date`, `set-cookie` and the like are left out.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Facts beside the outcome, by layer; absent where the layer said nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Of the DNS answer.
+    pub dns: Option<DnsFacts>,
+    /// Of the TCP connection.
+    pub tcp: Option<TcpFacts>,
+    /// Of the TLS session.
+    pub tls: Option<TlsFacts>,
+    /// Of the HTTP answer.
+    pub http: Option<HttpFacts>,
+}
+
+/// What one probe saw.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Names it for ever; a second observation of the same id is the same one.
+    pub id: ObservationId,
+    /// The service probed.
+    pub service: ServiceName,
+    /// The round that it was part of.
+    pub round: RoundId,
+    /// The variant that was fired.
+    pub arm: Arm,
+    /// When the first packet left, in mesh time.
+    pub started: Stamp,
+    /// The instant that the round had announced, in microseconds of mesh time.
+    pub scheduled_us: u64,
+    /// Whether it left at its instant.
+    pub firing: Firing,
+    /// The layers passed, in order.
+    pub steps: Vec<Step>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What else the wire told.
+    pub facts: Facts,
+}
+
+impl Observation {
+    /// The vantage point that made the observation.
+    #[must_use]
+    pub fn vantage(&self) -> &VantageName {
+        &self.id.vantage
+    }
+
+    /// The time of a layer, if it was passed.
+    #[must_use]
+    pub fn took(&self, layer: Layer) -> Option<Micros> {
+        self.steps
+            .iter()
+            .find(|step| step.layer == layer)
+            .map(|step| step.took)
+    }
+}
+
+impl Target {
+    /// The arm's name as users read it: `backend/web2`, `vip/203.0.113.10:443`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        use alloc::format;
+        match self {
+            Self::Resolver { server } => format!("resolver/{}", server.ip()),
+            Self::NameServer { name, .. } => format!("nameserver/{name}"),
+            Self::Edge { address } => format!("edge/{}", address.ip()),
+            Self::Vip { address } => format!("vip/{address}"),
+            Self::Backend { name, .. } => format!("backend/{name}"),
+        }
+    }
+}
+
+impl SourcePort {
+    /// Whether the kernel chooses the port.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        *self == Self::Fresh
+    }
+}
+
+impl Object {
+    /// Whether it is what users ask for.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        *self == Self::Usual
+    }
+}
+
+impl Arm {
+    /// To a target, from wherever the kernel chooses, for what users ask for.
+    #[must_use]
+    pub const fn to(target: Target) -> Self {
+        Self {
+            target,
+            source: None,
+            port: SourcePort::Fresh,
+            object: Object::Usual,
+        }
+    }
+
+    /// The arm's name as users read it, with what sets it apart from others to the same target.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let target = self.target.label();
+        let source = self.source.map(|source| alloc::format!(" from {source}"));
+        let port = match self.port {
+            SourcePort::Fresh => "",
+            SourcePort::Reused => " on a reused port",
+        };
+        let object = match self.object {
+            Object::Usual => "",
+            Object::Large => ", large answer",
+        };
+        target + &source.unwrap_or_default() + port + object
+    }
+
+    /// The arm that this one is a twin of: the same target and source, the port left to the kernel, and
+    /// what users ask for.
+    #[must_use]
+    pub fn plain(&self) -> Self {
+        Self {
+            source: self.source,
+            ..Self::to(self.target.clone())
+        }
+    }
+}

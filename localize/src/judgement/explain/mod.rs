@@ -1,0 +1,142 @@
+//! Why: the evidence for every fault, what speaks against its rivals, and the reason for every
+//! component cleared. Everything is chosen by likelihood, in the cells that the verdict was made from.
+
+mod apart;
+mod cleared;
+mod lines;
+mod rate;
+mod rivals;
+
+use alloc::collections::BTreeMap;
+use alloc::string::ToString;
+use alloc::vec::Vec;
+
+pub(crate) use self::cleared::{cleared, exonerated};
+pub(crate) use self::rivals::candidate;
+
+use crate::engine::fit::Fault as Fitted;
+use crate::engine::search::{Posterior, Set};
+use crate::judgement::inference::Suspect;
+use crate::judgement::problem::Problem;
+use crate::judgement::verdict::Fault;
+use crate::judgement::words::{self, Manner, Reach};
+use crate::world::mode::MODES;
+use crate::world::path::PartId;
+
+/// Gain over all that users do from which a fault is said to reach them, in nats.
+const FELT: f64 = 1.0;
+
+/// A queue that has not drained after so many microseconds is a fault.
+const DRAINED_US: u64 = 10_000_000;
+
+/// The word for how a part fails, in its most probable reading.
+pub(crate) fn mode_word(
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+    parts: &[PartId],
+) -> &'static str {
+    let blaming = problem.blaming(posterior, parts);
+    blaming.map_or("unknown", |(set, place)| {
+        MODES[problem.hypothesis(&set.fits[place].fault).mode].word
+    })
+}
+
+/// A blamed component with everything that a person needs to act on it. `well` are the siblings that
+/// are cleared.
+pub(crate) fn fault(
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+    suspect: &Suspect,
+    well: &[&str],
+    ceiling: f64,
+) -> Option<Fault> {
+    let (set, position) = problem.blaming(posterior, &suspect.parts)?;
+    let hypothesis = problem.hypothesis(&set.fits[position].fault);
+    let mode = MODES[hypothesis.mode].word;
+    let user_impact = felt(problem, set, position);
+    let stand_ins = rivals::stand_ins(problem, posterior, (set, position), suspect);
+    let (rate, always) = rate::rate(problem, &set.fits[position]);
+    let reach = Reach {
+        rate: rate.estimate,
+        always,
+        user_impact,
+        late: rate::lateness(problem, (set, position)),
+    };
+    Some(Fault {
+        component: suspect.component.clone(),
+        mode: mode.to_string(),
+        confidence: suspect.blame.min(ceiling),
+        user_impact,
+        rate,
+        summary: words::summary(&suspect.component, mode, reach, well),
+        owner: words::owner(suspect.component.kind).to_string(),
+        evidence: lines::evidence(problem, (set, position), &stand_ins),
+        next_step: words::next_step(&suspect.component, mode),
+        rivals: rivals::rivals(problem, &set.faults(), stand_ins),
+    })
+}
+
+/// Whether a component is late, and has been for so short a time that a queue that forms and drains
+/// again would look the same.
+pub(crate) fn may_pass(problem: &Problem<'_>, posterior: &Posterior, suspect: &Suspect) -> bool {
+    let Some((set, position)) = problem.blaming(posterior, &suspect.parts) else {
+        return false;
+    };
+    let fault = &set.fits[position].fault;
+    let windows = (0..problem.evidence.windows).rev();
+    let begun = windows.take_while(|window| fault.on(*window)).last();
+    let age = begun.map_or(0, |window| problem.evidence.ages[window]);
+    Problem::manner(problem.hypothesis(fault)) == Manner::Late && age < DRAINED_US
+}
+
+/// Whether what users do fails for it.
+fn felt(problem: &Problem<'_>, set: &Set, position: usize) -> bool {
+    let (faults, others) = with_and_without(set, position);
+    let cells = &problem.cells_of[problem.hypothesis(&faults[position]).part];
+    let felt: f64 = cells
+        .iter()
+        .filter(|cell| problem.evidence.cells[**cell].user_facing)
+        .map(|cell| {
+            problem.failure_likelihood(*cell, &faults) - problem.failure_likelihood(*cell, &others)
+        })
+        .sum();
+    felt > FELT
+}
+
+/// The faults of a set, and the same without one of them.
+fn with_and_without(set: &Set, position: usize) -> (Vec<Fitted>, Vec<Fitted>) {
+    let faults = set.faults();
+    let mut others = faults.clone();
+    others.remove(position);
+    (faults, others)
+}
+
+/// For every cell that crosses the fault what leaving it out would cost: its likelihood with the whole
+/// set over that without the fault, as a logarithm. Strongest first.
+fn contributions(problem: &Problem<'_>, set: &Set, position: usize) -> Vec<(f64, usize)> {
+    let (faults, others) = with_and_without(set, position);
+    let hypothesis = problem.hypothesis(&faults[position]);
+    let mut gains: Vec<(f64, usize)> = problem.cells_of[hypothesis.part]
+        .iter()
+        .filter(|cell| problem.visible(hypothesis, &problem.evidence.cells[**cell]))
+        .map(|cell| (problem.cell_gain(*cell, &faults, &others), *cell))
+        .collect();
+    gains.sort_by(|a, b| b.0.total_cmp(&a.0));
+    gains
+}
+
+/// Probes of the last minute that a fault in the part could have failed, at the stage with the most.
+pub(crate) fn crossing_probes(problem: &Problem<'_>, part: PartId) -> f64 {
+    let mut by_stage: BTreeMap<_, f64> = BTreeMap::new();
+    for index in &problem.cells_of[part] {
+        let cell = &problem.evidence.cells[*index];
+        let share: f64 = cell
+            .alternatives
+            .iter()
+            .filter(|a| a.crossed.iter().any(|c| c.part == part))
+            .map(|a| a.weight)
+            .sum();
+        *by_stage.entry(cell.stage).or_default() += share * cell.recent as f64;
+    }
+    by_stage.into_values().fold(0.0, f64::max)
+}

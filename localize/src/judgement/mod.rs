@@ -1,0 +1,9 @@
+//! From counts to a verdict: who is blamed and cleared, what is not known, and what would tell.
+
+mod ask;
+pub mod choice;
+mod explain;
+pub(crate) mod inference;
+pub(crate) mod problem;
+pub mod verdict;
+pub(crate) mod words;

@@ -1,0 +1,399 @@
+//! Counted observations as a problem of the engine: every part in every mode that could show is a cause.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::engine::fit::Fault;
+use crate::engine::model::{
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Restless,
+    Shelter, Touch, Way, index16, index32,
+};
+use crate::engine::search::{Posterior, Set};
+use crate::facts::component::Kind;
+use crate::judgement::words::Manner;
+use crate::reading::cells::{Cell, Evidence};
+use crate::world::mode::{Class, MODES, Strikes, View};
+use crate::world::path::{Crossing, PartId};
+use crate::world::signature::{Distribution, MAKES, Signatures, accustomed, slot};
+use crate::world::symptom::{STAGES, Stage, Symptom};
+
+/// Rate at which probes fail by chance, before anything is known of it.
+const BACKGROUND: f64 = 0.003;
+/// The lowest rate that counts as a fault: within minutes a lower rate of loss cannot be told from a
+/// noisy network.
+const FLOOR: f64 = 0.03;
+
+/// A part that fails in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Hypothesis {
+    pub(crate) part: PartId,
+    pub(crate) mode: usize,
+}
+
+/// The counts with everything that the inference needs.
+pub(crate) struct Problem<'a> {
+    pub(crate) evidence: &'a Evidence,
+    pub(crate) model: Model,
+    signatures: &'a Signatures,
+    /// What each cause of the model is.
+    hypotheses: Vec<Hypothesis>,
+    /// For each part the cells that cross it.
+    pub(crate) cells_of: Vec<Vec<usize>>,
+}
+
+impl<'a> Problem<'a> {
+    /// Prepares the evidence.
+    pub(crate) fn new(evidence: &'a Evidence, signatures: &'a Signatures) -> Self {
+        let mut cells_of = vec![Vec::new(); evidence.parts.len()];
+        for (index, cell) in evidence.cells.iter().enumerate() {
+            for crossing in crossings(cell) {
+                let cells: &mut Vec<usize> = &mut cells_of[crossing.part];
+                if cells.last() != Some(&index) {
+                    cells.push(index);
+                }
+            }
+        }
+        let table = signatures.all().iter();
+        let table = table
+            .map(|d| d.map_or(Vec::new(), |d| d.to_vec()))
+            .collect();
+        let mut problem = Self {
+            evidence,
+            model: Model::new(evidence.windows, FLOOR, table),
+            signatures,
+            hypotheses: Vec::new(),
+            cells_of,
+        };
+        problem.add_cells();
+        problem.add_causes();
+        problem
+    }
+
+    fn add_cells(&mut self) {
+        let mut kin = Numbers::default();
+        self.model.noises = vec![BACKGROUND];
+        for cell in &self.evidence.cells {
+            let possible = || Symptom::ALL.iter().filter(|s| s.seen_at(cell.stage));
+            let nature = Nature {
+                noise: 0,
+                own: 1.0,
+                common: 0.0,
+                spread: possible().map(|s| s.background()).sum(),
+                kinds: possible().count() as f64,
+                kin: kin.number((&cell.arm.target, cell.stage)),
+            };
+            let ways: Vec<Way> = cell
+                .alternatives
+                .iter()
+                .map(|a| Way {
+                    weight: a.weight,
+                    server: a.backend.map(index16),
+                })
+                .collect();
+            self.model.push_cell(nature, ways);
+            for tally in &cell.tallies {
+                let counts = tally.counts.iter().zip(0..);
+                self.model.push_outcome(
+                    tally.symptom.map(|s| s as u8),
+                    tally.served_by.map(index16),
+                    tally.symptom.map_or(0.0, Symptom::background),
+                    counts.map(|(count, window)| Count {
+                        window,
+                        count: *count,
+                    }),
+                );
+            }
+        }
+    }
+
+    /// Every hypothesis that could explain at least one failure better than chance does.
+    fn add_causes(&mut self) {
+        for (part, cells) in self.cells_of.iter().enumerate() {
+            let p = &self.evidence.parts[part];
+            for (mode, m) in MODES.iter().enumerate().filter(|(_, m)| m.class == p.class) {
+                let hypothesis = Hypothesis { part, mode };
+                let shows = |c: &usize| self.shows_plainly(hypothesis, &self.evidence.cells[*c]);
+                if !cells.iter().any(shows) {
+                    continue;
+                }
+                let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
+                let mut touches: Vec<Touch> = touches.collect();
+                let tables = &mut self.model.signatures;
+                accustom(&mut touches, self.evidence, self.signatures, tables);
+                self.model.push_cause(Cause {
+                    part: index32(part),
+                    log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
+                    shelter: self.shelter(hypothesis),
+                    habit: Habit::Lasting,
+                    restless: Restless::default(),
+                    meaning: match m.class {
+                        Class::Blamable(_) => Meaning::Fault,
+                        Class::Firewall => Meaning::Nothing,
+                    },
+                    touches,
+                    passes: Default::default(),
+                });
+                self.hypotheses.push(hypothesis);
+            }
+        }
+    }
+
+    /// What a hypothesis does to the paths of a cell.
+    fn touches(&self, hypothesis: Hypothesis, index: usize) -> Vec<Touch> {
+        let cell = &self.evidence.cells[index];
+        let mut touches: Vec<Touch> = Vec::new();
+        for (path, alternative) in cell.alternatives.iter().enumerate() {
+            let crossed = alternative.crossed.iter().enumerate();
+            for (order, crossing) in crossed.filter(|(_, c)| c.part == hypothesis.part) {
+                let touch = |stage, effect| Touch {
+                    cell: index32(index),
+                    path: index16(path),
+                    order: index16(order),
+                    group: group(hypothesis.mode, crossing.view, stage),
+                    effect,
+                };
+                let visible = |stage| {
+                    let signature = self.signature(hypothesis.mode, cell, crossing.view, stage);
+                    signature.is_some()
+                };
+                if visible(cell.stage) {
+                    let signature = slot(hypothesis.mode, crossing.view, cell.stage);
+                    touches.push(touch(cell.stage, Effect::Fail(index16(signature))));
+                }
+                let earlier = self.gates(cell).iter().filter(|stage| visible(**stage));
+                touches.extend(earlier.map(|stage| touch(*stage, Effect::Gate)));
+            }
+        }
+        merge_paths(touches, cell.alternatives.len())
+    }
+
+    /// The stages that decide which of several paths lead to a cell: where the connection itself is
+    /// forwarded, a backend that refuses it never gets to see a request.
+    fn gates(&self, cell: &Cell) -> &'static [Stage] {
+        match cell.stage {
+            _ if !self.evidence.forwarded || cell.alternatives.len() == 1 => &[],
+            Stage::Http => &[Stage::Tcp, Stage::Tls],
+            Stage::Tls => &[Stage::Tcp],
+            Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => &[],
+        }
+    }
+
+    /// How proxies in front bear on a hypothesis.
+    fn shelter(&self, hypothesis: Hypothesis) -> Shelter {
+        let part = &self.evidence.parts[hypothesis.part];
+        let Class::Blamable(kind) = part.class else {
+            return Shelter::Optional;
+        };
+        match kind {
+            // A proxy that seldom uses a port again is spared.
+            _ if MODES[hypothesis.mode].strikes == Strikes::ReusedPorts => Shelter::Optional,
+            Kind::Backend | Kind::LbBackendPath if MODES[hypothesis.mode].lossy => {
+                Shelter::ChosenLossy
+            }
+            Kind::Backend | Kind::LbBackendPath => Shelter::Chosen,
+            // Who loses everything that leaves a host loses what goes to the balancer, too.
+            Kind::ReturnPath if part.name.contains('/') => Shelter::ChosenLossy,
+            Kind::ReturnPath
+            | Kind::ClientNetwork
+            | Kind::Resolver
+            | Kind::AuthoritativeDns
+            | Kind::Cdn
+            | Kind::CdnOriginPath
+            | Kind::LoadBalancer => Shelter::Optional,
+        }
+    }
+
+    /// What a fault is.
+    pub(crate) fn hypothesis(&self, fault: &Fault) -> Hypothesis {
+        self.hypotheses[fault.cause]
+    }
+
+    /// Whether a failure in the cell is one that the hypothesis makes.
+    pub(crate) fn shows(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
+        let mut symptoms = cell.tallies.iter().filter_map(|t| t.symptom);
+        symptoms.any(|s| self.explains(hypothesis, cell, s))
+    }
+
+    /// The same, where a mode that needs a reused port is met by one straight at its component: behind
+    /// proxies it looks like any other lost connection, and their ports are their own.
+    fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
+        let again = |c: &Crossing| c.part == hypothesis.part && c.view == View::ReusedPort;
+        let plain = match MODES[hypothesis.mode].strikes {
+            Strikes::All | Strikes::LongAnswers | Strikes::LargeObjects => true,
+            Strikes::ReusedPorts => crossings(cell).any(again),
+        };
+        plain && self.shows(hypothesis, cell)
+    }
+
+    /// Whether a symptom in the cell is one that the hypothesis makes.
+    pub(crate) fn explains(&self, hypothesis: Hypothesis, cell: &Cell, symptom: Symptom) -> bool {
+        self.signatures_in(hypothesis, cell)
+            .any(|d| d[symptom as usize] > MAKES)
+    }
+
+    /// What the hypothesis would show as in the cell, most of the time.
+    pub(crate) fn likeliest(&self, hypothesis: Hypothesis, cell: &Cell) -> Option<Symptom> {
+        let signature = self.signatures_in(hypothesis, cell).next()?;
+        let symptoms = Symptom::ALL.iter().copied();
+        symptoms.max_by(|a, b| signature[*a as usize].total_cmp(&signature[*b as usize]))
+    }
+
+    /// In what manner direct probes of the component go wrong.
+    pub(crate) fn manner(hypothesis: Hypothesis) -> Manner {
+        let first = MODES[hypothesis.mode].direct.first();
+        let symptoms = first.map_or(&[][..], |(_, symptoms)| *symptoms);
+        Manner::of(symptoms.iter().map(|(symptom, _)| *symptom))
+    }
+
+    /// Whether the hypothesis would show at the cell's stage at all.
+    pub(crate) fn visible(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
+        self.signatures_in(hypothesis, cell).next().is_some()
+    }
+
+    fn signatures_in<'s>(
+        &'s self,
+        hypothesis: Hypothesis,
+        cell: &'s Cell,
+    ) -> impl Iterator<Item = &'s Distribution> {
+        crossings(cell)
+            .filter(move |c| c.part == hypothesis.part)
+            .filter_map(move |c| self.signature(hypothesis.mode, cell, c.view, cell.stage))
+    }
+
+    /// What a mode looks like in a cell through a view; `None` where it cannot be seen, or strikes no such
+    /// probes.
+    fn signature(
+        &self,
+        mode: usize,
+        cell: &Cell,
+        view: View,
+        stage: Stage,
+    ) -> Option<&Distribution> {
+        let met = MODES[mode].strikes.meets(&cell.arm, cell.long, stage);
+        self.signatures.of(mode, view, stage).filter(|_| met)
+    }
+
+    /// Logarithm of the likelihood of a set of faults over that of others, in one cell.
+    pub(crate) fn cell_gain(&self, index: usize, faults: &[Fault], others: &[Fault]) -> f64 {
+        self.model.log_likelihood(index, faults) - self.model.log_likelihood(index, others)
+    }
+
+    /// The part of a cell's likelihood that its failures make, as a logarithm.
+    pub(crate) fn failure_likelihood(&self, index: usize, faults: &[Fault]) -> f64 {
+        self.model
+            .log_likelihood_of(index, faults, |o| o.symptom.is_some())
+    }
+
+    /// Probability that one of several parts is at fault at present.
+    pub(crate) fn blame(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
+        posterior.mean(|set| {
+            let fits = set.fits.iter().zip(&set.guilt);
+            fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
+                .map(|(f, guilt)| f.present * guilt)
+                .fold(0.0, f64::max)
+        })
+    }
+
+    /// Probability that nothing is at fault at present that a verdict could name.
+    pub(crate) fn healthy(&self, posterior: &Posterior) -> f64 {
+        posterior.mean(|set| {
+            if set.unknown {
+                return 0.0;
+            }
+            let fits = set.fits.iter().zip(&set.guilt);
+            fits.filter(|(f, _)| self.model.causes[f.fault.cause].meaning == Meaning::Fault)
+                .map(|(f, guilt)| 1.0 - f.present * guilt)
+                .product()
+        })
+    }
+
+    /// The most probable set that blames one of the parts, and the place of the blame in it.
+    pub(crate) fn blaming<'p>(
+        &self,
+        posterior: &'p Posterior,
+        parts: &[PartId],
+    ) -> Option<(&'p Set, usize)> {
+        posterior.sets.iter().find_map(|(_, set)| {
+            let mut fits = set.fits.iter();
+            let place = fits.position(|f| parts.contains(&self.hypothesis(&f.fault).part))?;
+            Some((set, place))
+        })
+    }
+}
+
+/// Gives a cause signatures of its own, drawn towards what was seen where it could show. Where there is
+/// no number left for one, it keeps that of all.
+fn accustom(
+    touches: &mut [Touch],
+    evidence: &Evidence,
+    signatures: &Signatures,
+    tables: &mut Vec<Vec<f64>>,
+) {
+    let mut cells: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
+    for touch in touches.iter() {
+        if let Effect::Fail(signature) = touch.effect {
+            cells.entry(signature).or_default().insert(touch.cell);
+        }
+    }
+    let mut own: BTreeMap<u16, u16> = BTreeMap::new();
+    for (signature, cells) in cells {
+        let table = signatures.all()[usize::from(signature)];
+        if let (Some(table), Ok(place)) = (table, u16::try_from(tables.len())) {
+            let seen = cells.iter().map(|c| &evidence.cells[*c as usize]);
+            tables.push(accustomed(&table, &failures(seen)).to_vec());
+            own.insert(signature, place);
+        }
+    }
+    for touch in touches {
+        if let Effect::Fail(signature) = &mut touch.effect {
+            *signature = own.get(signature).copied().unwrap_or(*signature);
+        }
+    }
+}
+
+/// How often each symptom was seen in some cells.
+fn failures<'c>(cells: impl Iterator<Item = &'c Cell>) -> Distribution {
+    let mut seen = [0.0; Symptom::COUNT];
+    for tally in cells.flat_map(|cell| &cell.tallies) {
+        if let Some(symptom) = tally.symptom {
+            seen[symptom as usize] += tally.total() as f64;
+        }
+    }
+    seen
+}
+
+fn group(mode: usize, view: View, stage: Stage) -> Group {
+    if !view.is_direct() {
+        Group::Behind
+    } else if MODES[mode].lossy && matches!(stage, Stage::Tls | Stage::Http) {
+        Group::Data
+    } else {
+        Group::Front
+    }
+}
+
+/// One touch in the place of those that are alike on every path.
+fn merge_paths(touches: Vec<Touch>, paths: usize) -> Vec<Touch> {
+    let mut merged: Vec<Touch> = Vec::new();
+    for touch in &touches {
+        let alike =
+            |t: &&Touch| (t.order, t.group, t.effect) == (touch.order, touch.group, touch.effect);
+        if touches.iter().filter(alike).count() < paths {
+            merged.push(*touch);
+        } else if !merged.iter().any(|t| alike(&t)) {
+            merged.push(Touch {
+                path: EVERY_PATH,
+                ..*touch
+            });
+        }
+    }
+    merged
+}
+
+/// Every crossing of every path of a cell.
+fn crossings(cell: &Cell) -> impl Iterator<Item = &Crossing> {
+    cell.alternatives.iter().flat_map(|a| &a.crossed)
+}
+
+const _: () = assert!(MODES.len() * View::COUNT * STAGES.len() < u16::MAX as usize);

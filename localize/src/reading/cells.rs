@@ -1,0 +1,593 @@
+//! From observations to counts: the cells of the differential test.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use crate::facts::case::Case;
+use crate::facts::observation::{
+    Arm, Failure, Layer, Observation, ObservationId, Outcome, SourcePort, Target,
+};
+use crate::facts::time::Micros;
+use crate::facts::topology::{Role, VantageName, VantagePoint};
+use crate::reading::comparison::Reading;
+use crate::reading::delay::Delay;
+use crate::reading::witness::Witnesses;
+use crate::world::path::{Alternative, Balancing, Part, Paths};
+use crate::world::symptom::{Stage, Symptom};
+
+/// At most this many windows; the cost of a judgement grows with their number, and more than ten
+/// faults in one quarter of an hour are no longer told from each other by anybody.
+const MAX_WINDOWS: usize = 24;
+
+/// Changes nearer to each other than this are one change, seen by different probes.
+const SAME_CHANGE_US: u64 = 3_000_000;
+
+/// Calm for at least so long parts two stretches of failures.
+const CALM_US: u64 = 15_000_000;
+
+/// Less probable than this is a rare chance.
+const RARE: f64 = 0.05;
+
+/// Lost SYNs of one connection that count: those of one connection are not independent, and a fault
+/// that swallows them all would otherwise outweigh every other evidence.
+const MAX_SYNS: u32 = 3;
+
+/// What happened so many times in a cell.
+#[derive(Clone, Debug)]
+pub(crate) struct Tally {
+    /// The symptom; `None` for success.
+    pub(crate) symptom: Option<Symptom>,
+    /// The backend that served, where the answer told.
+    pub(crate) served_by: Option<usize>,
+    /// How many times, by window.
+    pub(crate) counts: Vec<u32>,
+}
+
+impl Tally {
+    /// How many times in all.
+    pub(crate) fn total(&self) -> u64 {
+        self.counts.iter().map(|c| u64::from(*c)).sum()
+    }
+}
+
+/// One arm from one vantage point at one stage, counted.
+#[derive(Clone, Debug)]
+pub(crate) struct Cell {
+    pub(crate) vantage: VantageName,
+    pub(crate) arm: Arm,
+    pub(crate) stage: Stage,
+    /// The paths that its probes may take.
+    pub(crate) alternatives: Vec<Alternative>,
+    pub(crate) tallies: Vec<Tally>,
+    /// The probes do what users do.
+    pub(crate) user_facing: bool,
+    /// What is answered takes more than one packet.
+    pub(crate) long: bool,
+    /// Probes of the last minute that reached the stage.
+    pub(crate) recent: u64,
+    /// Some SYN-ACKs left the far host by another interface than the SYNs came in by.
+    pub(crate) asymmetric: bool,
+    /// What the stage took, where it has a time of its own.
+    pub(crate) times: Option<Times>,
+}
+
+/// The time that a stage takes in a cell.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    /// Usually.
+    pub(crate) usual: Micros,
+    /// The median of the probes that were late; of all, where none was.
+    pub(crate) median: Micros,
+}
+
+impl Cell {
+    /// Probes that reached the stage.
+    pub(crate) fn trials(&self) -> u64 {
+        self.tallies.iter().map(Tally::total).sum()
+    }
+
+    /// What its probes showed that did not pass as usual, each once for every backend that served.
+    pub(crate) fn symptoms(&self) -> impl Iterator<Item = Symptom> + '_ {
+        self.tallies.iter().filter_map(|t| t.symptom)
+    }
+
+    /// Probes that failed at the stage, or passed it late.
+    pub(crate) fn failed(&self) -> u64 {
+        self.tallies
+            .iter()
+            .filter(|t| t.symptom.is_some())
+            .map(Tally::total)
+            .sum()
+    }
+}
+
+/// The evidence, counted.
+pub(crate) struct Evidence {
+    pub(crate) cells: Vec<Cell>,
+    pub(crate) parts: Vec<Part>,
+    /// How many windows the counts are split into; the last one holds the present.
+    pub(crate) windows: usize,
+    /// How long ago each window began, in microseconds before the last round.
+    pub(crate) ages: Vec<u64>,
+    /// Whether a backend meets its clients' own connections, or those of a proxy.
+    pub(crate) forwarded: bool,
+}
+
+/// One probe at one stage.
+pub(crate) struct Trial {
+    /// The round's instant, in microseconds of mesh time.
+    pub(crate) at: u64,
+    stage: Stage,
+    /// How it failed; `None` for success.
+    pub(crate) symptom: Option<Symptom>,
+    served_by: Option<usize>,
+    count: u32,
+    asymmetric: bool,
+    /// How long the stage took, where it was passed and has a time of its own.
+    took: Option<Micros>,
+}
+
+pub(crate) type Key = (VantageName, Arm, Stage);
+
+/// Observations that are evidence: each once, in order of their ids, without those never fired.
+pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
+    let unique: BTreeMap<&ObservationId, &Observation> =
+        case.observations.iter().map(|o| (&o.id, o)).collect();
+    unique
+        .into_values()
+        .filter(|o| o.outcome != Outcome::NotFired)
+        .collect()
+}
+
+/// Every probe at every stage that it reached, by cell.
+struct Trials {
+    by_cell: BTreeMap<Key, Vec<Trial>>,
+    /// The address that a cell's first probe left from.
+    local: BTreeMap<Key, IpAddr>,
+}
+
+/// The trials of a case under one reading of its balancer.
+pub(crate) fn trials(
+    case: &Case,
+    observations: &[&Observation],
+    balancing: Balancing,
+) -> BTreeMap<Key, Vec<Trial>> {
+    let reading = Reading::new(case, observations);
+    read_all(case, observations, &reading, balancing).by_cell
+}
+
+fn read_all(
+    case: &Case,
+    observations: &[&Observation],
+    reading: &Reading<'_>,
+    balancing: Balancing,
+) -> Trials {
+    let witnesses = Witnesses::new(
+        &case.topology,
+        &case.sightings,
+        observations,
+        balancing.at_layer_4(),
+    );
+    let mut by_cell: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
+    let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
+    for observation in observations {
+        if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
+            || reading.repeated(observation)
+        {
+            continue;
+        }
+        for trial in read(observation, reading, &witnesses) {
+            let key = (
+                observation.vantage().clone(),
+                observation.arm.clone(),
+                trial.stage,
+            );
+            if let Some(tcp) = &observation.facts.tcp {
+                local.entry(key.clone()).or_insert(tcp.local.ip());
+            }
+            by_cell.entry(key).or_default().push(trial);
+        }
+    }
+    Trials { by_cell, local }
+}
+
+/// Counts a case under one reading of its balancer.
+pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balancing) -> Evidence {
+    let reading = Reading::new(case, observations);
+    let Trials { by_cell, local } = read_all(case, observations, &reading, balancing);
+    let mut paths = Paths::new(&case.topology, balancing);
+    let bounds = boundaries(&by_cell);
+    let now = observations
+        .iter()
+        .map(|o| o.scheduled_us)
+        .max()
+        .unwrap_or(0);
+    let mut cells = Vec::new();
+    for (key, trials) in by_cell {
+        let Some(vantage) = case.topology.vantages.iter().find(|v| v.name == key.0) else {
+            continue;
+        };
+        let destination = destination(&local, &key, vantage);
+        let forbidden = !reading.reached(&key.0, &key.1.target);
+        let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, forbidden);
+        if alternatives.is_empty() {
+            continue;
+        }
+        cells.push(cell(
+            key,
+            vantage,
+            alternatives,
+            &trials,
+            &bounds,
+            now,
+            &reading,
+        ));
+    }
+    Evidence {
+        cells,
+        parts: paths.into_parts(),
+        windows: bounds.len() + 1,
+        ages: ages(observations, &bounds, now),
+        forwarded: balancing.at_layer_4(),
+    }
+}
+
+/// How long before the last round each window began.
+fn ages(observations: &[&Observation], bounds: &[u64], now: u64) -> Vec<u64> {
+    let first = observations.iter().map(|o| o.scheduled_us).min();
+    let starts = first.into_iter().chain(bounds.iter().copied());
+    starts.map(|start| now.saturating_sub(start)).collect()
+}
+
+/// Where answers to a cell's probes go.
+fn destination(local: &BTreeMap<Key, IpAddr>, key: &Key, vantage: &VantagePoint) -> Option<IpAddr> {
+    key.1
+        .source
+        .or_else(|| local.get(key).copied().filter(|a| !a.is_unspecified()))
+        .or_else(|| vantage.addresses.first().copied())
+}
+
+fn cell(
+    key: Key,
+    vantage: &VantagePoint,
+    alternatives: Vec<Alternative>,
+    trials: &[Trial],
+    bounds: &[u64],
+    now: u64,
+    reading: &Reading<'_>,
+) -> Cell {
+    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>), Vec<u32>> = BTreeMap::new();
+    let mut recent = 0;
+    for trial in trials {
+        let window = bounds.partition_point(|bound| *bound <= trial.at);
+        counts
+            .entry((trial.symptom, trial.served_by))
+            .or_insert_with(|| vec![0; bounds.len() + 1])[window] += trial.count;
+        if trial.at + 60_000_000 >= now {
+            recent += u64::from(trial.count);
+        }
+    }
+    let tallies = counts
+        .into_iter()
+        .map(|((symptom, served_by), counts)| Tally {
+            symptom,
+            served_by,
+            counts,
+        })
+        .collect();
+    let (name, arm, stage) = key;
+    Cell {
+        user_facing: user_facing(vantage, &arm, reading),
+        long: reading.is_long(&arm),
+        asymmetric: trials.iter().any(|t| t.asymmetric),
+        times: times(&name, &arm, stage, trials, reading),
+        vantage: name,
+        arm,
+        stage,
+        alternatives,
+        tallies,
+        recent,
+    }
+}
+
+/// What a cell's stage usually takes, and what it took.
+fn times(
+    vantage: &VantageName,
+    arm: &Arm,
+    stage: Stage,
+    trials: &[Trial],
+    reading: &Reading<'_>,
+) -> Option<Times> {
+    let layer = match stage {
+        Stage::Dns => Layer::Dns,
+        Stage::Tls => Layer::Tls,
+        Stage::Http => Layer::Http,
+        Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => return None,
+    };
+    let is_late = |t: &&Trial| t.symptom.is_some_and(Symptom::is_late);
+    let mut took: Vec<Micros> = trials
+        .iter()
+        .filter(is_late)
+        .filter_map(|t| t.took)
+        .collect();
+    if took.is_empty() {
+        took = trials.iter().filter_map(|t| t.took).collect();
+    }
+    took.sort_unstable();
+    Some(Times {
+        usual: reading.delays().usual(vantage, arm, layer)?,
+        median: *took.get(took.len() / 2)?,
+    })
+}
+
+/// Whether an arm does what users do: asks a resolver from outside, or fetches by a public address, from
+/// a port that it has not just used.
+fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool {
+    let users_ask = match &arm.target {
+        Target::Resolver { .. } => vantage.role == Role::Outside,
+        Target::Edge { .. } => true,
+        Target::Vip { .. } => {
+            reading.topology().edges.is_empty() || vantage.role == Role::BehindCdn
+        }
+        Target::NameServer { .. } | Target::Backend { .. } => false,
+    };
+    users_ask && arm.port.is_fresh()
+}
+
+/// The windows begin and end where the record of some cell changes: where failures begin and where
+/// they end for a while. Returns the starts of all windows but the first, ascending.
+fn boundaries(trials: &BTreeMap<Key, Vec<Trial>>) -> Vec<u64> {
+    let rounds: BTreeSet<u64> = trials.values().flatten().map(|t| t.at).collect();
+    let mut votes: BTreeMap<u64, u32> = BTreeMap::new();
+    for trials in trials.values() {
+        let failed = trials.iter().filter(|t| t.symptom.is_some());
+        for (first, last) in episodes(failed.map(|t| t.at).collect()) {
+            *votes.entry(first).or_default() += 1;
+            let end = rounds.range(last + 1..).next();
+            if let Some(end) = end.filter(|_| is_over(trials, first, last)) {
+                *votes.entry(*end).or_default() += 1;
+            }
+        }
+    }
+    if let Some(first) = rounds.first() {
+        votes.remove(first);
+    }
+    let mut ranked: Vec<(u32, u64)> = votes.into_iter().map(|(at, n)| (n, at)).collect();
+    ranked.sort_unstable_by(|a, b| b.cmp(a));
+    let mut bounds: Vec<u64> = Vec::new();
+    for (_, at) in ranked {
+        let near = |bound: &u64| bound.abs_diff(at) < SAME_CHANGE_US;
+        if bounds.len() < MAX_WINDOWS - 1 && !bounds.iter().any(near) {
+            bounds.push(at);
+        }
+    }
+    bounds.sort_unstable();
+    bounds
+}
+
+/// Whether a stretch of failures has come to its end: were it still going on, so many passes since its
+/// last one would be a rare chance.
+fn is_over(trials: &[Trial], first: u64, last: u64) -> bool {
+    let count = |wanted: &dyn Fn(&Trial) -> bool| -> u32 {
+        let trials = trials.iter().filter(|t| wanted(t));
+        trials.map(|t| t.count).sum()
+    };
+    let during = count(&|t| (first..=last).contains(&t.at));
+    let failed = count(&|t| (first..=last).contains(&t.at) && t.symptom.is_some());
+    let since = count(&|t| t.at > last && t.symptom.is_none());
+    let passing = 1.0 - f64::from(failed) / f64::from(during + 1);
+    libm::pow(passing, f64::from(since)) < RARE
+}
+
+/// Stretches of failures, each as the times of its first and its last. A stretch is over when no
+/// failure follows for much longer than its failures were apart.
+fn episodes(mut failures: Vec<u64>) -> Vec<(u64, u64)> {
+    failures.sort_unstable();
+    failures.dedup();
+    let mut stretches: Vec<(u64, u64)> = Vec::new();
+    let mut count = 0;
+    for at in failures {
+        match stretches.last_mut() {
+            Some((first, last)) if at - *last <= calm(*last - *first, count) => {
+                *last = at;
+                count += 1;
+            }
+            _ => {
+                stretches.push((at, at));
+                count = 1;
+            }
+        }
+    }
+    stretches
+}
+
+/// How long it must be calm until a stretch of so many failures over so long a time is over.
+fn calm(length: u64, failures: u64) -> u64 {
+    let apart = length / failures.saturating_sub(1).max(1);
+    CALM_US.max(apart.saturating_mul(6))
+}
+
+/// The trials of one observation, one for each stage that it reached.
+fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    let at = observation.scheduled_us;
+    let push = |trials: &mut Vec<Trial>, layer, symptom, took| {
+        trials.push(Trial {
+            at,
+            stage: stage_of(layer),
+            symptom,
+            served_by: served_by(observation, layer, reading),
+            count: 1,
+            asymmetric: false,
+            took,
+        });
+    };
+    let failed = match &observation.outcome {
+        Outcome::Failed { layer, failure, .. } => match Symptom::of(*failure) {
+            Some(_) => Some((*layer, *failure)),
+            None => return trials,
+        },
+        Outcome::Passed | Outcome::NotFired => None,
+    };
+    for layer in [Layer::Dns, Layer::Tls, Layer::Http] {
+        if let Some(took) = observation.took(layer) {
+            let symptom = after_passing(observation, layer, took, reading);
+            push(&mut trials, layer, symptom, Some(took));
+        }
+    }
+    if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
+        let symptom = if reading.usual(failure, &observation.arm) {
+            None
+        } else {
+            Symptom::of(failure)
+        };
+        push(&mut trials, layer, symptom, None);
+    }
+    trials.extend(handshake(observation, failed, witnesses));
+    trials
+}
+
+fn stage_of(layer: Layer) -> Stage {
+    match layer {
+        Layer::Dns => Stage::Dns,
+        Layer::Tcp => Stage::Tcp,
+        Layer::Tls => Stage::Tls,
+        Layer::Http => Stage::Http,
+    }
+}
+
+/// What a comparison holds against a layer that was passed.
+fn after_passing(
+    observation: &Observation,
+    layer: Layer,
+    took: Micros,
+    reading: &Reading<'_>,
+) -> Option<Symptom> {
+    let facts = &observation.facts;
+    if layer == Layer::Dns
+        && facts
+            .dns
+            .as_ref()
+            .is_some_and(|dns| reading.wrong_answer(&dns.addresses))
+    {
+        return Some(Symptom::WrongAnswer);
+    }
+    if layer == Layer::Http
+        && facts
+            .http
+            .as_ref()
+            .is_some_and(|http| reading.differs(http))
+    {
+        return Some(Symptom::ContentDiffers);
+    }
+    let delay = reading.delays().of(observation, layer, took)?;
+    Some(match delay {
+        Delay::Noticed => Symptom::Late,
+        Delay::Great => Symptom::Slow,
+    })
+}
+
+fn served_by(observation: &Observation, layer: Layer, reading: &Reading<'_>) -> Option<usize> {
+    let behind = matches!(
+        observation.arm.target,
+        Target::Edge { .. } | Target::Vip { .. }
+    );
+    if layer != Layer::Http || !behind {
+        return None;
+    }
+    observation
+        .facts
+        .http
+        .as_ref()
+        .and_then(|http| reading.served_by(http))
+}
+
+/// The handshake, SYN by SYN; in three stages where the far end has a witness.
+fn handshake(
+    observation: &Observation,
+    failed: Option<(Layer, Failure)>,
+    witnesses: &Witnesses,
+) -> Vec<Trial> {
+    let passed = observation.took(Layer::Tcp).is_some();
+    let failure = failed
+        .filter(|(layer, _)| *layer == Layer::Tcp)
+        .map(|(_, failure)| failure);
+    if !passed && failure.is_none() {
+        return Vec::new();
+    }
+    let again = observation
+        .facts
+        .tcp
+        .as_ref()
+        .map_or(0, |tcp| tcp.syn_retransmissions);
+    let last = failure.and_then(Symptom::of);
+    let unanswered = again.min(MAX_SYNS) + u32::from(last == Some(Symptom::SynLost));
+    let unanswered = match observation.arm.port {
+        SourcePort::Fresh => unanswered,
+        // What the far end remembers of a port is the same for every SYN of the connection.
+        SourcePort::Reused => unanswered.min(1),
+    };
+    let at = observation.scheduled_us;
+    let seen = witnesses.saw(observation);
+    let asymmetric = seen
+        .as_ref()
+        .is_some_and(|s| !s.left_by.is_empty() && s.left_by.is_disjoint(&s.arrived_by));
+    let trial = |stage, symptom, count: u32| {
+        (count > 0).then_some(Trial {
+            at,
+            stage,
+            symptom,
+            served_by: None,
+            count,
+            asymmetric,
+            took: None,
+        })
+    };
+    let lost = Some(Symptom::SynLost);
+    let other = last.filter(|symptom| *symptom != Symptom::SynLost);
+    let trials = match seen {
+        None => vec![
+            trial(Stage::Tcp, lost, unanswered),
+            trial(Stage::Tcp, other, u32::from(other.is_some())),
+            trial(Stage::Tcp, None, u32::from(passed)),
+        ],
+        Some(seen) => {
+            let sent = unanswered + u32::from(passed) + u32::from(other.is_some());
+            let arrived = seen.syns.min(sent);
+            let answered = (seen.answers.min(arrived)).max(u32::from(passed).min(arrived));
+            let refused = other.is_some() && seen.resets > 0 && arrived > answered;
+            let silent = (arrived - answered).saturating_sub(u32::from(refused));
+            let unreachable = other.is_some() && !refused;
+            let came_back = u32::from(passed);
+            let lost_back = if passed {
+                seen.answers.saturating_sub(1).min(again).min(MAX_SYNS)
+            } else {
+                seen.answers.min(MAX_SYNS)
+            };
+            vec![
+                trial(Stage::Arrive, None, arrived),
+                trial(
+                    Stage::Arrive,
+                    other,
+                    u32::from(unreachable && sent > arrived),
+                ),
+                trial(
+                    Stage::Arrive,
+                    lost,
+                    (sent - arrived).saturating_sub(u32::from(unreachable)),
+                ),
+                trial(Stage::Answer, None, answered),
+                trial(Stage::Answer, other, u32::from(refused)),
+                trial(Stage::Answer, lost, silent),
+                trial(Stage::Return, None, came_back),
+                trial(Stage::Return, lost, lost_back),
+            ]
+        }
+    };
+    trials.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,423 @@
+//! What only a comparison of observations shows: who served, what is slow, what is different.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use crate::facts::case::Case;
+use crate::facts::observation::{
+    Arm, Failure, HttpFacts, Object, Observation, ObservationId, Outcome, Target,
+};
+use crate::facts::topology::{Topology, VantageName};
+use crate::reading::delay::Delays;
+
+/// Share of the votes that makes a content or a status the usual one.
+const CLEAR_MAJORITY: f64 = 0.6;
+
+/// A longer body does not fit into one packet with its header, nor into one that a tunnel makes smaller
+/// by what it adds (1,500 bytes on Ethernet, 1,280 at least with IPv6, RFC 8200, section 5).
+const ONE_PACKET: u64 = 1_400;
+
+/// Answers that should have the same body: the public ones or those of backends asked for one path, to
+/// requests for one object.
+type Page = (Option<String>, Object);
+
+/// The page that an arm asks for; `None` for a question of DNS.
+fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
+    let path = match &arm.target {
+        Target::Resolver { .. } | Target::NameServer { .. } => return None,
+        Target::Edge { .. } | Target::Vip { .. } => None,
+        Target::Backend { name, .. } => {
+            let mut backends = topology.backends.iter();
+            let found = backends.find(|b| b.name == *name && arm.object.is_usual());
+            Some(found.map(|b| b.path.clone()).unwrap_or_default())
+        }
+    };
+    Some((path, arm.object))
+}
+
+/// What the window as a whole tells about single observations.
+pub(crate) struct Reading<'a> {
+    topology: &'a Topology,
+    identities: BTreeMap<(String, String), usize>,
+    wrong_contents: BTreeSet<String>,
+    usual_status: BTreeMap<Object, u16>,
+    /// The shortest whole body of each page.
+    shortest: BTreeMap<Page, u64>,
+    delays: Delays,
+    dead: BTreeSet<IpAddr>,
+    repeats: BTreeSet<ObservationId>,
+    reached: BTreeSet<(VantageName, Target)>,
+}
+
+impl<'a> Reading<'a> {
+    /// Reads the window.
+    pub(crate) fn new(case: &'a Case, observations: &[&Observation]) -> Self {
+        let dead = removed_addresses(observations);
+        Self {
+            topology: &case.topology,
+            identities: identities(&case.topology, observations),
+            wrong_contents: wrong_contents(&case.topology, observations),
+            usual_status: usual_status(observations),
+            shortest: shortest(&case.topology, observations),
+            delays: Delays::new(&case.baselines, observations),
+            repeats: repeated_answers(observations, &dead),
+            dead,
+            reached: reached(case, observations),
+        }
+    }
+
+    /// The backend that served an answer, by its place in the topology, where the answer tells.
+    pub(crate) fn served_by(&self, http: &HttpFacts) -> Option<usize> {
+        let marks = http.headers.iter().map(|(n, v)| (n.clone(), v.clone()));
+        let mut named = marks.filter_map(|mark| self.identities.get(&mark).copied());
+        let first = named.next()?;
+        named.all(|other| other == first).then_some(first)
+    }
+
+    /// Whether a passed answer is not what its siblings give.
+    pub(crate) fn differs(&self, http: &HttpFacts) -> bool {
+        self.wrong_contents.contains(&http.body_digest)
+    }
+
+    /// Whether a status that is an error elsewhere is what this service usually answers to such a request.
+    pub(crate) fn usual(&self, failure: Failure, arm: &Arm) -> bool {
+        let usual = self.usual_status.get(&arm.object);
+        matches!(failure, Failure::HttpStatus(status) if Some(&status) == usual)
+    }
+
+    /// Whether what an arm asks for takes more than one packet. A page that nobody got is as long as
+    /// the same object elsewhere.
+    pub(crate) fn is_long(&self, arm: &Arm) -> bool {
+        let Some(page) = page(self.topology, arm) else {
+            return false;
+        };
+        let own = self.shortest.get(&page).copied();
+        let elsewhere = || {
+            let same = self.shortest.iter().filter(|((_, o), _)| *o == arm.object);
+            same.map(|(_, bytes)| *bytes).min()
+        };
+        match own.or_else(elsewhere) {
+            Some(bytes) => bytes > ONE_PACKET,
+            None => !arm.object.is_usual(),
+        }
+    }
+
+    /// What layers take, and usually take.
+    pub(crate) fn delays(&self) -> &Delays {
+        &self.delays
+    }
+
+    /// Whether a DNS answer holds an address that serves nobody and that other servers do not give.
+    pub(crate) fn wrong_answer(&self, addresses: &[IpAddr]) -> bool {
+        addresses.iter().any(|address| self.dead.contains(address))
+    }
+
+    /// Whether a resolver's answer is one that it has given before, from its cache, while name servers
+    /// disagree: which of them it had asked is the chance of one question, however often it is told.
+    pub(crate) fn repeated(&self, observation: &Observation) -> bool {
+        self.repeats.contains(&observation.id)
+    }
+
+    /// Whether an edge address is not part of the service any more: its probes say nothing about the
+    /// CDN, only about whoever hands it out.
+    pub(crate) fn removed(&self, edge: SocketAddr) -> bool {
+        self.dead.contains(&edge.ip())
+    }
+
+    /// Whether this vantage point has ever got through to the target.
+    pub(crate) fn reached(&self, vantage: &VantageName, target: &Target) -> bool {
+        self.reached.contains(&(vantage.clone(), target.clone()))
+    }
+
+    /// The topology read against.
+    pub(crate) fn topology(&self) -> &'a Topology {
+        self.topology
+    }
+}
+
+/// Headers whose value tells the backends apart: a value that direct probes saw from one backend
+/// only, for a name that every backend probed has sent.
+fn identities(
+    topology: &Topology,
+    observations: &[&Observation],
+) -> BTreeMap<(String, String), usize> {
+    let mut owners: BTreeMap<(String, String), BTreeSet<usize>> = BTreeMap::new();
+    let mut values: BTreeMap<(String, usize), BTreeSet<String>> = BTreeMap::new();
+    let mut probed = BTreeSet::new();
+    for observation in observations {
+        let Target::Backend { name, .. } = &observation.arm.target else {
+            continue;
+        };
+        let Some(http) = &observation.facts.http else {
+            continue;
+        };
+        let Some(index) = topology.backends.iter().position(|b| b.name == *name) else {
+            continue;
+        };
+        if observation.outcome != Outcome::Passed {
+            continue;
+        }
+        probed.insert(index);
+        for (header, value) in &http.headers {
+            owners
+                .entry((header.clone(), value.clone()))
+                .or_default()
+                .insert(index);
+            values
+                .entry((header.clone(), index))
+                .or_default()
+                .insert(value.clone());
+        }
+    }
+    let constant = |header: &String| {
+        probed.iter().all(|i| {
+            values
+                .get(&(header.clone(), *i))
+                .is_some_and(|v| v.len() == 1)
+        })
+    };
+    let mut known: BTreeMap<(String, String), usize> = owners
+        .into_iter()
+        .filter(|((header, _), who)| who.len() == 1 && probed.len() > 1 && constant(header))
+        .filter_map(|(mark, who)| who.first().map(|index| (mark, *index)))
+        .collect();
+    let mut unprobed = (0..topology.backends.len()).filter(|index| !probed.contains(index));
+    if let (Some(hidden), None) = (unprobed.next(), unprobed.next()) {
+        let marks = by_elimination(&known, &probed, observations);
+        known.extend(marks.into_iter().map(|mark| (mark, hidden)));
+    }
+    known
+}
+
+/// Values of telling headers that no backend probed has sent: they are of the one that no direct
+/// probe got an answer from.
+fn by_elimination(
+    known: &BTreeMap<(String, String), usize>,
+    probed: &BTreeSet<usize>,
+    observations: &[&Observation],
+) -> Vec<(String, String)> {
+    let mut tellers: BTreeMap<&String, BTreeSet<usize>> = BTreeMap::new();
+    for ((header, _), index) in known {
+        tellers.entry(header).or_default().insert(*index);
+    }
+    tellers.retain(|_, who| who == probed);
+    let mut values = BTreeSet::new();
+    for observation in observations {
+        let proxied = matches!(
+            observation.arm.target,
+            Target::Edge { .. } | Target::Vip { .. }
+        );
+        let Some(http) = observation.facts.http.as_ref().filter(|_| proxied) else {
+            continue;
+        };
+        if observation.outcome != Outcome::Passed {
+            continue;
+        }
+        let new = http
+            .headers
+            .iter()
+            .filter(|mark| tellers.contains_key(&mark.0) && !known.contains_key(*mark));
+        values.extend(new.cloned());
+    }
+    // More than one new value of a header is a header that varies by itself.
+    let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+    for (header, _) in &values {
+        *counts.entry(header.clone()).or_default() += 1;
+    }
+    values
+        .into_iter()
+        .filter(|(header, _)| counts.get(header) == Some(&1))
+        .collect()
+}
+
+/// Digests of bodies that are the minority among siblings whose bodies otherwise do not vary.
+fn wrong_contents(topology: &Topology, observations: &[&Observation]) -> BTreeSet<String> {
+    let mut by_page: BTreeMap<Page, BTreeMap<&Target, BTreeMap<String, u32>>> = BTreeMap::new();
+    for (page, target, http) in whole_answers(topology, observations) {
+        *by_page
+            .entry(page)
+            .or_default()
+            .entry(target)
+            .or_default()
+            .entry(http.body_digest.clone())
+            .or_default() += 1;
+    }
+    let mut wrong = BTreeSet::new();
+    let mut right = BTreeSet::new();
+    for members in by_page.values() {
+        let Some(usual) = agreed(members) else {
+            continue;
+        };
+        for digest in members.values().flat_map(BTreeMap::keys) {
+            if *digest == usual {
+                right.insert(digest.clone());
+            } else {
+                wrong.insert(digest.clone());
+            }
+        }
+    }
+    &wrong - &right
+}
+
+/// The digest that a clear majority of the members give most of the time; `None` where bodies vary
+/// by themselves or nobody has a majority.
+fn agreed(members: &BTreeMap<&Target, BTreeMap<String, u32>>) -> Option<String> {
+    let mut votes: BTreeMap<&String, f64> = BTreeMap::new();
+    for digests in members.values() {
+        let total: u32 = digests.values().sum();
+        for (digest, count) in digests {
+            *votes.entry(digest).or_default() += f64::from(*count) / f64::from(total);
+        }
+    }
+    let (digest, votes) = votes.into_iter().max_by(|a, b| a.1.total_cmp(&b.1))?;
+    (votes / members.len() as f64 >= CLEAR_MAJORITY).then(|| digest.clone())
+}
+
+/// Every answer that came whole, with the page that was asked for and of whom.
+fn whole_answers<'o>(
+    topology: &'o Topology,
+    observations: &'o [&Observation],
+) -> impl Iterator<Item = (Page, &'o Target, &'o HttpFacts)> {
+    let passed = observations.iter().filter(|o| o.outcome == Outcome::Passed);
+    passed.filter_map(|o| {
+        let http = o.facts.http.as_ref()?;
+        Some((page(topology, &o.arm)?, &o.arm.target, http))
+    })
+}
+
+/// The shortest whole body of each page.
+fn shortest(topology: &Topology, observations: &[&Observation]) -> BTreeMap<Page, u64> {
+    let mut shortest: BTreeMap<Page, u64> = BTreeMap::new();
+    for (page, _, http) in whole_answers(topology, observations) {
+        let least = shortest.entry(page).or_insert(http.body_bytes);
+        *least = http.body_bytes.min(*least);
+    }
+    shortest
+}
+
+/// A 4xx that nearly every answer to requests for one object carries is what the operator asked for, not
+/// a fault.
+fn usual_status(observations: &[&Observation]) -> BTreeMap<Object, u16> {
+    let mut counts: BTreeMap<Object, BTreeMap<u16, u32>> = BTreeMap::new();
+    for observation in observations {
+        if let Some(http) = &observation.facts.http {
+            let counts = counts.entry(observation.arm.object).or_default();
+            *counts.entry(http.status).or_default() += 1;
+        }
+    }
+    let usual = |counts: BTreeMap<u16, u32>| {
+        let total: u32 = counts.values().sum();
+        let (status, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let clear = f64::from(count) >= CLEAR_MAJORITY * f64::from(total);
+        (clear && (400..500).contains(&status)).then_some(status)
+    };
+    let by_object = counts.into_iter();
+    by_object
+        .filter_map(|(object, counts)| Some((object, usual(counts)?)))
+        .collect()
+}
+
+/// An answer older than this, before the last observation, does not say what is handed out at present.
+const RECENT_US: u64 = 30_000_000;
+
+/// Addresses that are not part of the service: those that no recent answer holds, and those that
+/// some servers hand out and others do not, and that served nobody in the window although they were
+/// tried while others served.
+fn removed_addresses(observations: &[&Observation]) -> BTreeSet<IpAddr> {
+    let now = observations
+        .iter()
+        .map(|o| o.scheduled_us)
+        .max()
+        .unwrap_or(0);
+    let mut tried: BTreeMap<IpAddr, (u32, u32)> = BTreeMap::new();
+    let mut answers: Vec<(u64, &Vec<IpAddr>)> = Vec::new();
+    for observation in observations {
+        match &observation.arm.target {
+            Target::Edge { address } => {
+                let (passed, all) = tried.entry(address.ip()).or_default();
+                *passed += u32::from(observation.outcome == Outcome::Passed);
+                *all += 1;
+            }
+            Target::NameServer { .. } | Target::Resolver { .. } => {
+                let held = observation.facts.dns.as_ref().map(|dns| &dns.addresses);
+                let held = held.filter(|addresses| !addresses.is_empty());
+                answers.extend(held.map(|addresses| (observation.scheduled_us, addresses)));
+            }
+            Target::Vip { .. } | Target::Backend { .. } => {}
+        }
+    }
+    let recent: Vec<&Vec<IpAddr>> = answers
+        .iter()
+        .filter(|(at, _)| at + RECENT_US >= now)
+        .map(|(_, addresses)| *addresses)
+        .collect();
+    let alive = tried.values().any(|(passed, _)| *passed > 0);
+    tried
+        .into_iter()
+        .filter(|(address, (passed, all))| {
+            let gone = !recent.is_empty() && recent.iter().all(|a| !a.contains(address));
+            let doubted = answers.iter().any(|(_, a)| !a.contains(address));
+            gone || alive && *passed == 0 && *all >= 2 && doubted
+        })
+        .map(|(address, _)| address)
+        .collect()
+}
+
+/// Answers of resolvers that came from their caches, when a name server hands out a dead address: the
+/// same addresses while an earlier answer had still to live, whoever asked. Times to live are whole
+/// seconds (RFC 1035, section 3.2.1).
+fn repeated_answers(
+    observations: &[&Observation],
+    dead: &BTreeSet<IpAddr>,
+) -> BTreeSet<ObservationId> {
+    let disagree = observations.iter().any(|o| {
+        let asked = matches!(o.arm.target, Target::NameServer { .. });
+        let dns = o.facts.dns.as_ref().filter(|_| asked);
+        dns.is_some_and(|dns| dns.addresses.iter().any(|a| dead.contains(a)))
+    });
+    if !disagree {
+        return BTreeSet::new();
+    }
+    let mut in_order = observations.to_vec();
+    in_order.sort_by_key(|o| o.scheduled_us);
+    let mut expires: BTreeMap<(SocketAddr, BTreeSet<IpAddr>), u64> = BTreeMap::new();
+    let mut repeats = BTreeSet::new();
+    for observation in in_order {
+        let Target::Resolver { server } = observation.arm.target else {
+            continue;
+        };
+        let Some((dns, ttl)) = observation
+            .facts
+            .dns
+            .as_ref()
+            .and_then(|dns| Some((dns, dns.ttl?)))
+        else {
+            continue;
+        };
+        let key = (server, dns.addresses.iter().copied().collect());
+        let at = observation.scheduled_us;
+        if expires.get(&key).is_some_and(|expiry| at < *expiry) {
+            repeats.insert(observation.id.clone());
+        } else {
+            expires.insert(key, at + (u64::from(ttl) + 1) * 1_000_000);
+        }
+    }
+    repeats
+}
+
+/// Which targets each vantage point has got through to, in the window or before it.
+fn reached(case: &Case, observations: &[&Observation]) -> BTreeSet<(VantageName, Target)> {
+    let now = observations
+        .iter()
+        .filter(|o| !o.steps.is_empty())
+        .map(|o| (o.vantage().clone(), o.arm.target.clone()));
+    let before = case
+        .baselines
+        .0
+        .iter()
+        .filter(|b| b.passed > 0)
+        .map(|b| (b.vantage.clone(), b.arm.target.clone()));
+    now.chain(before).collect()
+}

@@ -1,0 +1,6 @@
+//! Facts made comparable: which of them are symptoms, and how often each was seen where.
+
+pub(crate) mod cells;
+pub(crate) mod comparison;
+pub(crate) mod delay;
+pub(crate) mod witness;

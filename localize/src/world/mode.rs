@@ -1,0 +1,117 @@
+//! How components fail, and what that looks like from where: data, not code.
+//!
+//! A mode says what a direct probe of the component sees. What a probe behind a proxy sees follows by
+//! passing every symptom through the proxy's own table, so that a balancer turns a refused connection
+//! into a 503 and an edge turns it into a 521.
+
+mod table;
+
+pub(crate) use self::table::MODES;
+use crate::facts::component::Kind;
+use crate::facts::observation::{Arm, Object};
+use crate::world::symptom::{Stage, Symptom};
+
+/// What stands between the prober's own connection and the component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum View {
+    /// Nothing: the probe's own packets cross it.
+    Direct,
+    /// Nothing, and the probe's source port was used shortly before.
+    ReusedPort,
+    /// A layer-7 balancer.
+    BehindLb,
+    /// An edge of the CDN.
+    BehindCdn,
+    /// An edge, then a layer-7 balancer.
+    BehindCdnAndLb,
+    /// A recursive resolver.
+    BehindResolver,
+}
+
+impl View {
+    /// How many views there are.
+    pub(crate) const COUNT: usize = 6;
+    /// Every view.
+    pub(crate) const ALL: [View; Self::COUNT] = [
+        View::Direct,
+        View::ReusedPort,
+        View::BehindLb,
+        View::BehindCdn,
+        View::BehindCdnAndLb,
+        View::BehindResolver,
+    ];
+
+    /// Whether the probe's own packets cross the component.
+    pub(crate) fn is_direct(self) -> bool {
+        matches!(self, View::Direct | View::ReusedPort)
+    }
+}
+
+/// A weighted symptom. Weights of one list need not add up to one.
+pub(crate) type Weighted = (Symptom, f64);
+
+/// What a mode does to direct probes at one stage.
+pub(crate) type AtStage = (Stage, &'static [Weighted]);
+
+/// What a mode belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// A component that a verdict can name.
+    Blamable(Kind),
+    /// A rule that keeps one vantage point from one target: an explanation, never a fault.
+    Firewall,
+}
+
+/// Which of the probes that cross a component directly a mode strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Strikes {
+    /// All alike.
+    All,
+    /// Those alone whose source port was used shortly before.
+    ReusedPorts,
+    /// Requests alone whose answer takes more than one packet; what comes before them is all alike.
+    LongAnswers,
+    /// Those alone that ask for the large object.
+    LargeObjects,
+}
+
+impl Strikes {
+    /// Whether it strikes an arm's probes at a stage at all; `long` says that their answers take more
+    /// than one packet. Which ports are struck depends on the view.
+    pub(crate) fn meets(self, arm: &Arm, long: bool, stage: Stage) -> bool {
+        match self {
+            Self::All | Self::ReusedPorts => true,
+            Self::LongAnswers => long || stage != Stage::Http,
+            Self::LargeObjects => arm.object == Object::Large,
+        }
+    }
+}
+
+/// A way in which components of a kind fail.
+pub(crate) struct Mode {
+    /// What has this mode.
+    pub(crate) class: Class,
+    /// The word of the verdict's `mode`.
+    pub(crate) word: &'static str,
+    /// Share of the kind's faults that are of this mode; relative to the kind's other modes.
+    pub(crate) share: f64,
+    /// Which direct probes it strikes.
+    pub(crate) strikes: Strikes,
+    /// Packets are lost: what is seen after the handshake has a rate of its own.
+    pub(crate) lossy: bool,
+    /// What direct probes see.
+    pub(crate) direct: &'static [AtStage],
+    /// What clients of a layer-7 balancer see, where that is not what its table makes of `direct`.
+    pub(crate) behind: Option<&'static [Weighted]>,
+}
+
+/// The stages of a handshake.
+pub(crate) const CONNECT: [Stage; 4] = [Stage::Tcp, Stage::Arrive, Stage::Answer, Stage::Return];
+
+/// The word for paths on which full packets vanish.
+pub(crate) const BLACK_HOLE: &str = "mtu_black_hole";
+/// The word for whoever fails large answers alone.
+pub(crate) const LARGE_FAIL: &str = "large_answers_fail";
+/// The word for connections that fail because their source port was used shortly before.
+pub(crate) const PORT_REUSE: &str = "port_reuse_collision";

@@ -1,0 +1,517 @@
+//! Every mode, with what it does to direct probes and what clients of a balancer see of it.
+
+use super::{AtStage, BLACK_HOLE, Class, LARGE_FAIL, Mode, PORT_REUSE, Strikes, Weighted};
+use crate::facts::component::Kind;
+use crate::world::symptom::{Stage, Symptom};
+use Symptom as S;
+
+/// Behind a balancer that tries again until the packet gets through: a lost SYN costs it a second or more,
+/// any packet after the handshake tenths of a second.
+const RETRIED: &[Weighted] = &[
+    (S::Slow, 0.6),
+    (S::Late, 0.34),
+    (S::HttpTimeout, 0.02),
+    (S::Status504, 0.02),
+    (S::Status503, 0.02),
+];
+/// Behind a balancer that gives up.
+const GIVEN_UP: &[Weighted] = &[
+    (S::Status503, 0.5),
+    (S::Status504, 0.22),
+    (S::Status502, 0.13),
+    (S::HttpTimeout, 0.1),
+    (S::Slow, 0.03),
+    (S::Late, 0.02),
+];
+
+const LOSS_TLS: &[Weighted] = &[(S::TlsTimeout, 0.4), (S::Slow, 0.5), (S::TlsReset, 0.1)];
+const LOSS_HTTP: &[Weighted] = &[
+    (S::Late, 0.4),
+    (S::Slow, 0.2),
+    (S::HttpTimeout, 0.25),
+    (S::BodyTimeout, 0.1),
+    (S::Reset, 0.05),
+];
+const LOST: &[Weighted] = &[(S::SynLost, 0.97), (S::Unreachable, 0.03)];
+const FORBIDDEN: &[Weighted] = &[
+    (S::SynLost, 0.75),
+    (S::Unreachable, 0.15),
+    (S::Refused, 0.1),
+];
+const REFUSED: &[Weighted] = &[(S::Refused, 0.95), (S::Unreachable, 0.05)];
+/// Most stacks answer such a SYN with an ACK of the old connection or not at all, some with a reset.
+const COLLIDES: &[Weighted] = &[(S::SynLost, 0.8), (S::Refused, 0.2)];
+const TLS_FAILS: &[Weighted] = &[
+    (S::TlsRefused, 0.4),
+    (S::TlsTimeout, 0.3),
+    (S::TlsReset, 0.3),
+];
+const EXPIRED: &[Weighted] = &[(S::CertificateExpired, 1.0)];
+const INVALID: &[Weighted] = &[(S::CertificateInvalid, 1.0)];
+const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
+const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
+const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.5)];
+/// Who has no time left for handshakes has none for requests.
+const OVERLOADED: &[AtStage] = &[(Stage::Http, SLOW), (Stage::Tls, SLOW_HANDSHAKE)];
+const SLOW_HANDSHAKE: &[Weighted] = &[(S::Slow, 0.8), (S::TlsTimeout, 0.2)];
+const TRUNCATED: &[Weighted] = &[(S::Truncated, 0.8), (S::BodyTimeout, 0.1), (S::Closed, 0.1)];
+/// A first small packet may get through with the header, or not.
+const STALLS_MIDWAY: &[Weighted] = &[(S::HttpTimeout, 0.5), (S::BodyTimeout, 0.5)];
+const HELD_UP: &[Weighted] = &[(S::HttpTimeout, 0.7), (S::BodyTimeout, 0.3)];
+const BROKEN_OFF: &[Weighted] = &[(S::Status504, 0.7), (S::Truncated, 0.3)];
+const CHAIN_LOST: &[Weighted] = &[(S::TlsTimeout, 0.9), (S::Slow, 0.1)];
+const CUT: &[AtStage] = &[(
+    Stage::Http,
+    &[(S::Truncated, 0.9), (S::Reset, 0.06), (S::Closed, 0.04)],
+)];
+const STUCK: &[AtStage] = &[(Stage::Http, STALLS_MIDWAY)];
+const REFUSED_LARGE: &[AtStage] = &[(Stage::Http, STATUS_5XX)];
+const DIFFERS: &[Weighted] = &[(S::ContentDiffers, 1.0)];
+const STATUS_4XX: &[Weighted] = &[(S::Status4xx, 1.0)];
+const STATUS_5XX: &[Weighted] = &[
+    (S::Status5xx, 0.6),
+    (S::Status502, 0.12),
+    (S::Status503, 0.2),
+    (S::Status504, 0.08),
+];
+const EDGE_5XX: &[Weighted] = &[
+    (S::Status5xx, 0.6),
+    (S::Status502, 0.12),
+    (S::Status503, 0.15),
+    (S::Status504, 0.08),
+    (S::Cdn520, 0.05),
+];
+const BALANCER_5XX: &[Weighted] = &[
+    (S::Status503, 0.6),
+    (S::Status502, 0.15),
+    (S::Status504, 0.1),
+    (S::Status5xx, 0.15),
+];
+const DNS_SILENT: &[Weighted] = &[(S::DnsTimeout, 0.75), (S::DnsUnreachable, 0.25)];
+const DNS_REFUSES: &[Weighted] = &[(S::DnsRefused, 0.97), (S::DnsUnreachable, 0.03)];
+const DNS_FAILS: &[Weighted] = &[(S::DnsServfail, 0.8), (S::DnsMalformed, 0.2)];
+const DNS_WRONG: &[Weighted] = &[(S::WrongAnswer, 0.7), (S::DnsNxdomain, 0.3)];
+
+const fn mode(kind: Kind, word: &'static str, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        class: Class::Blamable(kind),
+        word,
+        share,
+        strikes: Strikes::All,
+        lossy: false,
+        direct,
+        behind: None,
+    }
+}
+
+const fn lossy(kind: Kind, word: &'static str, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        lossy: true,
+        ..mode(kind, word, share, direct)
+    }
+}
+
+const fn behind(
+    kind: Kind,
+    word: &'static str,
+    share: f64,
+    behind: &'static [Weighted],
+    direct: &'static [AtStage],
+) -> Mode {
+    Mode {
+        behind: Some(behind),
+        ..lossy(kind, word, share, direct)
+    }
+}
+
+/// A connection is taken for a stray packet of the one before it from the same address and port: its
+/// SYN meets TIME_WAIT (RFC 6191 says how TCP timestamps avoid that) or a firewall's memory. A proxy's
+/// own connections may meet with that whenever it uses a port again.
+const fn collides(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::ReusedPorts,
+        ..mode(kind, PORT_REUSE, share, direct)
+    }
+}
+
+/// Full packets of answers vanish, and the notice that they are too big, too: a path MTU black hole
+/// (RFC 2923, section 2.1). A handshake that brings a long certificate chain may meet it as well.
+const fn black_hole(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::LongAnswers,
+        ..mode(kind, BLACK_HOLE, share, direct)
+    }
+}
+
+/// One on the way back to a balancer, which waits for longer than its clients do, or for less.
+const fn black_hole_behind(
+    share: f64,
+    direct: &'static [AtStage],
+    behind: &'static [Weighted],
+) -> Mode {
+    Mode {
+        behind: Some(behind),
+        ..black_hole(Kind::ReturnPath, share, direct)
+    }
+}
+
+/// Where only requests meet a black hole, and where long certificates do, too.
+const SHORT_CHAIN: &[AtStage] = STUCK;
+const LONG_CHAIN: &[AtStage] = &[(Stage::Tls, CHAIN_LOST), (Stage::Http, STALLS_MIDWAY)];
+
+/// Small answers are whole, large ones are not: a buffer that cannot be written, a limit on what is kept.
+const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::LargeObjects,
+        ..mode(kind, LARGE_FAIL, share, direct)
+    }
+}
+
+/// Every mode. The order is that of the numbers that the inference uses.
+pub(crate) const MODES: &[Mode] = &[
+    lossy(
+        Kind::ClientNetwork,
+        "packet_loss",
+        0.8,
+        &[
+            (Stage::Dns, &[(S::DnsTimeout, 1.0)]),
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Return, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    mode(
+        Kind::ClientNetwork,
+        "unreachable",
+        0.2,
+        &[
+            (
+                Stage::Dns,
+                &[(S::DnsTimeout, 0.6), (S::DnsUnreachable, 0.4)],
+            ),
+            (Stage::Tcp, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
+            (Stage::Arrive, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
+        ],
+    ),
+    black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
+    black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
+    collides(
+        Kind::ClientNetwork,
+        0.01,
+        &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
+    ),
+    mode(
+        Kind::Resolver,
+        "no_answer",
+        0.5,
+        &[(Stage::Dns, DNS_SILENT)],
+    ),
+    mode(Kind::Resolver, "refuses", 0.1, &[(Stage::Dns, DNS_REFUSES)]),
+    mode(Kind::Resolver, "servfail", 0.2, &[(Stage::Dns, DNS_FAILS)]),
+    mode(
+        Kind::Resolver,
+        "wrong_answer",
+        0.1,
+        &[(Stage::Dns, DNS_WRONG)],
+    ),
+    mode(Kind::Resolver, "slow", 0.1, &[(Stage::Dns, SLOW)]),
+    mode(
+        Kind::AuthoritativeDns,
+        "no_answer",
+        0.4,
+        &[(Stage::Dns, DNS_SILENT)],
+    ),
+    mode(
+        Kind::AuthoritativeDns,
+        "refuses",
+        0.2,
+        &[(Stage::Dns, DNS_REFUSES)],
+    ),
+    mode(
+        Kind::AuthoritativeDns,
+        "servfail",
+        0.15,
+        &[(Stage::Dns, DNS_FAILS)],
+    ),
+    mode(
+        Kind::AuthoritativeDns,
+        "wrong_answer",
+        0.2,
+        &[(Stage::Dns, DNS_WRONG)],
+    ),
+    mode(Kind::AuthoritativeDns, "slow", 0.05, &[(Stage::Dns, SLOW)]),
+    lossy(
+        Kind::Cdn,
+        "no_answer",
+        0.15,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Answer, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    mode(Kind::Cdn, "refuses", 0.08, &[(Stage::Tcp, REFUSED)]),
+    mode(Kind::Cdn, "resets", 0.12, &[(Stage::Http, RESETS)]),
+    mode(
+        Kind::Cdn,
+        "certificate_expired",
+        0.08,
+        &[(Stage::Tls, EXPIRED)],
+    ),
+    mode(
+        Kind::Cdn,
+        "certificate_invalid",
+        0.05,
+        &[(Stage::Tls, INVALID)],
+    ),
+    mode(Kind::Cdn, "tls_fails", 0.05, &[(Stage::Tls, TLS_FAILS)]),
+    mode(Kind::Cdn, "http_5xx", 0.15, &[(Stage::Http, EDGE_5XX)]),
+    mode(Kind::Cdn, "http_4xx", 0.05, &[(Stage::Http, STATUS_4XX)]),
+    mode(Kind::Cdn, "stalls", 0.1, &[(Stage::Http, STALLS)]),
+    mode(Kind::Cdn, "slow", 0.05, &[(Stage::Http, SLOW)]),
+    mode(Kind::Cdn, "slow", 0.02, OVERLOADED),
+    mode(Kind::Cdn, "truncates", 0.05, &[(Stage::Http, TRUNCATED)]),
+    large_fail(Kind::Cdn, 0.02, CUT),
+    large_fail(Kind::Cdn, 0.01, STUCK),
+    large_fail(Kind::Cdn, 0.01, REFUSED_LARGE),
+    mode(Kind::Cdn, "wrong_content", 0.05, &[(Stage::Http, DIFFERS)]),
+    mode(
+        Kind::CdnOriginPath,
+        "unreachable",
+        0.4,
+        &[(Stage::Tcp, LOST)],
+    ),
+    mode(
+        Kind::CdnOriginPath,
+        "blocked",
+        0.3,
+        &[(Stage::Tcp, &[(S::Unreachable, 0.6), (S::Refused, 0.4)])],
+    ),
+    mode(
+        Kind::CdnOriginPath,
+        "resets",
+        0.15,
+        &[(Stage::Http, RESETS)],
+    ),
+    mode(Kind::CdnOriginPath, "slow", 0.15, &[(Stage::Http, SLOW)]),
+    black_hole(Kind::CdnOriginPath, 0.05, SHORT_CHAIN),
+    black_hole(Kind::CdnOriginPath, 0.05, LONG_CHAIN),
+    lossy(
+        Kind::LoadBalancer,
+        "no_answer",
+        0.18,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Answer, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        "refuses",
+        0.18,
+        &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
+    ),
+    mode(Kind::LoadBalancer, "resets", 0.1, &[(Stage::Http, RESETS)]),
+    mode(
+        Kind::LoadBalancer,
+        "certificate_expired",
+        0.1,
+        &[(Stage::Tls, EXPIRED)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        "certificate_invalid",
+        0.05,
+        &[(Stage::Tls, INVALID)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        "tls_fails",
+        0.05,
+        &[(Stage::Tls, TLS_FAILS)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        "http_5xx",
+        0.2,
+        &[(Stage::Http, BALANCER_5XX)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        "http_4xx",
+        0.02,
+        &[(Stage::Http, STATUS_4XX)],
+    ),
+    mode(Kind::LoadBalancer, "stalls", 0.06, &[(Stage::Http, STALLS)]),
+    mode(Kind::LoadBalancer, "slow", 0.02, &[(Stage::Http, SLOW)]),
+    mode(Kind::LoadBalancer, "slow", 0.01, OVERLOADED),
+    mode(
+        Kind::LoadBalancer,
+        "truncates",
+        0.03,
+        &[(Stage::Http, TRUNCATED)],
+    ),
+    large_fail(Kind::LoadBalancer, 0.02, CUT),
+    large_fail(Kind::LoadBalancer, 0.01, STUCK),
+    large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
+    collides(
+        Kind::LoadBalancer,
+        0.05,
+        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
+    ),
+    behind(
+        Kind::LbBackendPath,
+        "packet_loss",
+        0.35,
+        RETRIED,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    behind(
+        Kind::LbBackendPath,
+        "packet_loss",
+        0.35,
+        GIVEN_UP,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    mode(
+        Kind::LbBackendPath,
+        "blocked",
+        0.3,
+        &[
+            (Stage::Tcp, &[(S::Unreachable, 0.5), (S::Refused, 0.5)]),
+            (Stage::Arrive, &[(S::Unreachable, 0.5), (S::Refused, 0.5)]),
+        ],
+    ),
+    collides(
+        Kind::LbBackendPath,
+        0.05,
+        &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
+    ),
+    mode(
+        Kind::Backend,
+        "refuses",
+        0.15,
+        &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
+    ),
+    behind(
+        Kind::Backend,
+        "syn_unanswered",
+        0.075,
+        RETRIED,
+        &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
+    ),
+    behind(
+        Kind::Backend,
+        "syn_unanswered",
+        0.075,
+        GIVEN_UP,
+        &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
+    ),
+    mode(Kind::Backend, "resets", 0.1, &[(Stage::Http, RESETS)]),
+    mode(Kind::Backend, "stalls", 0.1, &[(Stage::Http, STALLS)]),
+    mode(Kind::Backend, "http_5xx", 0.2, &[(Stage::Http, STATUS_5XX)]),
+    mode(
+        Kind::Backend,
+        "http_4xx",
+        0.03,
+        &[(Stage::Http, STATUS_4XX)],
+    ),
+    mode(Kind::Backend, "slow", 0.12, &[(Stage::Http, SLOW)]),
+    mode(
+        Kind::Backend,
+        "truncates",
+        0.05,
+        &[(Stage::Http, TRUNCATED)],
+    ),
+    large_fail(Kind::Backend, 0.02, CUT),
+    large_fail(Kind::Backend, 0.01, STUCK),
+    large_fail(Kind::Backend, 0.01, REFUSED_LARGE),
+    mode(
+        Kind::Backend,
+        "wrong_content",
+        0.05,
+        &[(Stage::Http, DIFFERS)],
+    ),
+    mode(
+        Kind::Backend,
+        "certificate_expired",
+        0.03,
+        &[(Stage::Tls, EXPIRED)],
+    ),
+    mode(
+        Kind::Backend,
+        "tls_fails",
+        0.02,
+        &[(Stage::Tls, TLS_FAILS), (Stage::Tls, INVALID)],
+    ),
+    collides(
+        Kind::Backend,
+        0.05,
+        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
+    ),
+    behind(
+        Kind::ReturnPath,
+        "answers_lost",
+        0.5,
+        RETRIED,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Return, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    behind(
+        Kind::ReturnPath,
+        "answers_lost",
+        0.5,
+        GIVEN_UP,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Return, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    black_hole_behind(0.04, SHORT_CHAIN, HELD_UP),
+    black_hole_behind(0.04, SHORT_CHAIN, BROKEN_OFF),
+    black_hole_behind(0.02, LONG_CHAIN, HELD_UP),
+    Mode {
+        class: Class::Firewall,
+        word: "forbidden",
+        share: 1.0,
+        strikes: Strikes::All,
+        lossy: false,
+        direct: &[
+            (
+                Stage::Dns,
+                &[
+                    (S::DnsTimeout, 0.7),
+                    (S::DnsUnreachable, 0.15),
+                    (S::DnsRefused, 0.15),
+                ],
+            ),
+            (Stage::Tcp, FORBIDDEN),
+            (Stage::Arrive, FORBIDDEN),
+        ],
+        behind: None,
+    },
+];

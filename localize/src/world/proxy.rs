@@ -1,0 +1,207 @@
+//! What proxies make of the failures that they meet: data, not code.
+
+use crate::world::mode::Weighted;
+use crate::world::symptom::Symptom;
+use Symptom as S;
+
+/// Every symptom as a list of its own, for what proxies hand on as it is.
+const ITSELF: [[Weighted; 1]; Symptom::COUNT] = {
+    let mut table = [[(Symptom::ALL[0], 1.0)]; Symptom::COUNT];
+    let mut index = 0;
+    while index < Symptom::COUNT {
+        table[index] = [(Symptom::ALL[index], 1.0)];
+        index += 1;
+    }
+    table
+};
+
+fn itself(symptom: Symptom) -> &'static [Weighted] {
+    &ITSELF[symptom as usize]
+}
+
+/// What a client of a layer-7 balancer sees of a symptom that the balancer meets at a backend.
+pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
+    match symptom {
+        S::SynLost => &[
+            (S::Slow, 0.76),
+            (S::Status503, 0.12),
+            (S::Status504, 0.06),
+            (S::Status502, 0.02),
+            (S::HttpTimeout, 0.04),
+        ],
+        S::Refused | S::Unreachable => &[
+            (S::Status503, 0.65),
+            (S::Status502, 0.25),
+            (S::Slow, 0.05),
+            (S::Status504, 0.05),
+        ],
+        S::TlsTimeout
+        | S::TlsReset
+        | S::TlsRefused
+        | S::CertificateExpired
+        | S::CertificateInvalid => &[(S::Status503, 0.55), (S::Status502, 0.45)],
+        S::Reset | S::Closed => &[
+            (S::Status502, 0.85),
+            (S::Status503, 0.05),
+            (S::Reset, 0.04),
+            (S::Closed, 0.03),
+            (S::Slow, 0.03),
+        ],
+        S::HttpTimeout => &[(S::Status504, 0.55), (S::HttpTimeout, 0.4), (S::Slow, 0.05)],
+        S::BodyTimeout => &[
+            (S::BodyTimeout, 0.7),
+            (S::Truncated, 0.2),
+            (S::Status504, 0.1),
+        ],
+        // What has been handed on cannot be taken back: only what is kept until it is whole becomes a status.
+        S::Truncated => &[
+            (S::Truncated, 0.92),
+            (S::BodyTimeout, 0.03),
+            (S::Status502, 0.03),
+            (S::Closed, 0.02),
+        ],
+        S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
+        S::Slow => &[(S::Slow, 0.85), (S::Status504, 0.1), (S::HttpTimeout, 0.05)],
+        S::Status5xx
+        | S::Status502
+        | S::Status503
+        | S::Status504
+        | S::Status4xx
+        | S::ContentDiffers => itself(symptom),
+        S::Cdn520
+        | S::Cdn521
+        | S::Cdn522
+        | S::Cdn523
+        | S::Cdn524
+        | S::Cdn525
+        | S::Cdn526
+        | S::DnsTimeout
+        | S::DnsUnreachable
+        | S::DnsRefused
+        | S::DnsServfail
+        | S::DnsNxdomain
+        | S::DnsMalformed
+        | S::WrongAnswer => &[],
+    }
+}
+
+/// What a client of an edge sees of a symptom that the edge meets at the origin (Cloudflare 5xx
+/// errors; other providers answer 502, 503 and 504).
+pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
+    match symptom {
+        S::SynLost => &[
+            (S::Cdn522, 0.6),
+            (S::Slow, 0.15),
+            (S::Cdn523, 0.07),
+            (S::Status504, 0.08),
+            (S::Status503, 0.03),
+            (S::HttpTimeout, 0.07),
+        ],
+        S::Refused => &[
+            (S::Cdn521, 0.77),
+            (S::Status502, 0.08),
+            (S::Cdn523, 0.06),
+            (S::Status503, 0.06),
+            (S::Cdn520, 0.03),
+        ],
+        S::Unreachable => &[
+            (S::Cdn523, 0.55),
+            (S::Cdn522, 0.25),
+            (S::Cdn521, 0.1),
+            (S::Status502, 0.1),
+        ],
+        S::TlsTimeout => &[
+            (S::Cdn525, 0.45),
+            (S::Cdn522, 0.25),
+            (S::Cdn524, 0.1),
+            (S::Cdn520, 0.1),
+            (S::Status502, 0.1),
+        ],
+        S::TlsReset | S::TlsRefused => &[(S::Cdn525, 0.75), (S::Cdn520, 0.15), (S::Status502, 0.1)],
+        S::CertificateExpired | S::CertificateInvalid => {
+            &[(S::Cdn526, 0.75), (S::Cdn525, 0.15), (S::Status502, 0.1)]
+        }
+        S::Reset | S::Closed => &[
+            (S::Cdn520, 0.7),
+            (S::Status502, 0.18),
+            (S::Reset, 0.04),
+            (S::Closed, 0.03),
+            (S::Cdn522, 0.05),
+        ],
+        S::HttpTimeout => &[
+            (S::HttpTimeout, 0.45),
+            (S::Cdn524, 0.4),
+            (S::Status504, 0.1),
+            (S::Cdn522, 0.05),
+        ],
+        S::BodyTimeout => &[(S::BodyTimeout, 0.6), (S::Truncated, 0.3), (S::Cdn520, 0.1)],
+        S::Truncated => &[
+            (S::Truncated, 0.92),
+            (S::BodyTimeout, 0.02),
+            (S::Cdn520, 0.04),
+            (S::Status502, 0.02),
+        ],
+        S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
+        S::Slow => &[(S::Slow, 0.9), (S::HttpTimeout, 0.05), (S::Cdn524, 0.05)],
+        S::Status5xx
+        | S::Status502
+        | S::Status503
+        | S::Status504
+        | S::Status4xx
+        | S::ContentDiffers => itself(symptom),
+        S::Cdn520
+        | S::Cdn521
+        | S::Cdn522
+        | S::Cdn523
+        | S::Cdn524
+        | S::Cdn525
+        | S::Cdn526
+        | S::DnsTimeout
+        | S::DnsUnreachable
+        | S::DnsRefused
+        | S::DnsServfail
+        | S::DnsNxdomain
+        | S::DnsMalformed
+        | S::WrongAnswer => &[],
+    }
+}
+
+/// What a client of a resolver sees of a symptom that the resolver meets at a name server.
+pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
+    match symptom {
+        S::DnsTimeout | S::DnsUnreachable | S::DnsRefused | S::DnsServfail | S::DnsMalformed => &[
+            (S::Slow, 0.45),
+            (S::DnsServfail, 0.35),
+            (S::DnsTimeout, 0.2),
+        ],
+        S::DnsNxdomain | S::WrongAnswer => itself(symptom),
+        S::Late => &[(S::Late, 0.95), (S::Slow, 0.05)],
+        S::Slow => &[(S::Slow, 0.8), (S::DnsTimeout, 0.2)],
+        S::SynLost
+        | S::Refused
+        | S::Unreachable
+        | S::TlsTimeout
+        | S::TlsReset
+        | S::TlsRefused
+        | S::CertificateExpired
+        | S::CertificateInvalid
+        | S::Reset
+        | S::Closed
+        | S::HttpTimeout
+        | S::BodyTimeout
+        | S::Truncated
+        | S::Status5xx
+        | S::Status502
+        | S::Status503
+        | S::Status504
+        | S::Status4xx
+        | S::Cdn520
+        | S::Cdn521
+        | S::Cdn522
+        | S::Cdn523
+        | S::Cdn524
+        | S::Cdn525
+        | S::Cdn526
+        | S::ContentDiffers => &[],
+    }
+}

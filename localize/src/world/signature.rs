@@ -1,0 +1,249 @@
+//! How every mode looks through every view: P(symptom | mode, view, stage).
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::world::mode::{CONNECT, MODES, Mode, Strikes, View, Weighted};
+use crate::world::proxy::{through_balancer, through_edge, through_resolver};
+use crate::world::symptom::{STAGES, Stage, Symptom};
+
+/// Probability of each symptom, given that a mode makes a probe fail at a stage.
+pub(crate) type Distribution = [f64; Symptom::COUNT];
+
+/// Share of every distribution that is spread evenly over what the stage can show, so that no single
+/// odd outcome rules a hypothesis out.
+const UNIFORM_SHARE: f64 = 0.03;
+
+/// A symptom that a mode shows with less than this probability is not one that it makes.
+pub(crate) const MAKES: f64 = 0.04;
+
+/// As many failures as a table's word weighs on how a fault shows itself: one fault mostly shows in one
+/// way, and the table says in how many of its mode's faults it is which.
+const WORD: f64 = 6.0;
+
+/// A distribution whose product over what was seen is the probability of that when how the fault shows
+/// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
+/// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
+/// ones are among those: how much of it is lateness stays, and so does what the mode hardly shows.
+pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
+    let mut drawn = *table;
+    for late in [false, true] {
+        let of_this = || Symptom::ALL.iter().filter(|s| s.is_late() == late);
+        let mass: f64 = of_this().map(|s| table[*s as usize]).sum();
+        let made = of_this().filter(|s| table[**s as usize] > MAKES);
+        let many = made.clone().map(|s| seen[*s as usize]).sum();
+        for symptom in made {
+            let place = *symptom as usize;
+            let own = mean_log(WORD * table[place] / mass, seen[place]);
+            drawn[place] = mass * libm::exp(own - mean_log(WORD, many));
+        }
+    }
+    drawn
+}
+
+/// Mean of ln(from), ln(from + 1) and so on, of so many; of the next one alone where there are none.
+fn mean_log(from: f64, many: f64) -> f64 {
+    match many > 0.0 {
+        true => (libm::lgamma(from + many) - libm::lgamma(from)) / many,
+        false => libm::log(from),
+    }
+}
+
+/// P(symptom | mode, view, stage) for every mode.
+pub(crate) struct Signatures {
+    table: Vec<Option<Distribution>>,
+}
+
+impl Signatures {
+    /// Passes every mode through every view.
+    pub(crate) fn new() -> Self {
+        let mut table = vec![None; MODES.len() * View::COUNT * Stage::COUNT];
+        for (index, mode) in MODES.iter().enumerate() {
+            for view in View::ALL {
+                for stage in STAGES {
+                    table[slot(index, view, stage)] = distribution(mode, view, stage);
+                }
+            }
+        }
+        Self { table }
+    }
+
+    /// Every signature, by its slot.
+    pub(crate) fn all(&self) -> &[Option<Distribution>] {
+        &self.table
+    }
+
+    /// What a mode looks like there; `None` when it cannot be seen there at all.
+    pub(crate) fn of(&self, mode: usize, view: View, stage: Stage) -> Option<&Distribution> {
+        self.table[slot(mode, view, stage)].as_ref()
+    }
+}
+
+/// Place of a mode's signature among all.
+pub(crate) fn slot(mode: usize, view: View, stage: Stage) -> usize {
+    (mode * View::COUNT + view as usize) * Stage::COUNT + stage as usize
+}
+
+/// What a proxy's clients see of a symptom that it meets.
+type Proxy = fn(Symptom) -> &'static [Weighted];
+
+fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
+    let mut raw = [0.0; Symptom::COUNT];
+    match view {
+        View::Direct if mode.strikes == Strikes::ReusedPorts => {}
+        View::Direct | View::ReusedPort => add_direct(mode, &mut raw, stage),
+        View::BehindResolver if stage == Stage::Dns => {
+            spread(mode, &mut raw, &[through_resolver]);
+        }
+        View::BehindLb | View::BehindCdnAndLb if stage == Stage::Http && mode.behind.is_some() => {
+            let edge: &[Proxy] = if view == View::BehindLb {
+                &[]
+            } else {
+                &[through_edge]
+            };
+            for (symptom, weight) in mode.behind.unwrap_or_default() {
+                pass(&mut raw, *symptom, *weight, edge);
+            }
+        }
+        View::BehindLb if stage == Stage::Http => spread(mode, &mut raw, &[through_balancer]),
+        View::BehindCdn if stage == Stage::Http => spread(mode, &mut raw, &[through_edge]),
+        View::BehindCdnAndLb if stage == Stage::Http => {
+            spread(mode, &mut raw, &[through_balancer, through_edge]);
+        }
+        // A balancer that forwards connections shows what they meet as it is.
+        View::BehindLb => add_direct(mode, &mut raw, stage),
+        View::BehindResolver | View::BehindCdn | View::BehindCdnAndLb => {}
+    }
+    normalised(raw, stage)
+}
+
+/// Passes what the mode does to direct probes through proxies, nearest to the component first.
+///
+/// The earliest stage of the mode speaks for it, except that packet loss shows at every stage: a
+/// proxy whose handshakes fail never gets to see the rest.
+fn spread(mode: &Mode, raw: &mut Distribution, proxies: &[Proxy]) {
+    let Some((first, _)) = mode.direct.first() else {
+        return;
+    };
+    for (at, weighted) in mode.direct {
+        if at == first || mode.lossy || !CONNECT.contains(at) && !CONNECT.contains(first) {
+            for (symptom, weight) in *weighted {
+                pass(raw, *symptom, *weight, proxies);
+            }
+        }
+    }
+}
+
+fn pass(raw: &mut Distribution, symptom: Symptom, weight: f64, proxies: &[Proxy]) {
+    match proxies.split_first() {
+        None => raw[symptom as usize] += weight,
+        Some((nearest, rest)) => {
+            for (seen, share) in nearest(symptom) {
+                pass(raw, *seen, weight * share, rest);
+            }
+        }
+    }
+}
+
+fn add_direct(mode: &Mode, raw: &mut Distribution, stage: Stage) {
+    for (at, weighted) in mode.direct {
+        if *at == stage {
+            add(raw, weighted, 1.0);
+        }
+    }
+}
+
+fn add(raw: &mut Distribution, weighted: &[Weighted], factor: f64) {
+    for (symptom, weight) in weighted {
+        raw[*symptom as usize] += weight * factor;
+    }
+}
+
+fn normalised(mut raw: Distribution, stage: Stage) -> Option<Distribution> {
+    let total: f64 = raw.iter().sum();
+    if total <= 0.0 {
+        return None;
+    }
+    let possible = Symptom::ALL.iter().filter(|s| s.seen_at(stage)).count() as f64;
+    for symptom in Symptom::ALL {
+        let value = &mut raw[*symptom as usize];
+        *value *= (1.0 - UNIFORM_SHARE) / total;
+        if symptom.seen_at(stage) {
+            *value += UNIFORM_SHARE / possible;
+        }
+    }
+    Some(raw)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::component::Kind;
+    use crate::world::mode::Class;
+
+    #[test]
+    fn every_signature_is_a_distribution() {
+        let signatures = Signatures::new();
+        for (index, mode) in MODES.iter().enumerate() {
+            for view in View::ALL {
+                for stage in STAGES {
+                    if let Some(d) = signatures.of(index, view, stage) {
+                        let total: f64 = d.iter().sum();
+                        assert!(
+                            (total - 1.0).abs() < 1e-9,
+                            "{} {view:?} {stage:?}",
+                            mode.word
+                        );
+                        assert!(d.iter().all(|p| (0.0..1.0).contains(p)));
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_habit_is_surprising_but_once() {
+        let mut table = [0.0; Symptom::COUNT];
+        let three = [Symptom::Truncated, Symptom::Reset, Symptom::Closed];
+        for (symptom, share) in three.into_iter().zip([0.5, 0.3, 0.2]) {
+            table[symptom as usize] = share;
+        }
+        let mut seen = [0.0; Symptom::COUNT];
+        seen[Symptom::Truncated as usize] = 3.0;
+        seen[Symptom::Reset as usize] = 2.0;
+        let drawn = accustomed(&table, &seen);
+        let own: f64 = (0..Symptom::COUNT)
+            .filter(|s| seen[*s] > 0.0)
+            .map(|s| seen[s] * libm::log(drawn[s]))
+            .sum();
+        // One after the other: 3, 4, 5 of 6, 7, 8, then 1.8, 2.8 of 9, 10.
+        let chain = 3.0 / 6.0 * 4.0 / 7.0 * 5.0 / 8.0 * 1.8 / 9.0 * 2.8 / 10.0;
+        assert!((own - libm::log(chain)).abs() < 1e-9, "{own}");
+        // A thousand of one sort cost a few nats, not hundreds.
+        seen = [0.0; Symptom::COUNT];
+        seen[Symptom::Reset as usize] = 1000.0;
+        let drawn = accustomed(&table, &seen);
+        assert!(1000.0 * libm::log(drawn[Symptom::Reset as usize]) > -35.0);
+        assert_eq!(drawn[Symptom::Slow as usize], 0.0);
+        // So it is with how late the late ones are, beside failures.
+        table[Symptom::Slow as usize] = 0.5;
+        table[Symptom::Late as usize] = 0.5;
+        seen[Symptom::Slow as usize] = 40.0;
+        let drawn = accustomed(&table, &seen);
+        assert!(40.0 * libm::log(drawn[Symptom::Slow as usize]) > -10.0);
+        assert!(drawn[Symptom::Reset as usize] > 0.9);
+    }
+
+    #[test]
+    fn a_refusing_balancer_is_a_521_at_the_edge() {
+        let signatures = Signatures::new();
+        let refuses = MODES
+            .iter()
+            .position(|m| m.class == Class::Blamable(Kind::LoadBalancer) && m.word == "refuses")
+            .expect("the mode");
+        let seen = signatures
+            .of(refuses, View::BehindCdn, Stage::Http)
+            .expect("visible");
+        assert!(seen[Symptom::Cdn521 as usize] > 0.7);
+    }
+}

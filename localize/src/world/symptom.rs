@@ -1,0 +1,204 @@
+//! What went wrong with one probe at one stage, as the inference counts it.
+
+use crate::facts::observation::Failure;
+
+/// The stages at which a probe is counted.
+///
+/// Where a witness stands at the far end, `Arrive`, `Answer` and `Return` take the place of `Tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub(crate) enum Stage {
+    /// A question was answered; counted by probe.
+    Dns,
+    /// A SYN was answered; counted by SYN.
+    Tcp,
+    /// A SYN reached the far host's interface; counted by SYN.
+    Arrive,
+    /// The far host answered a SYN that had reached it; counted by SYN that arrived.
+    Answer,
+    /// An answer that had left the far host came back; counted by answer.
+    Return,
+    /// The TLS handshake; counted by probe.
+    Tls,
+    /// The request; counted by probe.
+    Http,
+}
+
+impl Stage {
+    /// How many stages there are.
+    pub(crate) const COUNT: usize = 7;
+}
+
+/// Every stage.
+pub(crate) const STAGES: [Stage; Stage::COUNT] = [
+    Stage::Dns,
+    Stage::Tcp,
+    Stage::Arrive,
+    Stage::Answer,
+    Stage::Return,
+    Stage::Tls,
+    Stage::Http,
+];
+
+macro_rules! symptoms {
+    ($($name:ident => $word:literal, $stage:ident, $background:literal;)*) => {
+        /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison
+        /// shows: another answer or content than the siblings', or an answer later than usual.
+        /// `Late` is by tenths of a second, `Slow` by so much that a lost SYN explains it too.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u8)]
+        pub(crate) enum Symptom { $($name,)* }
+
+        impl Symptom {
+            /// Every symptom, in the order of their numbers.
+            pub(crate) const ALL: &'static [Symptom] = &[$(Symptom::$name,)*];
+
+            /// The word that users read.
+            pub(crate) const fn word(self) -> &'static str {
+                match self { $(Symptom::$name => $word,)* }
+            }
+
+            /// The share of the background rate that shows as this symptom when nothing is at fault:
+            /// lost packets and late answers are common, a wrong certificate is not.
+            pub(crate) const fn background(self) -> f64 {
+                match self { $(Symptom::$name => $background,)* }
+            }
+
+            const fn home(self) -> Home {
+                match self { $(Symptom::$name => Home::$stage,)* }
+            }
+        }
+    };
+}
+
+/// Where a symptom can be seen.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Home {
+    Dns,
+    Connect,
+    Tls,
+    Http,
+    Answer,
+    Any,
+}
+
+symptoms! {
+    DnsTimeout => "dns_timeout", Dns, 1.0;
+    DnsUnreachable => "dns_unreachable", Dns, 0.02;
+    DnsRefused => "dns_refused", Dns, 0.02;
+    DnsServfail => "dns_servfail", Dns, 0.1;
+    DnsNxdomain => "dns_nxdomain", Dns, 0.02;
+    DnsMalformed => "dns_malformed", Dns, 0.02;
+    WrongAnswer => "wrong_answer", Dns, 0.02;
+    SynLost => "syn_unanswered", Connect, 1.0;
+    Refused => "connect_refused", Connect, 0.03;
+    Unreachable => "connect_unreachable", Connect, 0.03;
+    TlsTimeout => "tls_timeout", Tls, 0.3;
+    TlsReset => "tls_reset", Tls, 0.05;
+    TlsRefused => "tls_alert", Tls, 0.02;
+    CertificateExpired => "certificate_expired", Tls, 0.005;
+    CertificateInvalid => "certificate_invalid", Tls, 0.005;
+    Reset => "connection_reset", Http, 0.05;
+    Closed => "closed_without_answer", Http, 0.05;
+    HttpTimeout => "http_timeout", Http, 0.2;
+    BodyTimeout => "body_timeout", Http, 0.2;
+    Truncated => "body_truncated", Http, 0.05;
+    Status5xx => "http_5xx", Http, 0.05;
+    Status502 => "http_502", Http, 0.05;
+    Status503 => "http_503", Http, 0.05;
+    Status504 => "http_504", Http, 0.05;
+    Status4xx => "http_4xx", Http, 0.05;
+    Cdn520 => "cdn_520", Http, 0.05;
+    Cdn521 => "cdn_521", Http, 0.05;
+    Cdn522 => "cdn_522", Http, 0.05;
+    Cdn523 => "cdn_523", Http, 0.05;
+    Cdn524 => "cdn_524", Http, 0.05;
+    Cdn525 => "cdn_525", Http, 0.05;
+    Cdn526 => "cdn_526", Http, 0.05;
+    ContentDiffers => "content_differs", Http, 0.02;
+    Late => "late", Answer, 2.0;
+    Slow => "slow", Any, 1.0;
+}
+
+impl Symptom {
+    /// How many symptoms there are.
+    pub(crate) const COUNT: usize = Self::ALL.len();
+
+    /// Whether the symptom can be seen at a stage.
+    pub(crate) fn seen_at(self, stage: Stage) -> bool {
+        match self.home() {
+            Home::Dns => stage == Stage::Dns,
+            Home::Connect => {
+                matches!(
+                    stage,
+                    Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return
+                )
+            }
+            Home::Tls => stage == Stage::Tls,
+            Home::Http => stage == Stage::Http,
+            Home::Answer => matches!(stage, Stage::Dns | Stage::Http),
+            Home::Any => matches!(stage, Stage::Dns | Stage::Tls | Stage::Http),
+        }
+    }
+
+    /// Whether the probe got its answer, only later than usual: no failure.
+    pub(crate) const fn is_late(self) -> bool {
+        matches!(self, Self::Late | Self::Slow)
+    }
+
+    /// The symptom of a failure; `None` for trouble of the agent's own, which is no evidence.
+    pub(crate) fn of(failure: Failure) -> Option<Self> {
+        Some(match failure {
+            Failure::DnsTimeout => Self::DnsTimeout,
+            Failure::DnsUnreachable => Self::DnsUnreachable,
+            Failure::DnsRefused => Self::DnsRefused,
+            Failure::DnsServfail => Self::DnsServfail,
+            Failure::DnsNxdomain | Failure::DnsNoData => Self::DnsNxdomain,
+            Failure::DnsMalformed => Self::DnsMalformed,
+            Failure::ConnectRefused => Self::Refused,
+            Failure::ConnectTimeout => Self::SynLost,
+            Failure::ConnectUnreachable => Self::Unreachable,
+            Failure::ConnectLocal => return None,
+            Failure::TlsTimeout => Self::TlsTimeout,
+            Failure::TlsReset => Self::TlsReset,
+            Failure::TlsAlert(_) | Failure::TlsProtocol => Self::TlsRefused,
+            Failure::CertificateExpired | Failure::CertificateNotYetValid => {
+                Self::CertificateExpired
+            }
+            Failure::CertificateUnknownIssuer
+            | Failure::CertificateWrongName
+            | Failure::CertificateInvalid => Self::CertificateInvalid,
+            Failure::ResetBeforeRequest | Failure::ResetAfterRequest => Self::Reset,
+            Failure::ClosedWithoutAnswer | Failure::HttpMalformed => Self::Closed,
+            Failure::HttpTimeout => Self::HttpTimeout,
+            Failure::BodyTimeout => Self::BodyTimeout,
+            Failure::BodyTruncated => Self::Truncated,
+            Failure::HttpStatus(status) => Self::of_status(status),
+            Failure::CdnStatus(status) => Self::of_cdn_status(status),
+        })
+    }
+
+    fn of_status(status: u16) -> Self {
+        match status {
+            400..=499 => Self::Status4xx,
+            502 => Self::Status502,
+            503 => Self::Status503,
+            504 => Self::Status504,
+            _ => Self::Status5xx,
+        }
+    }
+
+    /// Statuses as Cloudflare documents them (Cloudflare 5xx errors, 520 to 527 and 530).
+    fn of_cdn_status(status: u16) -> Self {
+        match status {
+            521 => Self::Cdn521,
+            522 => Self::Cdn522,
+            523 | 530 => Self::Cdn523,
+            524 => Self::Cdn524,
+            525 => Self::Cdn525,
+            526 => Self::Cdn526,
+            520 | 527..=529 => Self::Cdn520,
+            other => Self::of_status(other),
+        }
+    }
+}
