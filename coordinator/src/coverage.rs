@@ -282,6 +282,10 @@ fn beyond_agents(component: &Component) -> String {
         Kind::Cdn | Kind::CdnOriginPath => {
             "an agent of role behind-cdn, which reaches the VIP as the CDN does".to_owned()
         }
+        Kind::Origin => {
+            "`[load_balancer]` and `[[backend]]` in the service file, and an agent that reaches them"
+                .to_owned()
+        }
         Kind::LoadBalancer => {
             "an agent of role inside, which reaches the VIP and every backend".to_owned()
         }

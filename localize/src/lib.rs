@@ -37,7 +37,7 @@ pub use topology::{
 };
 pub use verdict::{
     Alternative, Assessment, Clock, Detection, Evidence, Exonerated, Fault,
-    Outcome as VerdictOutcome, Rate, Rival, Verdict,
+    Outcome as VerdictOutcome, Pattern, Rate, Rival, Verdict,
 };
 
 /// Judges a case.

@@ -18,6 +18,8 @@ pub enum Kind {
     Cdn,
     /// Between an edge and the balancer.
     CdnOriginPath,
+    /// What stands behind the CDN, or behind the name, where the service file declares nothing of it.
+    Origin,
     /// The balancer.
     LoadBalancer,
     /// From the balancer to one backend, forward direction.

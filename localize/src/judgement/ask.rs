@@ -83,6 +83,7 @@ fn about(topology: &Topology, candidate: &Alternative) -> Vec<String> {
         .collect(),
         Kind::Cdn | Kind::CdnOriginPath => vantage(topology, Role::BehindCdn).into_iter().collect(),
         Kind::ClientNetwork | Kind::Resolver => second_outside(topology).into_iter().collect(),
+        Kind::Origin => missing(topology),
         Kind::AuthoritativeDns => Vec::new(),
     }
 }

@@ -95,6 +95,9 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
         faults: Vec::new(),
         exonerated: Vec::new(),
         alternatives: Vec::new(),
+        earlier: Vec::new(),
+        not_probed: Vec::new(),
+        standing: Vec::new(),
         unknown: 0.0,
         ask: Vec::new(),
         detection: Detection {

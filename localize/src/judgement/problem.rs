@@ -200,6 +200,7 @@ impl<'a> Problem<'a> {
             | Kind::AuthoritativeDns
             | Kind::Cdn
             | Kind::CdnOriginPath
+            | Kind::Origin
             | Kind::LoadBalancer => Shelter::Optional,
         }
     }

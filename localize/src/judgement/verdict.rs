@@ -71,6 +71,15 @@ pub struct Fault {
     pub confidence: f64,
     /// False when redundancy masks the fault.
     pub user_impact: bool,
+    /// When it began, as far as the probes tell, RFC 3339; empty where they do not.
+    #[serde(default)]
+    pub began_at: String,
+    /// How its failures go on in time, or what decides them.
+    #[serde(default)]
+    pub pattern: Pattern,
+    /// From one beginning to the next in seconds, where the pattern is periodic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_s: Option<f64>,
     /// Share of the probes crossing the component that it fails.
     pub rate: Rate,
     /// One sentence for the person on call.
@@ -85,6 +94,51 @@ pub struct Fault {
     /// What would explain it in this component's place, most probable first.
     #[serde(default)]
     pub rivals: Vec<Rival>,
+}
+
+/// How the failures of a fault go on in time, or what decides which probes fail.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pattern {
+    /// At one rate.
+    #[default]
+    Steady,
+    /// It comes and goes.
+    Bursts,
+    /// It comes and goes at even intervals; the fault says at which.
+    Periodic,
+    /// The same ports always fail, others never.
+    ByFlow,
+    /// The same source addresses always fail, others never.
+    BySource,
+    /// One variant of the content fails, others do not.
+    ByVariant,
+}
+
+/// What was wrong within the window and is over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Earlier {
+    /// The component.
+    #[serde(flatten)]
+    pub component: Component,
+    /// What it did wrong.
+    pub mode: String,
+    /// When that began, RFC 3339.
+    pub began_at: String,
+    /// When it was over, RFC 3339.
+    pub ended_at: String,
+}
+
+/// An arm about which nothing is known: it was refused or left out by the agent, or has never passed
+/// since it was declared.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct NotProbed {
+    /// The vantage point.
+    pub vantage: String,
+    /// The arm's label.
+    pub arm: String,
+    /// Why, in words.
+    pub because: String,
 }
 
 /// A component that is cleared.
@@ -147,6 +201,15 @@ pub struct Verdict {
     pub exonerated: Vec<Exonerated>,
     /// The rivals, most probable first.
     pub alternatives: Vec<Alternative>,
+    /// What was wrong within the window and is over, latest first.
+    #[serde(default)]
+    pub earlier: Vec<Earlier>,
+    /// The arms about which nothing is known, and why.
+    #[serde(default)]
+    pub not_probed: Vec<NotProbed>,
+    /// The verdicts by which alarms of the watch stand.
+    #[serde(default)]
+    pub standing: Vec<String>,
     /// Probability that something is wrong that no component explains.
     #[serde(default)]
     pub unknown: f64,

@@ -23,6 +23,7 @@ pub(crate) fn noun(component: &Component) -> String {
             Some((edge, vip)) => format!("the path from edge {edge} to {vip}"),
             None => name.clone(),
         },
+        Kind::Origin => format!("the origin of {name}"),
         Kind::LoadBalancer => format!("load balancer {name}"),
         Kind::LbBackendPath => match name.split_once("->") {
             Some((vip, backend)) => format!("the path from balancer {vip} to {backend}"),
@@ -259,6 +260,7 @@ pub(crate) fn owner(kind: Kind) -> &'static str {
         Kind::CdnOriginPath => {
             "the network between CDN and data centre: data-centre firewall and transit, with the CDN"
         }
+        Kind::Origin => "the team that runs the site behind its public addresses",
         Kind::LoadBalancer => "the team that runs the load balancer",
         Kind::LbBackendPath => "the network team of the data centre",
         Kind::Backend => "the team that runs that backend",
@@ -300,6 +302,9 @@ pub(crate) fn next_step(component: &Component, mode: &str) -> String {
         }
         (Kind::CdnOriginPath, _) => {
             "check the firewall in front of the balancer for the edge's addresses, then trace both ways between edge and balancer".to_string()
+        }
+        (Kind::Origin, _) => {
+            format!("declare the balancer and the backends of {name} in the service file, so that the part at fault can be named; meanwhile read the origin's own log")
         }
         (Kind::LoadBalancer, "certificate_expired" | "certificate_invalid") => {
             format!("renew the certificate on {name}")

@@ -10,12 +10,13 @@ use super::{Malformed, finite};
 use crate::v1;
 
 /// The kinds and their words, those of the JSON.
-const KINDS: [(Kind, &str); 9] = [
+const KINDS: [(Kind, &str); 10] = [
     (Kind::ClientNetwork, "client_network"),
     (Kind::Resolver, "resolver"),
     (Kind::AuthoritativeDns, "authoritative_dns"),
     (Kind::Cdn, "cdn"),
     (Kind::CdnOriginPath, "cdn_origin_path"),
+    (Kind::Origin, "origin"),
     (Kind::LoadBalancer, "load_balancer"),
     (Kind::LbBackendPath, "lb_backend_path"),
     (Kind::Backend, "backend"),
@@ -161,6 +162,9 @@ impl TryFrom<v1::Fault> for Fault {
         let rivals = wire.rivals.into_iter().map(TryInto::try_into);
         let rate = wire.rate.ok_or(Malformed::Missing("fault.rate"))?;
         Ok(Self {
+            began_at: String::new(),
+            pattern: Default::default(),
+            period_s: None,
             component: component(wire.component)?,
             mode: wire.mode,
             confidence: finite("confidence", wire.confidence)?,
@@ -258,6 +262,9 @@ impl TryFrom<v1::Verdict> for Verdict {
         let exonerated = wire.exonerated.into_iter().map(TryInto::try_into);
         let alternatives = wire.alternatives.into_iter().map(TryInto::try_into);
         Ok(Self {
+            earlier: Vec::new(),
+            not_probed: Vec::new(),
+            standing: Vec::new(),
             schema: wire.schema,
             service: wire.service,
             id: wire.id,

@@ -310,7 +310,8 @@ fn nothing_failed(suspect: &Suspect, across: &Across<'_>) -> String {
         | Kind::Resolver
         | Kind::AuthoritativeDns
         | Kind::Cdn
-        | Kind::CdnOriginPath => return format!("none of {probes} probes across it failed"),
+        | Kind::CdnOriginPath
+        | Kind::Origin => return format!("none of {probes} probes across it failed"),
     };
     match seen.get(&stage) {
         Some(count) => format!(

@@ -8,7 +8,7 @@ mod rate;
 mod rivals;
 
 use alloc::collections::BTreeMap;
-use alloc::string::ToString;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 pub(crate) use self::cleared::{cleared, exonerated};
@@ -18,7 +18,7 @@ use crate::engine::fit::Fault as Fitted;
 use crate::engine::search::{Posterior, Set};
 use crate::judgement::inference::Suspect;
 use crate::judgement::problem::Problem;
-use crate::judgement::verdict::Fault;
+use crate::judgement::verdict::{Fault, Pattern};
 use crate::judgement::words::{self, Manner, Reach};
 use crate::world::mode::MODES;
 use crate::world::path::PartId;
@@ -67,6 +67,9 @@ pub(crate) fn fault(
         mode: mode.to_string(),
         confidence: suspect.blame.min(ceiling),
         user_impact,
+        began_at: String::new(),
+        pattern: Pattern::Steady,
+        period_s: None,
         rate,
         summary: words::summary(&suspect.component, mode, reach, well),
         owner: words::owner(suspect.component.kind).to_string(),
