@@ -57,6 +57,7 @@ pub fn kind(kind: Kind) -> &'static str {
         Kind::AuthoritativeDns => "authoritative_dns",
         Kind::Cdn => "cdn",
         Kind::CdnOriginPath => "cdn_origin_path",
+        Kind::Origin => "origin",
         Kind::LoadBalancer => "load_balancer",
         Kind::LbBackendPath => "lb_backend_path",
         Kind::Backend => "backend",
