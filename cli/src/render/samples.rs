@@ -39,6 +39,9 @@ fn cleared(kind: Kind, name: &str, because: &str) -> Exonerated {
 
 pub fn healthy() -> Verdict {
     Verdict {
+        earlier: Vec::new(),
+        not_probed: Vec::new(),
+        standing: Vec::new(),
         schema: 1,
         service: "shop.example".to_owned(),
         id: "v-7f3a".to_owned(),
@@ -84,6 +87,9 @@ pub fn fault() -> Verdict {
     Verdict {
         outcome: VerdictOutcome::Fault,
         faults: vec![Fault {
+            began_at: String::new(),
+            pattern: localize::Pattern::Steady,
+            period_s: None,
             component: component(Kind::Backend, "web2"),
             mode: "http_5xx".to_owned(),
             confidence: 0.98,
