@@ -114,6 +114,9 @@ fn verdict(outcome: VerdictOutcome, candidates: &[&str]) -> Verdict {
         because: String::new(),
     });
     Verdict {
+        earlier: Vec::new(),
+        not_probed: Vec::new(),
+        standing: Vec::new(),
         schema: 1,
         service: "shop".into(),
         id: String::new(),

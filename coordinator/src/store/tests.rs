@@ -119,6 +119,9 @@ fn burn(secret: u8, used_at_us: u64) -> Vec<Write> {
 
 fn verdict(id: &str) -> Verdict {
     Verdict {
+        earlier: Vec::new(),
+        not_probed: Vec::new(),
+        standing: Vec::new(),
         schema: 1,
         service: shop().0,
         id: id.into(),

@@ -336,6 +336,9 @@ fn fault() -> impl Strategy<Value = Fault> {
         |(component, (mode, summary, owner, next_step), numbers, (evidence, rivals))| {
             let (confidence, user_impact, rate) = numbers;
             Fault {
+                began_at: String::new(),
+                pattern: localize::Pattern::Steady,
+                period_s: None,
                 component,
                 mode,
                 confidence,
@@ -391,6 +394,9 @@ pub fn verdict() -> impl Strategy<Value = Verdict> {
                 let (service, id, started_at) = words;
                 let (schema, worst_uncertainty_us, rounds, probes, elapsed_ms) = numbers;
                 Verdict {
+                    earlier: Vec::new(),
+                    not_probed: Vec::new(),
+                    standing: Vec::new(),
                     schema,
                     service,
                     id,

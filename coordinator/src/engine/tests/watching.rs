@@ -124,6 +124,9 @@ impl Watched {
 
 fn verdict(id: &str) -> Verdict {
     let fault = Fault {
+        began_at: String::new(),
+        pattern: localize::Pattern::Steady,
+        period_s: None,
         component: Component {
             kind: Kind::Backend,
             name: "web1".to_owned(),
@@ -143,6 +146,9 @@ fn verdict(id: &str) -> Verdict {
         rivals: Vec::new(),
     };
     Verdict {
+        earlier: Vec::new(),
+        not_probed: Vec::new(),
+        standing: Vec::new(),
         schema: 1,
         service: "shop".to_owned(),
         id: id.to_owned(),
