@@ -4,8 +4,6 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::engine;
-use crate::engine::search::Posterior;
 use crate::facts::case::Case;
 use crate::facts::component::{Component, Kind};
 use crate::facts::observation::{Observation, RoundId};
@@ -13,14 +11,17 @@ use crate::judgement::ask;
 use crate::judgement::choice::{self, Choice, Lack};
 use crate::judgement::explain;
 use crate::judgement::problem::Problem;
+use crate::judgement::stretch::{self, Stretch, Suspect};
 use crate::judgement::verdict::{Alternative, Assessment, Clock, Detection, Outcome, Verdict};
 use crate::judgement::words;
-use crate::reading::cells::{self, Evidence};
-use crate::world::path::{self, PartId};
+use crate::reading::cells::{self, Evidence, Record};
+use crate::reading::comparison::Reading;
+use crate::reading::epochs::Span;
+use crate::world::path;
 use crate::world::signature::Signatures;
 
 /// A component is named from here on.
-const NAME: f64 = 0.9;
+pub(crate) const NAME: f64 = 0.9;
 /// A rival is listed from here on.
 const LIST: f64 = 0.02;
 /// Nobody hands a verdict out as certain.
@@ -46,37 +47,48 @@ mod enough {
     pub(super) const ROUNDS_EXHAUSTED: usize = 8;
 }
 
-/// Judges a case.
+/// Judges a case: every stretch of one pattern by itself, in the most probable reading of the balancer.
 pub(crate) fn assess(case: &Case) -> Assessment {
     let observations = cells::usable(case);
     let signatures = Signatures::new();
+    let reading = Reading::new(case, &observations);
     let readings = path::readings(&case.topology);
-    let evidence: Vec<(f64, Evidence)> = readings
+    let records: Vec<(f64, Record)> = readings
         .iter()
-        .map(|(balancing, odds)| (*odds, cells::count(case, &observations, *balancing)))
-        .collect();
-    let mut judged: Vec<(f64, Problem<'_>, Posterior)> = evidence
-        .iter()
-        .map(|(odds, evidence)| {
-            let mut problem = Problem::new(evidence, &signatures);
-            let posterior = engine::explain(&mut problem.model);
-            (
-                posterior.evidence + problem.model.calm_total() + odds,
-                problem,
-                posterior,
-            )
+        .map(|(balancing, odds)| {
+            let record = Record::new(case, &observations, &reading, *balancing);
+            (*odds, record)
         })
         .collect();
-    judged.sort_by(|a, b| b.0.total_cmp(&a.0));
-    match judged.first() {
-        Some((_, problem, posterior)) => conclude(case, &observations, problem, posterior),
-        None => Assessment {
-            verdict: frame(case, &observations),
-            settled: false,
-            leading: "unknown".to_string(),
-            leading_confidence: 0.0,
-            choice: Choice::default(),
-        },
+    let spans = records
+        .first()
+        .map_or(Vec::new(), |(_, record)| stretch::spans(record));
+    let counted: Vec<(f64, Vec<(Span, Evidence)>)> = records
+        .iter()
+        .map(|(odds, record)| {
+            let evidence = stretch::evidence(case, record, &reading, &spans);
+            (*odds, evidence)
+        })
+        .collect();
+    let judged = counted.iter().map(|(odds, evidence)| {
+        let (total, stretches) = stretch::judge(evidence, &signatures);
+        (total + odds, stretches)
+    });
+    // Of those that are equal the first, which is the most probable beforehand.
+    let best = judged.reduce(|best, next| if next.0 > best.0 { next } else { best });
+    match best {
+        Some((_, stretches)) => conclude(case, &observations, &stretches),
+        None => unjudged(case, &observations),
+    }
+}
+
+fn unjudged(case: &Case, observations: &[&Observation]) -> Assessment {
+    Assessment {
+        verdict: frame(case, observations),
+        settled: false,
+        leading: "unknown".to_string(),
+        leading_confidence: 0.0,
+        choice: Choice::default(),
     }
 }
 
@@ -119,21 +131,16 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
     }
 }
 
-/// A component with the probability that it is at fault at present.
-pub(crate) struct Suspect {
-    /// The parts that are this component; more than one where it can fail in several extents.
-    pub(crate) parts: Vec<PartId>,
-    pub(crate) component: Component,
-    pub(crate) blame: f64,
-}
-
-fn conclude(
-    case: &Case,
-    observations: &[&Observation],
-    problem: &Problem<'_>,
-    posterior: &Posterior,
-) -> Assessment {
-    let suspects = suspects(problem, posterior);
+fn conclude(case: &Case, observations: &[&Observation], stretches: &[Stretch<'_>]) -> Assessment {
+    let Some(present) = stretches.last() else {
+        return unjudged(case, observations);
+    };
+    let Stretch {
+        problem,
+        posterior,
+        suspects,
+        ..
+    } = present;
     let healthy = problem.healthy(posterior);
     let unknown = posterior.unknown();
     let detection = detection(problem);
@@ -150,7 +157,7 @@ fn conclude(
     verdict.faults = named
         .iter()
         .filter_map(|s| {
-            let well = well(problem, &suspects, &s.component);
+            let well = well(problem, suspects, &s.component);
             explain::fault(problem, posterior, s, &well, CEILING)
         })
         .collect();
@@ -164,7 +171,7 @@ fn conclude(
             because: explain::candidate(problem, posterior, s, &suspects[0]),
         })
         .collect();
-    verdict.exonerated = explain::exonerated(problem, posterior, &suspects, CEILING);
+    verdict.exonerated = explain::exonerated(problem, posterior, suspects, CEILING);
     verdict.unknown = unknown;
     verdict.ask = ask::questions(
         &case.topology,
@@ -172,16 +179,23 @@ fn conclude(
         &verdict.alternatives,
         unknown,
     );
-    let rounds = recent_rounds(observations);
-    let lack = lack(&verdict, &suspects, healthy, unknown);
-    let choice = choice::choose(problem, posterior, observations, lack);
+    let episodes = stretch::episodes(stretches);
+    verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1);
+    let now: Vec<&Observation> = observations
+        .iter()
+        .filter(|o| present.span.holds(o.scheduled_us))
+        .copied()
+        .collect();
+    let rounds = recent_rounds(&now);
+    let lack = lack(&verdict, suspects, healthy, unknown);
+    let choice = choice::choose(problem, posterior, &now, lack);
     let clear = lack != Lack::Identity;
     let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
     let passing = named
         .iter()
         .any(|s| explain::may_pass(problem, posterior, s));
     let settled = !passing && settled(&verdict, clear, asked, healthy, rounds);
-    let (leading, leading_confidence) = leading(&suspects, healthy, unknown);
+    let (leading, leading_confidence) = leading(suspects, healthy, unknown);
     Assessment {
         verdict,
         settled,
@@ -189,29 +203,6 @@ fn conclude(
         leading_confidence,
         choice,
     }
-}
-
-fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
-    let mut by_component: BTreeMap<Component, Vec<PartId>> = BTreeMap::new();
-    for (part, p) in problem.evidence.parts.iter().enumerate() {
-        if let Some(component) = p.component() {
-            by_component.entry(component).or_default().push(part);
-        }
-    }
-    let mut suspects: Vec<Suspect> = by_component
-        .into_iter()
-        .map(|(component, parts)| Suspect {
-            blame: problem.blame(posterior, &parts),
-            component,
-            parts,
-        })
-        .collect();
-    suspects.sort_by(|a, b| {
-        b.blame
-            .total_cmp(&a.blame)
-            .then_with(|| a.component.cmp(&b.component))
-    });
-    suspects
 }
 
 /// The names of the components that are cleared and of the same kind: the siblings of one that is not.

@@ -5,5 +5,6 @@ pub mod choice;
 mod explain;
 pub(crate) mod inference;
 pub(crate) mod problem;
+pub(crate) mod stretch;
 pub mod verdict;
 pub(crate) mod words;

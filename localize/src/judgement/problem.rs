@@ -10,11 +10,12 @@ use crate::engine::model::{
     Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
+use crate::facts::component::Component;
 use crate::facts::component::Kind;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence};
-use crate::world::mode::{Class, MODES, Strikes, View};
-use crate::world::path::{Crossing, PartId};
+use crate::world::mode::{Class, MODES, Mode, Strikes, View};
+use crate::world::path::{Crossing, Part, PartId};
 use crate::world::signature::{Distribution, MAKES, Signatures, accustomed, slot};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
@@ -31,6 +32,30 @@ pub(crate) struct Hypothesis {
     pub(crate) mode: usize,
 }
 
+/// What earlier stretches make probable: components in a mode, each with a probability.
+#[derive(Default)]
+pub(crate) struct Carried(BTreeMap<(Component, &'static str), f64>);
+
+impl Carried {
+    /// A component is at fault in this mode with at least this probability beforehand.
+    pub(crate) fn expect(&mut self, component: &Component, mode: &'static str, probability: f64) {
+        let known = self.0.entry((component.clone(), mode)).or_default();
+        *known = known.max(probability);
+    }
+
+    /// What was expected is no more probable than this.
+    pub(crate) fn rest(&mut self, most: f64) {
+        self.0.values_mut().for_each(|p| *p = p.min(most));
+    }
+
+    /// The logarithm of the prior odds of a part failing in a mode.
+    fn log_odds(&self, part: &Part, mode: &Mode) -> f64 {
+        let fresh = libm::log(part.prior / (1.0 - part.prior)) + libm::log(mode.share);
+        let known = part.component().and_then(|c| self.0.get(&(c, mode.word)));
+        known.map_or(fresh, |p| fresh.max(libm::log(p / (1.0 - p))))
+    }
+}
+
 /// The counts with everything that the inference needs.
 pub(crate) struct Problem<'a> {
     pub(crate) evidence: &'a Evidence,
@@ -44,7 +69,11 @@ pub(crate) struct Problem<'a> {
 
 impl<'a> Problem<'a> {
     /// Prepares the evidence.
-    pub(crate) fn new(evidence: &'a Evidence, signatures: &'a Signatures) -> Self {
+    pub(crate) fn new(
+        evidence: &'a Evidence,
+        signatures: &'a Signatures,
+        carried: &Carried,
+    ) -> Self {
         let mut cells_of = vec![Vec::new(); evidence.parts.len()];
         for (index, cell) in evidence.cells.iter().enumerate() {
             for crossing in crossings(cell) {
@@ -66,7 +95,7 @@ impl<'a> Problem<'a> {
             cells_of,
         };
         problem.add_cells();
-        problem.add_causes();
+        problem.add_causes(carried);
         problem
     }
 
@@ -108,7 +137,7 @@ impl<'a> Problem<'a> {
     }
 
     /// Every hypothesis that could explain at least one failure better than chance does.
-    fn add_causes(&mut self) {
+    fn add_causes(&mut self, carried: &Carried) {
         for (part, cells) in self.cells_of.iter().enumerate() {
             let p = &self.evidence.parts[part];
             for (mode, m) in MODES.iter().enumerate().filter(|(_, m)| m.class == p.class) {
@@ -123,7 +152,7 @@ impl<'a> Problem<'a> {
                 accustom(&mut touches, self.evidence, self.signatures, tables);
                 self.model.push_cause(Cause {
                     part: index32(part),
-                    log_odds: libm::log(p.prior / (1.0 - p.prior)) + libm::log(m.share),
+                    log_odds: carried.log_odds(p, m),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
                     restless: Restless::default(),
@@ -292,6 +321,16 @@ impl<'a> Problem<'a> {
             let fits = set.fits.iter().zip(&set.guilt);
             fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
                 .map(|(f, guilt)| f.present * guilt)
+                .fold(0.0, f64::max)
+        })
+    }
+
+    /// Probability that one of several parts is or was at fault.
+    pub(crate) fn ever_blamed(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
+        posterior.mean(|set| {
+            let fits = set.fits.iter().zip(&set.guilt);
+            fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
+                .map(|(_, guilt)| *guilt)
                 .fold(0.0, f64::max)
         })
     }

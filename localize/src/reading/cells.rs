@@ -13,6 +13,7 @@ use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
+use crate::reading::epochs::Span;
 use crate::reading::witness::Witnesses;
 use crate::world::path::{Alternative, Balancing, Part, Paths};
 use crate::world::symptom::{Stage, Symptom};
@@ -109,13 +110,16 @@ pub(crate) struct Evidence {
     pub(crate) parts: Vec<Part>,
     /// How many windows the counts are split into; the last one holds the present.
     pub(crate) windows: usize,
-    /// How long ago each window began, in microseconds before the last round.
-    pub(crate) ages: Vec<u64>,
+    /// When each window began, in microseconds of mesh time.
+    pub(crate) starts: Vec<u64>,
+    /// The last round.
+    pub(crate) now: u64,
     /// Whether a backend meets its clients' own connections, or those of a proxy.
     pub(crate) forwarded: bool,
 }
 
 /// One probe at one stage.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Trial {
     /// The round's instant, in microseconds of mesh time.
     pub(crate) at: u64,
@@ -123,10 +127,27 @@ pub(crate) struct Trial {
     /// How it failed; `None` for success.
     pub(crate) symptom: Option<Symptom>,
     served_by: Option<usize>,
-    count: u32,
+    /// So many alike.
+    pub(crate) count: u32,
     asymmetric: bool,
     /// How long the stage took, where it was passed and has a time of its own.
     took: Option<Micros>,
+}
+
+#[cfg(test)]
+impl Trial {
+    /// One probe of which nothing else matters.
+    pub(crate) fn plain(at: u64, symptom: Option<Symptom>) -> Self {
+        Self {
+            at,
+            stage: Stage::Http,
+            symptom,
+            served_by: None,
+            count: 1,
+            asymmetric: false,
+            took: None,
+        }
+    }
 }
 
 pub(crate) type Key = (VantageName, Arm, Stage);
@@ -141,104 +162,108 @@ pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
         .collect()
 }
 
-/// Every probe at every stage that it reached, by cell.
-struct Trials {
-    by_cell: BTreeMap<Key, Vec<Trial>>,
+/// Every probe at every stage that it reached, by cell, under one reading of the balancer.
+pub(crate) struct Record {
+    pub(crate) by_cell: BTreeMap<Key, Vec<Trial>>,
     /// The address that a cell's first probe left from.
     local: BTreeMap<Key, IpAddr>,
+    balancing: Balancing,
 }
 
-/// The trials of a case under one reading of its balancer.
-pub(crate) fn trials(
-    case: &Case,
-    observations: &[&Observation],
-    balancing: Balancing,
-) -> BTreeMap<Key, Vec<Trial>> {
-    let reading = Reading::new(case, observations);
-    read_all(case, observations, &reading, balancing).by_cell
-}
-
-fn read_all(
-    case: &Case,
-    observations: &[&Observation],
-    reading: &Reading<'_>,
-    balancing: Balancing,
-) -> Trials {
-    let witnesses = Witnesses::new(
-        &case.topology,
-        &case.sightings,
-        observations,
-        balancing.at_layer_4(),
-    );
-    let mut by_cell: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
-    let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
-    for observation in observations {
-        if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
-            || reading.repeated(observation)
-        {
-            continue;
-        }
-        for trial in read(observation, reading, &witnesses) {
-            let key = (
-                observation.vantage().clone(),
-                observation.arm.clone(),
-                trial.stage,
-            );
-            if let Some(tcp) = &observation.facts.tcp {
-                local.entry(key.clone()).or_insert(tcp.local.ip());
+impl Record {
+    /// Reads every observation against the others.
+    pub(crate) fn new(
+        case: &Case,
+        observations: &[&Observation],
+        reading: &Reading<'_>,
+        balancing: Balancing,
+    ) -> Self {
+        let witnesses = Witnesses::new(
+            &case.topology,
+            &case.sightings,
+            observations,
+            balancing.at_layer_4(),
+        );
+        let mut by_cell: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
+        let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
+        for observation in observations {
+            if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
+                || reading.repeated(observation)
+            {
+                continue;
             }
-            by_cell.entry(key).or_default().push(trial);
+            for trial in read(observation, reading, &witnesses) {
+                let key = (
+                    observation.vantage().clone(),
+                    observation.arm.clone(),
+                    trial.stage,
+                );
+                if let Some(tcp) = &observation.facts.tcp {
+                    local.entry(key.clone()).or_insert(tcp.local.ip());
+                }
+                by_cell.entry(key).or_default().push(trial);
+            }
+        }
+        Self {
+            by_cell,
+            local,
+            balancing,
         }
     }
-    Trials { by_cell, local }
-}
 
-/// Counts a case under one reading of its balancer.
-pub(crate) fn count(case: &Case, observations: &[&Observation], balancing: Balancing) -> Evidence {
-    let reading = Reading::new(case, observations);
-    let Trials { by_cell, local } = read_all(case, observations, &reading, balancing);
-    let mut paths = Paths::new(&case.topology, balancing);
-    let bounds = boundaries(&by_cell);
-    let now = observations
-        .iter()
-        .map(|o| o.scheduled_us)
-        .max()
-        .unwrap_or(0);
-    let mut cells = Vec::new();
-    for (key, trials) in by_cell {
-        let Some(vantage) = case.topology.vantages.iter().find(|v| v.name == key.0) else {
-            continue;
+    /// Counts one stretch of it.
+    pub(crate) fn count(&self, case: &Case, reading: &Reading<'_>, span: Span) -> Evidence {
+        let within = |trials: &Vec<Trial>| -> Vec<Trial> {
+            trials
+                .iter()
+                .filter(|t| span.holds(t.at))
+                .copied()
+                .collect()
         };
-        let destination = destination(&local, &key, vantage);
-        let forbidden = !reading.reached(&key.0, &key.1.target);
-        let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, forbidden);
-        if alternatives.is_empty() {
-            continue;
+        let by_cell: BTreeMap<&Key, Vec<Trial>> = self
+            .by_cell
+            .iter()
+            .map(|(key, trials)| (key, within(trials)))
+            .filter(|(_, trials)| !trials.is_empty())
+            .collect();
+        let mut paths = Paths::new(&case.topology, self.balancing);
+        let bounds = boundaries(&by_cell);
+        let instants = || by_cell.values().flatten().map(|t| t.at);
+        let now = instants().max().unwrap_or(0);
+        let first = instants().min();
+        let mut cells = Vec::new();
+        for (key, trials) in &by_cell {
+            let Some(vantage) = case.topology.vantages.iter().find(|v| v.name == key.0) else {
+                continue;
+            };
+            let destination = destination(&self.local, key, vantage);
+            let forbidden = !reading.reached(&key.0, &key.1.target);
+            let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, forbidden);
+            if alternatives.is_empty() {
+                continue;
+            }
+            let times = Frame {
+                bounds: &bounds,
+                now,
+            };
+            cells.push(cell(key, vantage, alternatives, trials, times, reading));
         }
-        cells.push(cell(
-            key,
-            vantage,
-            alternatives,
-            &trials,
-            &bounds,
+        Evidence {
+            cells,
+            parts: paths.into_parts(),
+            windows: bounds.len() + 1,
+            starts: first.into_iter().chain(bounds.iter().copied()).collect(),
             now,
-            &reading,
-        ));
-    }
-    Evidence {
-        cells,
-        parts: paths.into_parts(),
-        windows: bounds.len() + 1,
-        ages: ages(observations, &bounds, now),
-        forwarded: balancing.at_layer_4(),
+            forwarded: self.balancing.at_layer_4(),
+        }
     }
 }
 
-/// How long before the last round each window began.
-fn ages(observations: &[&Observation], bounds: &[u64], now: u64) -> Vec<u64> {
-    let first = observations.iter().map(|o| o.scheduled_us).min();
-    let starts = first.into_iter().chain(bounds.iter().copied());
-    starts.map(|start| now.saturating_sub(start)).collect()
+/// The windows of a stretch and its last round, in microseconds of mesh time.
+#[derive(Clone, Copy)]
+struct Frame<'a> {
+    bounds: &'a [u64],
+    now: u64,
 }
 
 /// Where answers to a cell's probes go.
@@ -250,12 +275,11 @@ fn destination(local: &BTreeMap<Key, IpAddr>, key: &Key, vantage: &VantagePoint)
 }
 
 fn cell(
-    key: Key,
+    key: &Key,
     vantage: &VantagePoint,
     alternatives: Vec<Alternative>,
     trials: &[Trial],
-    bounds: &[u64],
-    now: u64,
+    Frame { bounds, now }: Frame<'_>,
     reading: &Reading<'_>,
 ) -> Cell {
     let mut counts: BTreeMap<(Option<Symptom>, Option<usize>), Vec<u32>> = BTreeMap::new();
@@ -277,7 +301,7 @@ fn cell(
             counts,
         })
         .collect();
-    let (name, arm, stage) = key;
+    let (name, arm, stage) = key.clone();
     Cell {
         user_facing: user_facing(vantage, &arm, reading),
         long: reading.is_long(&arm),
@@ -338,7 +362,7 @@ fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool
 
 /// The windows begin and end where the record of some cell changes: where failures begin and where
 /// they end for a while. Returns the starts of all windows but the first, ascending.
-fn boundaries(trials: &BTreeMap<Key, Vec<Trial>>) -> Vec<u64> {
+fn boundaries(trials: &BTreeMap<&Key, Vec<Trial>>) -> Vec<u64> {
     let rounds: BTreeSet<u64> = trials.values().flatten().map(|t| t.at).collect();
     let mut votes: BTreeMap<u64, u32> = BTreeMap::new();
     for trials in trials.values() {

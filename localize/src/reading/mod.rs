@@ -3,4 +3,5 @@
 pub(crate) mod cells;
 pub(crate) mod comparison;
 pub(crate) mod delay;
+pub(crate) mod epochs;
 pub(crate) mod witness;

@@ -7,9 +7,11 @@ use super::{Round, Since, end_of};
 use crate::facts::case::Case;
 use crate::facts::observation::Arm;
 use crate::facts::topology::VantageName;
-use crate::judgement::problem::{Hypothesis, Problem};
+use crate::judgement::problem::{Carried, Hypothesis, Problem};
 use crate::judgement::verdict::Fault;
-use crate::reading::cells::{self, Cell};
+use crate::reading::cells::{self, Cell, Record};
+use crate::reading::comparison::Reading;
+use crate::reading::epochs::Span;
 use crate::world::mode::MODES;
 use crate::world::path::{self, Balancing};
 use crate::world::signature::Signatures;
@@ -172,9 +174,11 @@ fn joint(case: &Case, since: &Since) -> Case {
 /// straight to the component where they are enough, because behind a proxy other faults look the same.
 fn probes(case: &Case, balancing: Balancing, fault: &Fault, end_us: u64) -> Probes {
     let observations = cells::usable(case);
-    let evidence = cells::count(case, &observations, balancing);
+    let reading = Reading::new(case, &observations);
+    let record = Record::new(case, &observations, &reading, balancing);
+    let evidence = record.count(case, &reading, Span::WHOLE);
     let signatures = Signatures::new();
-    let problem = Problem::new(&evidence, &signatures);
+    let problem = Problem::new(&evidence, &signatures, &Carried::default());
     let hypotheses = hypotheses(&problem, fault);
     let mut shown: BTreeMap<(&VantageName, &Arm, Stage), &Cell> = BTreeMap::new();
     for cell in &evidence.cells {
@@ -183,7 +187,7 @@ fn probes(case: &Case, balancing: Balancing, fault: &Fault, end_us: u64) -> Prob
         }
     }
     let (mut all, mut straight) = (Probes::new(), Probes::new());
-    for (key, trials) in cells::trials(case, &observations, balancing) {
+    for (key, trials) in &record.by_cell {
         let Some(cell) = shown.get(&(&key.0, &key.1, key.2)) else {
             continue;
         };

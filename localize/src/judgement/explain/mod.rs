@@ -16,8 +16,8 @@ pub(crate) use self::rivals::candidate;
 
 use crate::engine::fit::Fault as Fitted;
 use crate::engine::search::{Posterior, Set};
-use crate::judgement::inference::Suspect;
 use crate::judgement::problem::Problem;
+use crate::judgement::stretch::Suspect;
 use crate::judgement::verdict::{Fault, Pattern};
 use crate::judgement::words::{self, Manner, Reach};
 use crate::world::mode::MODES;
@@ -88,7 +88,10 @@ pub(crate) fn may_pass(problem: &Problem<'_>, posterior: &Posterior, suspect: &S
     let fault = &set.fits[position].fault;
     let windows = (0..problem.evidence.windows).rev();
     let begun = windows.take_while(|window| fault.on(*window)).last();
-    let age = begun.map_or(0, |window| problem.evidence.ages[window]);
+    let evidence = problem.evidence;
+    let age = begun.map_or(0, |window| {
+        evidence.now.saturating_sub(evidence.starts[window])
+    });
     Problem::manner(problem.hypothesis(fault)) == Manner::Late && age < DRAINED_US
 }
 

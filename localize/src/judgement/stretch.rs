@@ -1,0 +1,226 @@
+//! The stretches of a window, judged one after the other: what is wrong now, and what was before.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::engine;
+use crate::engine::search::Posterior;
+use crate::facts::case::Case;
+use crate::facts::component::Component;
+use crate::facts::time::rfc3339;
+use crate::judgement::explain;
+use crate::judgement::inference::NAME;
+use crate::judgement::problem::{Carried, Problem};
+use crate::judgement::verdict::Earlier;
+use crate::reading::cells::{Evidence, Record};
+use crate::reading::comparison::Reading;
+use crate::reading::epochs::{self, Span};
+use crate::world::path::PartId;
+use crate::world::signature::Signatures;
+
+/// Past stretches with failures that are judged, the latest: what comes before them is told by history.
+const PAST: usize = 12;
+/// A fault of one stretch that is there in the next one, too, when the pattern changes all the same.
+const GOES_ON: f64 = 0.5;
+/// A component that failed earlier in the window is likelier to fail again than others.
+const RETURNS: f64 = 0.05;
+/// A fault that is at least so probable there goes on, where it is named before or after.
+const LIKELY: f64 = 0.5;
+
+/// A component with the probability that it is at fault.
+pub(crate) struct Suspect {
+    /// The parts that are this component; more than one where it can fail in several extents.
+    pub(crate) parts: Vec<PartId>,
+    pub(crate) component: Component,
+    /// At the end of the stretch.
+    pub(crate) blame: f64,
+    /// At any time of it.
+    pub(crate) was: f64,
+}
+
+/// One stretch, judged.
+pub(crate) struct Stretch<'a> {
+    pub(crate) span: Span,
+    pub(crate) problem: Problem<'a>,
+    pub(crate) posterior: Posterior,
+    /// Most to blame first.
+    pub(crate) suspects: Vec<Suspect>,
+}
+
+/// The counts of every stretch with failures and of the present, under one reading of the balancer.
+pub(crate) fn evidence(
+    case: &Case,
+    record: &Record,
+    reading: &Reading<'_>,
+    spans: &[Span],
+) -> Vec<(Span, Evidence)> {
+    let Some((present, past)) = spans.split_last() else {
+        return Vec::new();
+    };
+    let failing = |span: &&Span| {
+        let mut trials = record.by_cell.values().flatten();
+        trials.any(|t| t.symptom.is_some() && span.holds(t.at))
+    };
+    let mut wanted: Vec<Span> = past.iter().filter(failing).copied().collect();
+    wanted.drain(..wanted.len().saturating_sub(PAST));
+    wanted.push(*present);
+    let counted = wanted.into_iter();
+    counted
+        .map(|span| (span, record.count(case, reading, span)))
+        .collect()
+}
+
+/// The stretches of a record: where its pattern changes, whatever the balancer does.
+pub(crate) fn spans(record: &Record) -> Vec<Span> {
+    epochs::epochs(&record.by_cell)
+}
+
+/// Judges stretches in order, each with what the one before makes probable. With the logarithm of how
+/// probable all of them are together.
+pub(crate) fn judge<'a>(
+    evidence: &'a [(Span, Evidence)],
+    signatures: &'a Signatures,
+) -> (f64, Vec<Stretch<'a>>) {
+    let mut carried = Carried::default();
+    let mut total = 0.0;
+    let mut stretches: Vec<Stretch<'a>> = Vec::new();
+    for (span, evidence) in evidence {
+        let adjacent = stretches
+            .last()
+            .is_some_and(|last| last.span.to == span.from);
+        if !adjacent {
+            carried.rest(RETURNS);
+        }
+        let mut problem = Problem::new(evidence, signatures, &carried);
+        let posterior = engine::explain(&mut problem.model);
+        total += posterior.evidence + problem.model.calm_total();
+        let suspects = suspects(&problem, &posterior);
+        carried.rest(RETURNS);
+        for suspect in suspects.iter().filter(|s| s.was >= LIKELY) {
+            let mode = explain::mode_word(&problem, &posterior, &suspect.parts);
+            carried.expect(&suspect.component, mode, GOES_ON * suspect.blame);
+        }
+        stretches.push(Stretch {
+            span: *span,
+            problem,
+            posterior,
+            suspects,
+        });
+    }
+    (total, stretches)
+}
+
+fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
+    let mut by_component: BTreeMap<Component, Vec<PartId>> = BTreeMap::new();
+    for (part, p) in problem.evidence.parts.iter().enumerate() {
+        if let Some(component) = p.component() {
+            by_component.entry(component).or_default().push(part);
+        }
+    }
+    let mut suspects: Vec<Suspect> = by_component
+        .into_iter()
+        .map(|(component, parts)| Suspect {
+            blame: problem.blame(posterior, &parts),
+            was: problem.ever_blamed(posterior, &parts),
+            component,
+            parts,
+        })
+        .collect();
+    suspects.sort_by(|a, b| {
+        b.blame
+            .total_cmp(&a.blame)
+            .then_with(|| b.was.total_cmp(&a.was))
+            .then_with(|| a.component.cmp(&b.component))
+    });
+    suspects
+}
+
+impl Stretch<'_> {
+    fn suspect(&self, component: &Component) -> Option<&Suspect> {
+        self.suspects.iter().find(|s| s.component == *component)
+    }
+
+    /// The first and the last instant at which a component was at fault here, in microseconds of mesh
+    /// time; the end of the stretch where it was so to the end.
+    fn while_at_fault(&self, suspect: &Suspect) -> (u64, u64) {
+        let evidence = self.problem.evidence;
+        let Some((set, place)) = self.problem.blaming(&self.posterior, &suspect.parts) else {
+            return (self.span.from, self.span.to);
+        };
+        let fault = &set.fits[place].fault;
+        let on = |window: &usize| fault.on(*window);
+        let first = (0..evidence.windows).find(on).unwrap_or(0);
+        let last = (0..evidence.windows).rev().find(on).unwrap_or(first);
+        let end = evidence.starts.get(last + 1).copied();
+        let end = end.unwrap_or(match self.span.to {
+            u64::MAX => evidence.now,
+            to => to,
+        });
+        (evidence.starts.get(first).copied().unwrap_or(0), end)
+    }
+}
+
+/// One time that a component was at fault, over all stretches that it lasted.
+#[derive(Clone, Debug)]
+pub(crate) struct Episode {
+    pub(crate) component: Component,
+    pub(crate) mode: &'static str,
+    /// Microseconds of mesh time.
+    pub(crate) began: u64,
+    pub(crate) ended: u64,
+    /// Place of its last stretch among all.
+    pub(crate) stretch: usize,
+    /// The greatest probability in any of them.
+    confidence: f64,
+}
+
+/// The times at which components were at fault, in order of their ends.
+pub(crate) fn episodes(stretches: &[Stretch<'_>]) -> Vec<Episode> {
+    let mut episodes: Vec<Episode> = Vec::new();
+    for (index, stretch) in stretches.iter().enumerate() {
+        for suspect in stretch.suspects.iter().filter(|s| s.was >= LIKELY) {
+            let mode = explain::mode_word(&stretch.problem, &stretch.posterior, &suspect.parts);
+            let (began, ended) = stretch.while_at_fault(suspect);
+            let before = episodes.iter_mut().find(|e| {
+                e.stretch + 1 == index
+                    && e.component == suspect.component
+                    && e.mode == mode
+                    && stretches[e.stretch].span.to == stretch.span.from
+            });
+            match before {
+                Some(episode) => {
+                    episode.ended = ended;
+                    episode.stretch = index;
+                    episode.confidence = episode.confidence.max(suspect.was);
+                }
+                None => episodes.push(Episode {
+                    component: suspect.component.clone(),
+                    mode,
+                    began,
+                    ended,
+                    stretch: index,
+                    confidence: suspect.was,
+                }),
+            }
+        }
+    }
+    episodes.retain(|e| e.confidence >= NAME);
+    episodes.sort_by_key(|e| (e.ended, e.began));
+    episodes
+}
+
+/// What was wrong and is over, the latest first: not what is wrong now.
+pub(crate) fn earlier(episodes: &[Episode], present: &Stretch<'_>, last: usize) -> Vec<Earlier> {
+    let over = |e: &&Episode| {
+        let now = present.suspect(&e.component).map_or(0.0, |s| s.blame);
+        e.stretch < last || now < LIKELY
+    };
+    let over = episodes.iter().rev().filter(over);
+    over.map(|episode| Earlier {
+        component: episode.component.clone(),
+        mode: alloc::string::String::from(episode.mode),
+        began_at: rfc3339(episode.began),
+        ended_at: rfc3339(episode.ended),
+    })
+    .collect()
+}
