@@ -18,7 +18,7 @@ use crate::world::symptom::Symptom;
 /// their square.
 const PLACES: usize = 72;
 /// What one more stretch costs, in nats: changes are rare beside rounds.
-const CHANGE: f64 = 7.0;
+const CHANGE: f64 = 5.0;
 /// Cells that cross the same parts fail together, so that what they say is worth less than its sum.
 const DEPENDENCE: f64 = 0.5;
 /// A run of failures goes on over a few rounds that pass.

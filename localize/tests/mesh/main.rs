@@ -594,6 +594,114 @@ fn a_fault_after_a_long_calm_is_named() {
     }
 }
 
+/// Asks as a user does: with the last quarter of an hour, a round a second, until it is settled.
+fn ask(world: &mut World) -> localize::Assessment {
+    world.look_back(900);
+    let mut last = None;
+    for round in 1..=60 {
+        world.round();
+        let assessment = localize(&world.case());
+        let settled = assessment.settled;
+        last = Some(assessment);
+        if settled && round >= 4 {
+            break;
+        }
+    }
+    last.expect("sixty rounds")
+}
+
+/// Faults come one after the other on one mesh, each is mended, and some come back: what is named is
+/// what is wrong now, and what was before stands apart.
+#[test]
+fn a_chain_of_faults_is_told_link_by_link() {
+    let links: [(Fault, Wanted<'_>); 14] = [
+        (
+            Fault::Resolver(0, 1.0),
+            (Kind::Resolver, "192.0.2.11", &["no_answer"]),
+        ),
+        (
+            Fault::NameServerRefuses(1),
+            (Kind::AuthoritativeDns, "ns2.shop.example", &["refuses"]),
+        ),
+        (
+            Fault::EdgeStatus(0, 500, 1.0),
+            (Kind::Cdn, "198.51.100.11", &["http_5xx"]),
+        ),
+        (
+            Fault::EdgeCertificate(1),
+            (Kind::Cdn, "198.51.100.12", &["certificate_expired"]),
+        ),
+        (Fault::BalancerDead, (Kind::LoadBalancer, VIP, &["refuses"])),
+        (
+            Fault::BalancerStatus(503),
+            (Kind::LoadBalancer, VIP, &["http_5xx"]),
+        ),
+        (
+            Fault::BackendStatus(1, 1.0),
+            (Kind::Backend, "web2", &["http_5xx"]),
+        ),
+        (
+            Fault::BackendStatus(1, 0.3),
+            (Kind::Backend, "web2", &["http_5xx"]),
+        ),
+        (
+            Fault::BackendResets(2),
+            (Kind::Backend, "web3", &["resets"]),
+        ),
+        (
+            Fault::BackendSlow(2, 4.0),
+            (Kind::Backend, "web3", &["slow"]),
+        ),
+        (
+            Fault::BackendClosed(0),
+            (Kind::Backend, "web1", &["refuses"]),
+        ),
+        (
+            Fault::BackendSyn(1, 0.4),
+            (Kind::Backend, "web2", &["syn_unanswered"]),
+        ),
+        (
+            Fault::Access(0, 0.35),
+            (Kind::ClientNetwork, "home1", &["packet_loss"]),
+        ),
+        (
+            Fault::EdgesReset(0.45),
+            (Kind::Cdn, "cloudflare", &["resets"]),
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for seed in 1..=seeds() {
+        let mut world = World::new(Mesh::Full, seed);
+        world.learn(40);
+        world.scheduled(75);
+        let mut order: Vec<usize> = (0..links.len()).collect();
+        order.rotate_left(seed as usize * 5 % links.len());
+        for (place, link) in order.iter().map(|i| links[*i]).enumerate() {
+            let (fault, wanted) = link;
+            world.faults = vec![fault];
+            world.scheduled(10);
+            let assessment = ask(&mut world);
+            let text = describe(&assessment);
+            if !names(&assessment.verdict, &[wanted]) {
+                wrong.push(format!("seed {seed} place {place} {fault:?}: {text}"));
+            }
+            world.faults.clear();
+            world.scheduled(10);
+            if place % 3 == 2 {
+                let assessment = ask(&mut world);
+                let text = describe(&assessment);
+                let earlier = &assessment.verdict.earlier;
+                if assessment.verdict.outcome != VerdictOutcome::Healthy {
+                    wrong.push(format!("seed {seed} place {place} healthy: {text}"));
+                } else if earlier.first().is_none_or(|e| e.component.name != wanted.1) {
+                    wrong.push(format!("seed {seed} place {place}: {earlier:?}"));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 /// The same faults when the balancer only forwards connections, declared or not.
 #[test]
 fn behind_a_layer_4_balancer() {

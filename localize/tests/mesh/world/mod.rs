@@ -295,6 +295,26 @@ impl World {
         self.baselines = Baselines(learnt.collect());
     }
 
+    /// Lets so many seconds go by without a round.
+    pub fn rest(&mut self, seconds: u64) {
+        self.now += seconds * 1_000_000;
+    }
+
+    /// Rounds every five seconds, as a schedule fires them, for so many seconds.
+    pub fn scheduled(&mut self, seconds: u64) {
+        for _ in 0..seconds / 5 {
+            self.rest(4);
+            self.round();
+        }
+    }
+
+    /// Forgets what was seen more than so many seconds ago, as a look back of that length does.
+    pub fn look_back(&mut self, seconds: u64) {
+        let from = self.now.saturating_sub(seconds * 1_000_000);
+        self.observations.retain(|o| o.scheduled_us >= from);
+        self.sightings.retain(|s| s.to.at_us >= from);
+    }
+
     /// Fires every arm of every vantage point once, a second after the last round.
     pub fn round(&mut self) {
         self.now += 1_000_000;
