@@ -5,12 +5,12 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::facts::component::Kind;
 use crate::facts::topology::{BALANCER_HOST, CdnProvider, Role, Topology};
-use crate::judgement::verdict::{Alternative, Outcome};
+use crate::judgement::verdict::Outcome;
+use crate::world::part::What;
 
 /// From this probability on a candidate is worth a question.
-const DOUBT: f64 = 0.05;
+pub(crate) const DOUBT: f64 = 0.05;
 
 /// From this probability of "no component explains it" on the path itself is in question.
 const UNEXPLAINED: f64 = 0.1;
@@ -19,15 +19,11 @@ const UNEXPLAINED: f64 = 0.1;
 pub(crate) fn questions(
     topology: &Topology,
     outcome: Outcome,
-    alternatives: &[Alternative],
+    doubtful: &[&What],
     unknown: f64,
 ) -> Vec<String> {
     let mut asked = Vec::new();
-    let doubtful: Vec<&Alternative> = alternatives
-        .iter()
-        .filter(|a| a.confidence >= DOUBT)
-        .collect();
-    for candidate in &doubtful {
+    for candidate in doubtful {
         for question in about(topology, candidate) {
             push(&mut asked, question);
         }
@@ -52,40 +48,31 @@ fn push(asked: &mut Vec<String>, question: String) {
     }
 }
 
-/// What would confirm or clear one candidate.
-fn about(topology: &Topology, candidate: &Alternative) -> Vec<String> {
-    let name = &candidate.component.name;
-    match candidate.component.kind {
-        Kind::Backend => [witness_on(topology, name), vantage(topology, Role::Inside)]
-            .into_iter()
-            .flatten()
-            .collect(),
-        Kind::ReturnPath => {
-            let host = name.split("->").next().unwrap_or(name);
-            [witness_on(topology, host), on_balancer(topology)]
-                .into_iter()
-                .flatten()
-                .collect()
-        }
-        Kind::LbBackendPath => {
-            let backend = name.rsplit("->").next().unwrap_or(name);
+/// What would tell a candidate from its rivals.
+fn about(topology: &Topology, candidate: &What) -> Vec<String> {
+    let asked = match candidate {
+        What::Backend(name) => [witness_on(topology, name), vantage(topology, Role::Inside)],
+        What::Return { host, .. } => [witness_on(topology, host), on_balancer(topology)],
+        What::LbBackendPath { backend, .. } | What::Toward { backend, .. } => {
             [on_balancer(topology), witness_on(topology, backend)]
-                .into_iter()
-                .flatten()
-                .collect()
         }
-        Kind::LoadBalancer => [
+        What::Balancer(_) => [
             vantage(topology, Role::BehindCdn),
             vantage(topology, Role::Inside),
-        ]
-        .into_iter()
-        .flatten()
-        .collect(),
-        Kind::Cdn | Kind::CdnOriginPath => vantage(topology, Role::BehindCdn).into_iter().collect(),
-        Kind::ClientNetwork | Kind::Resolver => second_outside(topology).into_iter().collect(),
-        Kind::Origin => missing(topology),
-        Kind::AuthoritativeDns => Vec::new(),
-    }
+        ],
+        What::Shared(_) => [vantage(topology, Role::Inside), on_balancer(topology)],
+        What::Origin(_) | What::Address(_) => return missing(topology),
+        What::Edge(_) | What::Provider(_) | What::OriginPath { .. } => {
+            let mut asked = missing(topology);
+            asked.extend(vantage(topology, Role::BehindCdn));
+            return asked;
+        }
+        What::Access(_) | What::Resolver(_) | What::NotServed(_) => {
+            [second_outside(topology), None]
+        }
+        What::NameServer(_) | What::Barred { .. } => [None, None],
+    };
+    asked.into_iter().flatten().collect()
 }
 
 /// What a mesh of this shape cannot see at all.

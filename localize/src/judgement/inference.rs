@@ -5,7 +5,6 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::facts::case::Case;
-use crate::facts::component::{Component, Kind};
 use crate::facts::observation::{Observation, RoundId};
 use crate::judgement::ask;
 use crate::judgement::choice::{self, Choice, Lack};
@@ -17,6 +16,8 @@ use crate::judgement::words;
 use crate::reading::cells::{self, Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::Span;
+use crate::world::mode::Word;
+use crate::world::part::What;
 use crate::world::path;
 use crate::world::signature::Signatures;
 
@@ -154,31 +155,31 @@ fn conclude(case: &Case, observations: &[&Observation], stretches: &[Stretch<'_>
     } else {
         Outcome::Inconclusive
     };
+    let well = well(problem, suspects);
     verdict.faults = named
         .iter()
-        .filter_map(|s| {
-            let well = well(problem, suspects, &s.component);
-            explain::fault(problem, posterior, s, &well, CEILING)
-        })
+        .filter_map(|s| explain::fault(problem, posterior, s, &well, CEILING))
         .collect();
     verdict.alternatives = suspects
         .iter()
         .filter(|s| s.blame < NAME && s.blame >= LIST)
         .map(|s| Alternative {
             component: s.component.clone(),
-            mode: explain::mode_word(problem, posterior, &s.parts).to_string(),
+            mode: explain::mode(problem, posterior, &s.parts)
+                .map_or("unknown", Word::text)
+                .to_string(),
             confidence: s.blame,
             because: explain::candidate(problem, posterior, s, &suspects[0]),
         })
         .collect();
     verdict.exonerated = explain::exonerated(problem, posterior, suspects, CEILING);
     verdict.unknown = unknown;
-    verdict.ask = ask::questions(
-        &case.topology,
-        verdict.outcome,
-        &verdict.alternatives,
-        unknown,
-    );
+    let doubtful: Vec<&What> = suspects
+        .iter()
+        .filter(|s| s.blame < NAME && s.blame >= ask::DOUBT)
+        .map(|s| &s.what)
+        .collect();
+    verdict.ask = ask::questions(&case.topology, verdict.outcome, &doubtful, unknown);
     let episodes = stretch::episodes(stretches);
     verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1);
     let now: Vec<&Observation> = observations
@@ -205,15 +206,12 @@ fn conclude(case: &Case, observations: &[&Observation], stretches: &[Stretch<'_>
     }
 }
 
-/// The names of the components that are cleared and of the same kind: the siblings of one that is not.
-fn well<'s>(problem: &Problem<'_>, suspects: &'s [Suspect], like: &Component) -> Vec<&'s str> {
-    let siblings = suspects.iter().filter(|s| s.component.kind == like.kind);
-    let mut names: Vec<&str> = siblings
-        .filter(|s| explain::cleared(problem, s))
-        .map(|s| s.component.name.as_str())
-        .collect();
-    names.sort_unstable();
-    names
+/// The parts that are cleared: a sentence names those that are siblings of one that is not.
+fn well(problem: &Problem<'_>, suspects: &[Suspect]) -> Vec<What> {
+    let cleared = suspects.iter().filter(|s| explain::cleared(problem, s));
+    let mut well: Vec<What> = cleared.map(|s| s.what.clone()).collect();
+    well.sort_unstable();
+    well
 }
 
 /// The rate that a fault in the least probed component would have to have to be seen, within the last
@@ -225,11 +223,12 @@ fn detection(problem: &Problem<'_>) -> Detection {
         .iter()
         .enumerate()
         .filter(|(_, part)| {
-            part.component().is_some_and(|c| {
-                c.kind != Kind::ReturnPath
-                    && !(c.kind == Kind::CdnOriginPath && c.name.starts_with('*'))
-                    && c.kind != Kind::LbBackendPath
-            })
+            part.component().is_some()
+                && !part.what.is_shared_parent()
+                && !matches!(
+                    part.what,
+                    What::Return { .. } | What::LbBackendPath { .. } | What::Toward { .. }
+                )
         })
         .map(|(part, _)| explain::crossing_probes(problem, part))
         .fold(f64::INFINITY, f64::min);
@@ -298,7 +297,7 @@ fn settled(verdict: &Verdict, clear: bool, asked: bool, healthy: f64, rounds: us
 fn leading(suspects: &[Suspect], healthy: f64, unknown: f64) -> (String, f64) {
     match suspects.first() {
         Some(top) if top.blame > healthy && top.blame > unknown => {
-            (words::noun(&top.component), top.blame)
+            (words::noun(&top.what), top.blame)
         }
         _ if unknown > healthy => ("something no component explains".to_string(), unknown),
         _ => ("healthy".to_string(), healthy),

@@ -11,11 +11,11 @@ use crate::engine::model::{
 };
 use crate::engine::search::{Posterior, Set};
 use crate::facts::component::Component;
-use crate::facts::component::Kind;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence};
-use crate::world::mode::{Class, MODES, Mode, Strikes, View};
-use crate::world::path::{Crossing, Part, PartId};
+use crate::world::mode::{Class, MODES, Mode, Strikes, View, Word};
+use crate::world::part::{Part, What};
+use crate::world::path::{Crossing, PartId};
 use crate::world::signature::{Distribution, MAKES, Signatures, accustomed, slot};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
@@ -34,11 +34,11 @@ pub(crate) struct Hypothesis {
 
 /// What earlier stretches make probable: components in a mode, each with a probability.
 #[derive(Default)]
-pub(crate) struct Carried(BTreeMap<(Component, &'static str), f64>);
+pub(crate) struct Carried(BTreeMap<(Component, Word), f64>);
 
 impl Carried {
     /// A component is at fault in this mode with at least this probability beforehand.
-    pub(crate) fn expect(&mut self, component: &Component, mode: &'static str, probability: f64) {
+    pub(crate) fn expect(&mut self, component: &Component, mode: Word, probability: f64) {
         let known = self.0.entry((component.clone(), mode)).or_default();
         *known = known.max(probability);
     }
@@ -140,7 +140,10 @@ impl<'a> Problem<'a> {
     fn add_causes(&mut self, carried: &Carried) {
         for (part, cells) in self.cells_of.iter().enumerate() {
             let p = &self.evidence.parts[part];
-            for (mode, m) in MODES.iter().enumerate().filter(|(_, m)| m.class == p.class) {
+            for (mode, m) in MODES.iter().enumerate() {
+                if m.class != p.class() || m.is_of_tls() && !p.speaks_tls {
+                    continue;
+                }
                 let hypothesis = Hypothesis { part, mode };
                 let shows = |c: &usize| self.shows_plainly(hypothesis, &self.evidence.cells[*c]);
                 if !cells.iter().any(shows) {
@@ -157,8 +160,8 @@ impl<'a> Problem<'a> {
                     habit: Habit::Lasting,
                     restless: Restless::default(),
                     meaning: match m.class {
-                        Class::Blamable(_) => Meaning::Fault,
-                        Class::Firewall => Meaning::Nothing,
+                        Class::Blamable(_) | Class::Toward => Meaning::Fault,
+                        Class::Firewall | Class::NotServed => Meaning::Nothing,
                     },
                     touches,
                     passes: Default::default(),
@@ -211,26 +214,31 @@ impl<'a> Problem<'a> {
     /// How proxies in front bear on a hypothesis.
     fn shelter(&self, hypothesis: Hypothesis) -> Shelter {
         let part = &self.evidence.parts[hypothesis.part];
-        let Class::Blamable(kind) = part.class else {
+        // A proxy that seldom uses a port again is spared.
+        if MODES[hypothesis.mode].strikes == Strikes::ReusedPorts {
             return Shelter::Optional;
-        };
-        match kind {
-            // A proxy that seldom uses a port again is spared.
-            _ if MODES[hypothesis.mode].strikes == Strikes::ReusedPorts => Shelter::Optional,
-            Kind::Backend | Kind::LbBackendPath if MODES[hypothesis.mode].lossy => {
+        }
+        match &part.what {
+            What::Backend(_) | What::LbBackendPath { .. } if MODES[hypothesis.mode].lossy => {
                 Shelter::ChosenLossy
             }
-            Kind::Backend | Kind::LbBackendPath => Shelter::Chosen,
+            What::Backend(_) | What::LbBackendPath { .. } => Shelter::Chosen,
             // Who loses everything that leaves a host loses what goes to the balancer, too.
-            Kind::ReturnPath if part.name.contains('/') => Shelter::ChosenLossy,
-            Kind::ReturnPath
-            | Kind::ClientNetwork
-            | Kind::Resolver
-            | Kind::AuthoritativeDns
-            | Kind::Cdn
-            | Kind::CdnOriginPath
-            | Kind::Origin
-            | Kind::LoadBalancer => Shelter::Optional,
+            What::Return { to, .. } if to.is_wide() => Shelter::ChosenLossy,
+            What::Return { .. }
+            | What::Access(_)
+            | What::Resolver(_)
+            | What::NameServer(_)
+            | What::Edge(_)
+            | What::Provider(_)
+            | What::Address(_)
+            | What::OriginPath { .. }
+            | What::Origin(_)
+            | What::Shared(_)
+            | What::Balancer(_)
+            | What::Toward { .. }
+            | What::Barred { .. }
+            | What::NotServed(_) => Shelter::Optional,
         }
     }
 

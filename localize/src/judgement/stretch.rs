@@ -15,6 +15,8 @@ use crate::judgement::verdict::Earlier;
 use crate::reading::cells::{Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::{self, Span};
+use crate::world::mode::Word;
+use crate::world::part::What;
 use crate::world::path::PartId;
 use crate::world::signature::Signatures;
 
@@ -32,6 +34,8 @@ pub(crate) struct Suspect {
     /// The parts that are this component; more than one where it can fail in several extents.
     pub(crate) parts: Vec<PartId>,
     pub(crate) component: Component,
+    /// The first of the parts, or the one that is blamed.
+    pub(crate) what: What,
     /// At the end of the stretch.
     pub(crate) blame: f64,
     /// At any time of it.
@@ -97,8 +101,9 @@ pub(crate) fn judge<'a>(
         let suspects = suspects(&problem, &posterior);
         carried.rest(RETURNS);
         for suspect in suspects.iter().filter(|s| s.was >= LIKELY) {
-            let mode = explain::mode_word(&problem, &posterior, &suspect.parts);
-            carried.expect(&suspect.component, mode, GOES_ON * suspect.blame);
+            if let Some(mode) = explain::mode(&problem, &posterior, &suspect.parts) {
+                carried.expect(&suspect.component, mode, GOES_ON * suspect.blame);
+            }
         }
         stretches.push(Stretch {
             span: *span,
@@ -122,6 +127,7 @@ fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
         .map(|(component, parts)| Suspect {
             blame: problem.blame(posterior, &parts),
             was: problem.ever_blamed(posterior, &parts),
+            what: blamed(problem, posterior, &parts),
             component,
             parts,
         })
@@ -133,6 +139,14 @@ fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
             .then_with(|| a.component.cmp(&b.component))
     });
     suspects
+}
+
+/// Which of the parts of one component is blamed; the first, where none is.
+fn blamed(problem: &Problem<'_>, posterior: &Posterior, parts: &[PartId]) -> What {
+    let blaming = problem.blaming(posterior, parts);
+    let part = blaming.map(|(set, place)| problem.hypothesis(&set.fits[place].fault).part);
+    let part = part.or(parts.first().copied()).unwrap_or_default();
+    problem.evidence.parts[part].what.clone()
 }
 
 impl Stretch<'_> {
@@ -164,7 +178,7 @@ impl Stretch<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Episode {
     pub(crate) component: Component,
-    pub(crate) mode: &'static str,
+    pub(crate) mode: Word,
     /// Microseconds of mesh time.
     pub(crate) began: u64,
     pub(crate) ended: u64,
@@ -179,7 +193,10 @@ pub(crate) fn episodes(stretches: &[Stretch<'_>]) -> Vec<Episode> {
     let mut episodes: Vec<Episode> = Vec::new();
     for (index, stretch) in stretches.iter().enumerate() {
         for suspect in stretch.suspects.iter().filter(|s| s.was >= LIKELY) {
-            let mode = explain::mode_word(&stretch.problem, &stretch.posterior, &suspect.parts);
+            let mode = explain::mode(&stretch.problem, &stretch.posterior, &suspect.parts);
+            let Some(mode) = mode else {
+                continue;
+            };
             let (began, ended) = stretch.while_at_fault(suspect);
             let before = episodes.iter_mut().find(|e| {
                 e.stretch + 1 == index
@@ -218,7 +235,7 @@ pub(crate) fn earlier(episodes: &[Episode], present: &Stretch<'_>, last: usize) 
     let over = episodes.iter().rev().filter(over);
     over.map(|episode| Earlier {
         component: episode.component.clone(),
-        mode: alloc::string::String::from(episode.mode),
+        mode: alloc::string::String::from(episode.mode.text()),
         began_at: rfc3339(episode.began),
         ended_at: rfc3339(episode.ended),
     })

@@ -3,37 +3,42 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::mem::discriminant;
 
-use crate::facts::component::{Component, Kind};
 use crate::facts::time::Micros;
-use crate::world::mode::{BLACK_HOLE, LARGE_FAIL, PORT_REUSE};
+use crate::world::mode::Word;
+use crate::world::part::{Vip, What};
 use crate::world::symptom::{Stage, Symptom};
 
-/// A component as a sentence names it.
-pub(crate) fn noun(component: &Component) -> String {
-    let name = &component.name;
-    match component.kind {
-        Kind::ClientNetwork => format!("the access network of vantage point {name}"),
-        Kind::Resolver => format!("resolver {name}"),
-        Kind::AuthoritativeDns => format!("name server {name}"),
-        Kind::Cdn => format!("CDN {name}"),
-        Kind::CdnOriginPath => match name.split_once("->") {
-            Some(("*", vip)) => format!("the path from every edge to {vip}"),
-            Some((edge, vip)) => format!("the path from edge {edge} to {vip}"),
-            None => name.clone(),
-        },
-        Kind::Origin => format!("the origin of {name}"),
-        Kind::LoadBalancer => format!("load balancer {name}"),
-        Kind::LbBackendPath => match name.split_once("->") {
-            Some((vip, backend)) => format!("the path from balancer {vip} to {backend}"),
-            None => name.clone(),
-        },
-        Kind::Backend => format!("backend {name}"),
-        Kind::ReturnPath => match name.split_once("->") {
-            Some((host, to)) => format!("the way back from {host} to {to}"),
-            None => name.clone(),
-        },
+/// A part as a sentence names it.
+pub(crate) fn noun(what: &What) -> String {
+    let balancer = |vip: &Vip| match vip {
+        Some(vip) => format!("load balancer {vip}"),
+        None => "the load balancer".to_string(),
+    };
+    match what {
+        What::Access(vantage) => format!("the access network of vantage point {vantage}"),
+        What::Resolver(server) => format!("resolver {server}"),
+        What::NameServer(name) => format!("name server {name}"),
+        What::Edge(edge) => format!("CDN edge {edge}"),
+        What::Provider(name) => format!("CDN {name}"),
+        What::Address(address) => format!("whatever answers at {address}"),
+        What::OriginPath { edge, to } => {
+            let from = edge.map_or_else(|| "every edge".to_string(), |edge| format!("edge {edge}"));
+            let to = to.map_or_else(|| "the origin".to_string(), |vip| vip.to_string());
+            format!("the path from {from} to {to}")
+        }
+        What::Origin(service) => format!("the origin of {service}"),
+        What::Shared(service) => format!("what all backends of {service} share"),
+        What::Balancer(vip) => balancer(vip),
+        What::Toward { vip, backend } => format!("{} towards {backend}", balancer(vip)),
+        What::LbBackendPath { vip, backend } => {
+            format!("the path from {} to {backend}", balancer(vip))
+        }
+        What::Backend(name) => format!("backend {name}"),
+        What::Return { host, to } => format!("the way back from {host} to {to}"),
+        What::Barred { vantage, target } => format!("a rule that keeps {vantage} from {target}"),
+        What::NotServed(vantage) => format!("a refusal to serve {vantage}"),
     }
 }
 
@@ -108,23 +113,18 @@ pub(crate) struct Reach<'a> {
 
 /// The one sentence for the person on call: what the component does, how often, whether its siblings
 /// do so too, and who feels it.
-pub(crate) fn summary(
-    component: &Component,
-    mode: &str,
-    reach: Reach<'_>,
-    well: &[&str],
-) -> String {
-    let noun = noun(component);
-    let misdeed = misdeed(component.kind, mode, reach);
-    let siblings = siblings(component, well);
-    let impact = match (reach.user_impact, component.kind) {
+pub(crate) fn summary(what: &What, mode: Word, reach: Reach<'_>, well: &[What]) -> String {
+    let noun = noun(what);
+    let misdeed = misdeed(what, mode, reach);
+    let siblings = siblings(what, well);
+    let impact = match (reach.user_impact, what) {
         (false, _) if reach.late.is_some() => {
             "what users do varies by more than that anyway, or is spared it"
         }
-        (false, _) if mode == PORT_REUSE => "what users do has not met it so far",
+        (false, _) if mode == Word::PortReuseCollision => "what users do has not met it so far",
         (false, _) => "redundancy hides it from users, at the price of capacity",
-        (true, Kind::ClientNetwork) => "users behind it are affected",
-        (true, Kind::Resolver) => "its users are affected",
+        (true, What::Access(_)) => "users behind it are affected",
+        (true, What::Resolver(_)) => "its users are affected",
         (true, _) => "users are affected",
     };
     let mut sentence = format!("{noun} {misdeed}{siblings}; {impact}.");
@@ -186,153 +186,240 @@ pub(crate) fn duration(time: Micros) -> String {
     }
 }
 
-/// What a component in a mode does wrong, to how many of what crosses it.
-fn misdeed(kind: Kind, mode: &str, reach: Reach<'_>) -> String {
+/// What a part in a mode does wrong, to how many of what crosses it.
+fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
     let so_many = quantity(reach);
-    let dns = matches!(kind, Kind::Resolver | Kind::AuthoritativeDns);
+    let dns = matches!(what, What::Resolver(_) | What::NameServer(_));
     let asked = if dns { "questions" } else { "requests" };
     let opened = if dns { "questions" } else { "connections" };
     match mode {
-        "packet_loss" => format!("loses {so_many} packets"),
-        "unreachable" => format!("drops {so_many} traffic"),
-        "blocked" => format!("blocks {so_many} connections"),
-        "no_answer" => format!("leaves {so_many} {opened} unanswered"),
-        "refuses" => format!("refuses {so_many} {opened}"),
-        "servfail" => format!("answers {so_many} questions with SERVFAIL"),
-        "wrong_answer" => {
+        Word::PacketLoss => format!("loses {so_many} packets"),
+        Word::Unreachable => format!("drops {so_many} traffic"),
+        Word::Blocked => format!("blocks {so_many} connections"),
+        Word::NoAnswer => format!("leaves {so_many} {opened} unanswered"),
+        Word::Refuses => format!("refuses {so_many} {opened}"),
+        Word::Servfail => format!("answers {so_many} questions with SERVFAIL"),
+        Word::WrongAnswer => {
             format!("answers {so_many} questions with an address that does not serve")
         }
-        "slow" => format!("answers {so_many} {asked} {}", later(reach.late)),
-        "resets" => format!("resets {so_many} connections"),
-        "certificate_expired" => format!("presents an expired certificate in {so_many} handshakes"),
-        "certificate_invalid" => {
+        Word::Slow => format!("answers {so_many} {asked} {}", later(reach.late)),
+        Word::Resets => format!("resets {so_many} connections"),
+        Word::CertificateExpired => {
+            format!("presents an expired certificate in {so_many} handshakes")
+        }
+        Word::CertificateInvalid => {
             format!("presents a certificate that does not verify in {so_many} handshakes")
         }
-        "tls_fails" => format!("fails {so_many} TLS handshakes"),
-        "http_5xx" => format!("answers {so_many} requests with server errors"),
-        "http_4xx" => format!("answers {so_many} requests with client errors"),
-        "stalls" => format!("takes {so_many} requests and never answers them"),
-        "truncates" => format!("cuts {so_many} bodies short"),
-        "wrong_content" => format!("serves another body than its siblings to {so_many} requests"),
-        "syn_unanswered" => format!("leaves {so_many} SYNs that reach it unanswered"),
-        "answers_lost" => format!("loses {so_many} answers that have left the host"),
-        BLACK_HOLE => format!("loses {so_many} answers that take more than one packet"),
-        LARGE_FAIL => format!("fails {so_many} large answers"),
-        PORT_REUSE => {
+        Word::Clock => {
+            format!("finds {so_many} certificates not yet valid or expired, which others accept")
+        }
+        Word::TlsFails => format!("fails {so_many} TLS handshakes"),
+        Word::Http5xx => format!("answers {so_many} requests with server errors"),
+        Word::Http4xx => format!("answers {so_many} requests with client errors"),
+        Word::RateLimited => {
+            format!("turns {so_many} requests away as too many (429)")
+        }
+        Word::Stalls => format!("takes {so_many} requests and never answers them"),
+        Word::Truncates => format!("cuts {so_many} bodies short"),
+        Word::WrongContent => {
+            format!("serves another body than its siblings to {so_many} requests")
+        }
+        Word::Misdirected => format!(
+            "fails {so_many} requests that it sends there, while the backend answers all who ask it directly"
+        ),
+        Word::SynUnanswered => format!("leaves {so_many} SYNs that reach it unanswered"),
+        Word::AnswersLost => format!("loses {so_many} answers that have left the host"),
+        Word::MtuBlackHole => format!("loses {so_many} answers that take more than one packet"),
+        Word::LargeAnswersFail => format!("fails {so_many} large answers"),
+        Word::PortReuseCollision => {
             format!("fails {so_many} connections whose source port was used less than 60 s before")
         }
-        _ => format!("fails {so_many} probes"),
+        Word::NotServed | Word::Forbidden => format!("turns {so_many} probes away"),
     }
 }
 
 /// That siblings are well: by name where these are few and short.
-fn siblings(component: &Component, well: &[&str]) -> String {
-    let shared = |name: &str| name.contains(['*', '/']);
-    let edge = |name: &str| name.parse::<IpAddr>().is_ok();
-    let of_edges = component.kind == Kind::Cdn;
-    if shared(&component.name) || of_edges && !edge(&component.name) {
+fn siblings(what: &What, well: &[What]) -> String {
+    if what.is_shared_parent() {
         return String::new();
     }
-    let like: Vec<&str> = well
-        .iter()
-        .copied()
-        .filter(|name| !shared(name) && (!of_edges || edge(name)))
-        .collect();
-    let paths = like.iter().any(|name| name.contains("->"));
-    match like.as_slice() {
-        [] => String::new(),
-        [one] if !paths => format!(", while {one} is well"),
-        [some @ .., last] if !paths && some.len() < 3 => {
+    let alike = |other: &&What| {
+        discriminant(*other) == discriminant(what) && !other.is_shared_parent() && *other != what
+    };
+    let like: Vec<&What> = well.iter().filter(alike).collect();
+    let short = |what: &What| match what {
+        What::Access(_)
+        | What::Resolver(_)
+        | What::NameServer(_)
+        | What::Edge(_)
+        | What::Address(_)
+        | What::Balancer(_)
+        | What::Backend(_) => what.component().map(|c| c.name),
+        What::Provider(_)
+        | What::OriginPath { .. }
+        | What::Origin(_)
+        | What::Shared(_)
+        | What::Toward { .. }
+        | What::LbBackendPath { .. }
+        | What::Return { .. }
+        | What::Barred { .. }
+        | What::NotServed(_) => None,
+    };
+    let names: Vec<String> = like.iter().filter_map(|what| short(what)).collect();
+    match names.as_slice() {
+        [one] => format!(", while {one} is well"),
+        [some @ .., last] if some.len() < 3 => {
             format!(", while {} and {last} are well", some.join(", "))
         }
-        [_] => ", while another is well".to_string(),
-        others => format!(", while {} others are well", others.len()),
+        _ => match like.len() {
+            0 => String::new(),
+            1 => ", while another is well".to_string(),
+            others => format!(", while {others} others are well"),
+        },
     }
 }
 
-/// Who can mend a component.
-pub(crate) fn owner(kind: Kind) -> &'static str {
-    match kind {
-        Kind::ClientNetwork => "whoever runs that vantage point's access network",
-        Kind::Resolver => "the operator of that resolver (often the user's provider)",
-        Kind::AuthoritativeDns => "the DNS provider of the zone",
-        Kind::Cdn => "the CDN provider",
-        Kind::CdnOriginPath => {
+/// Who can mend a part.
+pub(crate) fn owner(what: &What) -> &'static str {
+    match what {
+        What::Access(_) => "whoever runs that vantage point's access network",
+        What::Resolver(_) => "the operator of that resolver (often the user's provider)",
+        What::NameServer(_) => "the DNS provider of the zone",
+        What::Edge(_) | What::Provider(_) | What::NotServed(_) => "the CDN provider",
+        What::OriginPath { .. } => {
             "the network between CDN and data centre: data-centre firewall and transit, with the CDN"
         }
-        Kind::Origin => "the team that runs the site behind its public addresses",
-        Kind::LoadBalancer => "the team that runs the load balancer",
-        Kind::LbBackendPath => "the network team of the data centre",
-        Kind::Backend => "the team that runs that backend",
-        Kind::ReturnPath => "the network team, with the owner of that host's routing table",
+        What::Origin(_) | What::Address(_) => {
+            "the team that runs the site behind its public addresses"
+        }
+        What::Shared(_) => "the team that runs the application, its release and what it depends on",
+        What::Balancer(_) | What::Toward { .. } => "the team that runs the load balancer",
+        What::LbBackendPath { .. } | What::Barred { .. } => "the network team of the data centre",
+        What::Backend(_) => "the team that runs that backend",
+        What::Return { .. } => "the network team, with the owner of that host's routing table",
     }
 }
 
 /// What to look at or change first.
-pub(crate) fn next_step(component: &Component, mode: &str) -> String {
-    let name = &component.name;
-    match (component.kind, mode) {
-        (_, PORT_REUSE) => format!(
-            "it fails when a source port is used again within 60 s: check TCP timestamps (`sysctl net.ipv4.tcp_timestamps`) on balancer and backend, then stateful firewalls and NAT at {name}"
+pub(crate) fn next_step(what: &What, mode: Word) -> String {
+    let noun = noun(what);
+    match mode {
+        Word::PortReuseCollision => {
+            return format!(
+                "it fails when a source port is used again within 60 s: check TCP timestamps (`sysctl net.ipv4.tcp_timestamps`) on balancer and backend, then stateful firewalls and NAT at {noun}"
+            );
+        }
+        Word::MtuBlackHole => {
+            return format!(
+                "full packets vanish and small ones pass: check MTU and MSS on every hop and tunnel of {noun}, and that ICMP \"fragmentation needed\" (type 3 code 4; ICMPv6 type 2) is let through (`tracepath`, `ping -M do -s 1472` to its far end)"
+            );
+        }
+        Word::LargeAnswersFail => {
+            return format!(
+                "small answers of {noun} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
+            );
+        }
+        Word::CertificateExpired | Word::CertificateInvalid => {
+            return format!("renew the certificate that {noun} presents, with its intermediates");
+        }
+        Word::RateLimited => {
+            return format!(
+                "raise the limit of {noun} or slow the probes down (`[schedule] every`), and see whether users meet it as well"
+            );
+        }
+        Word::PacketLoss
+        | Word::Unreachable
+        | Word::TlsFails
+        | Word::Resets
+        | Word::Clock
+        | Word::NoAnswer
+        | Word::Refuses
+        | Word::Servfail
+        | Word::WrongAnswer
+        | Word::Slow
+        | Word::Http5xx
+        | Word::Http4xx
+        | Word::Stalls
+        | Word::Truncates
+        | Word::WrongContent
+        | Word::Blocked
+        | Word::Misdirected
+        | Word::SynUnanswered
+        | Word::AnswersLost
+        | Word::NotServed
+        | Word::Forbidden => {}
+    }
+    match what {
+        What::Access(vantage) => of_access(&vantage.0, mode),
+        What::Resolver(server) => format!(
+            "ask {server} directly (`dig @{server}`), and let clients use another resolver until it is mended"
         ),
-        (_, BLACK_HOLE) => format!(
-            "full packets vanish and small ones pass: check MTU and MSS on every hop and tunnel of {}, and that ICMP \"fragmentation needed\" (type 3 code 4; ICMPv6 type 2) is let through (`tracepath`, `ping -M do -s 1472` to its far end)",
-            noun(component)
+        What::NameServer(name) if mode == Word::WrongAnswer => format!(
+            "compare the zone's serial on {name} with its siblings, and transfer the zone again"
         ),
-        (_, LARGE_FAIL) => format!(
-            "small answers of {name} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
+        What::NameServer(name) => format!(
+            "check that {name} is running and still serves the zone; take it out of the NS set if it stays so"
         ),
-        (Kind::ClientNetwork, _) => {
-            format!("ignore {name} for this service, and check its uplink: `mtr` from there to any target shows the same loss")
-        }
-        (Kind::Resolver, _) => {
-            format!("ask {name} directly (`dig @{name}`), and let clients use another resolver until it is mended")
-        }
-        (Kind::AuthoritativeDns, "wrong_answer") => {
-            format!("compare the zone's serial on {name} with its siblings, and transfer the zone again")
-        }
-        (Kind::AuthoritativeDns, _) => {
-            format!("check that {name} is running and still serves the zone; take it out of the NS set if it stays so")
-        }
-        (Kind::Cdn, "certificate_expired" | "certificate_invalid") => {
-            format!("renew the certificate that {name} presents")
-        }
-        (Kind::Cdn, _) => {
-            format!("open a ticket with the CDN naming {name}, with the evidence above; meanwhile take it out of DNS if you can")
-        }
-        (Kind::CdnOriginPath, _) => {
+        What::Edge(_) | What::Provider(_) => format!(
+            "open a ticket with the CDN naming {noun}, with the evidence above; meanwhile take it out of DNS if you can"
+        ),
+        What::OriginPath { .. } => {
             "check the firewall in front of the balancer for the edge's addresses, then trace both ways between edge and balancer".to_string()
         }
-        (Kind::Origin, _) => {
-            format!("declare the balancer and the backends of {name} in the service file, so that the part at fault can be named; meanwhile read the origin's own log")
+        What::Origin(service) => format!(
+            "read the origin's own log, and declare the balancer and the backends of {service} in the service file, so that the part at fault can be named"
+        ),
+        What::Address(address) => {
+            format!("look at what listens at {address}, or take it out of DNS meanwhile")
         }
-        (Kind::LoadBalancer, "certificate_expired" | "certificate_invalid") => {
-            format!("renew the certificate on {name}")
+        What::Shared(_) => {
+            "look at what they share: the last release or configuration change, the database, the cache; taking single backends out of rotation does not help".to_string()
         }
-        (Kind::LoadBalancer, "http_5xx") => {
-            "read the balancer's log for the reason of its answers, and compare its health checks with the backends, which are well".to_string()
+        What::Balancer(_) if mode == Word::Http5xx => {
+            "read the balancer's log for the reason of its answers, and compare its health checks with what the backends answer to direct probes".to_string()
         }
-        (Kind::LoadBalancer, _) => format!("check that the listener on {name} is up, then its log"),
-        (Kind::LbBackendPath, _) => {
+        What::Balancer(_) => format!("check that the listener of {noun} is up, then its log"),
+        What::Toward { backend, .. } => format!(
+            "compare what the balancer's configuration says of {backend} with its siblings: address and port, PROXY protocol, TLS, keep-alive; then its log for {backend}"
+        ),
+        What::LbBackendPath { .. } => {
             "check links, policies and counters between the balancer and that backend, in that direction".to_string()
         }
-        (Kind::Backend, "refuses") => format!("start the service on {name}: nothing listens there"),
-        (Kind::Backend, "syn_unanswered") => {
-            format!("on {name} look at `nstat` for ListenDrops, ListenOverflows and TCPReqQFullDrop, the host firewall, and tcp_timestamps")
+        What::Backend(name) => of_backend(name, mode),
+        What::Return { host, to } => format!(
+            "on {host} compare `ip route get {to}` with the interface by which requests from there come in; then follow the answer hop by hop"
+        ),
+        What::Barred { target, .. } => format!("let the vantage point through to {target}, or leave that arm out"),
+        What::NotServed(vantage) => format!(
+            "let {vantage} in: its address on the CDN's allow-list, or a header or token under [request]"
+        ),
+    }
+}
+
+fn of_access(vantage: &str, mode: Word) -> String {
+    if mode == Word::Clock {
+        return format!("set the clock of {vantage}'s host (`timedatectl`, `chronyc tracking`)");
+    }
+    format!(
+        "ignore {vantage} for this service, and check its uplink: `mtr` from there to any target shows the same loss"
+    )
+}
+
+fn of_backend(name: &str, mode: Word) -> String {
+    match mode {
+        Word::Refuses => format!("start the service on {name}: nothing listens there"),
+        Word::SynUnanswered => format!(
+            "on {name} look at `nstat` for ListenDrops, ListenOverflows and TCPReqQFullDrop, the host firewall, and tcp_timestamps"
+        ),
+        Word::Slow | Word::Stalls => {
+            format!(
+                "look at {name}'s application and what it depends on; its siblings answer in time"
+            )
         }
-        (Kind::Backend, "slow" | "stalls") => {
-            format!("look at {name}'s application and what it depends on; its siblings answer in time")
-        }
-        (Kind::Backend, "wrong_content") => format!("compare the release on {name} with its siblings"),
-        (Kind::Backend, _) => {
-            format!("take {name} out of rotation, then read its error log at the times of the failed probes")
-        }
-        (Kind::ReturnPath, _) => match name.split_once("->") {
-            Some((host, to)) => format!(
-                "on {host} compare `ip route get {to}` with the interface by which requests from there come in; then follow the answer hop by hop"
-            ),
-            None => "compare routes both ways".to_string(),
-        },
+        Word::WrongContent => format!("compare the release on {name} with its siblings"),
+        _ => format!(
+            "take {name} out of rotation, then read its error log at the times of the failed probes"
+        ),
     }
 }
 

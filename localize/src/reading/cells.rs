@@ -15,7 +15,8 @@ use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::epochs::Span;
 use crate::reading::witness::Witnesses;
-use crate::world::path::{Alternative, Balancing, Part, Paths};
+use crate::world::part::Part;
+use crate::world::path::{Alternative, Balancing, Paths};
 use crate::world::symptom::{Stage, Symptom};
 
 /// At most this many windows; the cost of a judgement grows with their number, and more than ten
@@ -237,8 +238,8 @@ impl Record {
                 continue;
             };
             let destination = destination(&self.local, key, vantage);
-            let forbidden = !reading.reached(&key.0, &key.1.target);
-            let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, forbidden);
+            let got = reading.got(&key.0, &key.1.target);
+            let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, got);
             if alternatives.is_empty() {
                 continue;
             }

@@ -7,10 +7,11 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::facts::case::Case;
 use crate::facts::observation::{
-    Arm, Failure, HttpFacts, Object, Observation, ObservationId, Outcome, Target,
+    Arm, Failure, HttpFacts, Layer, Object, Observation, ObservationId, Outcome, Target,
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
+use crate::world::path::Got;
 
 /// Share of the votes that makes a content or a status the usual one.
 const CLEAR_MAJORITY: f64 = 0.6;
@@ -49,6 +50,8 @@ pub(crate) struct Reading<'a> {
     dead: BTreeSet<IpAddr>,
     repeats: BTreeSet<ObservationId>,
     reached: BTreeSet<(VantageName, Target)>,
+    /// The vantage points that an edge has ever served.
+    served: BTreeSet<VantageName>,
 }
 
 impl<'a> Reading<'a> {
@@ -65,6 +68,7 @@ impl<'a> Reading<'a> {
             repeats: repeated_answers(observations, &dead),
             dead,
             reached: reached(case, observations),
+            served: served(case, observations),
         }
     }
 
@@ -126,9 +130,12 @@ impl<'a> Reading<'a> {
         self.dead.contains(&edge.ip())
     }
 
-    /// Whether this vantage point has ever got through to the target.
-    pub(crate) fn reached(&self, vantage: &VantageName, target: &Target) -> bool {
-        self.reached.contains(&(vantage.clone(), target.clone()))
+    /// What a vantage point has ever got from a target, in the window or before it.
+    pub(crate) fn got(&self, vantage: &VantageName, target: &Target) -> Got {
+        Got {
+            through: self.reached.contains(&(vantage.clone(), target.clone())),
+            served: self.served.contains(vantage),
+        }
     }
 
     /// The topology read against.
@@ -419,5 +426,19 @@ fn reached(case: &Case, observations: &[&Observation]) -> BTreeSet<(VantageName,
         .iter()
         .filter(|b| b.passed > 0)
         .map(|b| (b.vantage.clone(), b.arm.target.clone()));
+    now.chain(before).collect()
+}
+
+/// Which vantage points some edge has answered as wanted, in the window or before it.
+fn served(case: &Case, observations: &[&Observation]) -> BTreeSet<VantageName> {
+    let edge = |arm: &Arm| matches!(arm.target, Target::Edge { .. });
+    let now = observations
+        .iter()
+        .filter(|o| edge(&o.arm) && o.outcome == Outcome::Passed)
+        .map(|o| o.vantage().clone());
+    let baselines = case.baselines.0.iter();
+    let before = baselines
+        .filter(|b| edge(&b.arm) && b.layer == Layer::Http && b.passed > 0)
+        .map(|b| b.vantage.clone());
     now.chain(before).collect()
 }

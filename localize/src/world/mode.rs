@@ -59,8 +59,12 @@ pub(crate) type AtStage = (Stage, &'static [Weighted]);
 pub(crate) enum Class {
     /// A component that a verdict can name.
     Blamable(Kind),
+    /// What a balancer does to one backend: a verdict names the balancer.
+    Toward,
     /// A rule that keeps one vantage point from one target: an explanation, never a fault.
     Firewall,
+    /// Whoever refuses a vantage point and serves others: an explanation, never a fault.
+    NotServed,
 }
 
 /// Which of the probes that cross a component directly a mode strikes.
@@ -88,30 +92,75 @@ impl Strikes {
     }
 }
 
+macro_rules! words {
+    ($($name:ident => $text:literal,)*) => {
+        /// The words of the verdict's `mode`.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub(crate) enum Word { $($name,)* }
+
+        impl Word {
+            /// As users and scripts read it.
+            pub(crate) const fn text(self) -> &'static str {
+                match self { $(Word::$name => $text,)* }
+            }
+        }
+    };
+}
+
+words! {
+    PacketLoss => "packet_loss",
+    Unreachable => "unreachable",
+    TlsFails => "tls_fails",
+    Resets => "resets",
+    Clock => "clock",
+    NoAnswer => "no_answer",
+    Refuses => "refuses",
+    Servfail => "servfail",
+    WrongAnswer => "wrong_answer",
+    Slow => "slow",
+    CertificateExpired => "certificate_expired",
+    CertificateInvalid => "certificate_invalid",
+    Http5xx => "http_5xx",
+    Http4xx => "http_4xx",
+    RateLimited => "rate_limited",
+    Stalls => "stalls",
+    Truncates => "truncates",
+    WrongContent => "wrong_content",
+    Blocked => "blocked",
+    Misdirected => "misdirected",
+    SynUnanswered => "syn_unanswered",
+    AnswersLost => "answers_lost",
+    NotServed => "not_served",
+    Forbidden => "forbidden",
+    MtuBlackHole => "mtu_black_hole",
+    LargeAnswersFail => "large_answers_fail",
+    PortReuseCollision => "port_reuse_collision",
+}
+
 /// A way in which components of a kind fail.
 pub(crate) struct Mode {
     /// What has this mode.
     pub(crate) class: Class,
     /// The word of the verdict's `mode`.
-    pub(crate) word: &'static str,
+    pub(crate) word: Word,
     /// Share of the kind's faults that are of this mode; relative to the kind's other modes.
     pub(crate) share: f64,
     /// Which direct probes it strikes.
     pub(crate) strikes: Strikes,
     /// Packets are lost: what is seen after the handshake has a rate of its own.
     pub(crate) lossy: bool,
-    /// What direct probes see.
+    /// What direct probes see; empty where only a proxy's clients see it.
     pub(crate) direct: &'static [AtStage],
     /// What clients of a layer-7 balancer see, where that is not what its table makes of `direct`.
     pub(crate) behind: Option<&'static [Weighted]>,
 }
 
+impl Mode {
+    /// Whether it is a matter of TLS alone.
+    pub(crate) fn is_of_tls(&self) -> bool {
+        !self.direct.is_empty() && self.direct.iter().all(|(stage, _)| *stage == Stage::Tls)
+    }
+}
+
 /// The stages of a handshake.
 pub(crate) const CONNECT: [Stage; 4] = [Stage::Tcp, Stage::Arrive, Stage::Answer, Stage::Return];
-
-/// The word for paths on which full packets vanish.
-pub(crate) const BLACK_HOLE: &str = "mtu_black_hole";
-/// The word for whoever fails large answers alone.
-pub(crate) const LARGE_FAIL: &str = "large_answers_fail";
-/// The word for connections that fail because their source port was used shortly before.
-pub(crate) const PORT_REUSE: &str = "port_reuse_collision";

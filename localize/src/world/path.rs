@@ -5,47 +5,22 @@ mod addresses;
 mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use self::addresses::{balancer_addresses, balancer_host, common_bits, prefix};
-use crate::facts::component::{Component, Kind};
 use crate::facts::observation::{Arm, SourcePort, Target};
 use crate::facts::topology::{
-    BALANCER_HOST, CdnProvider, Role, Topology, VantageName, VantagePoint, VipMode,
+    BALANCER_HOST, CdnProvider, Role, Scheme, Topology, VantageName, VantagePoint, VipMode,
 };
-use crate::world::mode::{Class, View};
+use crate::world::mode::View;
+use crate::world::part::{Destination, Part, Vip, What};
 use crate::world::symptom::Stage;
 
 /// Number of a part in one problem.
 pub(crate) type PartId = usize;
-
-/// Something that can be the reason of a failed probe.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    /// What it is; for a firewall rule, `name` says between whom.
-    pub(crate) class: Class,
-    /// Its name, as the verdict prints it.
-    pub(crate) name: String,
-    /// Prior probability that it is at fault in any one window.
-    pub(crate) prior: f64,
-}
-
-impl Part {
-    /// The component, when a verdict can name it.
-    pub(crate) fn component(&self) -> Option<Component> {
-        match self.class {
-            Class::Blamable(kind) => Some(Component {
-                kind,
-                name: self.name.clone(),
-            }),
-            Class::Firewall => None,
-        }
-    }
-}
 
 /// A part crossed, and through what it is seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,29 +40,22 @@ pub(crate) struct Alternative {
     pub(crate) crossed: Vec<Crossing>,
 }
 
-/// How probable faults of each kind are before any probe: rough shares of what incident reports name.
-mod prior {
-    pub(super) const CLIENT_NETWORK: f64 = 0.02;
-    pub(super) const RESOLVER: f64 = 0.015;
-    pub(super) const NAME_SERVER: f64 = 0.01;
-    pub(super) const EDGE: f64 = 0.01;
-    pub(super) const PROVIDER: f64 = 0.004;
-    pub(super) const ONE_ORIGIN_PATH: f64 = 0.004;
-    pub(super) const EVERY_ORIGIN_PATH: f64 = 0.002;
-    pub(super) const BALANCER: f64 = 0.012;
-    pub(super) const LB_BACKEND_PATH: f64 = 0.006;
-    pub(super) const BACKEND: f64 = 0.02;
-    pub(super) const RETURN_PATH: f64 = 0.004;
-    pub(super) const RETURN_PREFIX: f64 = 0.001;
-    pub(super) const RETURN_EVERYWHERE: f64 = 0.003;
+/// What a vantage point has ever got from a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Got {
+    /// Some layer was passed.
+    pub(crate) through: bool,
+    /// A request was answered as wanted, by this edge or another.
+    pub(crate) served: bool,
+}
+
+/// How probable it is beforehand that a rule keeps a vantage point from a target.
+mod barred {
     pub(super) const EXPECTED_OPEN: f64 = 0.02;
     pub(super) const EXPECTED_CLOSED: f64 = 0.5;
     pub(super) const PERHAPS_CLOSED: f64 = 0.2;
     pub(super) const NEVER_CLOSED: f64 = 0.0002;
 }
-
-/// Name of the balancer in messages when the service file has no VIP.
-const UNKNOWN_ORIGIN: &str = "origin";
 
 /// How a balancer works. What is not declared is read in every way that it may be, and decided by the
 /// evidence.
@@ -112,15 +80,13 @@ impl Balancing {
 pub(crate) struct Paths<'a> {
     topology: &'a Topology,
     parts: Vec<Part>,
-    index: BTreeMap<(Kind, String), PartId>,
-    firewalls: BTreeMap<String, PartId>,
-    to_balancer: BTreeMap<String, PartId>,
+    index: BTreeMap<What, PartId>,
     /// Addresses that the balancer's own connections may leave from.
     balancer_addresses: Vec<IpAddr>,
     /// Every address of the balancer's host, the virtual ones included.
     balancer_host: Vec<IpAddr>,
     /// Prefixes that hold at least two of the addresses that backends answer to.
-    prefixes: BTreeSet<String>,
+    prefixes: BTreeSet<IpAddr>,
     balancing: Balancing,
 }
 
@@ -138,14 +104,12 @@ impl<'a> Paths<'a> {
         let prefixes = destinations
             .iter()
             .map(|a| prefix(*a))
-            .filter(|p| !seen.insert(p.clone()))
+            .filter(|p| !seen.insert(*p))
             .collect();
         Self {
             topology,
             parts: Vec::new(),
             index: BTreeMap::new(),
-            firewalls: BTreeMap::new(),
-            to_balancer: BTreeMap::new(),
             balancer_addresses,
             balancer_host: balancer_host(topology),
             prefixes,
@@ -160,39 +124,43 @@ impl<'a> Paths<'a> {
 
     /// The paths that a probe may take at a stage, or none when it says nothing there.
     ///
-    /// `destination` is the prober's own address, where answers go to; `forbidden` adds the reading
-    /// that a rule keeps this vantage point from this target.
+    /// `destination` is the prober's own address, where answers go to; what the vantage point has never
+    /// got may be kept from it.
     pub(crate) fn alternatives(
         &mut self,
         vantage: &VantagePoint,
         arm: &Arm,
         stage: Stage,
         destination: Option<IpAddr>,
-        forbidden: bool,
+        got: Got,
     ) -> Vec<Alternative> {
         let mut alternatives = match &arm.target {
             Target::Resolver { server } => self.resolver(vantage, *server),
             Target::NameServer { name, .. } => {
-                let crossed = vec![
-                    self.access(&vantage.name),
-                    direct(self.part(Kind::AuthoritativeDns, name, prior::NAME_SERVER)),
-                ];
-                vec![only(crossed)]
+                let server = self.part(What::NameServer(name.clone()));
+                vec![only(vec![self.access(&vantage.name), direct(server)])]
             }
             Target::Edge { address } => self.edge(vantage, *address, stage),
             Target::Vip { address } => self.vip(vantage, *address, stage, destination),
             Target::Backend { name, .. } => self.backend(vantage, name, stage, destination),
         };
-        if forbidden
-            && !matches!(
-                stage,
-                Stage::Tls | Stage::Http | Stage::Return | Stage::Answer
-            )
-        {
-            let rule = self.firewall(vantage, &arm.target);
-            for alternative in &mut alternatives {
-                alternative.crossed.push(direct(rule));
+        let kept = match stage {
+            Stage::Dns | Stage::Tcp | Stage::Arrive if !got.through => {
+                Some(self.barred(vantage, &arm.target))
             }
+            Stage::Http if !got.served && matches!(arm.target, Target::Edge { .. }) => {
+                Some(self.part(What::NotServed(vantage.name.clone())))
+            }
+            Stage::Dns
+            | Stage::Tcp
+            | Stage::Arrive
+            | Stage::Answer
+            | Stage::Return
+            | Stage::Tls
+            | Stage::Http => None,
+        };
+        for alternative in &mut alternatives {
+            alternative.crossed.extend(kept.map(direct));
         }
         if arm.port == SourcePort::Reused {
             let crossed = alternatives.iter_mut().flat_map(|a| &mut a.crossed);
@@ -204,7 +172,7 @@ impl<'a> Paths<'a> {
     }
 
     fn access(&mut self, vantage: &VantageName) -> Crossing {
-        direct(self.part(Kind::ClientNetwork, &vantage.0, prior::CLIENT_NETWORK))
+        direct(self.part(What::Access(vantage.clone())))
     }
 
     /// What a vantage point's packets cross on their way out. On a backend's host they leave as its
@@ -223,72 +191,99 @@ impl<'a> Paths<'a> {
     }
 
     fn resolver(&mut self, vantage: &VantagePoint, server: SocketAddr) -> Vec<Alternative> {
-        let name = server.ip().to_string();
         let front = vec![
             self.access(&vantage.name),
-            direct(self.part(Kind::Resolver, &name, prior::RESOLVER)),
+            direct(self.part(What::Resolver(server.ip()))),
         ];
-        let servers: Vec<String> = self
-            .topology
-            .name_servers
-            .iter()
-            .map(|n| n.name.clone())
-            .collect();
+        let servers = self.topology.name_servers.iter();
         let behind = servers
-            .iter()
-            .map(|name| {
-                let part = self.part(Kind::AuthoritativeDns, name, prior::NAME_SERVER);
-                (
-                    vec![Crossing {
-                        part,
-                        view: View::BehindResolver,
-                    }],
-                    None,
-                )
+            .map(|server| {
+                let part = self.part(What::NameServer(server.name.clone()));
+                let crossing = Crossing {
+                    part,
+                    view: View::BehindResolver,
+                };
+                (vec![crossing], None)
             })
             .collect();
         fan_out(front, behind)
     }
 
+    /// A public address: an edge where there is evidence of a CDN, else whatever it is.
     fn edge(&mut self, vantage: &VantagePoint, edge: SocketAddr, stage: Stage) -> Vec<Alternative> {
-        let mut front = vec![
-            self.access(&vantage.name),
-            direct(self.part(Kind::Cdn, &edge.ip().to_string(), prior::EDGE)),
-        ];
-        if self.topology.edges.len() > 1 {
+        let several = self.topology.edges.len() > 1;
+        let mut front = vec![self.access(&vantage.name)];
+        if !has_cdn(self.topology) {
+            front.push(direct(self.origin()));
+            if several {
+                front.push(direct(self.part(What::Address(edge.ip()))));
+            }
+            let behind = match stage {
+                Stage::Http => self.pool(None, View::BehindLb),
+                Stage::Dns
+                | Stage::Tcp
+                | Stage::Arrive
+                | Stage::Answer
+                | Stage::Return
+                | Stage::Tls => Vec::new(),
+            };
+            return fan_out(front, behind);
+        }
+        front.push(direct(self.part(What::Edge(edge.ip()))));
+        if several {
             let provider = provider_name(&self.topology.cdn);
-            front.push(direct(self.part(Kind::Cdn, &provider, prior::PROVIDER)));
+            front.push(direct(self.part(What::Provider(provider))));
         }
         if stage != Stage::Http {
             return vec![only(front)];
         }
         let mut behind = Vec::new();
-        for vip in self.vip_names() {
-            let mut origin = vec![self.behind_cdn(
-                Kind::CdnOriginPath,
-                &format!("{}->{vip}", edge.ip()),
-                prior::ONE_ORIGIN_PATH,
-            )];
-            if self.topology.edges.len() > 1 {
-                origin.push(self.behind_cdn(
-                    Kind::CdnOriginPath,
-                    &format!("*->{vip}"),
-                    prior::EVERY_ORIGIN_PATH,
-                ));
-            }
-            origin.push(self.behind_cdn(Kind::LoadBalancer, &vip, prior::BALANCER));
+        for vip in self.vips() {
+            let origin = self.behind_edge(edge.ip(), vip, several);
             let view = if self.balancing.at_layer_4() {
                 View::BehindCdn
             } else {
                 View::BehindCdnAndLb
             };
-            for (crossed, backend) in self.pool(&vip, view) {
+            let pool = self.pool(vip, view);
+            if pool.is_empty() {
+                behind.push((origin, None));
+                continue;
+            }
+            for (crossed, backend) in pool {
                 let mut path = origin.clone();
                 path.extend(crossed);
                 behind.push((path, backend));
             }
         }
         fan_out(front, behind)
+    }
+
+    /// What an edge meets on its way to a virtual address, and there.
+    fn behind_edge(&mut self, edge: IpAddr, vip: Vip, several: bool) -> Vec<Crossing> {
+        let edge = What::OriginPath {
+            edge: Some(edge),
+            to: vip,
+        };
+        let mut met = vec![edge];
+        match vip {
+            Some(_) => {
+                let edge = None;
+                met.extend(several.then_some(What::OriginPath { edge, to: vip }));
+                met.push(What::Balancer(vip));
+            }
+            None => met.push(What::Origin(self.topology.service.0.clone())),
+        }
+        met.into_iter()
+            .map(|what| Crossing {
+                part: self.part(what),
+                view: View::BehindCdn,
+            })
+            .collect()
+    }
+
+    fn origin(&mut self) -> PartId {
+        self.part(What::Origin(self.topology.service.0.clone()))
     }
 
     fn vip(
@@ -298,8 +293,7 @@ impl<'a> Paths<'a> {
         stage: Stage,
         destination: Option<IpAddr>,
     ) -> Vec<Alternative> {
-        let name = vip.to_string();
-        let balancer = direct(self.part(Kind::LoadBalancer, &name, prior::BALANCER));
+        let balancer = direct(self.part(What::Balancer(Some(vip))));
         match stage {
             Stage::Arrive => return vec![only(self.outbound(vantage, vip.ip()))],
             Stage::Answer => return vec![only(vec![balancer])],
@@ -314,9 +308,10 @@ impl<'a> Paths<'a> {
             let mut behind = Vec::new();
             for (index, backend) in self.topology.backends.iter().enumerate() {
                 let mut crossed = vec![
-                    direct(self.lb_backend_path(&name, &backend.name)),
-                    direct(self.part(Kind::Backend, &backend.name, prior::BACKEND)),
+                    direct(self.lb_backend_path(Some(vip), &backend.name)),
+                    direct(self.part(What::Backend(backend.name.clone()))),
                 ];
+                crossed.extend(self.shared().map(direct));
                 crossed.extend(self.forwarded_back(&backend.name, destination));
                 behind.push((crossed, Some(index)));
             }
@@ -325,7 +320,13 @@ impl<'a> Paths<'a> {
         if stage != Stage::Http {
             return vec![only(front)];
         }
-        let behind = self.pool(&name, View::BehindLb);
+        let behind = self.pool(Some(vip), View::BehindLb);
+        if behind.is_empty() {
+            // What no service file declares is not innocent.
+            let part = self.origin();
+            let view = View::BehindLb;
+            return fan_out(front, vec![(vec![Crossing { part, view }], None)]);
+        }
         fan_out(front, behind)
     }
 
@@ -373,13 +374,19 @@ impl<'a> Paths<'a> {
 
     /// What lies behind the balancer: one path for each backend, and back by whichever of its
     /// addresses the balancer's connection left from.
-    fn pool(&mut self, vip: &str, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
+    fn pool(&mut self, vip: Vip, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
         let mut paths = Vec::new();
         for (index, backend) in self.topology.backends.iter().enumerate() {
-            let mut parts = vec![
-                self.lb_backend_path(vip, &backend.name),
-                self.part(Kind::Backend, &backend.name, prior::BACKEND),
-            ];
+            let mut parts = Vec::new();
+            if !self.balancing.at_layer_4() {
+                parts.push(self.part(What::Toward {
+                    vip,
+                    backend: backend.name.clone(),
+                }));
+            }
+            parts.push(self.lb_backend_path(vip, &backend.name));
+            parts.push(self.part(What::Backend(backend.name.clone())));
+            parts.extend(self.shared());
             parts.extend(self.return_to_sources(&backend.name));
             let crossed = parts
                 .into_iter()
@@ -397,16 +404,17 @@ impl<'a> Paths<'a> {
         stage: Stage,
         destination: Option<IpAddr>,
     ) -> Vec<Alternative> {
-        let backend = direct(self.part(Kind::Backend, name, prior::BACKEND));
+        let mut backend = vec![direct(self.part(What::Backend(name.to_string())))];
+        backend.extend(self.shared().map(direct));
         if vantage.host.as_deref() == Some(name) {
             return match stage {
-                Stage::Tls | Stage::Http => vec![only(vec![backend])],
+                Stage::Tls | Stage::Http => vec![only(backend)],
                 Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => vec![],
             };
         }
         let forward = if vantage.host.as_deref() == Some(BALANCER_HOST) {
-            let vip = self.vip_names().swap_remove(0);
-            vec![direct(self.lb_backend_path(&vip, name))]
+            let vip = self.vips().first().copied().flatten();
+            vec![direct(self.lb_backend_path(vip, name))]
         } else {
             match self
                 .topology
@@ -428,7 +436,7 @@ impl<'a> Paths<'a> {
         let mut crossed = Vec::new();
         match stage {
             Stage::Arrive => crossed.extend(forward),
-            Stage::Answer => crossed.push(backend),
+            Stage::Answer => crossed.extend(backend),
             Stage::Return => {
                 crossed.extend(back);
                 if vantage.host.as_deref() != Some(BALANCER_HOST) {
@@ -437,119 +445,136 @@ impl<'a> Paths<'a> {
             }
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {
                 crossed.extend(forward);
-                crossed.push(backend);
+                crossed.extend(backend);
                 crossed.extend(back);
             }
         }
         vec![only(crossed)]
     }
 
-    fn behind_cdn(&mut self, kind: Kind, name: &str, prior: f64) -> Crossing {
-        Crossing {
-            part: self.part(kind, name, prior),
-            view: View::BehindCdn,
-        }
+    /// What all backends share, where there are several.
+    fn shared(&mut self) -> Option<PartId> {
+        let several = self.topology.backends.len() > 1;
+        several.then(|| self.part(What::Shared(self.topology.service.0.clone())))
     }
 
-    fn lb_backend_path(&mut self, vip: &str, backend: &str) -> PartId {
-        self.part(
-            Kind::LbBackendPath,
-            &format!("{vip}->{backend}"),
-            prior::LB_BACKEND_PATH,
-        )
+    fn lb_backend_path(&mut self, vip: Vip, backend: &str) -> PartId {
+        self.part(What::LbBackendPath {
+            vip,
+            backend: backend.to_string(),
+        })
     }
 
     /// The ways back from a backend to an address: to it alone, to the balancer whatever its address,
     /// to the address's prefix, to everywhere.
     fn return_paths(&mut self, backend: &str, to: Option<IpAddr>) -> Option<Vec<PartId>> {
         let to = to?;
-        let mut parts = vec![self.part(
-            Kind::ReturnPath,
-            &format!("{backend}->{to}"),
-            prior::RETURN_PATH,
-        )];
+        let mut ways = vec![Destination::Address(to)];
         if self.balancer_host.len() > 1 && self.balancer_host.contains(&to) {
-            parts.push(self.return_to_balancer(backend));
+            ways.push(Destination::Balancer(self.nearest_to(backend, to)));
         }
         let prefix = prefix(to);
         if self.prefixes.contains(&prefix) {
-            parts.push(self.part(
-                Kind::ReturnPath,
-                &format!("{backend}->{prefix}"),
-                prior::RETURN_PREFIX,
-            ));
+            ways.push(Destination::Prefix(prefix));
         }
-        let everywhere = if to.is_ipv4() { "0.0.0.0/0" } else { "::/0" };
-        parts.push(self.part(
-            Kind::ReturnPath,
-            &format!("{backend}->{everywhere}"),
-            prior::RETURN_EVERYWHERE,
-        ));
-        Some(parts)
+        let everywhere = match to {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        ways.push(Destination::Everywhere(everywhere));
+        let parts = ways.into_iter().map(|to| {
+            let host = backend.to_string();
+            self.part(What::Return { host, to })
+        });
+        Some(parts.collect())
     }
 
-    /// The way back to the balancer by whichever of its addresses, named by the one nearest to the
-    /// backend, which the balancer's own connections leave from.
-    fn return_to_balancer(&mut self, backend: &str) -> PartId {
+    /// The balancer's address that is nearest to a backend: its own connections leave from there.
+    fn nearest_to(&self, backend: &str, otherwise: IpAddr) -> IpAddr {
         let own = self.topology.backends.iter().find(|b| b.name == backend);
         let near = |address: &&IpAddr| own.map_or(0, |b| common_bits(**address, b.address.ip()));
         let nearest = self.balancer_host.iter().max_by_key(near).copied();
-        let name = nearest.map_or_else(String::new, |a| format!("{backend}->{a}"));
-        let next = self.parts.len();
-        let id = *self.to_balancer.entry(backend.to_string()).or_insert(next);
-        if id == next {
-            let class = Class::Blamable(Kind::ReturnPath);
-            self.parts.push(Part {
-                class,
-                name,
-                prior: prior::RETURN_PATH,
-            });
-        }
-        id
+        nearest.unwrap_or(otherwise)
     }
 
-    fn vip_names(&self) -> Vec<String> {
-        if self.topology.vips.is_empty() {
-            vec![UNKNOWN_ORIGIN.to_string()]
-        } else {
-            self.topology.vips.iter().map(ToString::to_string).collect()
+    /// The virtual addresses; where none is declared, one of which nothing is known.
+    fn vips(&self) -> Vec<Vip> {
+        match self.topology.vips.as_slice() {
+            [] => vec![None],
+            vips => vips.iter().copied().map(Some).collect(),
         }
     }
 
-    fn part(&mut self, kind: Kind, name: &str, prior: f64) -> PartId {
+    fn part(&mut self, what: What) -> PartId {
+        let prior = what.prior();
+        self.part_with(what, prior)
+    }
+
+    fn part_with(&mut self, what: What, prior: f64) -> PartId {
         let next = self.parts.len();
-        let id = *self.index.entry((kind, name.to_string())).or_insert(next);
+        let id = *self.index.entry(what.clone()).or_insert(next);
         if id == next {
+            let speaks_tls = self.speaks_tls(&what);
             self.parts.push(Part {
-                class: Class::Blamable(kind),
-                name: name.to_string(),
+                what,
                 prior,
+                speaks_tls,
             });
         }
         id
     }
 
-    fn firewall(&mut self, vantage: &VantagePoint, target: &Target) -> PartId {
-        let next = self.parts.len();
-        let name = format!("{}->{}", vantage.name, target.label());
-        let id = *self.firewalls.entry(name.clone()).or_insert(next);
-        if id == next {
-            let prior = match (vantage.role, target) {
-                (Role::Outside, Target::Vip { .. } | Target::Backend { .. })
-                | (Role::BehindCdn, Target::Backend { .. }) => prior::EXPECTED_CLOSED,
-                (Role::Inside, Target::Vip { .. } | Target::Edge { .. }) => prior::PERHAPS_CLOSED,
-                (_, Target::Resolver { server }) if vantage.resolvers.contains(server) => {
-                    prior::NEVER_CLOSED
-                }
-                _ => prior::EXPECTED_OPEN,
-            };
-            self.parts.push(Part {
-                class: Class::Firewall,
-                name,
-                prior,
-            });
+    /// Whether a part may have to do with TLS, by the schemes that are declared.
+    fn speaks_tls(&self, what: &What) -> bool {
+        let declared = |name: &str| {
+            let mut backends = self.topology.backends.iter();
+            backends.any(|b| b.name == name && b.scheme == Scheme::Https)
+        };
+        match what {
+            What::Backend(name) => declared(name),
+            What::Shared(_) => self.topology.backends.iter().any(|b| declared(&b.name)),
+            What::Edge(_) | What::Provider(_) | What::Address(_) | What::Balancer(Some(_)) => {
+                self.topology.scheme == Scheme::Https
+            }
+            What::Access(_)
+            | What::Resolver(_)
+            | What::NameServer(_)
+            | What::OriginPath { .. }
+            | What::Origin(_)
+            | What::Balancer(None)
+            | What::Toward { .. }
+            | What::LbBackendPath { .. }
+            | What::Return { .. }
+            | What::Barred { .. }
+            | What::NotServed(_) => true,
         }
-        id
+    }
+
+    fn barred(&mut self, vantage: &VantagePoint, target: &Target) -> PartId {
+        let prior = match (vantage.role, target) {
+            (Role::Outside, Target::Vip { .. } | Target::Backend { .. })
+            | (Role::BehindCdn, Target::Backend { .. }) => barred::EXPECTED_CLOSED,
+            (Role::Inside, Target::Vip { .. } | Target::Edge { .. }) => barred::PERHAPS_CLOSED,
+            (_, Target::Resolver { server }) if vantage.resolvers.contains(server) => {
+                barred::NEVER_CLOSED
+            }
+            _ => barred::EXPECTED_OPEN,
+        };
+        let what = What::Barred {
+            vantage: vantage.name.clone(),
+            target: target.label(),
+        };
+        self.part_with(what, prior)
+    }
+}
+
+/// Whether there is evidence of a CDN: it is declared, answers tell of one, or public addresses are
+/// not those of the balancer.
+pub(crate) fn has_cdn(topology: &Topology) -> bool {
+    match &topology.cdn {
+        CdnProvider::Named(_) | CdnProvider::Auto(Some(_)) => true,
+        CdnProvider::Auto(None) => !topology.vips.is_empty(),
+        CdnProvider::None => false,
     }
 }
 

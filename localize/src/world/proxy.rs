@@ -39,6 +39,9 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::TlsReset
         | S::TlsRefused
         | S::CertificateExpired
+        | S::CertificateEarly
+        | S::CertificateIssuer
+        | S::CertificateName
         | S::CertificateInvalid => &[(S::Status503, 0.55), (S::Status502, 0.45)],
         S::Reset | S::Closed => &[
             (S::Status502, 0.85),
@@ -55,10 +58,11 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         ],
         // What has been handed on cannot be taken back: only what is kept until it is whole becomes a status.
         S::Truncated => &[
-            (S::Truncated, 0.92),
-            (S::BodyTimeout, 0.03),
-            (S::Status502, 0.03),
-            (S::Closed, 0.02),
+            (S::Truncated, 0.75),
+            (S::ContentDiffers, 0.06),
+            (S::BodyTimeout, 0.05),
+            (S::Status502, 0.1),
+            (S::Closed, 0.04),
         ],
         S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
         S::Slow => &[(S::Slow, 0.85), (S::Status504, 0.1), (S::HttpTimeout, 0.05)],
@@ -66,6 +70,8 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::Status502
         | S::Status503
         | S::Status504
+        | S::Status403
+        | S::Status429
         | S::Status4xx
         | S::ContentDiffers => itself(symptom),
         S::Cdn520
@@ -118,9 +124,11 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
             (S::Status502, 0.1),
         ],
         S::TlsReset | S::TlsRefused => &[(S::Cdn525, 0.75), (S::Cdn520, 0.15), (S::Status502, 0.1)],
-        S::CertificateExpired | S::CertificateInvalid => {
-            &[(S::Cdn526, 0.75), (S::Cdn525, 0.15), (S::Status502, 0.1)]
-        }
+        S::CertificateExpired
+        | S::CertificateEarly
+        | S::CertificateIssuer
+        | S::CertificateName
+        | S::CertificateInvalid => &[(S::Cdn526, 0.75), (S::Cdn525, 0.15), (S::Status502, 0.1)],
         S::Reset | S::Closed => &[
             (S::Cdn520, 0.7),
             (S::Status502, 0.18),
@@ -135,11 +143,15 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
             (S::Cdn522, 0.05),
         ],
         S::BodyTimeout => &[(S::BodyTimeout, 0.6), (S::Truncated, 0.3), (S::Cdn520, 0.1)],
+        // An edge that takes an answer up whole before it hands it on frames what it got anew: a shorter
+        // answer that looks whole, an error of its own, or a wait for the rest.
         S::Truncated => &[
-            (S::Truncated, 0.92),
-            (S::BodyTimeout, 0.02),
-            (S::Cdn520, 0.04),
-            (S::Status502, 0.02),
+            (S::Truncated, 0.45),
+            (S::ContentDiffers, 0.25),
+            (S::Status502, 0.1),
+            (S::Cdn520, 0.08),
+            (S::BodyTimeout, 0.07),
+            (S::HttpTimeout, 0.05),
         ],
         S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
         S::Slow => &[(S::Slow, 0.9), (S::HttpTimeout, 0.05), (S::Cdn524, 0.05)],
@@ -147,6 +159,8 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         | S::Status502
         | S::Status503
         | S::Status504
+        | S::Status403
+        | S::Status429
         | S::Status4xx
         | S::ContentDiffers => itself(symptom),
         S::Cdn520
@@ -184,6 +198,9 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::TlsReset
         | S::TlsRefused
         | S::CertificateExpired
+        | S::CertificateEarly
+        | S::CertificateIssuer
+        | S::CertificateName
         | S::CertificateInvalid
         | S::Reset
         | S::Closed
@@ -194,6 +211,8 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::Status502
         | S::Status503
         | S::Status504
+        | S::Status403
+        | S::Status429
         | S::Status4xx
         | S::Cdn520
         | S::Cdn521

@@ -192,7 +192,7 @@ mod tests {
                         assert!(
                             (total - 1.0).abs() < 1e-9,
                             "{} {view:?} {stage:?}",
-                            mode.word
+                            mode.word.text()
                         );
                         assert!(d.iter().all(|p| (0.0..1.0).contains(p)));
                     }
@@ -239,7 +239,10 @@ mod tests {
         let signatures = Signatures::new();
         let refuses = MODES
             .iter()
-            .position(|m| m.class == Class::Blamable(Kind::LoadBalancer) && m.word == "refuses")
+            .position(|m| {
+                m.class == Class::Blamable(Kind::LoadBalancer)
+                    && m.word == crate::world::mode::Word::Refuses
+            })
             .expect("the mode");
         let seen = signatures
             .of(refuses, View::BehindCdn, Stage::Http)

@@ -97,6 +97,9 @@ symptoms! {
     TlsReset => "tls_reset", Tls, 0.05;
     TlsRefused => "tls_alert", Tls, 0.02;
     CertificateExpired => "certificate_expired", Tls, 0.005;
+    CertificateEarly => "certificate_not_yet_valid", Tls, 0.005;
+    CertificateIssuer => "certificate_unknown_issuer", Tls, 0.005;
+    CertificateName => "certificate_wrong_name", Tls, 0.005;
     CertificateInvalid => "certificate_invalid", Tls, 0.005;
     Reset => "connection_reset", Http, 0.05;
     Closed => "closed_without_answer", Http, 0.05;
@@ -107,6 +110,8 @@ symptoms! {
     Status502 => "http_502", Http, 0.05;
     Status503 => "http_503", Http, 0.05;
     Status504 => "http_504", Http, 0.05;
+    Status403 => "http_403", Http, 0.05;
+    Status429 => "http_429", Http, 0.05;
     Status4xx => "http_4xx", Http, 0.05;
     Cdn520 => "cdn_520", Http, 0.05;
     Cdn521 => "cdn_521", Http, 0.05;
@@ -162,12 +167,11 @@ impl Symptom {
             Failure::TlsTimeout => Self::TlsTimeout,
             Failure::TlsReset => Self::TlsReset,
             Failure::TlsAlert(_) | Failure::TlsProtocol => Self::TlsRefused,
-            Failure::CertificateExpired | Failure::CertificateNotYetValid => {
-                Self::CertificateExpired
-            }
-            Failure::CertificateUnknownIssuer
-            | Failure::CertificateWrongName
-            | Failure::CertificateInvalid => Self::CertificateInvalid,
+            Failure::CertificateExpired => Self::CertificateExpired,
+            Failure::CertificateNotYetValid => Self::CertificateEarly,
+            Failure::CertificateUnknownIssuer => Self::CertificateIssuer,
+            Failure::CertificateWrongName => Self::CertificateName,
+            Failure::CertificateInvalid => Self::CertificateInvalid,
             Failure::ResetBeforeRequest | Failure::ResetAfterRequest => Self::Reset,
             Failure::ClosedWithoutAnswer | Failure::HttpMalformed => Self::Closed,
             Failure::HttpTimeout => Self::HttpTimeout,
@@ -180,6 +184,8 @@ impl Symptom {
 
     fn of_status(status: u16) -> Self {
         match status {
+            403 => Self::Status403,
+            429 => Self::Status429,
             400..=499 => Self::Status4xx,
             502 => Self::Status502,
             503 => Self::Status503,

@@ -235,10 +235,10 @@ fn hypotheses(problem: &Problem<'_>, fault: &Fault) -> Vec<Hypothesis> {
         MODES
             .iter()
             .enumerate()
-            .filter(|(_, m)| m.word == fault.mode)
+            .filter(|(_, m)| m.word.text() == fault.mode)
     };
     let pairs = parts.flat_map(|(part, p)| {
-        let modes = modes().filter(|(_, m)| m.class == p.class);
+        let modes = modes().filter(|(_, m)| m.class == p.class());
         modes.map(move |(mode, _)| Hypothesis { part, mode })
     });
     pairs.collect()

@@ -8,11 +8,10 @@ use super::lines;
 use crate::engine::fit::Fault as Fitted;
 use crate::engine::mixture::{Mixture, Room};
 use crate::engine::model::{Acting, Outcome, index32, touches_in};
-use crate::facts::component::Kind;
 use crate::judgement::problem::Problem;
 use crate::judgement::words::{self, Manner, Tried};
 use crate::reading::cells::Cell;
-use crate::world::mode::Class;
+use crate::world::part::What;
 use crate::world::path::PartId;
 use crate::world::symptom::Symptom;
 
@@ -188,8 +187,11 @@ fn spared<'p>(problem: &'p Problem<'_>, cell: &Cell, held: &[Fitted]) -> Option<
         all += tally.total();
     }
     let mut parts = way.crossed.iter().map(|c| &problem.evidence.parts[c.part]);
-    let backend = parts.find(|p| p.class == Class::Blamable(Kind::Backend))?;
-    (told && all > 1).then_some((&backend.name, all))
+    let name = parts.find_map(|p| match &p.what {
+        What::Backend(name) => Some(name),
+        _ => None,
+    })?;
+    (told && all > 1).then_some((name, all))
 }
 
 /// The arm with the most probes across a component on which a fault of it would show and nothing

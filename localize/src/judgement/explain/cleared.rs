@@ -32,14 +32,9 @@ const EXPLAINS: f64 = 1.0;
 pub(crate) fn cleared(problem: &Problem<'_>, suspect: &Suspect) -> bool {
     let probes = suspect.parts.iter().map(|p| crossing_probes(problem, *p));
     suspect.blame <= CLEARED
-        && !shared_parent(suspect)
+        // Parents that only sum up their children are not worth a line of their own.
+        && !suspect.what.is_shared_parent()
         && probes.fold(0.0, f64::max) >= CLEARED_PROBES
-}
-
-/// Parents that only sum up their children are not worth a line of their own.
-fn shared_parent(suspect: &Suspect) -> bool {
-    let name = &suspect.component.name;
-    suspect.component.kind == Kind::ReturnPath && name.contains('/') || name.starts_with("*->")
 }
 
 /// The components that the probes clear.
@@ -214,7 +209,7 @@ impl<'a> Held<'a> {
         let causes = |cell: &Cell, symptom: Symptom| {
             let mut hypotheses = suspect.parts.iter().flat_map(|part| {
                 let modes = (0..MODES.len()).map(|mode| Hypothesis { part: *part, mode });
-                let class = self.problem.evidence.parts[*part].class;
+                let class = self.problem.evidence.parts[*part].class();
                 modes.filter(move |h| MODES[h.mode].class == class)
             });
             hypotheses.any(|h| self.problem.explains(h, cell, symptom))
@@ -254,8 +249,7 @@ impl<'a> Held<'a> {
         let nouns: Vec<String> = culprits
             .iter()
             .map(|fault| self.problem.hypothesis(&self.faults[*fault]).part)
-            .filter_map(|part| self.problem.evidence.parts[part].component())
-            .map(|component| words::noun(&component))
+            .map(|part| words::noun(&self.problem.evidence.parts[part].what))
             .collect();
         let verb = if nouns.len() == 1 {
             "accounts"

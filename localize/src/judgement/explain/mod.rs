@@ -20,7 +20,8 @@ use crate::judgement::problem::Problem;
 use crate::judgement::stretch::Suspect;
 use crate::judgement::verdict::{Fault, Pattern};
 use crate::judgement::words::{self, Manner, Reach};
-use crate::world::mode::MODES;
+use crate::world::mode::{MODES, Word};
+use crate::world::part::What;
 use crate::world::path::PartId;
 
 /// Gain over all that users do from which a fault is said to reach them, in nats.
@@ -29,16 +30,10 @@ const FELT: f64 = 1.0;
 /// A queue that has not drained after so many microseconds is a fault.
 const DRAINED_US: u64 = 10_000_000;
 
-/// The word for how a part fails, in its most probable reading.
-pub(crate) fn mode_word(
-    problem: &Problem<'_>,
-    posterior: &Posterior,
-    parts: &[PartId],
-) -> &'static str {
-    let blaming = problem.blaming(posterior, parts);
-    blaming.map_or("unknown", |(set, place)| {
-        MODES[problem.hypothesis(&set.fits[place].fault).mode].word
-    })
+/// How a part fails, in its most probable reading.
+pub(crate) fn mode(problem: &Problem<'_>, posterior: &Posterior, parts: &[PartId]) -> Option<Word> {
+    let (set, place) = problem.blaming(posterior, parts)?;
+    Some(MODES[problem.hypothesis(&set.fits[place].fault).mode].word)
 }
 
 /// A blamed component with everything that a person needs to act on it. `well` are the siblings that
@@ -47,12 +42,13 @@ pub(crate) fn fault(
     problem: &Problem<'_>,
     posterior: &Posterior,
     suspect: &Suspect,
-    well: &[&str],
+    well: &[What],
     ceiling: f64,
 ) -> Option<Fault> {
     let (set, position) = problem.blaming(posterior, &suspect.parts)?;
     let hypothesis = problem.hypothesis(&set.fits[position].fault);
     let mode = MODES[hypothesis.mode].word;
+    let what = &problem.evidence.parts[hypothesis.part].what;
     let user_impact = felt(problem, set, position);
     let stand_ins = rivals::stand_ins(problem, posterior, (set, position), suspect);
     let (rate, always) = rate::rate(problem, &set.fits[position]);
@@ -64,17 +60,17 @@ pub(crate) fn fault(
     };
     Some(Fault {
         component: suspect.component.clone(),
-        mode: mode.to_string(),
+        mode: mode.text().to_string(),
         confidence: suspect.blame.min(ceiling),
         user_impact,
         began_at: String::new(),
         pattern: Pattern::Steady,
         period_s: None,
         rate,
-        summary: words::summary(&suspect.component, mode, reach, well),
-        owner: words::owner(suspect.component.kind).to_string(),
+        summary: words::summary(what, mode, reach, well),
+        owner: words::owner(what).to_string(),
         evidence: lines::evidence(problem, (set, position), &stand_ins),
-        next_step: words::next_step(&suspect.component, mode),
+        next_step: words::next_step(what, mode),
         rivals: rivals::rivals(problem, &set.faults(), stand_ins),
     })
 }

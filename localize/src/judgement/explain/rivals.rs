@@ -14,7 +14,7 @@ use crate::judgement::problem::Problem;
 use crate::judgement::stretch::Suspect;
 use crate::judgement::verdict::Rival;
 use crate::judgement::words;
-use crate::world::mode::MODES;
+use crate::world::mode::{MODES, Word};
 use crate::world::path::PartId;
 
 /// Rivals of one fault that are reported.
@@ -33,7 +33,7 @@ const FAR: f64 = 7.0;
 pub(super) struct StandIn {
     component: Component,
     part: PartId,
-    mode: &'static str,
+    mode: Word,
     pub(super) faults: Vec<Fitted>,
     /// By how much it is less probable.
     nats: f64,
@@ -152,7 +152,7 @@ pub(super) fn rivals(
         .map(|rival| Rival {
             because: less_probable(problem, held, &rival),
             component: rival.component,
-            mode: rival.mode.to_string(),
+            mode: rival.mode.text().to_string(),
             nats: rival.nats,
         })
         .collect()
@@ -205,7 +205,7 @@ pub(crate) fn candidate(
     if suspect.component == leader.component {
         return format!("what it explains best: {strongest}");
     }
-    let name = words::noun(&leader.component);
+    let name = words::noun(&leader.what);
     if blames(problem, set, &leader.parts) {
         return format!("beside {name}, for {strongest}");
     }

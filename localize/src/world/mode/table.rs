@@ -1,6 +1,6 @@
 //! Every mode, with what it does to direct probes and what clients of a balancer see of it.
 
-use super::{AtStage, BLACK_HOLE, Class, LARGE_FAIL, Mode, PORT_REUSE, Strikes, Weighted};
+use super::{AtStage, Class, Mode, Strikes, Weighted, Word};
 use crate::facts::component::Kind;
 use crate::world::symptom::{Stage, Symptom};
 use Symptom as S;
@@ -47,7 +47,14 @@ const TLS_FAILS: &[Weighted] = &[
     (S::TlsReset, 0.3),
 ];
 const EXPIRED: &[Weighted] = &[(S::CertificateExpired, 1.0)];
-const INVALID: &[Weighted] = &[(S::CertificateInvalid, 1.0)];
+const INVALID: &[Weighted] = &[
+    (S::CertificateIssuer, 0.4),
+    (S::CertificateName, 0.4),
+    (S::CertificateInvalid, 0.15),
+    (S::CertificateEarly, 0.05),
+];
+/// To a host whose own clock is wrong, certificates are over or not yet there.
+const MISJUDGED: &[Weighted] = &[(S::CertificateEarly, 0.5), (S::CertificateExpired, 0.5)];
 const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
 const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
 const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.5)];
@@ -67,7 +74,29 @@ const CUT: &[AtStage] = &[(
 const STUCK: &[AtStage] = &[(Stage::Http, STALLS_MIDWAY)];
 const REFUSED_LARGE: &[AtStage] = &[(Stage::Http, STATUS_5XX)];
 const DIFFERS: &[Weighted] = &[(S::ContentDiffers, 1.0)];
-const STATUS_4XX: &[Weighted] = &[(S::Status4xx, 1.0)];
+const STATUS_4XX: &[Weighted] = &[(S::Status4xx, 0.75), (S::Status403, 0.25)];
+const STATUS_429: &[Weighted] = &[(S::Status429, 1.0)];
+/// How bot protection turns somebody away.
+const TURNED_AWAY: &[Weighted] = &[
+    (S::Status403, 0.7),
+    (S::Status429, 0.15),
+    (S::Status4xx, 0.1),
+    (S::Status503, 0.05),
+];
+/// What a balancer's clients see of a backend that it has a wrong address of, or speaks to otherwise
+/// than that expects: whatever is at that address says, or what the backend makes of it.
+const MISDIRECTED: &[Weighted] = &[
+    (S::Status503, 0.25),
+    (S::Status502, 0.2),
+    (S::Status4xx, 0.15),
+    (S::Status504, 0.1),
+    (S::Status5xx, 0.08),
+    (S::Slow, 0.08),
+    (S::ContentDiffers, 0.06),
+    (S::HttpTimeout, 0.04),
+    (S::Reset, 0.02),
+    (S::Closed, 0.02),
+];
 const STATUS_5XX: &[Weighted] = &[
     (S::Status5xx, 0.6),
     (S::Status502, 0.12),
@@ -92,7 +121,7 @@ const DNS_REFUSES: &[Weighted] = &[(S::DnsRefused, 0.97), (S::DnsUnreachable, 0.
 const DNS_FAILS: &[Weighted] = &[(S::DnsServfail, 0.8), (S::DnsMalformed, 0.2)];
 const DNS_WRONG: &[Weighted] = &[(S::WrongAnswer, 0.7), (S::DnsNxdomain, 0.3)];
 
-const fn mode(kind: Kind, word: &'static str, share: f64, direct: &'static [AtStage]) -> Mode {
+const fn mode(kind: Kind, word: Word, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         class: Class::Blamable(kind),
         word,
@@ -104,7 +133,7 @@ const fn mode(kind: Kind, word: &'static str, share: f64, direct: &'static [AtSt
     }
 }
 
-const fn lossy(kind: Kind, word: &'static str, share: f64, direct: &'static [AtStage]) -> Mode {
+const fn lossy(kind: Kind, word: Word, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         lossy: true,
         ..mode(kind, word, share, direct)
@@ -113,7 +142,7 @@ const fn lossy(kind: Kind, word: &'static str, share: f64, direct: &'static [AtS
 
 const fn behind(
     kind: Kind,
-    word: &'static str,
+    word: Word,
     share: f64,
     behind: &'static [Weighted],
     direct: &'static [AtStage],
@@ -130,7 +159,7 @@ const fn behind(
 const fn collides(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         strikes: Strikes::ReusedPorts,
-        ..mode(kind, PORT_REUSE, share, direct)
+        ..mode(kind, Word::PortReuseCollision, share, direct)
     }
 }
 
@@ -139,7 +168,7 @@ const fn collides(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
 const fn black_hole(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         strikes: Strikes::LongAnswers,
-        ..mode(kind, BLACK_HOLE, share, direct)
+        ..mode(kind, Word::MtuBlackHole, share, direct)
     }
 }
 
@@ -163,7 +192,7 @@ const LONG_CHAIN: &[AtStage] = &[(Stage::Tls, CHAIN_LOST), (Stage::Http, STALLS_
 const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         strikes: Strikes::LargeObjects,
-        ..mode(kind, LARGE_FAIL, share, direct)
+        ..mode(kind, Word::LargeAnswersFail, share, direct)
     }
 }
 
@@ -171,7 +200,7 @@ const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode 
 pub(crate) const MODES: &[Mode] = &[
     lossy(
         Kind::ClientNetwork,
-        "packet_loss",
+        Word::PacketLoss,
         0.8,
         &[
             (Stage::Dns, &[(S::DnsTimeout, 1.0)]),
@@ -184,7 +213,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::ClientNetwork,
-        "unreachable",
+        Word::Unreachable,
         0.2,
         &[
             (
@@ -195,6 +224,24 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Arrive, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
         ],
     ),
+    mode(
+        Kind::ClientNetwork,
+        Word::TlsFails,
+        0.05,
+        &[(Stage::Tls, TLS_FAILS)],
+    ),
+    mode(
+        Kind::ClientNetwork,
+        Word::Resets,
+        0.03,
+        &[(Stage::Http, RESETS)],
+    ),
+    mode(
+        Kind::ClientNetwork,
+        Word::Clock,
+        0.02,
+        &[(Stage::Tls, MISJUDGED)],
+    ),
     black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
     black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
     collides(
@@ -204,47 +251,62 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::Resolver,
-        "no_answer",
+        Word::NoAnswer,
         0.5,
         &[(Stage::Dns, DNS_SILENT)],
     ),
-    mode(Kind::Resolver, "refuses", 0.1, &[(Stage::Dns, DNS_REFUSES)]),
-    mode(Kind::Resolver, "servfail", 0.2, &[(Stage::Dns, DNS_FAILS)]),
     mode(
         Kind::Resolver,
-        "wrong_answer",
+        Word::Refuses,
+        0.1,
+        &[(Stage::Dns, DNS_REFUSES)],
+    ),
+    mode(
+        Kind::Resolver,
+        Word::Servfail,
+        0.2,
+        &[(Stage::Dns, DNS_FAILS)],
+    ),
+    mode(
+        Kind::Resolver,
+        Word::WrongAnswer,
         0.1,
         &[(Stage::Dns, DNS_WRONG)],
     ),
-    mode(Kind::Resolver, "slow", 0.1, &[(Stage::Dns, SLOW)]),
+    mode(Kind::Resolver, Word::Slow, 0.1, &[(Stage::Dns, SLOW)]),
     mode(
         Kind::AuthoritativeDns,
-        "no_answer",
+        Word::NoAnswer,
         0.4,
         &[(Stage::Dns, DNS_SILENT)],
     ),
     mode(
         Kind::AuthoritativeDns,
-        "refuses",
+        Word::Refuses,
         0.2,
         &[(Stage::Dns, DNS_REFUSES)],
     ),
     mode(
         Kind::AuthoritativeDns,
-        "servfail",
+        Word::Servfail,
         0.15,
         &[(Stage::Dns, DNS_FAILS)],
     ),
     mode(
         Kind::AuthoritativeDns,
-        "wrong_answer",
+        Word::WrongAnswer,
         0.2,
         &[(Stage::Dns, DNS_WRONG)],
     ),
-    mode(Kind::AuthoritativeDns, "slow", 0.05, &[(Stage::Dns, SLOW)]),
+    mode(
+        Kind::AuthoritativeDns,
+        Word::Slow,
+        0.05,
+        &[(Stage::Dns, SLOW)],
+    ),
     lossy(
         Kind::Cdn,
-        "no_answer",
+        Word::NoAnswer,
         0.15,
         &[
             (Stage::Tcp, LOST),
@@ -254,55 +316,157 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Http, LOSS_HTTP),
         ],
     ),
-    mode(Kind::Cdn, "refuses", 0.08, &[(Stage::Tcp, REFUSED)]),
-    mode(Kind::Cdn, "resets", 0.12, &[(Stage::Http, RESETS)]),
+    mode(Kind::Cdn, Word::Refuses, 0.08, &[(Stage::Tcp, REFUSED)]),
+    mode(Kind::Cdn, Word::Resets, 0.12, &[(Stage::Http, RESETS)]),
     mode(
         Kind::Cdn,
-        "certificate_expired",
+        Word::CertificateExpired,
         0.08,
         &[(Stage::Tls, EXPIRED)],
     ),
     mode(
         Kind::Cdn,
-        "certificate_invalid",
+        Word::CertificateInvalid,
         0.05,
         &[(Stage::Tls, INVALID)],
     ),
-    mode(Kind::Cdn, "tls_fails", 0.05, &[(Stage::Tls, TLS_FAILS)]),
-    mode(Kind::Cdn, "http_5xx", 0.15, &[(Stage::Http, EDGE_5XX)]),
-    mode(Kind::Cdn, "http_4xx", 0.05, &[(Stage::Http, STATUS_4XX)]),
-    mode(Kind::Cdn, "stalls", 0.1, &[(Stage::Http, STALLS)]),
-    mode(Kind::Cdn, "slow", 0.05, &[(Stage::Http, SLOW)]),
-    mode(Kind::Cdn, "slow", 0.02, OVERLOADED),
-    mode(Kind::Cdn, "truncates", 0.05, &[(Stage::Http, TRUNCATED)]),
+    mode(Kind::Cdn, Word::TlsFails, 0.05, &[(Stage::Tls, TLS_FAILS)]),
+    mode(Kind::Cdn, Word::Http5xx, 0.15, &[(Stage::Http, EDGE_5XX)]),
+    mode(Kind::Cdn, Word::Http4xx, 0.05, &[(Stage::Http, STATUS_4XX)]),
+    mode(
+        Kind::Cdn,
+        Word::RateLimited,
+        0.02,
+        &[(Stage::Http, STATUS_429)],
+    ),
+    mode(Kind::Cdn, Word::Stalls, 0.1, &[(Stage::Http, STALLS)]),
+    mode(Kind::Cdn, Word::Slow, 0.05, &[(Stage::Http, SLOW)]),
+    mode(Kind::Cdn, Word::Slow, 0.02, OVERLOADED),
+    mode(
+        Kind::Cdn,
+        Word::Truncates,
+        0.05,
+        &[(Stage::Http, TRUNCATED)],
+    ),
     large_fail(Kind::Cdn, 0.02, CUT),
     large_fail(Kind::Cdn, 0.01, STUCK),
     large_fail(Kind::Cdn, 0.01, REFUSED_LARGE),
-    mode(Kind::Cdn, "wrong_content", 0.05, &[(Stage::Http, DIFFERS)]),
+    mode(
+        Kind::Cdn,
+        Word::WrongContent,
+        0.05,
+        &[(Stage::Http, DIFFERS)],
+    ),
     mode(
         Kind::CdnOriginPath,
-        "unreachable",
+        Word::Unreachable,
         0.4,
         &[(Stage::Tcp, LOST)],
     ),
     mode(
         Kind::CdnOriginPath,
-        "blocked",
+        Word::Blocked,
         0.3,
         &[(Stage::Tcp, &[(S::Unreachable, 0.6), (S::Refused, 0.4)])],
     ),
     mode(
         Kind::CdnOriginPath,
-        "resets",
+        Word::Resets,
         0.15,
         &[(Stage::Http, RESETS)],
     ),
-    mode(Kind::CdnOriginPath, "slow", 0.15, &[(Stage::Http, SLOW)]),
+    mode(
+        Kind::CdnOriginPath,
+        Word::Slow,
+        0.15,
+        &[(Stage::Http, SLOW)],
+    ),
     black_hole(Kind::CdnOriginPath, 0.05, SHORT_CHAIN),
     black_hole(Kind::CdnOriginPath, 0.05, LONG_CHAIN),
     lossy(
+        Kind::Origin,
+        Word::NoAnswer,
+        0.15,
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
+            (Stage::Answer, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
+    ),
+    mode(
+        Kind::Origin,
+        Word::Refuses,
+        0.1,
+        &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
+    ),
+    mode(Kind::Origin, Word::Resets, 0.08, &[(Stage::Http, RESETS)]),
+    mode(
+        Kind::Origin,
+        Word::CertificateExpired,
+        0.05,
+        &[(Stage::Tls, EXPIRED)],
+    ),
+    mode(
+        Kind::Origin,
+        Word::CertificateInvalid,
+        0.03,
+        &[(Stage::Tls, INVALID)],
+    ),
+    mode(
+        Kind::Origin,
+        Word::TlsFails,
+        0.03,
+        &[(Stage::Tls, TLS_FAILS)],
+    ),
+    mode(
+        Kind::Origin,
+        Word::Http5xx,
+        0.25,
+        &[(Stage::Http, STATUS_5XX)],
+    ),
+    mode(
+        Kind::Origin,
+        Word::Http4xx,
+        0.05,
+        &[(Stage::Http, STATUS_4XX)],
+    ),
+    mode(
+        Kind::Origin,
+        Word::RateLimited,
+        0.02,
+        &[(Stage::Http, STATUS_429)],
+    ),
+    mode(Kind::Origin, Word::Stalls, 0.08, &[(Stage::Http, STALLS)]),
+    mode(Kind::Origin, Word::Slow, 0.08, &[(Stage::Http, SLOW)]),
+    mode(
+        Kind::Origin,
+        Word::Truncates,
+        0.03,
+        &[(Stage::Http, TRUNCATED)],
+    ),
+    mode(
+        Kind::Origin,
+        Word::WrongContent,
+        0.03,
+        &[(Stage::Http, DIFFERS)],
+    ),
+    large_fail(Kind::Origin, 0.02, CUT),
+    large_fail(Kind::Origin, 0.01, STUCK),
+    large_fail(Kind::Origin, 0.01, REFUSED_LARGE),
+    Mode {
+        class: Class::Toward,
+        word: Word::Misdirected,
+        share: 1.0,
+        strikes: Strikes::All,
+        lossy: false,
+        direct: &[],
+        behind: Some(MISDIRECTED),
+    },
+    lossy(
         Kind::LoadBalancer,
-        "no_answer",
+        Word::NoAnswer,
         0.18,
         &[
             (Stage::Tcp, LOST),
@@ -313,47 +477,63 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::LoadBalancer,
-        "refuses",
+        Word::Refuses,
         0.18,
         &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
     ),
-    mode(Kind::LoadBalancer, "resets", 0.1, &[(Stage::Http, RESETS)]),
     mode(
         Kind::LoadBalancer,
-        "certificate_expired",
+        Word::Resets,
+        0.1,
+        &[(Stage::Http, RESETS)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        Word::CertificateExpired,
         0.1,
         &[(Stage::Tls, EXPIRED)],
     ),
     mode(
         Kind::LoadBalancer,
-        "certificate_invalid",
+        Word::CertificateInvalid,
         0.05,
         &[(Stage::Tls, INVALID)],
     ),
     mode(
         Kind::LoadBalancer,
-        "tls_fails",
+        Word::TlsFails,
         0.05,
         &[(Stage::Tls, TLS_FAILS)],
     ),
     mode(
         Kind::LoadBalancer,
-        "http_5xx",
+        Word::Http5xx,
         0.2,
         &[(Stage::Http, BALANCER_5XX)],
     ),
     mode(
         Kind::LoadBalancer,
-        "http_4xx",
+        Word::Http4xx,
         0.02,
         &[(Stage::Http, STATUS_4XX)],
     ),
-    mode(Kind::LoadBalancer, "stalls", 0.06, &[(Stage::Http, STALLS)]),
-    mode(Kind::LoadBalancer, "slow", 0.02, &[(Stage::Http, SLOW)]),
-    mode(Kind::LoadBalancer, "slow", 0.01, OVERLOADED),
     mode(
         Kind::LoadBalancer,
-        "truncates",
+        Word::RateLimited,
+        0.02,
+        &[(Stage::Http, STATUS_429)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        Word::Stalls,
+        0.06,
+        &[(Stage::Http, STALLS)],
+    ),
+    mode(Kind::LoadBalancer, Word::Slow, 0.02, &[(Stage::Http, SLOW)]),
+    mode(Kind::LoadBalancer, Word::Slow, 0.01, OVERLOADED),
+    mode(
+        Kind::LoadBalancer,
+        Word::Truncates,
         0.03,
         &[(Stage::Http, TRUNCATED)],
     ),
@@ -367,7 +547,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     behind(
         Kind::LbBackendPath,
-        "packet_loss",
+        Word::PacketLoss,
         0.35,
         RETRIED,
         &[
@@ -379,7 +559,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     behind(
         Kind::LbBackendPath,
-        "packet_loss",
+        Word::PacketLoss,
         0.35,
         GIVEN_UP,
         &[
@@ -391,7 +571,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::LbBackendPath,
-        "blocked",
+        Word::Blocked,
         0.3,
         &[
             (Stage::Tcp, &[(S::Unreachable, 0.5), (S::Refused, 0.5)]),
@@ -405,37 +585,48 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::Backend,
-        "refuses",
+        Word::Refuses,
         0.15,
         &[(Stage::Tcp, REFUSED), (Stage::Answer, REFUSED)],
     ),
     behind(
         Kind::Backend,
-        "syn_unanswered",
+        Word::SynUnanswered,
         0.075,
         RETRIED,
         &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
     ),
     behind(
         Kind::Backend,
-        "syn_unanswered",
+        Word::SynUnanswered,
         0.075,
         GIVEN_UP,
         &[(Stage::Tcp, LOST), (Stage::Answer, LOST)],
     ),
-    mode(Kind::Backend, "resets", 0.1, &[(Stage::Http, RESETS)]),
-    mode(Kind::Backend, "stalls", 0.1, &[(Stage::Http, STALLS)]),
-    mode(Kind::Backend, "http_5xx", 0.2, &[(Stage::Http, STATUS_5XX)]),
+    mode(Kind::Backend, Word::Resets, 0.1, &[(Stage::Http, RESETS)]),
+    mode(Kind::Backend, Word::Stalls, 0.1, &[(Stage::Http, STALLS)]),
     mode(
         Kind::Backend,
-        "http_4xx",
+        Word::Http5xx,
+        0.2,
+        &[(Stage::Http, STATUS_5XX)],
+    ),
+    mode(
+        Kind::Backend,
+        Word::Http4xx,
         0.03,
         &[(Stage::Http, STATUS_4XX)],
     ),
-    mode(Kind::Backend, "slow", 0.12, &[(Stage::Http, SLOW)]),
     mode(
         Kind::Backend,
-        "truncates",
+        Word::RateLimited,
+        0.02,
+        &[(Stage::Http, STATUS_429)],
+    ),
+    mode(Kind::Backend, Word::Slow, 0.12, &[(Stage::Http, SLOW)]),
+    mode(
+        Kind::Backend,
+        Word::Truncates,
         0.05,
         &[(Stage::Http, TRUNCATED)],
     ),
@@ -444,19 +635,19 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::Backend, 0.01, REFUSED_LARGE),
     mode(
         Kind::Backend,
-        "wrong_content",
+        Word::WrongContent,
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
     mode(
         Kind::Backend,
-        "certificate_expired",
+        Word::CertificateExpired,
         0.03,
         &[(Stage::Tls, EXPIRED)],
     ),
     mode(
         Kind::Backend,
-        "tls_fails",
+        Word::TlsFails,
         0.02,
         &[(Stage::Tls, TLS_FAILS), (Stage::Tls, INVALID)],
     ),
@@ -467,7 +658,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     behind(
         Kind::ReturnPath,
-        "answers_lost",
+        Word::AnswersLost,
         0.5,
         RETRIED,
         &[
@@ -480,7 +671,7 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     behind(
         Kind::ReturnPath,
-        "answers_lost",
+        Word::AnswersLost,
         0.5,
         GIVEN_UP,
         &[
@@ -495,8 +686,17 @@ pub(crate) const MODES: &[Mode] = &[
     black_hole_behind(0.04, SHORT_CHAIN, BROKEN_OFF),
     black_hole_behind(0.02, LONG_CHAIN, HELD_UP),
     Mode {
+        class: Class::NotServed,
+        word: Word::NotServed,
+        share: 1.0,
+        strikes: Strikes::All,
+        lossy: false,
+        direct: &[(Stage::Http, TURNED_AWAY)],
+        behind: None,
+    },
+    Mode {
         class: Class::Firewall,
-        word: "forbidden",
+        word: Word::Forbidden,
         share: 1.0,
         strikes: Strikes::All,
         lossy: false,

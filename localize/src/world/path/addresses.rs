@@ -1,8 +1,6 @@
 //! Addresses of the balancer's host, and how addresses lie to each other.
 
 use alloc::collections::BTreeSet;
-use alloc::format;
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -35,17 +33,16 @@ pub(super) fn common_bits(a: IpAddr, b: IpAddr) -> u32 {
     }
 }
 
-/// The /24 or /64 around an address, in text.
-pub(super) fn prefix(address: IpAddr) -> String {
+/// The network address of the /24 or /64 around an address.
+pub(super) fn prefix(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
             let [a, b, c, _] = v4.octets();
-            format!("{a}.{b}.{c}.0/24")
+            IpAddr::from([a, b, c, 0])
         }
         IpAddr::V6(v6) => {
             let s = v6.segments();
-            let network = core::net::Ipv6Addr::new(s[0], s[1], s[2], s[3], 0, 0, 0, 0);
-            format!("{network}/64")
+            IpAddr::from([s[0], s[1], s[2], s[3], 0, 0, 0, 0])
         }
     }
 }

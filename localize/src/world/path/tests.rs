@@ -3,6 +3,11 @@
 use super::*;
 use crate::facts::topology::{Backend, Scheme, ServiceName};
 
+const GOT: Got = Got {
+    through: true,
+    served: true,
+};
+
 fn topology(vip_mode: VipMode) -> Topology {
     Topology {
         service: ServiceName("shop.example".into()),
@@ -39,11 +44,11 @@ fn ways_back(vip_mode: VipMode) -> Vec<(String, View)> {
     });
     let vantage = &topology.vantages[0];
     let to = vantage.addresses.first().copied();
-    let alternatives = paths.alternatives(vantage, &arm, Stage::Tcp, to, false);
+    let alternatives = paths.alternatives(vantage, &arm, Stage::Tcp, to, GOT);
     let parts = paths.into_parts();
     let crossed = alternatives.into_iter().flat_map(|a| a.crossed);
     crossed
-        .map(|c| (parts[c.part].name.clone(), c.view))
+        .filter_map(|c| Some((parts[c.part].component()?.name, c.view)))
         .filter(|(name, _)| name.starts_with("web1->"))
         .collect()
 }
