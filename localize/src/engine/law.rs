@@ -18,6 +18,8 @@ struct Prior {
     over: f64,
     /// For one short stretch.
     short: f64,
+    /// For coming back: a stretch, a pause, another stretch, and so on.
+    again: f64,
     /// For now and then, and the shares of the windows that are on then.
     now_and_then: f64,
     duties: &'static [f64],
@@ -29,16 +31,18 @@ const FAULT: Prior = Prior {
     stretch: 0.2,
     over: 0.4,
     short: 0.0,
+    again: 0.0,
     now_and_then: 0.2,
     duties: &[0.5, 0.2, 0.1, 0.05],
 };
 /// A fault, where windows part the failures from the rest: what comes and goes by chance would look
 /// like one that is now on and now off.
 const LASTING: Prior = Prior {
-    always: 0.65,
-    stretch: 0.35,
+    always: 0.6,
+    stretch: 0.32,
     over: 0.143,
     short: 0.0,
+    again: 0.08,
     now_and_then: 0.0,
     duties: &[],
 };
@@ -48,6 +52,7 @@ const STORM: Prior = Prior {
     stretch: 0.0,
     over: 0.0,
     short: 0.5,
+    again: 0.0,
     now_and_then: 0.5,
     duties: &[0.05, 0.02],
 };
@@ -107,9 +112,10 @@ impl Laws {
             always,
             stretch,
             short,
+            again,
             now_and_then,
             duties,
-            ..
+            over: _,
         } = self.prior;
         ratios.clear();
         let clamped = gains.iter().map(|gain| gain.clamp(-SMALL, LARGE));
@@ -128,6 +134,10 @@ impl Laws {
         if *stretch > 0.0 {
             let sum = self.stretch.sum(gains, ratios, all);
             parts.stretch = sum.times(*stretch);
+        }
+        if *again > 0.0 {
+            let (sum, _) = Returning::forward(gains);
+            parts.again = sum.times(*again);
         }
         if *short > 0.0 {
             let share = short / number_of_short(self.windows) as f64;
@@ -163,6 +173,11 @@ impl Laws {
             let pairs = on.iter_mut().zip(posterior);
             pairs.for_each(|(sum, p)| *sum += weight * p);
         }
+        let weight = parts.again.over(total);
+        if weight > FAINT {
+            let pairs = on.iter_mut().zip(Returning::posterior(gains));
+            pairs.for_each(|(sum, p)| *sum += weight * p);
+        }
         // A short stretch is over, even where it lasts to the end.
         let present = on[windows - 1];
         if self.prior.short > 0.0 {
@@ -186,6 +201,7 @@ struct Parts {
     now_and_then: [Scaled; DUTIES],
     always: Scaled,
     stretch: Scaled,
+    again: Scaled,
     short: Scaled,
 }
 
@@ -195,6 +211,7 @@ impl Default for Parts {
             now_and_then: [Scaled::ZERO; DUTIES],
             always: Scaled::ZERO,
             stretch: Scaled::ZERO,
+            again: Scaled::ZERO,
             short: Scaled::ZERO,
         }
     }
@@ -203,6 +220,7 @@ impl Default for Parts {
 impl Parts {
     fn total(&self) -> Scaled {
         let others = self.always.plus(self.stretch).plus(self.short);
+        let others = others.plus(self.again);
         self.now_and_then.iter().fold(others, |sum, p| sum.plus(*p))
     }
 }
@@ -401,6 +419,77 @@ impl Stretch {
     }
 }
 
+/// The chain of what comes back: before, on, and off for now. It has been on at least once.
+#[derive(Clone, Copy)]
+struct Returning {
+    before: Scaled,
+    on: Scaled,
+    off: Scaled,
+}
+
+/// Probability that it begins, ends or comes back with a window; windows part where something changes.
+const CHANGES: f64 = 0.15;
+/// Probability that it is on from the first window.
+const FROM_THE_START: f64 = 0.5;
+
+impl Returning {
+    fn first(ratio: Scaled) -> Self {
+        Self {
+            before: Scaled::new(1.0 - FROM_THE_START),
+            on: ratio.times(FROM_THE_START),
+            off: Scaled::ZERO,
+        }
+    }
+
+    fn next(self, ratio: Scaled) -> Self {
+        let stays = 1.0 - CHANGES;
+        let comes = self.before.plus(self.off).times(CHANGES);
+        Self {
+            before: self.before.times(stays),
+            on: self.on.times(stays).plus(comes).by(ratio),
+            off: self.on.times(CHANGES).plus(self.off.times(stays)),
+        }
+    }
+
+    /// The sum over all courses, and what it comes to up to each window.
+    fn forward(gains: &[f64]) -> (Scaled, Vec<Self>) {
+        let mut steps: Vec<Self> = Vec::with_capacity(gains.len());
+        for gain in gains {
+            let ratio = Scaled::exp(*gain);
+            let step = match steps.last() {
+                None => Self::first(ratio),
+                Some(last) => last.next(ratio),
+            };
+            steps.push(step);
+        }
+        let sum = steps
+            .last()
+            .map_or(Scaled::ZERO, |last| last.on.plus(last.off));
+        (sum, steps)
+    }
+
+    /// Probability of on in each window, given that this is the law.
+    fn posterior(gains: &[f64]) -> Vec<f64> {
+        let (total, steps) = Self::forward(gains);
+        if total.is_zero() {
+            return vec![0.0; gains.len()];
+        }
+        let one = Scaled::new(1.0);
+        // What follows a window that is on, and one that is off.
+        let (mut after_on, mut after_off) = (one, one);
+        let mut on: Vec<f64> = vec![0.0; gains.len()];
+        for (window, step) in steps.iter().enumerate().rev() {
+            on[window] = step.on.by(after_on).over(total);
+            let here = Scaled::exp(gains[window]).by(after_on);
+            let stays = 1.0 - CHANGES;
+            let from_on = here.times(stays).plus(after_off.times(CHANGES));
+            let from_off = here.times(CHANGES).plus(after_off.times(stays));
+            (after_on, after_off) = (from_on, from_off);
+        }
+        on
+    }
+}
+
 /// By window the sum over the stretches that are on in it, which end with each window with a
 /// probability, where what lasts to the end and what ends before has these priors.
 fn lasting(ratios: &[Scaled], end: f64, to_the_end: f64, before: f64) -> Vec<Scaled> {
@@ -511,6 +600,40 @@ mod tests {
                 (laws.log_sum(&gains, &mut vec![]) - by_hand(&gains)).abs() < 1e-9,
                 "{gains:?}"
             );
+        }
+    }
+
+    #[test]
+    fn what_comes_back_is_summed_over_all_courses() {
+        for gains in [vec![0.3, -1.0, 2.0, 0.5], vec![-4.0, 12.0, -9.0, 30.0, 2.0]] {
+            let n = gains.len();
+            let (mut sum, mut on) = (0.0, vec![0.0; n]);
+            for course in 1_u32..1 << n {
+                let is_on = |window: usize| course >> window & 1 == 1;
+                let start = if is_on(0) {
+                    FROM_THE_START
+                } else {
+                    1.0 - FROM_THE_START
+                };
+                let turns = (1..n).filter(|w| is_on(*w) != is_on(w - 1)).count();
+                let stays = n - 1 - turns;
+                let gain: f64 = (0..n).filter(|w| is_on(*w)).map(|w| gains[w]).sum();
+                let weight = start
+                    * libm::pow(CHANGES, turns as f64)
+                    * libm::pow(1.0 - CHANGES, stays as f64)
+                    * libm::exp(gain);
+                sum += weight;
+                let places = on.iter_mut().enumerate();
+                places
+                    .filter(|(w, _)| is_on(*w))
+                    .for_each(|(_, p)| *p += weight);
+            }
+            let (total, _) = Returning::forward(&gains);
+            assert!((total.log() - libm::log(sum)).abs() < 1e-9, "{gains:?}");
+            let found = Returning::posterior(&gains);
+            for (found, by_hand) in found.iter().zip(&on) {
+                assert!((found - by_hand / sum).abs() < 1e-9, "{gains:?}: {found}");
+            }
         }
     }
 

@@ -61,26 +61,38 @@ pub(crate) fn assess(case: &Case) -> Assessment {
             (*odds, record)
         })
         .collect();
-    let spans = records
-        .first()
-        .map_or(Vec::new(), |(_, record)| stretch::spans(record));
-    let counted: Vec<(f64, Vec<(Span, Evidence)>)> = records
-        .iter()
-        .map(|(odds, record)| {
-            let evidence = stretch::evidence(case, record, &reading, &spans);
+    let first = records.first();
+    let mut spans = first.map_or(Vec::new(), |(_, record)| stretch::spans(record));
+    let count = |spans: &[Span]| -> Vec<Counted> {
+        let counted = records.iter().map(|(odds, record)| {
+            let evidence = stretch::evidence(case, record, &reading, spans);
             (*odds, evidence)
-        })
-        .collect();
+        });
+        counted.collect()
+    };
+    let counted = count(&spans);
+    let judged = likeliest(&counted, &signatures);
+    let joined = stretch::joined(&spans, &judged);
+    if joined.len() == spans.len() {
+        return conclude(case, &observations, &judged);
+    }
+    spans = joined;
+    let counted = count(&spans);
+    conclude(case, &observations, &likeliest(&counted, &signatures))
+}
+
+/// The counts of all stretches under one reading of the balancer, with its prior odds as a logarithm.
+type Counted = (f64, Vec<(Span, Evidence)>);
+
+/// The stretches, judged in the most probable reading of the balancer.
+fn likeliest<'a>(counted: &'a [Counted], signatures: &'a Signatures) -> Vec<Stretch<'a>> {
     let judged = counted.iter().map(|(odds, evidence)| {
-        let (total, stretches) = stretch::judge(evidence, &signatures);
+        let (total, stretches) = stretch::judge(evidence, signatures);
         (total + odds, stretches)
     });
     // Of those that are equal the first, which is the most probable beforehand.
     let best = judged.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    match best {
-        Some((_, stretches)) => conclude(case, &observations, &stretches),
-        None => unjudged(case, &observations),
-    }
+    best.map_or(Vec::new(), |(_, stretches)| stretches)
 }
 
 fn unjudged(case: &Case, observations: &[&Observation]) -> Assessment {

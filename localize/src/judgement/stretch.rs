@@ -26,6 +26,9 @@ const PAST: usize = 12;
 const GOES_ON: f64 = 0.5;
 /// A component that failed earlier in the window is likelier to fail again than others.
 const RETURNS: f64 = 0.05;
+/// What is expected of a stretch is expected of all its candidates, or one that leads by a hair would
+/// be sure of itself in the next one.
+const POSSIBLE: f64 = 0.01;
 /// A fault that is at least so probable there goes on, where it is named before or after.
 const LIKELY: f64 = 0.5;
 
@@ -61,17 +64,46 @@ pub(crate) fn evidence(
     let Some((present, past)) = spans.split_last() else {
         return Vec::new();
     };
-    let failing = |span: &&Span| {
-        let mut trials = record.by_cell.values().flatten();
-        trials.any(|t| t.symptom.is_some() && span.holds(t.at))
-    };
-    let mut wanted: Vec<Span> = past.iter().filter(failing).copied().collect();
+    let mut wanted: Vec<Span> = past.iter().filter(|s| fails(record, s)).copied().collect();
     wanted.drain(..wanted.len().saturating_sub(PAST));
     wanted.push(*present);
     let counted = wanted.into_iter();
     counted
         .map(|span| (span, record.count(case, reading, span)))
         .collect()
+}
+
+/// Whether something fails in a stretch.
+fn fails(record: &Record, span: &Span) -> bool {
+    let mut trials = record.by_cell.values().flatten();
+    trials.any(|t| t.symptom.is_some() && span.holds(t.at))
+}
+
+/// The same stretches, those as one that follow each other with the same faults or without any: what
+/// changed between them was chance.
+pub(crate) fn joined(spans: &[Span], stretches: &[Stretch<'_>]) -> Vec<Span> {
+    let blamed = |span: &Span| -> Vec<(&Component, Option<Word>)> {
+        let judged = stretches.iter().find(|stretch| stretch.span == *span);
+        let suspects = judged.into_iter().flat_map(|stretch| {
+            let likely = stretch.suspects.iter().filter(|s| s.was >= LIKELY);
+            likely.map(|s| {
+                let mode = explain::mode(&stretch.problem, &stretch.posterior, &s.parts);
+                (&s.component, mode)
+            })
+        });
+        let mut blamed: Vec<_> = suspects.collect();
+        blamed.sort_unstable();
+        blamed
+    };
+    let mut joined: Vec<(Span, Vec<_>)> = Vec::new();
+    for span in spans {
+        let theirs = blamed(span);
+        match joined.last_mut() {
+            Some((last, before)) if *before == theirs => last.to = span.to,
+            _ => joined.push((*span, theirs)),
+        }
+    }
+    joined.into_iter().map(|(span, _)| span).collect()
 }
 
 /// The stretches of a record: where its pattern changes, whatever the balancer does.
@@ -100,9 +132,9 @@ pub(crate) fn judge<'a>(
         total += posterior.evidence + problem.model.calm_total();
         let suspects = suspects(&problem, &posterior);
         carried.rest(RETURNS);
-        for suspect in suspects.iter().filter(|s| s.was >= LIKELY) {
+        for suspect in suspects.iter().filter(|s| s.was >= POSSIBLE) {
             if let Some(mode) = explain::mode(&problem, &posterior, &suspect.parts) {
-                carried.expect(&suspect.component, mode, GOES_ON * suspect.blame);
+                carried.expect(&suspect.component, mode, GOES_ON * suspect.was);
             }
         }
         stretches.push(Stretch {

@@ -20,7 +20,7 @@ const PLACES: usize = 72;
 /// What one more stretch costs, in nats: changes are rare beside rounds.
 const CHANGE: f64 = 5.0;
 /// Cells that cross the same parts fail together, so that what they say is worth less than its sum.
-const DEPENDENCE: f64 = 0.5;
+const DEPENDENCE: f64 = 0.6;
 /// A run of failures goes on over a few rounds that pass.
 const RUN_US: u64 = 4_000_000;
 
@@ -178,10 +178,10 @@ fn partition(cells: &[Sums], slots: usize) -> Vec<usize> {
     cuts
 }
 
-/// Most cells fail hardly ever for a stretch: a Beta law of this prior weight, with the mean one in
-/// two hundred. The others may fail at any rate, rather nearly always or seldom.
-const CALM: (f64, f64, f64) = (0.7, 1.0, 199.0);
-const SICK: (f64, f64, f64) = (0.3, 0.6, 0.6);
+/// A cell with a failure may fail hardly ever: a Beta law of this prior weight, with the mean one in
+/// two hundred. Or it fails at any rate, rather nearly always or seldom.
+const CALM: (f64, f64, f64) = (0.5, 1.0, 199.0);
+const SICK: (f64, f64, f64) = (0.5, 0.4, 0.4);
 /// How a stretch's failures show: a Dirichlet law of so little weight for each of so many symptoms,
 /// since mostly they show as one.
 const SYMPTOM: (f64, f64) = (0.3, 8.0);
@@ -233,6 +233,11 @@ impl Tables {
         for count in counts {
             failed += count;
             shown += self.symptom[0].at(count);
+        }
+        // Where nothing fails there is nothing to explain: cells are calm together, so that each of many
+        // must not pay for that by itself.
+        if failed == 0 {
+            return 0.0;
         }
         let beta = |rising: &[Rising; 3]| {
             rising[0].at(failed) + rising[1].at(passed) - rising[2].at(failed + passed)
