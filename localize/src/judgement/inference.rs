@@ -70,13 +70,11 @@ pub(crate) fn assess(case: &Case) -> Assessment {
         });
         counted.collect()
     };
-    let counted = count(&spans);
-    let judged = likeliest(&counted, &signatures);
-    let joined = stretch::joined(&spans, &judged);
-    if joined.len() == spans.len() {
-        return conclude(case, &observations, &judged);
+    if spans.len() > 1
+        && let Some((_, record)) = first
+    {
+        spans = stretch::joined(case, record, &reading, &signatures, &spans);
     }
-    spans = joined;
     let counted = count(&spans);
     conclude(case, &observations, &likeliest(&counted, &signatures))
 }

@@ -22,6 +22,8 @@ use crate::world::signature::Signatures;
 
 /// Past stretches with failures that are judged, the latest: what comes before them is told by history.
 const PAST: usize = 12;
+/// What a change must make more probable, in nats.
+const CHANGED: f64 = 5.0;
 /// A fault of one stretch that is there in the next one, too, when the pattern changes all the same.
 const GOES_ON: f64 = 0.5;
 /// A component that failed earlier in the window is likelier to fail again than others.
@@ -79,31 +81,45 @@ fn fails(record: &Record, span: &Span) -> bool {
     trials.any(|t| t.symptom.is_some() && span.holds(t.at))
 }
 
-/// The same stretches, those as one that follow each other with the same faults or without any: what
-/// changed between them was chance.
-pub(crate) fn joined(spans: &[Span], stretches: &[Stretch<'_>]) -> Vec<Span> {
-    let blamed = |span: &Span| -> Vec<(&Component, Option<Word>)> {
-        let judged = stretches.iter().find(|stretch| stretch.span == *span);
-        let suspects = judged.into_iter().flat_map(|stretch| {
-            let likely = stretch.suspects.iter().filter(|s| s.was >= LIKELY);
-            likely.map(|s| {
-                let mode = explain::mode(&stretch.problem, &stretch.posterior, &s.parts);
-                (&s.component, mode)
-            })
-        });
-        let mut blamed: Vec<_> = suspects.collect();
-        blamed.sort_unstable();
-        blamed
+/// The same stretches, those as one that are as probable as one: what changed between them was chance,
+/// or the course of one fault. The places were found without knowing what fails what.
+pub(crate) fn joined(
+    case: &Case,
+    record: &Record,
+    reading: &Reading<'_>,
+    signatures: &Signatures,
+    spans: &[Span],
+) -> Vec<Span> {
+    let weigh = |span: Span| {
+        let evidence = record.count(case, reading, span);
+        let mut problem = Problem::new(&evidence, signatures, &Carried::default());
+        let posterior = engine::explain(&mut problem.model);
+        posterior.evidence + problem.model.calm_total()
     };
-    let mut joined: Vec<(Span, Vec<_>)> = Vec::new();
-    for span in spans {
-        let theirs = blamed(span);
-        match joined.last_mut() {
-            Some((last, before)) if *before == theirs => last.to = span.to,
-            _ => joined.push((*span, theirs)),
+    // The latest first, as the present is what matters; what is long over stays as it is.
+    let mut joined: Vec<(Span, f64)> = Vec::new();
+    for span in spans.iter().rev() {
+        let alone = match joined.len() {
+            // Of the first there is nothing to compare yet, of those long over no need.
+            0..=PAST => weigh(*span),
+            _ => 0.0,
+        };
+        let later = joined.last().copied().filter(|_| joined.len() <= PAST);
+        if let Some((later, theirs)) = later {
+            let both = Span {
+                from: span.from,
+                to: later.to,
+            };
+            let together = weigh(both);
+            if together + CHANGED >= alone + theirs {
+                joined.pop();
+                joined.push((both, together));
+                continue;
+            }
         }
+        joined.push((*span, alone));
     }
-    joined.into_iter().map(|(span, _)| span).collect()
+    joined.into_iter().rev().map(|(span, _)| span).collect()
 }
 
 /// The stretches of a record: where its pattern changes, whatever the balancer does.
