@@ -3,9 +3,13 @@
 //! `CASES=2000 SEED=1 cargo bench -p simulation --bench observations`; with `SHOW=1` every wrong case in a
 //! line, and `ONE=SEED OUT=FILE` writes what one case was judged on, for `meshctl replay`.
 
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
+use localize::{Assessment, Case};
 use simulation::observed::{self, Scored, report};
 
 /// Judgements side by side.
@@ -18,15 +22,55 @@ fn main() -> anyhow::Result<()> {
     let cases = variable("CASES").unwrap_or(40);
     let seed = variable("SEED").unwrap_or(1);
     let show = variable("SHOW").unwrap_or(0) > 0;
-    let scored = run(seed, cases, show)?;
+    let times = Mutex::new(Vec::new());
+    let scored = run(seed, cases, show, &times)?;
     println!("{cases} cases from seed {seed}\n");
     println!("{}", report::table(&scored));
     println!("{}", report::calibration(&scored));
+    println!("{}", report::strikes(&scored));
     println!("{}", report::modes(&scored));
+    println!("{}", costs(times.into_inner()?));
     Ok(())
 }
 
-fn run(seed: u64, cases: u64, show: bool) -> anyhow::Result<Vec<Scored>> {
+/// Milliseconds of a judgement, with the seed of its case.
+type Times = Mutex<Vec<(f64, u64)>>;
+
+fn timed(seed: u64, times: &Times) -> impl Fn(&Case) -> Assessment {
+    move |case| {
+        let start = Instant::now();
+        let assessment = localize::localize(case);
+        let took = start.elapsed().as_secs_f64() * 1e3;
+        if let Ok(mut times) = times.lock() {
+            times.push((took, seed));
+        }
+        assessment
+    }
+}
+
+fn costs(mut times: Vec<(f64, u64)>) -> String {
+    times.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let at = |share: usize| {
+        times
+            .get(times.len().saturating_sub(1) * share / 100)
+            .map_or(0.0, |t| t.0)
+    };
+    let slowest = times
+        .iter()
+        .rev()
+        .take(5)
+        .map(|(took, seed)| format!("{took:.0} (seed {seed})"));
+    format!(
+        "{} judgements: median {:.1} ms, nine in ten below {:.0} ms, 99 in 100 below {:.0} ms; slowest: {}",
+        times.len(),
+        at(50),
+        at(90),
+        at(99),
+        slowest.collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn run(seed: u64, cases: u64, show: bool, times: &Times) -> anyhow::Result<Vec<Scored>> {
     let next = AtomicU64::new(seed);
     let all = Mutex::new(Vec::new());
     std::thread::scope(|scope| -> anyhow::Result<()> {
@@ -36,7 +80,7 @@ fn run(seed: u64, cases: u64, show: bool) -> anyhow::Result<Vec<Scored>> {
                 if seed_now >= seed + cases {
                     return Ok(());
                 }
-                let scored = Scored::new(&observed::ask(seed_now, localize::localize))?;
+                let scored = Scored::new(&observed::ask(seed_now, timed(seed_now, times)))?;
                 if show && scored.is_wrong() {
                     println!("{}", report::line(&scored));
                 }

@@ -13,6 +13,8 @@ use super::world::{Kept, World, step};
 
 /// For so long agents wait for an answer.
 const DNS_US: u64 = 2 * SECOND;
+/// For so long resolvers do.
+const PATIENCE_US: u64 = 800_000;
 /// Seconds for which the zone's records live.
 const TTL: u32 = 30;
 
@@ -79,7 +81,7 @@ impl World {
             Some((Effect::Dns(failure), _)) => Err(failure),
             Some((Effect::DnsStale, _)) => Ok(true),
             Some((Effect::DnsLate, late_ms)) => {
-                self.pass(late_ms * 500.0);
+                self.lose(late_ms * 500.0);
                 Ok(false)
             }
             // Servers of DNS do nothing else.
@@ -105,7 +107,10 @@ impl World {
             let told = self.at_dns(Place::NameServer((first + turn) % count));
             self.pass(12_000.0);
             // A resolver waits for less long than its clients do.
-            self.clock_us = self.clock_us.min(asked + 800_000);
+            if self.clock_us > asked + PATIENCE_US {
+                self.clock_us = asked;
+                self.lose(PATIENCE_US as f64);
+            }
             match told {
                 Ok(former) => {
                     answer = Ok((former, TTL));

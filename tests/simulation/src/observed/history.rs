@@ -33,12 +33,14 @@ pub struct Fault {
     pub met: Met,
 }
 
-/// What met a fault, of the probes that a localisation saw.
+/// What met a fault, of the probes of a localisation and of those looked back at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Met {
-    /// Times that it struck.
+    /// Probes that it struck so that it showed: as a failure, another answer, or a delay.
     pub struck: u32,
-    /// Times that something crossed it since then that it could have struck.
+    /// Probes that crossed it while it lasted.
+    pub crossed: u32,
+    /// Probes that crossed it since it last struck one.
     pub spared: u32,
     /// The last time that something crossed it.
     pub last_us: u64,

@@ -8,7 +8,7 @@ use localize::{
 };
 
 use super::history::SECOND;
-use super::site::{Declared, Extent, Place};
+use super::site::{Declared, Extent, Place, Site};
 use super::wire::{Fetched, Handshake, Host, Leg, Page, Terms};
 use super::witness;
 use super::world::World;
@@ -23,6 +23,16 @@ pub(crate) struct Run {
     pub(crate) steps: Vec<Step>,
     pub(crate) end: Result<(), (Layer, Failure, u64)>,
     pub(crate) facts: Facts,
+}
+
+impl Run {
+    /// Whether what was answered is not what a healthy site answers.
+    fn is_other(&self, site: &Site) -> bool {
+        let dns = self.facts.dns.as_ref();
+        let http = self.facts.http.as_ref();
+        dns.is_some_and(|dns| dns.addresses.contains(&site.former.ip()))
+            || http.is_some_and(|http| http.body_bytes != site.page_bytes)
+    }
 }
 
 impl World {
@@ -101,6 +111,7 @@ impl World {
                 self.ask_service(vantage, &arm)
             }
         };
+        self.note_end(run.end.is_err() || run.is_other(&self.site));
         for step in &mut run.steps {
             let late = self.noise.busy_us(&mut self.rng, vantage, at_us);
             step.took.0 += late;

@@ -228,6 +228,44 @@ pub fn calibration(cases: &[Scored]) -> String {
     text
 }
 
+/// By how often a fault showed, and of what course it was: how many were found.
+#[must_use]
+pub fn strikes(cases: &[Scored]) -> String {
+    let mut text = String::from(
+        "| probes in which it showed | hard, found of seen | others |\n|---|---|---|\n",
+    );
+    let seen = || {
+        let all = cases.iter().flat_map(|case| &case.present);
+        all.filter(|present| present.fate != Fate::Unseen && present.fate != Fate::Open)
+    };
+    for (low, high) in [
+        (1, 2),
+        (3, 5),
+        (6, 10),
+        (11, 30),
+        (31, 100),
+        (101, u32::MAX),
+    ] {
+        let row = |hard: bool| {
+            let all = seen().filter(|p| p.hard == hard && (low..=high).contains(&p.struck));
+            let found = |p: &&super::score::Present| matches!(p.fate, Fate::Found { .. });
+            let all: Vec<_> = all.collect();
+            format!(
+                "{} of {}",
+                all.iter().filter(|p| found(p)).count(),
+                all.len()
+            )
+        };
+        let range = if high == u32::MAX {
+            format!("{low} and more")
+        } else {
+            format!("{low} to {high}")
+        };
+        let _ = writeln!(text, "| {range} | {} | {} |", row(true), row(false));
+    }
+    text
+}
+
 /// By kind and mode of what was there: seen, found, found in its mode, open or listed; and what was named
 /// in its place, most often first.
 #[must_use]

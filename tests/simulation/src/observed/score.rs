@@ -74,6 +74,8 @@ pub struct Present {
     pub fate: Fate,
     /// All the time, and everything that meets it.
     pub hard: bool,
+    /// Probes in which it showed.
+    pub struck: u32,
     /// In a line.
     pub text: String,
 }
@@ -171,6 +173,7 @@ impl Scored {
                 word: fault.mode.word,
                 fate,
                 hard: fault.is_hard(),
+                struck: fault.met.struck,
                 text: text(asked, fault, names),
             });
         }
@@ -257,7 +260,8 @@ fn fate(asked: &Asked, fault: &Fault, names: &Names, spoken: &Spoken) -> Fate {
 }
 
 fn known_to_be_over(fault: &Fault) -> bool {
-    f64::from(fault.met.spared) * fault.rate >= EXPECTED
+    let share = f64::from(fault.met.struck) / f64::from(fault.met.crossed.max(1));
+    fault.met.struck == 0 || f64::from(fault.met.spared) * share >= EXPECTED
 }
 
 /// A fault in a line.

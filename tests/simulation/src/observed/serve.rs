@@ -113,7 +113,7 @@ impl World {
                 return self.instead(manners, failure, fetched.page, Host::Balancer(0));
             }
             attempt += 1;
-            self.pass(1000.0 * manners.pause_ms as f64);
+            self.lose(1000.0 * manners.pause_ms as f64);
             if attempt > balancer.insists {
                 tried.push(backend);
                 match self.next_backend(&tried) {

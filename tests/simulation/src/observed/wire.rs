@@ -149,7 +149,8 @@ impl World {
     fn connect(&mut self, leg: &Leg, limit: u64, seen: &mut Handshake) -> Result<(), Failure> {
         let start = self.clock_us;
         for wait in SYNS_US.into_iter().filter(|wait| *wait < limit) {
-            self.clock_us = start + wait;
+            self.clock_us = start;
+            self.lose(wait as f64);
             seen.sent += 1;
             let trip = self.scattered(leg.rtt_us, leg.scatter);
             match self.syn(leg, seen) {
@@ -169,7 +170,8 @@ impl World {
                 Some(_) => {}
             }
         }
-        self.clock_us = start + limit;
+        self.clock_us = start;
+        self.lose(limit as f64);
         Err(Failure::ConnectTimeout)
     }
 
@@ -213,7 +215,7 @@ impl World {
             let mut wait = RESEND_US + leg.rtt_us;
             let way = if packet % 2 == 0 { &leg.out } else { &leg.back };
             while self.is_lost(way) && wait < FOR_EVER {
-                self.pass(wait);
+                self.lose(wait);
                 wait *= 2.0;
             }
         }
@@ -237,7 +239,7 @@ impl World {
                 return Err(failure);
             }
             Some((Effect::TlsHangs, _)) => self.pass(FOR_EVER),
-            Some((Effect::TlsLate, late_ms)) => self.pass(late_ms * 600.0),
+            Some((Effect::TlsLate, late_ms)) => self.lose(late_ms * 600.0),
             Some(_) | None => {}
         }
         if self.full_packets_vanish(leg, true) {
@@ -274,7 +276,7 @@ impl World {
 
     pub(crate) fn late(&mut self, late_ms: f64) {
         let factor = self.rng.random_range(0.6..1.4);
-        self.pass(late_ms * 1000.0 * factor);
+        self.lose(late_ms * 1000.0 * factor);
     }
 }
 

@@ -24,6 +24,9 @@ struct Health {
 const FALL: u32 = 3;
 const RISE: u32 = 2;
 
+/// A delay shows from here on.
+const SHOWS_US: u64 = 150_000;
+
 /// What resolvers keep, and until when.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept<T> {
@@ -43,6 +46,10 @@ pub struct World {
     pub(crate) clock_us: u64,
     /// What faults meet is counted.
     pub(crate) counting: bool,
+    /// The faults that the probe under way has crossed, and which of them have struck.
+    crossed: Vec<(usize, bool)>,
+    /// By how much they have made it later, in microseconds.
+    late_us: u64,
     health: Vec<Health>,
     checked_us: u64,
     turn: usize,
@@ -68,6 +75,8 @@ impl World {
             rng,
             clock_us: from_us,
             counting: false,
+            crossed: Vec::new(),
+            late_us: 0,
             health: vec![Health::default(); site.backends.len()],
             checked_us: from_us,
             turn: 0,
@@ -126,17 +135,36 @@ impl World {
     }
 
     fn note(&mut self, index: usize, struck: bool) {
-        let met = &mut self.faults[index].met;
-        if !self.counting {
-            return;
+        match self.crossed.iter_mut().find(|(fault, _)| *fault == index) {
+            Some((_, before)) => *before |= struck,
+            None => self.crossed.push((index, struck)),
         }
-        met.last_us = self.clock_us;
-        if struck {
-            met.struck += 1;
-            met.spared = 0;
-        } else {
-            met.spared += 1;
+    }
+
+    /// A probe has ended: counts what it met, which shows if it went wrong or took long.
+    pub(crate) fn note_end(&mut self, wrong: bool) {
+        let shows = wrong || self.late_us >= SHOWS_US;
+        self.late_us = 0;
+        for (index, struck) in std::mem::take(&mut self.crossed) {
+            let fault = &mut self.faults[index];
+            if !self.counting {
+                continue;
+            }
+            fault.met.last_us = self.clock_us;
+            fault.met.crossed += u32::from(fault.course.lasts(self.clock_us));
+            if struck && shows {
+                fault.met.struck += 1;
+                fault.met.spared = 0;
+            } else {
+                fault.met.spared += 1;
+            }
         }
+    }
+
+    /// Time goes by that would not have if nothing were wrong.
+    pub(crate) fn lose(&mut self, us: f64) {
+        self.pass(us);
+        self.late_us += micros(us);
     }
 
     fn one_of(&mut self, way: &'static [(Effect, f64)], stage: Stage, weight: f64) -> Effect {
@@ -233,7 +261,9 @@ impl World {
             tls: request && self.site.ends_tls(Place::Backend(backend)),
             request,
         };
-        self.fetch(&leg, &terms).end.is_ok()
+        let passed = self.fetch(&leg, &terms).end.is_ok();
+        self.note_end(!passed);
+        passed
     }
 
     /// The balancer's way to a backend.
