@@ -13,6 +13,7 @@ pub mod engine;
 pub mod fault;
 pub mod mesh;
 pub mod metrics;
+pub mod observed;
 pub mod peers;
 pub mod posterior;
 pub mod shapes;
