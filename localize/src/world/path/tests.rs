@@ -1,7 +1,7 @@
 //! Which ways a probe crosses.
 
 use super::*;
-use crate::facts::topology::{Backend, Scheme, ServiceName};
+use crate::facts::topology::{Backend, Expectation, Scheme, ServiceName};
 
 fn topology(vip_mode: VipMode) -> Topology {
     Topology {
@@ -27,6 +27,7 @@ fn topology(vip_mode: VipMode) -> Topology {
             scheme: Scheme::Https,
             path: "/".into(),
         }],
+        expect: Expectation::Undeclared,
     }
 }
 
