@@ -29,12 +29,17 @@ impl Spoken {
         self.map().get(target).copied()
     }
 
-    fn keep(&self, target: &Target, version: HttpVersion) {
+    pub(super) fn keep(&self, target: &Target, version: HttpVersion) {
         let mut map = self.map();
         if map.len() >= MAX_REMEMBERED && !map.contains_key(target) {
             map.clear();
         }
         map.insert(target.clone(), version);
+    }
+
+    /// Who does not answer in HTTP/2 any more is asked in HTTP/1.1 again.
+    fn doubt(&self, target: &Target) {
+        self.map().remove(target);
     }
 
     fn map(&self) -> MutexGuard<'_, BTreeMap<Target, HttpVersion>> {
@@ -62,6 +67,15 @@ enum Offer {
     Ignored,
 }
 
+/// Why a version is spoken first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ground {
+    /// It is the one to begin with.
+    Begins,
+    /// The server has shown that it speaks it.
+    Heard,
+}
+
 /// The alert `no_application_protocol` (RFC 7301, section 3.2).
 const REFUSES_OFFER: Failure = Failure::TlsAlert(120);
 
@@ -74,13 +88,17 @@ impl Connection {
             Versions::Only(only) => only,
             Versions::Either => known.unwrap_or(HttpVersion::One),
         };
-        match self.attempt(stream, first, ladder).await {
+        let ground = match known == Some(first) {
+            true => Ground::Heard,
+            false => Ground::Begins,
+        };
+        match self.attempt(stream, first, ground, ladder).await {
             Attempt::Over(end) => end,
             Attempt::Speaks(other) if versions.holds(other) => self.again(other, ladder).await,
             Attempt::Speaks(other) => Err(speaks_only(other)),
             // Who was heard to speak a version did not end the connection for its sake.
             Attempt::Perhaps(layer, failure)
-                if known == Some(first) && failure != REFUSES_OFFER =>
+                if ground == Ground::Heard && failure != REFUSES_OFFER =>
             {
                 Err((layer, failure))
             }
@@ -95,6 +113,7 @@ impl Connection {
         &self,
         stream: TcpStream,
         version: HttpVersion,
+        ground: Ground,
         ladder: &mut Ladder<'_>,
     ) -> Attempt {
         if self.request.scheme != Scheme::Https {
@@ -102,7 +121,7 @@ impl Connection {
         }
         match self.shake_hands(stream, version, ladder).await {
             // Without a word about HTTP/2 a server speaks HTTP/1.1 (RFC 9113, section 3.2).
-            Ok((_, Offer::Ignored)) if version == HttpVersion::Two => {
+            Ok((_, Offer::Ignored)) if version == HttpVersion::Two && ground == Ground::Begins => {
                 Attempt::Speaks(HttpVersion::One)
             }
             Ok((session, offer)) => self.exchange(session, version, offer, ladder).await,
@@ -114,7 +133,7 @@ impl Connection {
     /// On a second connection, in the version that the server has shown to speak.
     async fn again(&self, version: HttpVersion, ladder: &mut Ladder<'_>) -> End {
         let stream = self.connect_again(ladder).await?;
-        match self.attempt(stream, version, ladder).await {
+        match self.attempt(stream, version, Ground::Heard, ladder).await {
             Attempt::Over(end) => end,
             Attempt::Perhaps(layer, failure) => Err((layer, failure)),
             // In answer to either it speaks the other.
@@ -202,8 +221,10 @@ impl Connection {
         };
         let http::Exchange { facts, end } =
             http::exchange(&ask, version, stream, within, ladder.clock).await;
-        if facts.is_some() {
-            self.service.spoken.keep(&self.target, version);
+        match (&facts, version) {
+            (Some(_), _) => self.service.spoken.keep(&self.target, version),
+            (None, HttpVersion::Two) => self.service.spoken.doubt(&self.target),
+            (None, HttpVersion::One) => {}
         }
         ladder.facts.http = facts;
         match end {

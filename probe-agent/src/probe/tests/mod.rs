@@ -5,11 +5,13 @@
     reason = "a test asks for one variant and panics on the others"
 )]
 
+mod asked;
 mod dns;
 mod http;
 mod port;
 mod tcp;
 mod tls;
+mod version;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
