@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Object, Role, Scheme, SourcePort, Target, Topology, VantagePoint,
+    Arm, Backend, CdnProvider, Expectation, Object, Role, Scheme, SourcePort, Target, Topology,
+    VantagePoint,
 };
 use proto::v1;
 
@@ -54,6 +55,10 @@ pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) 
         vips,
         vip_mode: file.vip_mode,
         backends: file.backends.clone(),
+        expect: match file.expect.is_declared() {
+            true => Expectation::Declared,
+            false => Expectation::Undeclared,
+        },
     }
 }
 
@@ -163,6 +168,8 @@ pub fn spec(file: &ServiceFile) -> v1::ServiceSpec {
         witness_ports: ports.into_iter().map(u32::from).collect(),
         backends: file.backends.iter().map(backend_request).collect(),
         large_path: file.large_path.clone().unwrap_or_default(),
+        request: Some((&file.request).into()),
+        expect: Some((&file.expect).into()),
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Every message names the line and the field, says what is wrong, and gives an example.
 
+mod ask;
 mod parse;
 mod raw;
 #[cfg(test)]
@@ -11,6 +12,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use localize::{Backend, CdnProvider, NameServer, Scheme, ServiceName, VipMode};
+use proto::spec::{
+    BodyFlaw, Expect, HeaderFlaw, PatternFlaw, Request, StatusFlaw, Unknown as UnknownWord,
+};
 
 /// A service as its operator declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +45,10 @@ pub struct ServiceFile {
     pub port_reuse: PortReuse,
     /// Path and query of something larger than the usual answer, to be asked for besides.
     pub large_path: Option<String>,
+    /// How edges, VIPs and backends are asked.
+    pub request: Request,
+    /// What a good answer is.
+    pub expect: Expect,
 }
 
 /// The URL of a service in its parts.
@@ -150,7 +158,7 @@ pub enum ServiceFileError {
 }
 
 /// What is wrong with a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Problem {
     /// Names are used on command lines and in file names.
     #[error(
@@ -201,6 +209,33 @@ pub enum Problem {
     /// A limit out of bounds.
     #[error("a limit lies between 50ms and 60s")]
     Timeout,
+    /// Not a method, or not a version of HTTP.
+    #[error(transparent)]
+    Word(#[from] UnknownWord),
+    /// A list without versions of HTTP.
+    #[error("at least one version of HTTP is spoken")]
+    NoVersion,
+    /// A header that cannot be sent.
+    #[error(transparent)]
+    Header(#[from] HeaderFlaw),
+    /// A request's body that cannot be sent.
+    #[error(transparent)]
+    Body(#[from] BodyFlaw),
+    /// Redirects to be followed.
+    #[error(
+        "redirects are not followed: what is asked for is one answer of one server, so let url name \
+         where they lead to"
+    )]
+    Follow,
+    /// A status that no answer has.
+    #[error(transparent)]
+    Status(#[from] StatusFlaw),
+    /// A pattern that no body can be searched for.
+    #[error(transparent)]
+    Pattern(#[from] PatternFlaw),
+    /// A body expected in answer to HEAD.
+    #[error("an answer to HEAD has no body")]
+    NoBody,
 }
 
 impl ServiceFile {

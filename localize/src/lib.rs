@@ -26,14 +26,15 @@ pub use case::Case;
 pub use choice::{Choice, Promise};
 pub use facts::component::{Component, Kind};
 pub use observation::{
-    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, LARGE_READ, Layer, Object, Observation,
-    ObservationId, Outcome, REUSE_WITHIN, RoundId, SourcePort, Step, Target, TcpFacts, TlsFacts,
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, HttpVersion, LARGE_READ, Layer, Object,
+    Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect, RoundId, SourcePort, Step, Target,
+    TcpFacts, TlsFacts,
 };
 pub use sighting::{Direction, FlowSighting, Packet, Seen, WitnessReport};
 pub use time::{Micros, Stamp};
 pub use topology::{
-    Backend, CdnProvider, NameServer, Role, Scheme, ServiceName, Topology, VantageName,
-    VantagePoint, VipMode,
+    Backend, CdnProvider, Expectation, NameServer, Role, Scheme, ServiceName, Topology,
+    VantageName, VantagePoint, VipMode,
 };
 pub use verdict::{
     Alternative, Assessment, Clock, Detection, Evidence, Exonerated, Fault,

@@ -178,7 +178,7 @@ fn pull(clock: &Clock, charge: Charge) -> Fired {
     let at = clock.now();
     let (socket, outcome) = match charge {
         Charge::Connect { socket, to } => {
-            let outcome = under_way(socket.connect(&to.into()));
+            let outcome = start(&socket, to);
             (socket, outcome)
         }
         Charge::Send { socket, packet } => {
@@ -204,9 +204,12 @@ fn pull(clock: &Clock, charge: Charge) -> Fired {
     }
 }
 
-/// A non-blocking connect is under way when it says so.
-fn under_way(outcome: io::Result<()>) -> io::Result<()> {
-    match outcome {
+/// Starts the handshake of a non-blocking socket; it is under way when the call says so.
+///
+/// # Errors
+/// What connect(2) says at once.
+pub fn start(socket: &Socket, to: SocketAddr) -> io::Result<()> {
+    match socket.connect(&to.into()) {
         Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => Ok(()),
         other => other,
     }

@@ -17,6 +17,7 @@ pub mod policy;
 pub mod probe;
 pub mod renewal;
 pub mod round;
+pub mod secret;
 pub mod service;
 pub mod session;
 pub mod spool;

@@ -8,6 +8,9 @@
 //! allow = ["192.168.7.20/32"]            # besides what the rules allow
 //! deny  = ["198.51.100.0/24"]            # wins over everything
 //!
+//! secrets = ["env:SHOP_TOKEN"]           # all that requests may hold of this host; without it every
+//!                                        # variable of the agent, and the files in secrets/
+//!
 //! [[allow_until]]                        # for a time
 //! prefix = "10.20.0.0/16"
 //! until  = 2030-01-31T18:00:00Z
@@ -18,6 +21,7 @@
 //! ```
 
 mod ranges;
+mod secrets;
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
@@ -30,6 +34,8 @@ use thiserror::Error;
 
 use self::ranges::{Class, classify, judged};
 
+pub use self::secrets::{SecretError, Secrets};
+
 /// The file's name in the data folder.
 const FILE: &str = "policy.toml";
 
@@ -37,13 +43,14 @@ const FILE: &str = "policy.toml";
 const DNS_PORT: u16 = 53;
 
 /// What this host agrees to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Policy {
     allow: Vec<IpNet>,
     deny: Vec<IpNet>,
     /// Each with the microsecond of mesh time at which it ends.
     allow_until: Vec<(IpNet, u64)>,
     limits: Limits,
+    secrets: Secrets,
 }
 
 /// What the rules look at besides the target.
@@ -97,6 +104,12 @@ pub enum PolicyError {
         prefix: IpNet,
         /// What the range is for.
         name: &'static str,
+    },
+    /// It gives out what is no variable and no file.
+    #[error("{path}: secrets: an entry is env:NAME or file:/PATH, for example \"env:SHOP_TOKEN\"")]
+    NoReference {
+        /// The file.
+        path: PathBuf,
     },
     /// A time that is not an instant.
     #[error("{path}: allow_until: {until} must be a date and time with an offset, from 1970 on")]
@@ -182,7 +195,10 @@ impl Policy {
         let path = data_dir.join(FILE);
         match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text, &path),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self {
+                secrets: Secrets::usual(Some(data_dir)),
+                ..Self::default()
+            }),
             Err(source) => Err(PolicyError::Read { path, source }),
         }
     }
@@ -248,6 +264,12 @@ impl Policy {
         self.limits
     }
 
+    /// What of this host may stand in requests.
+    #[must_use]
+    pub fn secrets(&self) -> &Secrets {
+        &self.secrets
+    }
+
     fn opened(&self, now_us: u64) -> impl Iterator<Item = &IpNet> {
         let timed = self.allow_until.iter();
         self.allow.iter().chain(
@@ -274,8 +296,16 @@ impl Policy {
         let ends = ends.collect::<Result<Vec<u64>, _>>()?;
         let defaults = Limits::default();
         let limit = |set: Option<NonZeroU32>, default| set.map_or(default, NonZeroU32::get);
+        let secrets = match &file.secrets {
+            None => Secrets::usual(path.parent()),
+            Some(texts) => {
+                let path = path.to_owned();
+                Secrets::listed(texts).ok_or(PolicyError::NoReference { path })?
+            }
+        };
         Ok(Self {
             allow,
+            secrets,
             deny: file.deny.into_iter().map(|prefix| prefix.0).collect(),
             allow_until: timed.into_iter().zip(ends).collect(),
             limits: Limits {
@@ -300,6 +330,19 @@ impl Context {
         match self.role {
             Role::Inside | Role::BehindCdn => true,
             Role::Outside => classify(judged(self.coordinator)) != Class::Public,
+        }
+    }
+}
+
+impl Default for Policy {
+    /// The rules alone, on a host without files to give out.
+    fn default() -> Self {
+        Self {
+            allow: Vec::new(),
+            deny: Vec::new(),
+            allow_until: Vec::new(),
+            limits: Limits::default(),
+            secrets: Secrets::usual(None),
         }
     }
 }
@@ -354,6 +397,7 @@ struct File {
     deny: Vec<Prefix>,
     allow_until: Vec<Timed>,
     limits: FileLimits,
+    secrets: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -16,7 +16,8 @@ use crate::fire::{Armed, Salvo, Trigger, firing};
 use crate::outbox::{Outbox, Record};
 use crate::policy::{Context, Meter, Policy};
 use crate::probe::port::Ports;
-use crate::probe::{self, Findings, Prepared, Task, aimed_at};
+use crate::probe::{self, Findings, Prepared, Task, Wording, aimed_at};
+use crate::secret::Sent;
 use crate::service::Service;
 
 /// Rounds that wait for their instant or have probes under way. With one a second and ten seconds for
@@ -126,7 +127,13 @@ impl Rounds {
         };
         match self.admit(heard, announced.fire_at_us) {
             Ok((at, permit)) => {
+                let sent = Sent::look_up(&service.headers, self.policy.secrets());
+                let wording = Wording {
+                    round: common.round,
+                    sent: sent.map(Arc::new).map_err(|error| error.to_string()),
+                };
                 let salvo = Aim {
+                    wording,
                     at,
                     heard,
                     common,
@@ -231,7 +238,7 @@ impl Rounds {
             format!("the limit of {limit} probes at once is reached")
         })?;
         let again = self.ports.take(arm, aim.at);
-        let prepared = probe::prepare(aim.service, arm.clone(), again, aim.common.round)
+        let prepared = probe::prepare(aim.service, arm.clone(), again, &aim.wording)
             .map_err(|unfit| unfit.to_string())?;
         let permits = Permits {
             _round: Arc::clone(&aim.permit),
@@ -261,6 +268,7 @@ struct Aim<'a> {
     service: &'a Arc<Service>,
     context: &'a Context,
     permit: Arc<OwnedSemaphorePermit>,
+    wording: Wording,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,13 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::Method;
 use http::uri::{Authority, PathAndQuery};
 use localize::{Arm, LARGE_READ, Object, Scheme, ServiceName, Target};
+use proto::spec::{self, Expect, Header, SpecError, Versions};
 use proto::v1;
 use rustls_pki_types::ServerName;
 
-use crate::probe::http::MAX_BODY;
+use crate::probe::http::{Expected, MAX_BODY};
 use crate::probe::tls::{Trust, TrustError};
+use crate::probe::version::Spoken;
 
 /// How long a layer may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +34,14 @@ pub struct Limits {
 pub struct Request {
     /// Which layers there are above TCP.
     pub scheme: Scheme,
+    /// The method.
+    pub method: Method,
     /// Path and query.
     pub path: PathAndQuery,
+    /// The body; empty for none.
+    pub body: Bytes,
+    /// What a good answer is.
+    pub expected: Expected,
     /// Bytes of the answer's body that are read at most.
     pub at_most: u64,
 }
@@ -53,6 +63,12 @@ pub struct Service {
     pub backends: BTreeMap<String, Request>,
     /// Path and query of the large object, if there is one.
     pub large: Option<PathAndQuery>,
+    /// The headers of its own that are sent.
+    pub headers: Vec<Header>,
+    /// The versions of HTTP that may be spoken.
+    pub versions: Versions,
+    /// Those that its servers speak, as far as that is known.
+    pub spoken: Spoken,
     /// How long the layers may take.
     pub limits: Limits,
     /// Whose certificates are believed.
@@ -76,6 +92,9 @@ pub enum ServiceError {
     /// A port outside 1..=65535.
     #[error("{0} is no port")]
     Port(u32),
+    /// How it is asked, or what a good answer is, cannot be.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
     /// The further trust anchors cannot be used.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -96,6 +115,9 @@ impl TryFrom<v1::ServiceSpec> for Service {
         } else {
             &spec.authority
         };
+        let asking = spec::Request::try_from(spec.request.clone().unwrap_or_default())?;
+        let expect = Expect::try_from(spec.expect.clone().unwrap_or_default())?;
+        let usual = request(&asking, &expect, &spec.scheme, &spec.path)?;
         Ok(Self {
             limits: limits(&spec),
             server_name: ServerName::try_from(spec.host.clone())
@@ -103,12 +125,18 @@ impl TryFrom<v1::ServiceSpec> for Service {
             authority: authority
                 .parse()
                 .map_err(|_| ServiceError::Uri(authority.clone()))?,
-            request: request(&spec.scheme, &spec.path)?,
             backends: spec
                 .backends
                 .iter()
-                .map(|b| Ok((b.name.clone(), request(&b.scheme, &b.path)?)))
+                .map(|b| {
+                    let own = request(&asking, &expect, &b.scheme, &b.path)?;
+                    Ok((b.name.clone(), own.of_the_page(&usual)))
+                })
                 .collect::<Result<_, ServiceError>>()?,
+            request: usual,
+            headers: asking.headers,
+            versions: asking.versions,
+            spoken: Spoken::default(),
             large: match spec.large_path.as_str() {
                 "" => None,
                 text => Some(path(text)?),
@@ -142,14 +170,35 @@ impl Service {
             Object::Usual => Some(usual.clone()),
             Object::Large => Some(Request {
                 scheme: usual.scheme,
+                method: Method::GET,
                 path: self.large.clone()?,
+                body: Bytes::new(),
+                expected: usual.expected.elsewhere(),
                 at_most: LARGE_READ,
             }),
         }
     }
 }
 
-fn request(scheme: &str, text: &str) -> Result<Request, ServiceError> {
+impl Request {
+    /// At another path than the url's there is another page: how the service answers is told of the url's.
+    fn of_the_page(self, usual: &Self) -> Self {
+        match self.path == usual.path {
+            true => self,
+            false => Self {
+                expected: self.expected.elsewhere(),
+                ..self
+            },
+        }
+    }
+}
+
+fn request(
+    asking: &spec::Request,
+    expect: &Expect,
+    scheme: &str,
+    text: &str,
+) -> Result<Request, ServiceError> {
     let scheme = match scheme {
         "http" => Scheme::Http,
         "https" => Scheme::Https,
@@ -157,9 +206,19 @@ fn request(scheme: &str, text: &str) -> Result<Request, ServiceError> {
         other => return Err(ServiceError::Scheme(other.to_owned())),
     };
     let text = if text.is_empty() { "/" } else { text };
+    let expected = Expected::of(expect);
+    let (method, expected) = match asking.method {
+        spec::Method::Get => (Method::GET, expected),
+        spec::Method::Head => (Method::HEAD, expected.without_body()),
+        spec::Method::Post => (Method::POST, expected),
+        spec::Method::Options => (Method::OPTIONS, expected),
+    };
     Ok(Request {
         scheme,
+        method,
         path: path(text)?,
+        body: Bytes::from(asking.body.clone()),
+        expected,
         at_most: MAX_BODY,
     })
 }
@@ -214,7 +273,7 @@ mod tests {
             scheme: "gopher".to_owned(),
             path: String::new(),
         };
-        let rows: [(v1::ServiceSpec, &str); 7] = [
+        let rows: [(v1::ServiceSpec, &str); 9] = [
             (
                 v1::ServiceSpec {
                     name: String::new(),
@@ -256,6 +315,26 @@ mod tests {
                     ..spec()
                 },
                 "unknown scheme \"gopher\"",
+            ),
+            (
+                v1::ServiceSpec {
+                    request: Some(v1::RequestSpec {
+                        method: "DELETE".to_owned(),
+                        ..v1::RequestSpec::default()
+                    }),
+                    ..spec()
+                },
+                "a method is GET, HEAD, POST or OPTIONS",
+            ),
+            (
+                v1::ServiceSpec {
+                    expect: Some(v1::Expect {
+                        body: "/(/".to_owned(),
+                        ..v1::Expect::default()
+                    }),
+                    ..spec()
+                },
+                "this is not a regular expression: unclosed group",
             ),
             (
                 v1::ServiceSpec {

@@ -2,11 +2,12 @@
 //!
 //! Conversions towards the heart are the last place where anything can be malformed; business code
 //! on either side never sees a wire type of a fact. Beside them stands what else both sides share:
-//! identities, join tokens and the context file.
+//! identities, join tokens, the context file, and how a service is asked.
 
 pub mod context;
 pub mod convert;
 pub mod identity;
+pub mod spec;
 pub mod token;
 
 /// The generated messages and services of `mesh.v1`.

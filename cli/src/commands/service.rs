@@ -13,7 +13,7 @@ use super::{Session, sure};
 use crate::args::ServiceCommand;
 use crate::connect::{About, Subject};
 use crate::exit::Exit;
-use crate::render::{Table, micros};
+use crate::render::{Table, asked, micros};
 use crate::trouble::Trouble;
 
 pub async fn run(session: Session<'_>, command: ServiceCommand) -> Result<Exit, Trouble> {
@@ -160,6 +160,8 @@ fn as_json(service: &Service) -> Value {
         "vips": service.vips, "vip_mode": service.vip_mode, "backends": service.backends,
         "every_ms": service.every_ms, "rounds": service.rounds,
         "last_round_at": service.last_round_at, "last_outcome": service.last_outcome,
+        "request": service.request.as_ref().map(asked::request_json),
+        "expect": service.expect.as_ref().map(asked::expect_json),
     })
 }
 
@@ -176,6 +178,8 @@ fn text(service: &Service) -> String {
             format!("{} {}", service.vips.join(", "), service.vip_mode),
         ),
         ("Backends", service.backends.join(", ")),
+        ("Asked by", asked::request(service.request.as_ref())),
+        ("Expected", asked::expect(service.expect.as_ref())),
         ("Every", every(service)),
         ("Rounds", service.rounds.to_string()),
         ("Last round", service.last_round_at.clone()),

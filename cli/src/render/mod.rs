@@ -1,5 +1,6 @@
 //! Text for people.
 
+pub mod asked;
 mod explain;
 mod mended;
 mod table;

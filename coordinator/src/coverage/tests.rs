@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use localize::watch::Watch;
-use localize::{Backend, Role, Scheme, ServiceName, VipMode};
+use localize::{Backend, Expectation, Role, Scheme, ServiceName, VipMode};
 
 use super::*;
 use crate::service_file::PortReuse;
@@ -43,6 +43,7 @@ fn topology(vantages: Vec<VantagePoint>) -> Topology {
             backend("web1", "10.0.0.51:80"),
             backend("web2", "10.0.0.52:80"),
         ],
+        expect: Expectation::Undeclared,
     }
 }
 

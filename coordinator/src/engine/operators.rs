@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use localize::{ServiceName, Topology, VantageName, Verdict, VerdictOutcome};
+use proto::spec::{Expect, Request};
 use proto::v1::ServiceGone;
 use proto::v1::coordinator_message::Message;
 
@@ -49,6 +50,10 @@ pub struct ServiceView {
     pub toml: String,
     /// The text of its URL.
     pub url: String,
+    /// How it is asked.
+    pub request: Request,
+    /// What a good answer is.
+    pub expect: Expect,
     /// The interval of its rounds in milliseconds.
     pub every_ms: Option<u64>,
     /// Its path.
@@ -118,6 +123,8 @@ impl State {
         Ok(ServiceView {
             toml: service.record.toml.clone(),
             url: service.file.url.text.clone(),
+            request: service.file.request.clone(),
+            expect: service.file.expect.clone(),
             every_ms: service.file.every.and_then(millis),
             topology: self.path(name)?,
             rounds: service.rounds,

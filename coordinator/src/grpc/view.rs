@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use localize::watch::Ending;
 use localize::{CdnProvider, NameServer, Topology, Verdict, VerdictOutcome, VipMode};
+use proto::spec::Request;
 use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 use tonic::Status;
@@ -145,6 +146,7 @@ pub(super) fn service(view: ServiceView) -> v1::Service {
         vips,
         vip_mode,
         backends,
+        expect: _,
     } = view.topology;
     let name_server = |known: &NameServer| format!("{} {}", known.name, known.server);
     let backend = |known: &localize::Backend| format!("{} {}", known.name, known.address);
@@ -177,6 +179,8 @@ pub(super) fn service(view: ServiceView) -> v1::Service {
             .map(outcome)
             .unwrap_or_default()
             .to_owned(),
+        request: (view.request != Request::default()).then(|| (&view.request).into()),
+        expect: (!view.expect.is_empty()).then(|| (&view.expect).into()),
     }
 }
 

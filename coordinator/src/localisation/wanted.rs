@@ -59,7 +59,8 @@ impl Wanted {
 #[cfg(test)]
 mod tests {
     use localize::{
-        Baselines, CdnProvider, ObservationId, Scheme, Stamp, Target, Topology, VipMode,
+        Baselines, CdnProvider, Expectation, ObservationId, Scheme, Stamp, Target, Topology,
+        VipMode,
     };
 
     use super::*;
@@ -110,6 +111,7 @@ mod tests {
                 vips: Vec::new(),
                 vip_mode: VipMode::Auto,
                 backends: Vec::new(),
+                expect: Expectation::Undeclared,
             },
             baselines: Baselines::default(),
             observations: vec![observation],

@@ -2,7 +2,7 @@
 
 use localize::{
     DnsFacts, Facts, Firing, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId,
-    Outcome, RoundId, ServiceName, Stamp, Step, VantageName,
+    Outcome, Redirect, RoundId, ServiceName, Stamp, Step, VantageName,
 };
 
 use super::*;
@@ -277,6 +277,29 @@ fn the_spec_says_what_an_agent_needs() {
     assert_eq!(backends, [("web1", "http"), ("web2", "tcp")]);
 }
 
+/// Where the host has a secret goes to the agents, and what is expected to them and to the heart.
+#[test]
+fn the_spec_says_how_it_is_asked_and_what_is_expected() {
+    let sections = "[request.headers]\nAuthorization = \"env:SHOP_TOKEN\"\n\
+                    [expect]\nstatus = [404]\nbody = \"Gone\"\n";
+    let asked = file(&format!("{FILE}{sections}"));
+    let spec = spec(&asked);
+    let headers = spec.request.expect("request").headers;
+    assert_eq!(headers[0].value, "env:SHOP_TOKEN");
+    let expect = spec.expect.expect("expect");
+    assert_eq!(
+        (expect.statuses[0].first, expect.body.as_str()),
+        (404, "Gone")
+    );
+    let rows = [
+        (asked, Expectation::Declared),
+        (file(FILE), Expectation::Undeclared),
+    ];
+    for (file, expected) in rows {
+        assert_eq!(topology(&file, &Learnt::default(), &[]).expect, expected);
+    }
+}
+
 fn observation(target: Target, at_us: u64, facts: Facts) -> Observation {
     let tcp = match target {
         Target::Resolver { .. } | Target::NameServer { .. } => Vec::new(),
@@ -331,6 +354,7 @@ fn edge_page(headers: &[(&str, &str)]) -> Observation {
             body_bytes: 0,
             body_digest: String::new(),
             headers,
+            redirect: Redirect::None,
         }),
         ..Facts::default()
     };

@@ -25,7 +25,8 @@ const MAX_BACKENDS: usize = 64;
 const MAX_NAME: usize = 64;
 
 const EVERY: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
-const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(50)..=Duration::from_secs(60);
+pub(super) const TIMEOUT: RangeInclusive<Duration> =
+    Duration::from_millis(50)..=Duration::from_secs(60);
 
 pub(super) fn service_file(
     text: &str,
@@ -58,6 +59,8 @@ pub(super) fn service_file(
         )?,
         vip_mode: raw.load_balancer.mode.unwrap_or(VipMode::Auto),
         backends: place.backends(&raw.backend, &url)?,
+        request: place.request(&raw.request)?,
+        expect: place.expect(&raw.expect, &raw.request)?,
         every: place.every(raw.schedule.every.as_ref())?,
         timeouts: place.timeouts(&raw.schedule.timeout)?,
         large_path: match &raw.large_path {
@@ -73,28 +76,28 @@ pub(super) fn service_file(
 }
 
 /// The text, for the lines of what was found in it.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     text: &'a str,
 }
 
 impl Place<'_> {
-    fn line<T>(&self, spanned: &Spanned<T>) -> usize {
+    pub(super) fn line<T>(&self, spanned: &Spanned<T>) -> usize {
         let before = self.text.get(..spanned.span().start).unwrap_or(self.text);
         1 + before.bytes().filter(|byte| *byte == b'\n').count()
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &self,
         text: &Text,
         field: &'static str,
-        problem: Problem,
+        problem: impl Into<Problem>,
         example: &'static str,
     ) -> ServiceFileError {
         ServiceFileError::Value {
             line: self.line(text),
             field,
             value: text.get_ref().clone(),
-            problem,
+            problem: problem.into(),
             example,
         }
     }
@@ -352,7 +355,7 @@ fn scheme_by_port(address: &str, of_url: Scheme) -> Scheme {
     }
 }
 
-fn duration(
+pub(super) fn duration(
     text: &str,
     bounds: &RangeInclusive<Duration>,
     beyond: Problem,

@@ -1,7 +1,11 @@
 //! The service file as TOML spells it.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use localize::{Scheme, VipMode};
 use serde::Deserialize;
+use serde::de::{Deserializer, Error, Visitor};
 use toml::Spanned;
 
 /// A text with its place in the file.
@@ -23,6 +27,10 @@ pub(super) struct File {
     pub load_balancer: LoadBalancer,
     #[serde(default)]
     pub backend: Vec<Spanned<Backend>>,
+    #[serde(default)]
+    pub request: Request,
+    #[serde(default)]
+    pub expect: Expect,
     #[serde(default)]
     pub schedule: Schedule,
 }
@@ -63,6 +71,64 @@ pub(super) struct Backend {
     pub address: Text,
     pub scheme: Option<Scheme>,
     pub path: Option<Text>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    pub method: Option<Text>,
+    #[serde(default)]
+    pub headers: BTreeMap<String, Text>,
+    pub body: Option<Text>,
+    pub http: Option<Spanned<Vec<String>>>,
+    pub follow: Option<Spanned<i64>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Expect {
+    pub status: Option<Spanned<Vec<Spanned<Status>>>>,
+    pub body: Option<Text>,
+    pub max_ttfb: Option<Text>,
+}
+
+/// A status as a number, or a class of them as a text.
+pub(super) enum Status {
+    Code(i64),
+    Class(String),
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => code.fmt(f),
+            Self::Class(class) => class.fmt(f),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Status {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl Visitor<'_> for Either {
+            type Value = Status;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a status such as 301, or a class such as \"2xx\"")
+            }
+
+            fn visit_i64<E: Error>(self, code: i64) -> Result<Status, E> {
+                Ok(Status::Code(code))
+            }
+
+            fn visit_str<E: Error>(self, class: &str) -> Result<Status, E> {
+                Ok(Status::Class(class.to_owned()))
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
 }
 
 #[derive(Default, Deserialize)]

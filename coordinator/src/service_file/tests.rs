@@ -1,5 +1,7 @@
 //! Good files, and one bad file for each message.
 
+mod asked;
+
 use super::*;
 
 const WHOLE: &str = r#"

@@ -193,6 +193,24 @@ pub enum Failure {
     HttpStatus(u16),
     /// A status that the CDN made by itself (52x and the like), as its headers tell.
     CdnStatus(u16),
+    /// A whole answer with a status that the service file does not count among those expected.
+    UnexpectedStatus(u16),
+    /// A whole answer of a status expected, without the text that the service file expects in its body.
+    UnexpectedBody,
+    /// The answer expected, its first byte later than the service file allows.
+    LateFirstByte,
+    /// The server speaks this version of HTTP alone, and another one was asked for.
+    HttpVersion(HttpVersion),
+}
+
+/// A version of HTTP over TCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HttpVersion {
+    /// HTTP/1.1 (RFC 9112).
+    One,
+    /// HTTP/2 (RFC 9113).
+    Two,
 }
 
 /// How a probe ended.
@@ -288,6 +306,23 @@ pub struct HttpFacts {
     /// Headers of the answer that can tell who made it: lower-case name and value. At most 32, each
     /// value at most 128 bytes; `date`, `set-cookie` and the like are left out.
     pub headers: Vec<(String, String)>,
+    /// Where it sends the client.
+    #[serde(default, skip_serializing_if = "Redirect::is_none")]
+    pub redirect: Redirect,
+}
+
+/// Where an answer sends the client: its Location, with a status that asks for another request
+/// (RFC 9110, section 15.4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Redirect {
+    /// Nowhere.
+    #[default]
+    None,
+    /// To the url's host, by whatever scheme and port, with or without `www.` before it.
+    Within,
+    /// To another site.
+    Elsewhere,
 }
 
 /// Facts beside the outcome, by layer; absent where the layer said nothing.
@@ -365,6 +400,14 @@ impl SourcePort {
     #[must_use]
     pub fn is_fresh(&self) -> bool {
         *self == Self::Fresh
+    }
+}
+
+impl Redirect {
+    /// Whether the answer sends the client nowhere.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == Self::None
     }
 }
 

@@ -118,6 +118,17 @@ pub enum CdnProvider {
     Named(String),
 }
 
+/// Whether the service file says what a good answer is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Expectation {
+    /// It names statuses or a text in the body: a probe that passed got what its operator wants.
+    Declared,
+    /// It does not: a probe that passed got a status below 400, which may be no answer that a user wants.
+    #[default]
+    Undeclared,
+}
+
 /// The delivery path of one service and the vantage points that look at it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
@@ -141,6 +152,9 @@ pub struct Topology {
     pub vip_mode: VipMode,
     /// The backends.
     pub backends: Vec<Backend>,
+    /// Whether its operator says what a good answer is.
+    #[serde(default)]
+    pub expect: Expectation,
 }
 
 /// The `host` value of the balancer's own agent.

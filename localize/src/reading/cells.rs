@@ -456,6 +456,15 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
         },
         Outcome::Passed | Outcome::NotFired => None,
     };
+    // An answer came, and only too late by the service file: it took what it took.
+    let late = match &observation.outcome {
+        Outcome::Failed {
+            failure: Failure::LateFirstByte,
+            after,
+            ..
+        } => Some(*after),
+        Outcome::Failed { .. } | Outcome::Passed | Outcome::NotFired => None,
+    };
     for layer in [Layer::Dns, Layer::Tls, Layer::Http] {
         if let Some(took) = observation.took(layer) {
             let symptom = after_passing(observation, layer, took, reading);
@@ -468,7 +477,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
         } else {
             Symptom::of(failure)
         };
-        push(&mut trials, layer, symptom, None);
+        push(&mut trials, layer, symptom, late);
     }
     trials.extend(handshake(observation, failed, witnesses));
     trials

@@ -179,6 +179,11 @@ impl Symptom {
             Failure::BodyTruncated => Self::Truncated,
             Failure::HttpStatus(status) => Self::of_status(status),
             Failure::CdnStatus(status) => Self::of_cdn_status(status),
+            Failure::UnexpectedStatus(..400) | Failure::UnexpectedBody => Self::ContentDiffers,
+            Failure::UnexpectedStatus(status) => Self::of_status(status),
+            Failure::LateFirstByte => Self::Slow,
+            // As a server says it that speaks HTTP/1.1 well enough to do so: 505.
+            Failure::HttpVersion(_) => Self::Status5xx,
         })
     }
 
@@ -205,6 +210,31 @@ impl Symptom {
             526 => Self::Cdn526,
             520 | 527..=529 => Self::Cdn520,
             other => Self::of_status(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::observation::HttpVersion;
+
+    /// What the service file expects is told by the same symptoms as what everybody expects.
+    #[test]
+    fn what_was_not_expected_has_its_symptom() {
+        let rows = [
+            (Failure::UnexpectedStatus(200), Symptom::ContentDiffers),
+            (Failure::UnexpectedStatus(302), Symptom::ContentDiffers),
+            (Failure::UnexpectedStatus(404), Symptom::Status4xx),
+            (Failure::UnexpectedStatus(500), Symptom::Status5xx),
+            (Failure::UnexpectedStatus(503), Symptom::Status503),
+            (Failure::UnexpectedBody, Symptom::ContentDiffers),
+            (Failure::LateFirstByte, Symptom::Slow),
+            (Failure::HttpVersion(HttpVersion::Two), Symptom::Status5xx),
+        ];
+        for (failure, symptom) in rows {
+            assert_eq!(Symptom::of(failure), Some(symptom), "{failure:?}");
+            assert!(symptom.seen_at(Stage::Http), "{failure:?}");
         }
     }
 }

@@ -270,6 +270,14 @@ fn a_bad_file_is_refused_by_name_and_field() {
             "allow: 169.254.169.254/32 is link-local",
         ),
         ("allow = ['224.0.0.0/8']", "allow: 224.0.0.0/8 is multicast"),
+        (
+            "secrets = ['Bearer abc']",
+            "secrets: an entry is env:NAME or",
+        ),
+        (
+            "secrets = ['file:token']",
+            "secrets: an entry is env:NAME or",
+        ),
         ("[limits]\nmax_concurrent = 0", "max_concurrent"),
         ("[limits]\nmax_probes = 5", "unknown field `max_probes`"),
         (

@@ -7,6 +7,7 @@ pub mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+pub mod version;
 
 use std::fmt::Write as _;
 use std::io;
@@ -23,6 +24,7 @@ use self::port::{Parting, Used};
 use crate::clock::{Clock, Local};
 use crate::failure;
 use crate::fire::{Charge, Fired};
+use crate::secret::Sent;
 use crate::service::{Request, Service};
 
 /// What a probe saw, without who, when and where.
@@ -42,14 +44,17 @@ pub enum Task {
     /// Wait for the answer to a question.
     Question(Box<dns::Question>),
     /// Climb the layers of a connection.
-    Connection(Connection),
+    Connection(Box<Connection>),
 }
 
 /// A connection probe.
 #[derive(Debug)]
 pub struct Connection {
     service: Arc<Service>,
+    target: Target,
+    source: Option<IpAddr>,
     request: Request,
+    sent: Arc<Sent>,
     round: RoundId,
     closes: http::Closes,
     /// The port that is used again.
@@ -76,6 +81,9 @@ pub enum Unfit {
     /// The backend is not in the service's specification.
     #[error("backend {0:?} is not declared")]
     UnknownBackend(String),
+    /// A header that the service asks for is not to be had.
+    #[error("{0}")]
+    Header(String),
     /// The service's specification has no large object.
     #[error("the service declares no large object")]
     NoLargeObject,
@@ -103,6 +111,15 @@ pub fn aimed_at(target: &Target) -> SocketAddr {
     }
 }
 
+/// What the requests of one round have in common.
+#[derive(Clone, Debug)]
+pub struct Wording {
+    /// The round, so that a request can be found in a server's log.
+    pub round: RoundId,
+    /// The service's own headers, or why they are not to be had.
+    pub sent: Result<Arc<Sent>, String>,
+}
+
 /// Makes and binds the socket of an arm, so that firing it is one system call. `again` is the port of the
 /// arm's last connection, for one that asks for it.
 ///
@@ -113,7 +130,7 @@ pub fn prepare(
     service: &Arc<Service>,
     arm: Arm,
     again: Option<Used>,
-    round: RoundId,
+    wording: &Wording,
 ) -> Result<Prepared, Unfit> {
     let target = aimed_at(&arm.target);
     if let Some(source_address) = arm.source
@@ -132,7 +149,7 @@ pub fn prepare(
         }
         Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => {
             let request = service.request_for(&arm).ok_or(Unfit::NoLargeObject)?;
-            return Ok(connection(service, request, arm, again, round));
+            return connection(service, request, arm, again, wording);
         }
     };
     let question = dns::Question::new(&service.host, target, arm.source, recursion)
@@ -151,8 +168,14 @@ fn connection(
     request: Request,
     arm: Arm,
     again: Option<Used>,
-    round: RoundId,
-) -> Prepared {
+    wording: &Wording,
+) -> Result<Prepared, Unfit> {
+    let sent = match (request.scheme, &wording.sent) {
+        (_, Ok(sent)) => Arc::clone(sent),
+        // A bare connection has no headers.
+        (Scheme::Tcp, Err(_)) => Arc::default(),
+        (Scheme::Http | Scheme::Https, Err(why)) => return Err(Unfit::Header(why.clone())),
+    };
     let to = aimed_at(&arm.target);
     let reopened = again.and_then(|used| Some((used, tcp::prepare_again(to, used.local).ok()?)));
     let (again, socket) = match reopened {
@@ -160,16 +183,19 @@ fn connection(
         None => (None, tcp::prepare(to, arm.source)),
     };
     let connection = Connection {
+        target: arm.target.clone(),
+        source: arm.source,
         request,
+        sent,
         service: Arc::clone(service),
-        round,
+        round: wording.round,
         closes: match arm.port {
             SourcePort::Fresh => http::Closes::Either,
             SourcePort::Reused => http::Closes::Server,
         },
         again,
     };
-    Prepared {
+    Ok(Prepared {
         arm: match again {
             Some(_) => arm,
             None => Arm {
@@ -181,8 +207,8 @@ fn connection(
             Ok(socket) => Charge::Connect { socket, to },
             Err(error) => Charge::Broken(error),
         },
-        task: Task::Connection(connection),
-    }
+        task: Task::Connection(Box::new(connection)),
+    })
 }
 
 /// Follows a fired probe to its end; what becomes of its port does not delay that.
@@ -199,11 +225,13 @@ pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> (Findings, Parti
 type End = Result<(), (Layer, Failure)>;
 
 /// Keeps the time of each layer while a probe climbs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Ladder<'a> {
     clock: &'a Clock,
     begun: Local,
     layer_begun: Local,
+    /// What a first connection took above TCP that a second one has taken the place of.
+    lost: Micros,
     steps: Vec<Step>,
     facts: Facts,
 }
@@ -214,6 +242,7 @@ impl<'a> Ladder<'a> {
             clock,
             begun,
             layer_begun: begun,
+            lost: Micros(0),
             steps: Vec::new(),
             facts: Facts::default(),
         }
@@ -232,13 +261,31 @@ impl<'a> Ladder<'a> {
         self.clock.now().until(end)
     }
 
+    /// What is left of a limit that begins at present; the whole probe's ends it as well.
+    fn left_of(&self, limit: Duration, total: Duration) -> Duration {
+        let now = self.clock.now();
+        limit.min(now.until(self.begun.after(total)))
+    }
+
+    /// A second connection takes the place of the first: whatever came of that is of no layer.
+    fn anew(&mut self) {
+        self.steps.retain(|step| step.layer <= Layer::Tcp);
+        self.facts.tls = None;
+        self.facts.http = None;
+        let now = self.clock.now();
+        let kept: u64 = self.steps.iter().map(|step| step.took.0).sum();
+        self.lost = Micros(now.since(self.begun).0.saturating_sub(kept));
+        self.layer_begun = now;
+    }
+
     fn findings(mut self, end: End) -> Findings {
         let outcome = match end {
             Ok(()) => Outcome::Passed,
             Err((layer, failure)) => {
                 // A layer may turn out not to have been passed when the next one is under way.
                 self.steps.retain(|step| step.layer < layer);
-                let before = self.steps.iter().map(|step| step.took.0).sum();
+                let passed: u64 = self.steps.iter().map(|step| step.took.0).sum();
+                let before = passed.saturating_add(self.lost.0);
                 let after = self.clock.now().since(self.begun).0.saturating_sub(before);
                 Outcome::Failed {
                     layer,
@@ -296,38 +343,8 @@ impl Connection {
     async fn above_tcp(&self, stream: tokio::net::TcpStream, ladder: &mut Ladder<'_>) -> End {
         match self.request.scheme {
             Scheme::Tcp => Ok(()),
-            Scheme::Http => self.exchange(stream, ladder).await,
-            Scheme::Https => {
-                let limits = self.service.limits;
-                let within = ladder.left(limits.tls, limits.total);
-                let (facts, session) = tls::handshake(&self.service, stream, within).await;
-                ladder.facts.tls = facts;
-                let session = session.map_err(|failure| (Layer::Tls, failure))?;
-                ladder.passed(Layer::Tls);
-                self.exchange(session, ladder).await
-            }
+            Scheme::Http | Scheme::Https => self.converse(stream, ladder).await,
         }
-    }
-
-    async fn exchange<S>(&self, stream: S, ladder: &mut Ladder<'_>) -> End
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
-    {
-        let total = self.service.limits.total;
-        let within = ladder.left(total, total);
-        let get = http::Get {
-            authority: &self.service.authority,
-            path: &self.request.path,
-            round: self.round,
-            closes: self.closes,
-            at_most: self.request.at_most,
-        };
-        let exchange = http::exchange(get, stream, within, ladder.clock);
-        let (facts, end) = exchange.await;
-        ladder.facts.http = facts;
-        end?;
-        ladder.passed(Layer::Http);
-        Ok(())
     }
 }
 

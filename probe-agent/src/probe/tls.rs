@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use localize::{Failure, TlsFacts};
+use localize::{Failure, HttpVersion, TlsFacts};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::server::ParsedCertificate;
@@ -75,7 +75,6 @@ impl Trust {
             .map_err(TrustError::Setup)?
             .with_webpki_verifier(Arc::clone(&verifier))
             .with_no_client_auth();
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Every probe must see the whole handshake.
         config.resumption = Resumption::disabled();
         Ok(Self {
@@ -86,10 +85,19 @@ impl Trust {
     }
 }
 
-/// Shakes hands with the service's name as SNI. The facts are there whenever a certificate was shown.
+/// The name of a version in a handshake (RFC 7301, section 6; RFC 9113, section 3.1).
+const fn alpn(version: HttpVersion) -> &'static [u8] {
+    match version {
+        HttpVersion::One => b"http/1.1",
+        HttpVersion::Two => b"h2",
+    }
+}
+
+/// Shakes hands with the service's name as SNI, and offers one version of HTTP. The facts are there whenever a certificate was shown.
 pub async fn handshake(
     service: &Service,
     stream: TcpStream,
+    version: HttpVersion,
     within: Duration,
 ) -> (Option<TlsFacts>, Result<TlsStream<TcpStream>, Failure>) {
     let judge = Arc::new(Judge {
@@ -97,6 +105,7 @@ pub async fn handshake(
         leaf: OnceLock::new(),
     });
     let mut config = service.trust.config.clone();
+    config.alpn_protocols = vec![alpn(version).to_vec()];
     config
         .dangerous()
         .set_certificate_verifier(Arc::<Judge>::clone(&judge));

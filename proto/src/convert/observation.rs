@@ -1,8 +1,9 @@
 //! Observations and their parts.
 
 use localize::{
-    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Object, Observation, ObservationId,
-    Outcome, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts, TlsFacts, VantageName,
+    Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, HttpVersion, Layer, Object, Observation,
+    ObservationId, Outcome, Redirect, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts,
+    TlsFacts, VantageName,
 };
 
 use super::{
@@ -133,6 +134,11 @@ fn failure_to_wire(failure: Failure) -> (v1::FailureKind, u32) {
         Failure::HttpMalformed => (Kind::FailureHttpMalformed, 0),
         Failure::HttpStatus(status) => (Kind::FailureHttpStatus, status.into()),
         Failure::CdnStatus(status) => (Kind::FailureCdnStatus, status.into()),
+        Failure::UnexpectedStatus(status) => (Kind::FailureUnexpectedStatus, status.into()),
+        Failure::UnexpectedBody => (Kind::FailureUnexpectedBody, 0),
+        Failure::LateFirstByte => (Kind::FailureLateFirstByte, 0),
+        Failure::HttpVersion(HttpVersion::One) => (Kind::FailureHttpVersion, 1),
+        Failure::HttpVersion(HttpVersion::Two) => (Kind::FailureHttpVersion, 2),
     }
 }
 
@@ -169,6 +175,21 @@ fn failure_from_wire(kind: v1::FailureKind, code: u32) -> Result<Failure, Malfor
         Kind::FailureHttpMalformed => Failure::HttpMalformed,
         Kind::FailureHttpStatus => Failure::HttpStatus(narrow("failure.code", code, 65_535)?),
         Kind::FailureCdnStatus => Failure::CdnStatus(narrow("failure.code", code, 65_535)?),
+        Kind::FailureUnexpectedStatus => {
+            Failure::UnexpectedStatus(narrow("failure.code", code, 65_535)?)
+        }
+        Kind::FailureUnexpectedBody => Failure::UnexpectedBody,
+        Kind::FailureLateFirstByte => Failure::LateFirstByte,
+        Kind::FailureHttpVersion => Failure::HttpVersion(match code {
+            1 => HttpVersion::One,
+            2 => HttpVersion::Two,
+            other => {
+                return Err(Malformed::Unknown {
+                    field: "failure.code",
+                    value: other.into(),
+                });
+            }
+        }),
     })
 }
 
@@ -282,7 +303,28 @@ fn http_from_wire(wire: v1::HttpFacts) -> Result<HttpFacts, Malformed> {
         body_bytes: wire.body_bytes,
         body_digest: prose("http.body_digest", wire.body_digest, MAX_HEADER_VALUE)?,
         headers: headers.collect::<Result<_, Malformed>>()?,
+        redirect: redirect_from_wire(wire.redirect)?,
     })
+}
+
+fn redirect_from_wire(value: i32) -> Result<Redirect, Malformed> {
+    match v1::Redirect::try_from(value) {
+        Ok(v1::Redirect::None) => Ok(Redirect::None),
+        Ok(v1::Redirect::Within) => Ok(Redirect::Within),
+        Ok(v1::Redirect::Elsewhere) => Ok(Redirect::Elsewhere),
+        Err(_) => Err(Malformed::Unknown {
+            field: "http.redirect",
+            value: value.into(),
+        }),
+    }
+}
+
+fn redirect_to_wire(redirect: Redirect) -> v1::Redirect {
+    match redirect {
+        Redirect::None => v1::Redirect::None,
+        Redirect::Within => v1::Redirect::Within,
+        Redirect::Elsewhere => v1::Redirect::Elsewhere,
+    }
 }
 
 fn tls_from_wire(wire: v1::TlsFacts) -> Result<TlsFacts, Malformed> {
@@ -350,6 +392,7 @@ fn http_to_wire(http: &HttpFacts) -> v1::HttpFacts {
                 value: value.clone(),
             })
             .collect(),
+        redirect: redirect_to_wire(http.redirect).into(),
     }
 }
 

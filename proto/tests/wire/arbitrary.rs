@@ -4,10 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
-    Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, Kind, Layer, Micros, Object,
-    Observation, ObservationId, Outcome, Packet, Rate, Rival, RoundId, Seen, ServiceName,
-    SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome,
-    WitnessReport,
+    Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, HttpVersion, Kind, Layer, Micros,
+    Object, Observation, ObservationId, Outcome, Packet, Rate, Redirect, Rival, RoundId, Seen,
+    ServiceName, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict,
+    VerdictOutcome, WitnessReport,
 };
 use proptest::collection::vec;
 use proptest::option;
@@ -120,12 +120,17 @@ fn failure() -> impl Strategy<Value = Failure> {
         Failure::BodyTimeout,
         Failure::BodyTruncated,
         Failure::HttpMalformed,
+        Failure::UnexpectedBody,
+        Failure::LateFirstByte,
+        Failure::HttpVersion(HttpVersion::One),
+        Failure::HttpVersion(HttpVersion::Two),
     ]);
     prop_oneof![
         plain,
         any::<u8>().prop_map(Failure::TlsAlert),
         any::<u16>().prop_map(Failure::HttpStatus),
         any::<u16>().prop_map(Failure::CdnStatus),
+        any::<u16>().prop_map(Failure::UnexpectedStatus),
     ]
 }
 
@@ -188,13 +193,16 @@ fn tcp() -> impl Strategy<Value = TcpFacts> {
 
 fn http() -> impl Strategy<Value = HttpFacts> {
     let headers = vec((name(), text()), 0..=32);
-    (any::<(u16, u64)>(), micros(), "[0-9a-f]{32}", headers).prop_map(
-        |((status, body_bytes), first_byte, body_digest, headers)| HttpFacts {
+    let redirects = select(vec![Redirect::None, Redirect::Within, Redirect::Elsewhere]);
+    let numbers = any::<(u16, u64)>();
+    (numbers, micros(), "[0-9a-f]{32}", headers, redirects).prop_map(
+        |((status, body_bytes), first_byte, body_digest, headers, redirect)| HttpFacts {
             status,
             first_byte,
             body_bytes,
             body_digest,
             headers,
+            redirect,
         },
     )
 }

@@ -8,6 +8,7 @@
 
 mod arbitrary;
 mod malformed;
+mod spec;
 
 use localize::{Observation, Verdict, WitnessReport};
 use proptest::prelude::*;

@@ -242,6 +242,26 @@ fn what_is_wrong_with_an_observation_is_said() {
         ),
         (
             |o| {
+                o.http = Some(v1::HttpFacts {
+                    redirect: 9,
+                    ..Default::default()
+                });
+            },
+            "http.redirect has the unknown value 9",
+        ),
+        (
+            |o| {
+                o.outcome = failed(v1::Failed {
+                    layer: v1::Layer::Http.into(),
+                    failure: v1::FailureKind::FailureHttpVersion.into(),
+                    code: 3,
+                    after_us: 0,
+                });
+            },
+            "failure.code has the unknown value 3",
+        ),
+        (
+            |o| {
                 let headers = vec![v1::Header::default(); 33];
                 o.http = Some(v1::HttpFacts {
                     headers,

@@ -1,7 +1,7 @@
 //! Which ways a probe crosses.
 
 use super::*;
-use crate::facts::topology::{Backend, Scheme, ServiceName};
+use crate::facts::topology::{Backend, Expectation, Scheme, ServiceName};
 
 const GOT: Got = Got {
     through: true,
@@ -32,6 +32,7 @@ fn topology(vip_mode: VipMode) -> Topology {
             scheme: Scheme::Https,
             path: "/".into(),
         }],
+        expect: Expectation::Undeclared,
     }
 }
 

@@ -14,8 +14,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
-    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Facts, Failure,
-    Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer, Object, Observation,
+    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Expectation, Facts,
+    Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer, Object, Observation,
     ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, SourcePort, Stamp,
     Step, Target, TcpFacts, Topology, VantageName, VantagePoint, VipMode, WitnessReport,
 };
@@ -223,6 +223,7 @@ impl World {
                     path: "/".into(),
                 })
                 .collect(),
+            expect: Expectation::Undeclared,
         };
         Self {
             faults: vec![],

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use localize::{Facts, Failure, HttpFacts, Layer, Micros, Object, Step};
+use localize::{Facts, Failure, HttpFacts, Layer, Micros, Object, Redirect, Step};
 
 use super::{End, Fault, World};
 
@@ -231,6 +231,7 @@ impl World {
                 ("server".into(), "nginx".into()),
                 ("x-served-by".into(), format!("web{}", i + 1)),
             ],
+            redirect: Redirect::None,
         });
         Ok(())
     }

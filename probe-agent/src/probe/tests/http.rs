@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use localize::{Arm, Failure, LARGE_READ, Layer, Micros, Object, Outcome, RoundId};
+use localize::{Arm, Failure, HttpVersion, LARGE_READ, Layer, Micros, Object, Outcome, RoundId};
 use proto::v1;
 
-use super::super::http::{Closes, Get, MAX_BODY, exchange};
+use super::super::http::{Ask, Closes, Exchange, Stopped, exchange};
 use super::super::tcp::{establish, prepare};
 use super::Then::{Close, Reset, Wait};
-use super::{failed, layers, listener, probe, probe_arm, serve, spec, vip};
+use super::{failed, layers, listener, probe, probe_arm, serve, spec, vip, wording};
+use crate::secret::Sent;
 use crate::service::Service;
 
 #[tokio::test]
@@ -89,20 +90,19 @@ async fn a_reset_before_the_request_is_told_apart() {
     let _ = socket.connect(&address.into());
     let stream = establish(socket, Duration::from_secs(1)).await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let get = Get {
-        authority: &"shop.example".parse().unwrap(),
-        path: &"/".parse().unwrap(),
+    let service = Service::try_from(spec("http")).unwrap();
+    let ask = Ask {
+        authority: &service.authority,
+        request: &service.request,
+        sent: &Sent::default(),
         round: RoundId(1),
         closes: Closes::Either,
-        at_most: MAX_BODY,
     };
     let clock = crate::clock::Clock::start();
     let within = Duration::from_secs(1);
-    let (facts, end) = exchange(get, stream, within, &clock).await;
-    assert_eq!(
-        (facts, end),
-        (None, Err((Layer::Http, Failure::ResetBeforeRequest)))
-    );
+    let exchange = exchange(&ask, HttpVersion::One, stream, within, &clock).await;
+    let end = Err(Stopped::Mute(Layer::Http, Failure::ResetBeforeRequest));
+    assert_eq!(exchange, Exchange { facts: None, end });
 }
 
 #[tokio::test]
@@ -156,7 +156,7 @@ async fn a_large_object_is_read_in_part() {
     assert_eq!(findings.facts.http.unwrap().body_bytes, LARGE_READ);
     server.abort();
     let without = Arc::new(Service::try_from(spec("http")).unwrap());
-    let unfit = super::super::prepare(&without, arm, None, RoundId(7)).unwrap_err();
+    let unfit = super::super::prepare(&without, arm, None, &wording(&without, 7)).unwrap_err();
     assert_eq!(unfit.to_string(), "the service declares no large object");
 }
 

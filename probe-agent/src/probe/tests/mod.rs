@@ -5,11 +5,13 @@
     reason = "a test asks for one variant and panics on the others"
 )]
 
+mod asked;
 mod dns;
 mod http;
 mod port;
 mod tcp;
 mod tls;
+mod version;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,9 +22,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{Findings, Prepared, follow, prepare};
+use super::{Findings, Prepared, Wording, follow, prepare};
 use crate::clock::Clock;
 use crate::fire::{Armed, Charge, Fired, Salvo, Trigger};
+use crate::policy::Policy;
+use crate::secret::Sent;
 use crate::service::Service;
 
 /// A service with limits short enough for a test.
@@ -53,10 +57,19 @@ async fn probe(spec: v1::ServiceSpec, target: Target) -> Findings {
 async fn probe_arm(spec: v1::ServiceSpec, arm: Arm) -> Findings {
     let service = Arc::new(Service::try_from(spec).unwrap());
     let clock = Arc::new(Clock::start());
-    let prepared = prepare(&service, arm, None, RoundId(7)).unwrap();
+    let prepared = prepare(&service, arm, None, &wording(&service, 7)).unwrap();
     let Prepared { charge, task, .. } = prepared;
     let fired = fire(charge, &clock).await;
     follow(task, fired, &clock).await.0
+}
+
+/// What the requests of a round hold, as a round finds it out.
+fn wording(service: &Service, round: u64) -> Wording {
+    let sent = Sent::look_up(&service.headers, Policy::default().secrets());
+    Wording {
+        round: RoundId(round),
+        sent: sent.map(Arc::new).map_err(|error| error.to_string()),
+    }
 }
 
 async fn fire(charge: Charge, clock: &Arc<Clock>) -> Fired {

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use localize::{Arm, Facts, Micros, Outcome, RoundId, SourcePort, TcpFacts};
+use localize::{Arm, Facts, Micros, Outcome, SourcePort, TcpFacts};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::super::port::{Ports, Used};
 use super::super::{Findings, follow, prepare};
-use super::{finish, fire, listener, request, spec, vip};
+use super::{finish, fire, listener, request, spec, vip, wording};
 use crate::clock::Clock;
 use crate::service::Service;
 
@@ -39,7 +39,8 @@ impl Bench {
     /// The arm as it was fired, what it saw, and the port kept for the next one.
     async fn probe(&self) -> (Arm, Findings, Option<Used>) {
         let again = self.ports.take(&self.arm, self.clock.now());
-        let prepared = prepare(&self.service, self.arm.clone(), again, RoundId(1)).unwrap();
+        let wording = wording(&self.service, 1);
+        let prepared = prepare(&self.service, self.arm.clone(), again, &wording).unwrap();
         let fired = fire(prepared.charge, &self.clock).await;
         let (findings, parting) = follow(prepared.task, fired, &self.clock).await;
         let used = parting.wait(&self.clock).await;

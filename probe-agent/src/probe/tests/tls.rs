@@ -14,13 +14,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{failed, layers, listener, probe, serve, spec, vip};
 
-struct Authority {
-    pem: String,
+pub(super) struct Authority {
+    pub(super) pem: String,
     issuer: Issuer<'static, KeyPair>,
     der: rustls_pki_types::CertificateDer<'static>,
 }
 
-fn authority() -> Authority {
+pub(super) fn authority() -> Authority {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -33,12 +33,17 @@ fn authority() -> Authority {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Clients {
+pub(super) enum Clients {
     Any,
     WithCertificate,
 }
 
-fn config(authority: &Authority, name: &str, years: (i32, i32), clients: Clients) -> ServerConfig {
+pub(super) fn config(
+    authority: &Authority,
+    name: &str,
+    years: (i32, i32),
+    clients: Clients,
+) -> ServerConfig {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.not_before = rcgen::date_time_ymd(years.0, 1, 1);
@@ -80,7 +85,7 @@ async fn serve_tls(config: ServerConfig) -> SocketAddr {
     address
 }
 
-fn trusting(pem: &str) -> ServiceSpec {
+pub(super) fn trusting(pem: &str) -> ServiceSpec {
     ServiceSpec {
         ca_pem: pem.to_owned(),
         ..spec("https")

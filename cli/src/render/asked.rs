@@ -1,0 +1,124 @@
+//! How a service is asked and what a good answer is, as lines and as JSON.
+
+use proto::v1::{Expect, RequestSpec, StatusRange};
+use serde_json::{Value, json};
+
+use super::micros;
+
+/// As the service file says it: of a secret where an agent's host has it, never the secret.
+pub fn request_json(request: &RequestSpec) -> Value {
+    let headers = request.headers.iter();
+    let headers: serde_json::Map<String, Value> = headers
+        .map(|header| (header.name.clone(), json!(header.value)))
+        .collect();
+    json!({
+        "method": request.method, "headers": headers, "body": request.body, "http": request.http,
+    })
+}
+
+/// What a good answer is, as the service file says it.
+pub fn expect_json(expect: &Expect) -> Value {
+    let statuses = expect.statuses.iter().map(|range| match *range {
+        StatusRange { first, last } if first == last => json!(first),
+        StatusRange { first, .. } => json!(class(first)),
+    });
+    let body = Some(&expect.body).filter(|body| !body.is_empty());
+    let limit = Some(expect.max_first_byte_ms).filter(|limit| *limit > 0);
+    json!({
+        "status": statuses.collect::<Vec<_>>(), "body": body, "max_ttfb_ms": limit,
+    })
+}
+
+fn class(first: u32) -> String {
+    format!("{}xx", first / 100)
+}
+
+/// How it is asked, in a line.
+pub fn request(request: Option<&RequestSpec>) -> String {
+    let Some(request) = request else {
+        return "GET".to_owned();
+    };
+    let headers = request.headers.iter();
+    let headers = headers.map(|header| format!("{}: {}", header.name, header.value));
+    let body = match request.body.len() {
+        0 => None,
+        bytes => Some(format!("a body of {bytes} bytes")),
+    };
+    let only = match request.http.as_slice() {
+        [only] => Some(format!("HTTP/{only} only")),
+        _ => None,
+    };
+    let method = std::iter::once(request.method.clone());
+    let parts = method.chain(headers).chain(body).chain(only);
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// What a good answer is, in a line.
+pub fn expect(expect: Option<&Expect>) -> String {
+    let Some(expect) = expect else {
+        return "any status below 400".to_owned();
+    };
+    let statuses = expect.statuses.iter().map(|range| match *range {
+        StatusRange { first, last } if first == last => first.to_string(),
+        StatusRange { first, .. } => class(first),
+    });
+    let statuses: Vec<String> = statuses.collect();
+    let status = match statuses.is_empty() {
+        true => "any status below 400".to_owned(),
+        false => format!("status {}", statuses.join(", ")),
+    };
+    let body = Some(&expect.body).filter(|body| !body.is_empty());
+    let body = body.map(|body| format!("{body:?} in the body"));
+    let limit = Some(u64::from(expect.max_first_byte_ms)).filter(|limit| *limit > 0);
+    let limit = limit.map(|ms| format!("first byte within {}", micros(ms * 1000)));
+    let parts = std::iter::once(status).chain(body).chain(limit);
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::v1::Header;
+
+    use super::*;
+
+    fn post() -> RequestSpec {
+        RequestSpec {
+            method: "POST".to_owned(),
+            headers: vec![Header {
+                name: "authorization".to_owned(),
+                value: "env:SHOP_TOKEN".to_owned(),
+            }],
+            body: "{}".to_owned(),
+            http: vec!["2".to_owned()],
+        }
+    }
+
+    fn welcome() -> Expect {
+        let status = |first, last| StatusRange { first, last };
+        Expect {
+            statuses: vec![status(200, 299), status(301, 301)],
+            body: "Welcome".to_owned(),
+            max_first_byte_ms: 2000,
+        }
+    }
+
+    #[test]
+    fn a_line_says_it() {
+        let said = "POST, authorization: env:SHOP_TOKEN, a body of 2 bytes, HTTP/2 only";
+        assert_eq!(request(Some(&post())), said);
+        assert_eq!(request(None), "GET");
+        let said = "status 2xx, 301, \"Welcome\" in the body, first byte within 2.0 s";
+        assert_eq!(expect(Some(&welcome())), said);
+        assert_eq!(expect(None), "any status below 400");
+    }
+
+    #[test]
+    fn json_says_it_as_the_file_does() {
+        let said = json!({
+            "method": "POST", "headers": {"authorization": "env:SHOP_TOKEN"}, "body": "{}", "http": ["2"],
+        });
+        assert_eq!(request_json(&post()), said);
+        let said = json!({"status": ["2xx", 301], "body": "Welcome", "max_ttfb_ms": 2000});
+        assert_eq!(expect_json(&welcome()), said);
+    }
+}
