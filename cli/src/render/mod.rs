@@ -1,5 +1,6 @@
 //! Text for people.
 
+mod beside;
 mod explain;
 mod mended;
 mod table;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use localize::{Alternative, Component, Detection, Evidence, Fault, Kind, Verdict, VerdictOutcome};
 
+use super::beside;
 use super::words::{component, counted, kind, micros, outcome, percent};
 use super::wrap::wrap;
 use crate::output::{Style, Tone};
@@ -37,7 +38,7 @@ pub fn verdict(verdict: &Verdict, style: Style) -> String {
                     out.push('\n');
                 }
                 out += &fault_headline(style, verdict, index);
-                out += &fault_body(fault, style, EVIDENCE_LINES);
+                out += &fault_body(verdict, fault, style, EVIDENCE_LINES);
             }
         }
     }
@@ -134,9 +135,10 @@ pub(super) fn fault_headline(style: Style, verdict: &Verdict, index: usize) -> S
     )
 }
 
-/// Summary, owner, rate, evidence and next step.
-pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
+/// Summary, owner, since when, rate, evidence and next step.
+pub(super) fn fault_body(verdict: &Verdict, fault: &Fault, style: Style, most: usize) -> String {
     let mut out = wrap("  ", &fault.summary, style.width);
+    out += &entry("Since", &beside::since(fault, verdict), style.width);
     out += &entry("Owner", &fault.owner, style.width);
     let rate = &fault.rate;
     out += &entry(
@@ -194,9 +196,11 @@ fn entry(heading: &str, text: &str, width: usize) -> String {
     wrap(&format!("  {heading:<10}"), text, width)
 }
 
-/// The cleared, the rivals, and what would tell more.
+/// What stands and what is over, the cleared, the rivals, what was not probed, and what would tell more.
 fn others(verdict: &Verdict, style: Style) -> String {
-    let mut out = items("Cleared", &cleared(verdict), style.width);
+    let mut out = items("Standing", &beside::standing(verdict), style.width);
+    out += &items("Earlier", &beside::earlier(verdict), style.width);
+    out += &items("Cleared", &cleared(verdict), style.width);
     let heading = match verdict.outcome {
         VerdictOutcome::Inconclusive => "Candidates",
         VerdictOutcome::Healthy | VerdictOutcome::Fault => "Or else",
@@ -209,6 +213,7 @@ fn others(verdict: &Verdict, style: Style) -> String {
     if hidden > 0 {
         let _ = writeln!(out, "{:MARGIN$}and {hidden} less likely", "");
     }
+    out += &items("Not probed", &beside::not_probed(verdict), style.width);
     for ask in &verdict.ask {
         out += &wrap(&format!("{:<MARGIN$}", "To tell"), ask, style.width);
     }
@@ -348,6 +353,7 @@ mod tests {
                 samples::inconclusive(),
                 include_str!("golden/inconclusive.txt"),
             ),
+            (samples::chain(), include_str!("golden/chain.txt")),
         ];
         for (sample, expected) in rows {
             let text = verdict(&sample, PLAIN);
