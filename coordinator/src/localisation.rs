@@ -8,6 +8,7 @@ mod wanted;
 use std::sync::Arc;
 use std::time::Duration;
 
+use localize::declared::Declared;
 use localize::{
     Assessment, Baselines, Case, Observation, Outcome, RoundId, ServiceName, Topology, Verdict,
     WitnessReport,
@@ -377,6 +378,7 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     sightings.extend(evidence.reports.iter().map(|r| r.as_ref().clone()));
     Case {
         topology,
+        declared: Declared::default(),
         baselines: past.baselines.clone(),
         observations,
         sightings,

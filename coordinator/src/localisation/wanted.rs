@@ -111,6 +111,7 @@ mod tests {
                 vip_mode: VipMode::Auto,
                 backends: Vec::new(),
             },
+            declared: localize::declared::Declared::default(),
             baselines: Baselines::default(),
             observations: vec![observation],
             sightings: Vec::new(),
