@@ -7,34 +7,13 @@
 mod world;
 
 use localize::mended::{Comparison, Decision, Since, compare, end_of};
-use localize::{
-    Case, Component, Failure, HttpFacts, Kind, Micros, Observation, Outcome, Pattern, Rate,
-};
+use localize::{Case, Component, Failure, HttpFacts, Kind, Micros, Observation, Outcome};
 use world::{Fault, Mesh, World};
 
-/// As a verdict names it; only component and mode are looked at.
-fn named(kind: Kind, name: &str, mode: &str) -> localize::Fault {
-    localize::Fault {
-        component: Component {
-            kind,
-            name: name.to_owned(),
-        },
-        mode: mode.to_owned(),
-        confidence: 0.99,
-        user_impact: true,
-        began_at: String::new(),
-        pattern: Pattern::Steady,
-        period_s: None,
-        rate: Rate {
-            estimate: 1.0,
-            low: 0.9,
-            high: 1.0,
-        },
-        summary: String::new(),
-        owner: String::new(),
-        evidence: Vec::new(),
-        next_step: String::new(),
-        rivals: Vec::new(),
+fn backend(name: &str) -> Component {
+    Component {
+        kind: Kind::Backend,
+        name: name.to_owned(),
     }
 }
 
@@ -59,7 +38,12 @@ fn not_found(mut case: Case) -> Case {
 }
 
 /// What has become of a fault of the case since an instant, by the later rounds.
-fn became(case: &Case, later: &Case, fault: &localize::Fault, at_us: u64) -> Option<Comparison> {
+fn became(
+    case: &Case,
+    later: &Case,
+    (component, mode): &(Component, &str),
+    at_us: u64,
+) -> Option<Comparison> {
     let end_us = end_of(case);
     let since = |seen: &&Observation| seen.scheduled_us > end_us;
     let since = Since {
@@ -68,7 +52,7 @@ fn became(case: &Case, later: &Case, fault: &localize::Fault, at_us: u64) -> Opt
         sightings: Vec::new(),
         every_us: Some(1_000_000),
     };
-    compare(case, fault, &since)
+    compare(case, component, mode, &since)
 }
 
 #[test]
@@ -86,7 +70,7 @@ fn an_outage_that_goes_on_does_not_become_usual() {
     (0..100).for_each(|_| world.round());
     let later = not_found(world.case());
     for web in ["web1", "web2", "web3"] {
-        let fault = named(Kind::Backend, web, "http_4xx");
+        let fault = (backend(web), "http_4xx");
         let became = became(&case, &later, &fault, end_of(&case)).expect("the case shows it");
         assert_eq!(became.decision, Decision::NotMended, "{became:?}");
         assert_eq!(became.before.counts.failed, 4);
@@ -97,7 +81,7 @@ fn an_outage_that_goes_on_does_not_become_usual() {
     world.faults.clear();
     (0..20).for_each(|_| world.round());
     let mended = not_found(world.case());
-    let fault = named(Kind::Backend, "web1", "http_4xx");
+    let fault = (backend("web1"), "http_4xx");
     let became = became(&case, &mended, &fault, mended_us).expect("the case shows it");
     assert_eq!(became.decision, Decision::Mended, "{became:?}");
 }
@@ -111,7 +95,7 @@ fn a_wrong_page_that_spreads_does_not_become_the_right_one() {
     let case = world.case();
     world.faults = (0..3).map(Fault::BackendBody).collect();
     (0..100).for_each(|_| world.round());
-    let fault = named(Kind::Backend, "web2", "wrong_content");
+    let fault = (backend("web2"), "wrong_content");
     let still = became(&case, &world.case(), &fault, end_of(&case)).expect("the case shows it");
     assert_eq!(still.decision, Decision::NotMended, "{still:?}");
 
@@ -126,6 +110,6 @@ fn a_wrong_page_that_spreads_does_not_become_the_right_one() {
 fn a_case_of_another_fault_shows_nothing_of_this_one() {
     let mut world = World::new(Mesh::Bare, 1);
     (0..6).for_each(|_| world.round());
-    let fault = named(Kind::Backend, "web2", "http_5xx");
+    let fault = (backend("web2"), "http_5xx");
     assert!(became(&world.case(), &world.case(), &fault, 0).is_none());
 }

@@ -94,6 +94,9 @@ fn headline(style: Style, tone: Tone, verdict: &Verdict, what: &str) -> String {
 
 fn open_question(verdict: &Verdict) -> String {
     match verdict.alternatives.as_slice() {
+        [] if !verdict.standing.is_empty() => {
+            "an alarm stands, and nothing proves it over".to_owned()
+        }
         [] if verdict.unknown > 0.5 => "something that no known component explains".to_owned(),
         [] => "nothing is blamed, but too little was seen to call it healthy".to_owned(),
         [one] => format!("perhaps {}", component(&one.component)),
@@ -429,6 +432,14 @@ mod tests {
                 "FAULT shop.example backend web2 http_5xx 98%",
             ),
             (samples::healthy(), "HEALTHY shop.example"),
+            (
+                Verdict {
+                    outcome: VerdictOutcome::Inconclusive,
+                    standing: vec!["v-1".to_owned()],
+                    ..samples::healthy()
+                },
+                "INCONCLUSIVE shop.example an alarm stands, and nothing proves it over",
+            ),
         ];
         for (sample, expected) in rows {
             assert_eq!(verdict_line(&sample), expected);

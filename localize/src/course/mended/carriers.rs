@@ -3,12 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Round, Since, end_of};
+use super::{Named, Round, Since, end_of};
 use crate::facts::case::Case;
 use crate::facts::observation::{Arm, Observation};
 use crate::facts::topology::VantageName;
 use crate::judgement::problem::{Carried, Hypothesis, Problem};
-use crate::judgement::verdict::Fault;
 use crate::reading::cells::{self, Cell, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::Span;
@@ -53,7 +52,7 @@ impl<'a> Carriers<'a> {
     /// Reads the balancer in the way that makes the fault explain the most failures of the case. The case
     /// is read as its verdict read it. What came later is read together with it, but by what was usual
     /// in the case.
-    pub(super) fn find(case: &'a Case, fault: &Fault, since: &Since) -> Option<Self> {
+    pub(super) fn find(case: &'a Case, named: &Named<'_>, since: &Since) -> Option<Self> {
         let joint = joint(case, since);
         let end_us = end_of(case);
         let (then, now) = (cells::usable(case), cells::usable(&joint));
@@ -61,14 +60,14 @@ impl<'a> Carriers<'a> {
         let reading_now = Reading::new(&joint, &now).by_the_standards_of(&reading_then);
         let readings = path::readings(&case.topology).iter();
         let readings = readings.map(|(balancing, _)| {
-            let before = shown(case, &then, &reading_then, *balancing, fault);
+            let before = shown(case, &then, &reading_then, *balancing, named);
             (*balancing, before)
         });
         // Of those that are equal the first, which is the most probable.
         let (balancing, before) = readings
             .rev()
             .max_by_key(|(_, before)| failures(before.carrying()))?;
-        let after = shown(&joint, &now, &reading_now, balancing, fault);
+        let after = shown(&joint, &now, &reading_now, balancing, named);
         let after = match before.is_straight() {
             true => after.straight,
             false => after.all,
@@ -217,13 +216,13 @@ fn shown(
     observations: &[&Observation],
     reading: &Reading<'_>,
     balancing: Balancing,
-    fault: &Fault,
+    named: &Named<'_>,
 ) -> Shown {
     let record = Record::new(case, observations, reading, balancing);
     let evidence = record.count(case, reading, Span::WHOLE);
     let signatures = Signatures::new();
     let problem = Problem::new(&evidence, &signatures, &Carried::default());
-    let hypotheses = hypotheses(&problem, fault);
+    let hypotheses = hypotheses(&problem, named);
     let mut visible: BTreeMap<(&VantageName, &Arm, Stage), &Cell> = BTreeMap::new();
     for cell in &evidence.cells {
         if hypotheses.iter().any(|h| problem.visible(*h, cell)) {
@@ -265,15 +264,15 @@ fn is_straight(cell: &Cell, hypothesis: Hypothesis) -> bool {
     })
 }
 
-/// The parts that are the fault's component, in the modes that its word stands for.
-fn hypotheses(problem: &Problem<'_>, fault: &Fault) -> Vec<Hypothesis> {
+/// The parts that are the component, in the modes that the word stands for.
+fn hypotheses(problem: &Problem<'_>, named: &Named<'_>) -> Vec<Hypothesis> {
     let parts = problem.evidence.parts.iter().enumerate();
-    let parts = parts.filter(|(_, part)| part.component().as_ref() == Some(&fault.component));
+    let parts = parts.filter(|(_, part)| part.component().as_ref() == Some(named.component));
     let modes = || {
         MODES
             .iter()
             .enumerate()
-            .filter(|(_, m)| m.word.text() == fault.mode)
+            .filter(|(_, m)| m.word.text() == named.mode)
     };
     let pairs = parts.flat_map(|(part, p)| {
         let modes = modes().filter(|(_, m)| m.class == p.class());
