@@ -3,25 +3,28 @@
 //! Every fourth round is of all arms, one a second: they keep watch over the whole path. Those between
 //! are of the arms that the heart chooses, as it finds any worth probing.
 
+mod judging;
+mod past;
+mod standing;
 mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use localize::{
-    Assessment, Baselines, Case, Observation, Outcome, RoundId, ServiceName, Topology, Verdict,
-    WitnessReport,
-};
+use localize::{Observation, Outcome, RoundId, ServiceName, Verdict, VerdictOutcome};
 use proto::v1;
 use proto::v1::localize_event::Event as Said;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tonic::Status;
 
+use self::judging::Judged;
 use self::wanted::Wanted;
 use crate::clock;
-use crate::engine::{Event, Evidence, Fatal, Fired, Handle, Refusal, WINDOW_US};
+use crate::engine::{Event, Fatal, Fired, Handle, Refusal};
 use crate::store::{Store, StoreError, Write};
+
+pub(crate) use self::past::{Past, case};
 
 /// Localisations at once: each judges twice a second on a thread of its own.
 const RUNS: usize = 8;
@@ -39,8 +42,6 @@ pub(crate) const LONGEST_SINCE: Duration = Duration::from_secs(3600);
 /// As long as this a run waits for a round that was announced after the path last changed: some CDNs
 /// give out new addresses all the time.
 const PATH_PATIENCE: Duration = Duration::from_secs(10);
-/// What is usual is learnt from the day before the window, in microseconds.
-const CALM_US: u64 = 24 * 3600 * 1_000_000;
 
 /// What an operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,47 +131,6 @@ pub struct Run {
     _place: OwnedSemaphorePermit,
 }
 
-/// What is read from the store once.
-#[derive(Clone, Default)]
-pub(crate) struct Past {
-    baselines: Baselines,
-    observations: Vec<Observation>,
-    reports: Vec<WitnessReport>,
-}
-
-impl Past {
-    /// Baselines before `from_us`, and what the engine's memory does not reach back to at `now_us`.
-    pub(crate) async fn read(
-        store: &Store,
-        service: &ServiceName,
-        from_us: u64,
-        now_us: u64,
-    ) -> Result<Self, Refusal> {
-        let (store, service) = (store.clone(), service.clone());
-        let remembered_us = now_us.saturating_sub(WINDOW_US);
-        let past = tokio::task::spawn_blocking(move || -> Result<Self, StoreError> {
-            let mut past = Self {
-                baselines: store.baselines(&service, from_us.saturating_sub(CALM_US), from_us)?,
-                ..Self::default()
-            };
-            if from_us < remembered_us {
-                past.observations = store.observations(&service, from_us, remembered_us)?;
-                past.reports = store.reports(from_us, remembered_us)?;
-            }
-            Ok(past)
-        });
-        Ok(past.await.map_err(|_| Refusal::Stopping)??)
-    }
-}
-
-/// A case with what came of it.
-struct Judged {
-    case: Case,
-    assessment: Assessment,
-    /// The case speaks of the present.
-    fresh: bool,
-}
-
 impl Run {
     /// Goes on until the evidence decides or the budget ends; the last event is the verdict, or the
     /// reason why there is none. Dropping the future ends the run.
@@ -239,7 +199,7 @@ impl Run {
         &self,
         events: &mpsc::Sender<Result<v1::LocalizeEvent, Status>>,
     ) -> Result<Arc<Verdict>, Refusal> {
-        let past = Arc::new(self.past().await?);
+        let mut lookback = None;
         let end = self.started + self.wish.budget;
         let mut ticks = interval_at(self.started + JUDGE_EVERY, JUDGE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -250,16 +210,9 @@ impl Run {
                 _ = ticks.tick() => false,
                 () = tokio::time::sleep_until(end) => true,
             };
-            let service = self.wish.service.clone();
-            let gather = self.localiser.engine.ask(|reply| Event::Gather {
-                service,
-                from_us: self.from_us,
-                have,
-                reply,
-            });
-            if let Some(evidence) = gather.await? {
-                have = Some(evidence.version);
-                let now = self.judge(evidence, &past).await?;
+            if let Some(evidence) = self.gather(&mut lookback, have).await? {
+                have = Some(evidence.evidence.version);
+                let now = self.judge(evidence).await?;
                 self.wanted.choose(&now.assessment.choice, &now.case);
                 judged = Some(now);
             }
@@ -272,55 +225,30 @@ impl Run {
         }
     }
 
-    /// Judges on a thread of its own: the heart may take a second on a large mesh.
-    async fn judge(&self, evidence: Evidence, past: &Arc<Past>) -> Result<Judged, Refusal> {
-        let past = Arc::clone(past);
-        let fresh = self.is_fresh(&evidence);
-        let judged = tokio::task::spawn_blocking(move || {
-            let case = case(evidence, &past);
-            Judged {
-                assessment: localize::localize(&case),
-                case,
-                fresh,
-            }
+    /// Stores the verdict with its case, and tells those who watch. What stands is asked last: nothing
+    /// is healthy beside it.
+    async fn conclude(&self, mut judged: Judged) -> Result<Arc<Verdict>, Refusal> {
+        let asked_us = self.started_us;
+        let packed = tokio::task::spawn_blocking(move || {
+            judged.ask_alarms(asked_us);
+            let case_json = serde_json::to_vec(&judged.case)?;
+            Ok((judged, case_json))
         });
-        judged.await.map_err(|_| Refusal::Stopping)
-    }
-
-    /// Whether the evidence speaks of the present, and of the whole path: old rounds alone may tell of
-    /// a fault that has been mended since, and the first round of a new service asks only for its
-    /// addresses.
-    fn is_fresh(&self, evidence: &Evidence) -> bool {
-        let path_settled = self.started.elapsed() >= PATH_PATIENCE;
-        evidence.observations.iter().any(|seen| {
-            self.first.is_none_or(|first| seen.round >= first)
-                && (path_settled || seen.scheduled_us > evidence.path_since_us)
-        })
-    }
-
-    async fn past(&self) -> Result<Past, Refusal> {
-        let Self {
-            localiser,
-            wish,
-            from_us,
-            started_us,
-            ..
-        } = self;
-        Past::read(&localiser.store, &wish.service, *from_us, *started_us).await
-    }
-
-    /// Stores the verdict with its case, and tells those who watch.
-    async fn conclude(&self, judged: Judged) -> Result<Arc<Verdict>, Refusal> {
-        let Judged {
-            case, assessment, ..
-        } = judged;
-        let mut verdict = assessment.verdict;
+        let packed: Result<(Judged, Vec<u8>), serde_json::Error> =
+            packed.await.map_err(|_| Refusal::Stopping)?;
+        let (judged, case_json) = packed.map_err(StoreError::from)?;
+        let (service, over) = (self.wish.service.clone(), judged.over.unwrap_or_default());
+        let engine = &self.localiser.engine;
+        let standing = engine.ask(|reply| Event::Mended(service, over, reply));
+        let mut verdict = judged.assessment.verdict;
+        verdict.standing = standing.await?;
+        if verdict.outcome == VerdictOutcome::Healthy {
+            let standing = verdict.standing.clone();
+            judged.lookback.alarms.deny(&mut verdict, &standing);
+        }
         verdict.id = new_id();
         verdict.started_at = clock::rfc3339(self.started_us);
         verdict.elapsed_ms = self.elapsed_ms();
-        let case_json = tokio::task::spawn_blocking(move || serde_json::to_vec(&case)).await;
-        let case_json = case_json.map_err(|_| Refusal::Stopping)?;
-        let case_json = case_json.map_err(StoreError::from)?;
         let write = Write::Verdict {
             verdict: verdict.clone(),
             case_json,
@@ -359,27 +287,6 @@ impl Run {
 
     fn elapsed_ms(&self) -> u64 {
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
-impl Judged {
-    /// More rounds would not change it.
-    fn settled(&self) -> bool {
-        self.fresh && self.assessment.settled
-    }
-}
-
-pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
-    let topology: Topology = evidence.topology;
-    let mut observations = past.observations.clone();
-    observations.extend(evidence.observations.iter().map(|o| o.as_ref().clone()));
-    let mut sightings = past.reports.clone();
-    sightings.extend(evidence.reports.iter().map(|r| r.as_ref().clone()));
-    Case {
-        topology,
-        baselines: past.baselines.clone(),
-        observations,
-        sightings,
     }
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use localize::mended::{Comparison, Since, compare, end_of};
-use localize::{Case, Component, RoundId, ServiceName, Verdict, VerdictOutcome};
+use localize::{
+    Alternative, Case, Component, Fault, RoundId, ServiceName, Verdict, VerdictOutcome,
+};
 use thiserror::Error;
 
 use crate::clock;
@@ -22,6 +24,10 @@ pub enum From {
     At(u64),
 }
 
+/// A candidate of an inconclusive verdict is looked at from this probability on, as the watch does that
+/// raises such verdicts.
+const LEADING: f64 = 0.2;
+
 /// Why there is nothing to compare.
 #[derive(Debug, Error)]
 pub enum Unanswerable {
@@ -37,7 +43,7 @@ pub enum Unanswerable {
     Healthy(String, String),
     /// The verdict named nobody for lack of evidence.
     #[error(
-        "verdict {0} is inconclusive and names no fault to mend; `meshctl localize {1}` looks again, `meshctl verdicts {1}` shows those that name one"
+        "verdict {0} is inconclusive and has no candidate that leads; `meshctl localize {1}` looks again, `meshctl verdicts {1}` shows those that name one"
     )]
     Inconclusive(String, String),
     /// The fault was there at that time.
@@ -83,7 +89,7 @@ pub struct Answer {
     pub since_us: u64,
     /// The interval of the schedule; `None` when no rounds go by themselves.
     pub every: Option<Duration>,
-    /// Each fault in the verdict's order: its component, its mode, and what has become of it.
+    /// Each fault, or candidate that leads, in the verdict's order: its component, its mode, and what has become of it.
     pub faults: Vec<(Component, String, Comparison)>,
 }
 
@@ -110,17 +116,32 @@ pub async fn mended(
     answer.await.map_err(|_| Refusal::Stopping)?
 }
 
-/// The verdict with its case, if it names a fault.
+/// What a verdict is about, with its mode: its faults, or the candidates that lead where it names none.
+pub(crate) fn named(verdict: &Verdict) -> Vec<(Component, String)> {
+    let fault = |f: &Fault| (f.component.clone(), f.mode.clone());
+    let candidate = |a: &Alternative| (a.component.clone(), a.mode.clone());
+    match verdict.outcome {
+        VerdictOutcome::Healthy => Vec::new(),
+        VerdictOutcome::Fault => verdict.faults.iter().map(fault).collect(),
+        VerdictOutcome::Inconclusive => {
+            let leading = verdict.alternatives.iter();
+            let leading = leading.filter(|a| a.confidence >= LEADING);
+            leading.map(candidate).collect()
+        }
+    }
+}
+
+/// The verdict with its case, if it names somebody.
 fn find(store: &Store, id: String) -> Result<(Verdict, Case), Unanswerable> {
     let Some(verdict) = store.verdict(&id)? else {
         return Err(Unanswerable::Unknown(id));
     };
     match verdict.outcome {
         VerdictOutcome::Healthy => return Err(Unanswerable::Healthy(id, verdict.service)),
-        VerdictOutcome::Inconclusive => {
+        VerdictOutcome::Inconclusive if named(&verdict).is_empty() => {
             return Err(Unanswerable::Inconclusive(id, verdict.service));
         }
-        VerdictOutcome::Fault => {}
+        VerdictOutcome::Inconclusive | VerdictOutcome::Fault => {}
     }
     let json = store.case(&id)?;
     let case = json.and_then(|json| serde_json::from_slice(&json).ok());
@@ -165,14 +186,14 @@ fn answer(
     let mut since = read(store, &verdict.service, end_of(case))?;
     (since.at_us, since.every_us) = (since_us, every_us);
     let mut faults = Vec::new();
-    for fault in &verdict.faults {
-        let Some(comparison) = compare(case, fault, &since) else {
+    for (component, mode) in named(verdict) {
+        let Some(comparison) = compare(case, &component, &mode, &since) else {
             return Err(Unanswerable::NotShown(
                 verdict.id.clone(),
                 verdict.service.clone(),
             ));
         };
-        faults.push((fault.component.clone(), fault.mode.clone(), comparison));
+        faults.push((component, mode, comparison));
     }
     Ok(Answer {
         service: verdict.service.clone(),

@@ -10,24 +10,20 @@
 
 mod common;
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use common::{Coordinator, PATIENCE, Session};
+use common::agent::{Agent, now_us, web2_closed, well};
+use common::{Coordinator, PATIENCE};
 use proto::v1::agent_message::Message as FromAgent;
 use proto::v1::coordinator_message::Message;
-use proto::v1::firing::Firing;
 use proto::v1::localize_event::Event;
 use proto::v1::mended_request::Since;
 use proto::v1::mended_response;
-use proto::v1::observation::Outcome;
 use proto::v1::{
-    ApplyServiceRequest, Arm, CoverageRequest, Failed, FailureKind, GetServiceRequest,
-    GetVerdictRequest, HistoryRequest, Layer, ListVerdictsRequest, LocalizeRequest, MendedRequest,
-    Observation, OnTime, Passed, Round, RoundAnswer, Stamp, StatusRequest, Step, Verdict,
-    WatchRequest, arm, watch_event,
+    ApplyServiceRequest, Arm, CoverageRequest, GetServiceRequest, GetVerdictRequest,
+    HistoryRequest, ListVerdictsRequest, LocalizeRequest, MendedRequest, Observation,
+    StatusRequest, Verdict, WatchRequest, arm, watch_event,
 };
 use tonic::Code;
 
@@ -47,107 +43,6 @@ address = "10.0.0.52:80"
 [schedule]
 timeout = { connect = "1s", total = "2s" }
 "#;
-
-fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_micros()).unwrap()
-}
-
-/// An agent whose probes all pass, but for those of web2 until that is mended.
-struct Agent {
-    mended: Arc<AtomicBool>,
-    session: Session,
-    name: String,
-    sequence: u64,
-}
-
-impl Agent {
-    async fn connect(coordinator: &Coordinator, name: &str) -> Self {
-        let secret = coordinator
-            .invite_as(name, proto::v1::Role::Inside, 0)
-            .await;
-        let credentials = coordinator.join(&secret).await.unwrap().1;
-        Self {
-            session: coordinator.session(&credentials).await.unwrap(),
-            mended: Arc::default(),
-            name: name.to_owned(),
-            sequence: now_us(),
-        }
-    }
-
-    fn saw(&mut self, service: &str, round: u64, scheduled_us: u64, arm: Arm) -> Observation {
-        self.sequence += 1;
-        let step = |layer: Layer| Step {
-            layer: layer.into(),
-            took_us: 900,
-        };
-        let (steps, outcome) = match &arm.target {
-            Some(arm::Target::Backend(backend))
-                if backend.name == "web2" && !self.mended.load(Relaxed) =>
-            {
-                let failed = Failed {
-                    layer: Layer::Tcp.into(),
-                    failure: FailureKind::FailureConnectRefused.into(),
-                    code: 0,
-                    after_us: 800,
-                };
-                (vec![], Outcome::Failed(failed))
-            }
-            Some(arm::Target::Resolver(_) | arm::Target::NameServer(_)) => {
-                (vec![step(Layer::Dns)], Outcome::Passed(Passed {}))
-            }
-            _ => (
-                vec![step(Layer::Tcp), step(Layer::Http)],
-                Outcome::Passed(Passed {}),
-            ),
-        };
-        Observation {
-            vantage: self.name.clone(),
-            sequence: self.sequence,
-            service: service.to_owned(),
-            round,
-            arm: Some(arm),
-            started: Some(Stamp {
-                at_us: scheduled_us + 30,
-                uncertainty_us: 20,
-            }),
-            scheduled_us,
-            firing: Some(proto::v1::Firing {
-                firing: Some(Firing::OnTime(OnTime {})),
-            }),
-            steps,
-            outcome: Some(outcome),
-            ..Observation::default()
-        }
-    }
-
-    /// Answers every round until the stream ends.
-    async fn work(mut self) {
-        while let Ok(Some(message)) = self.session.next().await {
-            let Message::Round(Round {
-                service,
-                round,
-                fire_at_us,
-                arms,
-            }) = message
-            else {
-                continue;
-            };
-            let answer = RoundAnswer {
-                round,
-                accepted: u32::try_from(arms.len()).unwrap(),
-                refused: String::new(),
-            };
-            self.session.say(FromAgent::RoundAnswer(answer)).await;
-            let wait = fire_at_us.saturating_sub(now_us());
-            tokio::time::sleep(Duration::from_micros(wait)).await;
-            for arm in arms {
-                let observation = self.saw(&service, round, fire_at_us, arm);
-                self.session.say(FromAgent::Observation(observation)).await;
-            }
-        }
-    }
-}
 
 async fn apply(coordinator: &Coordinator) {
     let request = ApplyServiceRequest {
@@ -191,8 +86,8 @@ async fn until(
 async fn a_fault_is_mended_when_its_probes_have_been_quiet_for_long_enough() {
     let coordinator = Coordinator::start();
     apply(&coordinator).await;
-    let agent = Agent::connect(&coordinator, "dc1").await;
-    let mended = Arc::clone(&agent.mended);
+    let agent = Agent::connect(&coordinator, "dc1", web2_closed).await;
+    let site = Arc::clone(&agent.site);
     tokio::spawn(agent.work());
     let (verdict, _) = localize(&coordinator, Duration::from_secs(15)).await;
     assert_eq!(verdict.faults.len(), 1, "{verdict:?}");
@@ -222,7 +117,7 @@ async fn a_fault_is_mended_when_its_probes_have_been_quiet_for_long_enough() {
         "{fault:?}"
     );
 
-    mended.store(true, Relaxed);
+    *site.lock().unwrap() = well;
     let mended_us = now_us() + 500_000;
     let since = MendedRequest {
         since: Some(Since::AtUs(mended_us)),
@@ -261,7 +156,11 @@ async fn a_fault_is_mended_when_its_probes_have_been_quiet_for_long_enough() {
 async fn what_cannot_be_compared_is_refused_with_advice() {
     let coordinator = Coordinator::start();
     apply(&coordinator).await;
-    tokio::spawn(Agent::connect(&coordinator, "dc1").await.work());
+    tokio::spawn(
+        Agent::connect(&coordinator, "dc1", web2_closed)
+            .await
+            .work(),
+    );
     let (verdict, _) = localize(&coordinator, Duration::from_secs(15)).await;
 
     let at = |at_us| Some(Since::AtUs(at_us));
@@ -321,7 +220,11 @@ async fn a_verdict_is_reached_stored_and_explained() {
         .await
         .unwrap()
         .into_inner();
-    tokio::spawn(Agent::connect(&coordinator, "dc1").await.work());
+    tokio::spawn(
+        Agent::connect(&coordinator, "dc1", web2_closed)
+            .await
+            .work(),
+    );
 
     let (verdict, progress) = localize(&coordinator, Duration::from_secs(5)).await;
     assert!(
@@ -423,7 +326,7 @@ async fn what_cannot_be_localized_is_refused_with_advice() {
         "{refused}"
     );
 
-    let _agent = Agent::connect(&coordinator, "dc1").await;
+    let _agent = Agent::connect(&coordinator, "dc1", web2_closed).await;
     let mut runs = Vec::new();
     for _ in 0..8 {
         runs.push(operator.localize(wish(Duration::ZERO)).await.unwrap());
@@ -448,7 +351,7 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
     let credentials = coordinator.join(&secret).await.unwrap().1;
     let mut agent = Agent {
         session: coordinator.session(&credentials).await.unwrap(),
-        mended: Arc::default(),
+        site: Arc::new(Mutex::new(well)),
         name: "home1".to_owned(),
         sequence: 100,
     };
@@ -515,7 +418,7 @@ async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
     let credentials = coordinator.join(&secret).await.unwrap().1;
     let mut agent = Agent {
         session: coordinator.session(&credentials).await.unwrap(),
-        mended: Arc::default(),
+        site: Arc::new(Mutex::new(well)),
         name: "home1".to_owned(),
         sequence: 0,
     };

@@ -308,6 +308,33 @@ fn a_healthy_verdict_that_has_seen_too_little_teaches_nothing() {
 }
 
 #[test]
+fn nothing_is_usual_while_something_stands_and_what_is_mended_is_over() {
+    let (mut watch, mut dice) = (Watch::default(), Dice(7));
+    let (next, _) = run(&mut watch, 1, HOUR, [0.0; 3], &mut dice);
+    let broken = [0.0, 1.0, 0.0];
+    let (next, alarm) = run(&mut watch, next, HOUR, broken, &mut dice);
+    let candidates = verdict(VerdictOutcome::Inconclusive, &["web2"]);
+    watch.judged(&alarm.unwrap(), &candidates, "v-1", EVERY_US);
+
+    // The window is full of it by now, and a judgement takes it for usual.
+    let (next, alarm) = run(&mut watch, next, 2 * HOUR, broken, &mut dice);
+    let healthy = verdict(VerdictOutcome::Healthy, &[]);
+    let ruling = watch.judged(&alarm.unwrap(), &healthy, "v-2", EVERY_US);
+    assert_eq!(ruling, Ruling::Undecided);
+    assert_eq!(watch.standing().collect::<Vec<_>>(), ["v-1"]);
+
+    assert_eq!(watch.mended(&["v-2".to_owned()]), []);
+    let over = watch.mended(&["v-1".to_owned()]);
+    assert_eq!((over.len(), over[0].ending), (1, Ending::Quiet));
+    assert_eq!(watch.standing().count(), 0);
+    // It may come again, and is seen as soon as the first time.
+    let (_, alarm) = run(&mut watch, next, HOUR, [0.0; 3], &mut dice);
+    assert_eq!(alarm, None);
+    let (end, alarm) = run(&mut watch, next + HOUR, HOUR, broken, &mut dice);
+    assert!(alarm.is_some() && end < next + HOUR + 30, "{end}");
+}
+
+#[test]
 fn the_level_is_that_of_the_documentation() {
     assert!((FALSE_ALARMS_A_DAY - 1e-4).abs() < 1e-12);
     let level = Watch::default().level(100, EVERY_US);

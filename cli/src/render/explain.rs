@@ -2,6 +2,7 @@
 
 use localize::{Fault, Verdict, VerdictOutcome};
 
+use super::beside;
 use super::verdict::{
     candidate, detection, fault_body, fault_headline, origin, unexplained, verdict_line,
 };
@@ -15,7 +16,7 @@ pub fn explain(verdict: &Verdict, style: Style) -> String {
     if verdict.outcome == VerdictOutcome::Fault {
         for (index, fault) in verdict.faults.iter().enumerate() {
             out += &fault_headline(style, verdict, index);
-            out += &fault_body(fault, style, usize::MAX);
+            out += &fault_body(verdict, fault, style, usize::MAX);
             out += &rivals(fault, style);
             out.push('\n');
         }
@@ -23,6 +24,12 @@ pub fn explain(verdict: &Verdict, style: Style) -> String {
         out += &style.paint(Tone::Strong, &verdict_line(verdict));
         out += "\n\n";
     }
+    out += &list(
+        style,
+        "Alarms of the watch that stand",
+        &beside::standing(verdict),
+    );
+    out += &list(style, "Earlier, and over", &beside::earlier(verdict));
     if !verdict.exonerated.is_empty() {
         out += &heading(style, "Cleared, and why");
         for part in &verdict.exonerated {
@@ -36,6 +43,11 @@ pub fn explain(verdict: &Verdict, style: Style) -> String {
         out.push('\n');
     }
     out += &others(verdict, style);
+    if !verdict.not_probed.is_empty() {
+        out += &heading(style, "Not probed, and why");
+        out += &beside::all_not_probed(verdict, style.width);
+        out.push('\n');
+    }
     if !verdict.ask.is_empty() {
         out += &heading(style, "What would tell more");
         for ask in &verdict.ask {
@@ -81,6 +93,15 @@ fn others(verdict: &Verdict, style: Style) -> String {
     heading(style, "Other explanations") + &out + "\n"
 }
 
+/// A section with a line for each item; nothing without items.
+fn list(style: Style, title: &str, items: &[String]) -> String {
+    if items.is_empty() {
+        return String::new();
+    }
+    let lines: String = items.iter().map(|item| format!("  {item}\n")).collect();
+    heading(style, title) + &lines + "\n"
+}
+
 fn heading(style: Style, text: &str) -> String {
     style.paint(Tone::Strong, text) + "\n"
 }
@@ -96,11 +117,13 @@ mod tests {
             colour: false,
             width: 100,
         };
-        let text = explain(&samples::fault(), style);
-        assert_eq!(
-            text,
-            include_str!("golden/explain.txt"),
-            "\n--- rendered:\n{text}"
-        );
+        let rows = [
+            (samples::fault(), include_str!("golden/explain.txt")),
+            (samples::chain(), include_str!("golden/explain_chain.txt")),
+        ];
+        for (sample, expected) in rows {
+            let text = explain(&sample, style);
+            assert_eq!(text, expected, "\n--- rendered:\n{text}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! Text for people.
 
 pub mod asked;
+mod beside;
 mod explain;
 mod mended;
 mod table;

@@ -1,5 +1,6 @@
 //! Verdicts for the tests of the text.
 
+use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Rival,
     Verdict, VerdictOutcome,
@@ -190,4 +191,32 @@ pub fn inconclusive() -> Verdict {
         ask: vec!["install an agent on web2 to tell its return path from its own stack".to_owned()],
         ..healthy()
     }
+}
+
+/// A fault that came after another one, beside an alarm and something that no agent may probe.
+pub fn chain() -> Verdict {
+    let mut verdict = fault();
+    for fault in &mut verdict.faults {
+        fault.began_at = "2030-01-02T03:02:11.300Z".to_owned();
+        fault.pattern = localize::Pattern::Periodic;
+        fault.period_s = Some(30.0);
+        fault.evidence.truncate(3);
+        fault.rivals.clear();
+    }
+    verdict.alternatives.clear();
+    verdict.earlier = vec![Earlier {
+        component: component(Kind::Backend, "web1"),
+        mode: "http_5xx".to_owned(),
+        began_at: "2030-01-01T23:58:00.000Z".to_owned(),
+        ended_at: "2030-01-02T02:59:30.000Z".to_owned(),
+    }];
+    verdict.not_probed = ["backend/md", "backend/md on a reused port"]
+        .map(|arm| NotProbed {
+            vantage: "dc1".to_owned(),
+            arm: arm.to_owned(),
+            because: "169.254.169.254 is link-local space, which is never probed".to_owned(),
+        })
+        .into();
+    verdict.standing = vec!["v-c4lm2d5x7a".to_owned()];
+    verdict
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use localize::{Alternative, Component, Detection, Evidence, Fault, Kind, Verdict, VerdictOutcome};
 
+use super::beside;
 use super::words::{component, counted, kind, micros, outcome, percent};
 use super::wrap::wrap;
 use crate::output::{Style, Tone};
@@ -37,7 +38,7 @@ pub fn verdict(verdict: &Verdict, style: Style) -> String {
                     out.push('\n');
                 }
                 out += &fault_headline(style, verdict, index);
-                out += &fault_body(fault, style, EVIDENCE_LINES);
+                out += &fault_body(verdict, fault, style, EVIDENCE_LINES);
             }
         }
     }
@@ -93,6 +94,9 @@ fn headline(style: Style, tone: Tone, verdict: &Verdict, what: &str) -> String {
 
 fn open_question(verdict: &Verdict) -> String {
     match verdict.alternatives.as_slice() {
+        [] if !verdict.standing.is_empty() => {
+            "an alarm stands, and nothing proves it over".to_owned()
+        }
         [] if verdict.unknown > 0.5 => "something that no known component explains".to_owned(),
         [] => "nothing is blamed, but too little was seen to call it healthy".to_owned(),
         [one] => format!("perhaps {}", component(&one.component)),
@@ -134,9 +138,10 @@ pub(super) fn fault_headline(style: Style, verdict: &Verdict, index: usize) -> S
     )
 }
 
-/// Summary, owner, rate, evidence and next step.
-pub(super) fn fault_body(fault: &Fault, style: Style, most: usize) -> String {
+/// Summary, owner, since when, rate, evidence and next step.
+pub(super) fn fault_body(verdict: &Verdict, fault: &Fault, style: Style, most: usize) -> String {
     let mut out = wrap("  ", &fault.summary, style.width);
+    out += &entry("Since", &beside::since(fault, verdict), style.width);
     out += &entry("Owner", &fault.owner, style.width);
     let rate = &fault.rate;
     out += &entry(
@@ -194,9 +199,11 @@ fn entry(heading: &str, text: &str, width: usize) -> String {
     wrap(&format!("  {heading:<10}"), text, width)
 }
 
-/// The cleared, the rivals, and what would tell more.
+/// What stands and what is over, the cleared, the rivals, what was not probed, and what would tell more.
 fn others(verdict: &Verdict, style: Style) -> String {
-    let mut out = items("Cleared", &cleared(verdict), style.width);
+    let mut out = items("Standing", &beside::standing(verdict), style.width);
+    out += &items("Earlier", &beside::earlier(verdict), style.width);
+    out += &items("Cleared", &cleared(verdict), style.width);
     let heading = match verdict.outcome {
         VerdictOutcome::Inconclusive => "Candidates",
         VerdictOutcome::Healthy | VerdictOutcome::Fault => "Or else",
@@ -209,6 +216,7 @@ fn others(verdict: &Verdict, style: Style) -> String {
     if hidden > 0 {
         let _ = writeln!(out, "{:MARGIN$}and {hidden} less likely", "");
     }
+    out += &items("Not probed", &beside::not_probed(verdict), style.width);
     for ask in &verdict.ask {
         out += &wrap(&format!("{:<MARGIN$}", "To tell"), ask, style.width);
     }
@@ -348,6 +356,7 @@ mod tests {
                 samples::inconclusive(),
                 include_str!("golden/inconclusive.txt"),
             ),
+            (samples::chain(), include_str!("golden/chain.txt")),
         ];
         for (sample, expected) in rows {
             let text = verdict(&sample, PLAIN);
@@ -423,6 +432,14 @@ mod tests {
                 "FAULT shop.example backend web2 http_5xx 98%",
             ),
             (samples::healthy(), "HEALTHY shop.example"),
+            (
+                Verdict {
+                    outcome: VerdictOutcome::Inconclusive,
+                    standing: vec!["v-1".to_owned()],
+                    ..samples::healthy()
+                },
+                "INCONCLUSIVE shop.example an alarm stands, and nothing proves it over",
+            ),
         ];
         for (sample, expected) in rows {
             assert_eq!(verdict_line(&sample), expected);

@@ -230,6 +230,8 @@ pub struct Evidence {
     pub observations: Vec<Arc<Observation>>,
     /// The witnesses' reports.
     pub reports: Vec<Arc<WitnessReport>>,
+    /// The verdicts by which alarms stand.
+    pub standing: Vec<String>,
 }
 
 /// A service whose rounds fail more than they did, to be judged.
@@ -347,6 +349,9 @@ pub enum Event {
     Outlook(ServiceName, Reply<Outlook>),
     /// An alarm was judged; without a verdict when that failed.
     Judged(Alarmed, Option<Box<Judged>>),
+    /// A localisation has found the alarms of these verdicts to be over; answered, when that is on disk,
+    /// with the verdicts by which alarms stand all the same.
+    Mended(ServiceName, Vec<String>, Reply<Vec<String>>),
     /// A localisation has ended with a verdict that is on disk.
     Concluded(Arc<Verdict>),
 }

@@ -331,6 +331,7 @@ impl State {
             topology: self.path(name)?,
             observations: service.recent.closed_since(from_us, &open),
             reports: self.reports.since(from_us),
+            standing: service.watching.standing(),
         }))
     }
 }

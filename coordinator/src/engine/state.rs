@@ -61,7 +61,8 @@ pub(super) struct Service {
     pub(super) written_us: u64,
     pub(super) recent: Observations,
     pub(super) watching: Watching,
-    /// Rises whenever a round closes or an observation of a closed one comes late.
+    /// Rises whenever a round closes, an observation of a closed one comes late, or an alarm begins to
+    /// stand or stands no longer.
     pub(super) version: u64,
     pub(super) rounds: u64,
     pub(super) last_round_us: u64,
@@ -275,6 +276,7 @@ impl State {
             } => {
                 reply.send(self.gather(&service, from_us, have));
             }
+            Event::Mended(service, over, reply) => self.mended(now_us, &service, &over, reply),
             Event::Concluded(verdict) => self.concluded(now_us, verdict),
         }
     }

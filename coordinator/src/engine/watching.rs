@@ -9,7 +9,7 @@ use localize::{RoundId, ServiceName};
 
 use super::rounds::{Cause, OpenRound};
 use super::state::{Service, State};
-use super::{Alarmed, Happening, Judged, Outlook, Refusal, What};
+use super::{Alarmed, Happening, Judged, Outlook, Refusal, Reply, What};
 use crate::plan::Twins;
 use crate::store::{RaisedRecord, Store, StoreError, Write};
 
@@ -48,6 +48,11 @@ impl Watching {
             written_us: now_us,
             ..Self::default()
         })
+    }
+
+    /// The verdicts by which alarms stand.
+    pub(super) fn standing(&self) -> Vec<String> {
+        self.watch.standing().map(str::to_owned).collect()
     }
 
     fn write(&mut self, now_us: u64, service: &ServiceName) -> Write {
@@ -128,7 +133,10 @@ impl State {
         let (Some(judged), Some(every_us)) = (judged, every_us(service)) else {
             return;
         };
-        let Judged { verdict, case_json } = *judged;
+        let Judged {
+            mut verdict,
+            case_json,
+        } = *judged;
         let watch = &mut service.watching.watch;
         let ruling = watch.judged(&alarmed.alarm, &verdict, &verdict.id, every_us);
         tracing::info!(service = %name, outcome = ?verdict.outcome, ?ruling, "alarm judged");
@@ -136,6 +144,8 @@ impl State {
             return;
         };
         service.last_outcome = Some(verdict.outcome);
+        service.version += 1;
+        verdict.standing = service.watching.standing();
         let raised = RaisedRecord {
             began_us: alarmed.alarm.since_us,
             over: None,
@@ -166,10 +176,38 @@ impl State {
         self.say_over(now_us, name, over);
     }
 
+    /// Somebody has asked, and finds what these verdicts had raised to be over.
+    pub(super) fn mended(
+        &mut self,
+        now_us: u64,
+        name: &ServiceName,
+        verdicts: &[String],
+        reply: Reply<Vec<String>>,
+    ) {
+        let Some(service) = self.services.get_mut(name) else {
+            return reply.send(Err(Refusal::UnknownService(name.clone())));
+        };
+        let over = service.watching.watch.mended(verdicts);
+        let standing = service.watching.standing();
+        if over.is_empty() {
+            return reply.send(Ok(standing));
+        }
+        let writes = self.over(now_us, name, &over);
+        self.settle(writes, standing, reply);
+        self.tell_over(now_us, name, over);
+    }
+
     fn say_over(&mut self, now_us: u64, name: &ServiceName, over: Vec<Over>) {
         if over.is_empty() {
             return;
         }
+        let writes = self.over(now_us, name, &over);
+        self.note(writes);
+        self.tell_over(now_us, name, over);
+    }
+
+    /// What is to be written down of what is over.
+    fn over(&mut self, now_us: u64, name: &ServiceName, over: &[Over]) -> Vec<Write> {
         let mut writes: Vec<Write> = over
             .iter()
             .map(|over| Write::Over {
@@ -179,9 +217,13 @@ impl State {
             })
             .collect();
         if let Some(service) = self.services.get_mut(name) {
+            service.version += 1;
             writes.push(service.watching.write(now_us, name));
         }
-        self.note(writes);
+        writes
+    }
+
+    fn tell_over(&mut self, now_us: u64, name: &ServiceName, over: Vec<Over>) {
         for over in over {
             tracing::info!(service = %name, verdict = over.verdict, ending = ?over.ending, "over");
             self.happened(now_us, What::Over(name.clone(), over));

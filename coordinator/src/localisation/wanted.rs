@@ -113,6 +113,7 @@ mod tests {
                 backends: Vec::new(),
                 expect: Expectation::Undeclared,
             },
+            declared: localize::declared::Declared::default(),
             baselines: Baselines::default(),
             observations: vec![observation],
             sightings: Vec::new(),

@@ -153,6 +153,7 @@ pub(super) fn baselines(
             failed: window.failures(),
             median: window.quantile(0.5),
             p75: Some(window.quantile(0.75)),
+            statuses: Vec::new(),
             p99: window.quantile(0.99),
         }
     });

@@ -4,6 +4,8 @@
     reason = "each test file compiles this module for itself and uses a part of it"
 )]
 
+pub mod agent;
+
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -278,11 +278,26 @@ impl Watch {
         News { alarm, over }
     }
 
+    /// What stood by these verdicts is over: somebody has asked, and what its probes see since is quiet
+    /// for longer than it ever was.
+    pub fn mended(&mut self, verdicts: &[String]) -> Vec<Over> {
+        let standing = core::mem::take(&mut self.standing);
+        let is_over = |s: &Standing| verdicts.contains(&s.verdict);
+        let (over, standing): (Vec<Standing>, Vec<Standing>) =
+            standing.into_iter().partition(is_over);
+        self.standing = standing;
+        if !over.is_empty() && self.standing.is_empty() {
+            self.watched.iter_mut().for_each(|w| w.detector.restart());
+        }
+        over.into_iter().map(|s| s.over(Ending::Quiet)).collect()
+    }
+
     /// Decides about the judgement of an alarm. `id` names its verdict.
     pub fn judged(&mut self, alarm: &Alarm, verdict: &Verdict, id: &str, every_us: u64) -> Ruling {
         let (components, named) = accused(verdict);
         let ruling = match verdict.outcome {
-            VerdictOutcome::Healthy if acquits(verdict, alarm) => {
+            // What is usual is not learnt from what is wrong: nothing is while something stands.
+            VerdictOutcome::Healthy if self.standing.is_empty() && acquits(verdict, alarm) => {
                 self.accept(every_us);
                 return Ruling::Usual;
             }

@@ -28,6 +28,10 @@ pub struct Baseline {
     pub p75: Option<Micros>,
     /// 99th percentile of those that passed.
     pub p99: Micros,
+    /// At the layer HTTP how often each status was answered, whether that passed or failed, in rising
+    /// order; empty in cases that were recorded without it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statuses: Vec<(u16, u64)>,
 }
 
 /// The baselines of a service; empty when it is new.

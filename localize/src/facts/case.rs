@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::baseline::Baselines;
+use crate::facts::declared::Declared;
 use crate::facts::observation::Observation;
 use crate::facts::sighting::WitnessReport;
 use crate::facts::topology::Topology;
@@ -14,6 +15,9 @@ use crate::facts::topology::Topology;
 pub struct Case {
     /// The delivery path and the vantage points.
     pub topology: Topology,
+    /// What has come of the service file since it was applied.
+    #[serde(default)]
+    pub declared: Declared,
     /// What is usual.
     pub baselines: Baselines,
     /// The observations of the window, in any order, repeats allowed.

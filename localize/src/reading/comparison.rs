@@ -42,7 +42,7 @@ fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
 pub(crate) struct Reading<'a> {
     topology: &'a Topology,
     identities: BTreeMap<(String, String), usize>,
-    wrong_contents: BTreeSet<String>,
+    contents: Contents,
     usual_status: BTreeMap<Object, u16>,
     /// The shortest whole body of each page.
     shortest: BTreeMap<Page, u64>,
@@ -61,7 +61,7 @@ impl<'a> Reading<'a> {
         Self {
             topology: &case.topology,
             identities: identities(&case.topology, observations),
-            wrong_contents: wrong_contents(&case.topology, observations),
+            contents: contents(&case.topology, observations),
             usual_status: usual_status(observations),
             shortest: shortest(&case.topology, observations),
             delays: Delays::new(&case.baselines, observations),
@@ -70,6 +70,15 @@ impl<'a> Reading<'a> {
             reached: reached(case, observations),
             served: served(case, observations),
         }
+    }
+
+    /// The same window by what an earlier one had for usual: were a fault there for long enough, what it
+    /// does would else be usual.
+    pub(crate) fn by_the_standards_of(mut self, earlier: &Self) -> Self {
+        self.usual_status.clone_from(&earlier.usual_status);
+        let found = &self.contents.wrong - &earlier.contents.right;
+        self.contents.wrong = &found | &earlier.contents.wrong;
+        self
     }
 
     /// The backend that served an answer, by its place in the topology, where the answer tells.
@@ -82,7 +91,7 @@ impl<'a> Reading<'a> {
 
     /// Whether a passed answer is not what its siblings give.
     pub(crate) fn differs(&self, http: &HttpFacts) -> bool {
-        self.wrong_contents.contains(&http.body_digest)
+        self.contents.wrong.contains(&http.body_digest)
     }
 
     /// Whether a status that is an error elsewhere is what this service usually answers to such a request.
@@ -239,8 +248,15 @@ fn by_elimination(
         .collect()
 }
 
-/// Digests of bodies that are the minority among siblings whose bodies otherwise do not vary.
-fn wrong_contents(topology: &Topology, observations: &[&Observation]) -> BTreeSet<String> {
+/// Digests of bodies whose siblings' bodies otherwise do not vary.
+struct Contents {
+    /// Those of the minority.
+    wrong: BTreeSet<String>,
+    /// Those of the majority.
+    right: BTreeSet<String>,
+}
+
+fn contents(topology: &Topology, observations: &[&Observation]) -> Contents {
     let mut by_page: BTreeMap<Page, BTreeMap<&Target, BTreeMap<String, u32>>> = BTreeMap::new();
     for (page, target, http) in whole_answers(topology, observations) {
         *by_page
@@ -265,7 +281,10 @@ fn wrong_contents(topology: &Topology, observations: &[&Observation]) -> BTreeSe
             }
         }
     }
-    &wrong - &right
+    Contents {
+        wrong: &wrong - &right,
+        right,
+    }
 }
 
 /// The digest that a clear majority of the members give most of the time; `None` where bodies vary

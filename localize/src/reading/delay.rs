@@ -418,6 +418,7 @@ mod tests {
             failed: 0,
             median: Micros::from_millis(median),
             p75: Some(Micros::from_millis(p75)),
+            statuses: Vec::new(),
             p99: Micros::from_millis(4000),
         };
         let requests = baseline(Layer::Http, 20, p75);

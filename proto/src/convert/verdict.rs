@@ -1,9 +1,10 @@
 //! Verdicts. They come from the coordinator, whose word its clients take: there are no bounds but that
 //! of the message.
 
+use localize::verdict::{Earlier, NotProbed};
 use localize::{
-    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Rate, Rival,
-    Verdict, VerdictOutcome,
+    Alternative, Clock, Component, Detection, Evidence, Exonerated, Fault, Kind, Pattern, Rate,
+    Rival, Verdict, VerdictOutcome,
 };
 
 use super::{Malformed, finite};
@@ -28,6 +29,16 @@ const OUTCOMES: [(VerdictOutcome, &str); 3] = [
     (VerdictOutcome::Healthy, "healthy"),
     (VerdictOutcome::Fault, "fault"),
     (VerdictOutcome::Inconclusive, "inconclusive"),
+];
+
+/// The patterns and their words, those of the JSON.
+const PATTERNS: [(Pattern, &str); 6] = [
+    (Pattern::Steady, "steady"),
+    (Pattern::Bursts, "bursts"),
+    (Pattern::Periodic, "periodic"),
+    (Pattern::ByFlow, "by_flow"),
+    (Pattern::BySource, "by_source"),
+    (Pattern::ByVariant, "by_variant"),
 ];
 
 fn word<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> String {
@@ -150,6 +161,9 @@ impl From<&Fault> for v1::Fault {
             evidence: fault.evidence.iter().map(Into::into).collect(),
             next_step: fault.next_step.clone(),
             rivals: fault.rivals.iter().map(Into::into).collect(),
+            began_at: fault.began_at.clone(),
+            pattern: word(&PATTERNS, fault.pattern),
+            period_s: fault.period_s,
         }
     }
 }
@@ -162,9 +176,16 @@ impl TryFrom<v1::Fault> for Fault {
         let rivals = wire.rivals.into_iter().map(TryInto::try_into);
         let rate = wire.rate.ok_or(Malformed::Missing("fault.rate"))?;
         Ok(Self {
-            began_at: String::new(),
-            pattern: Default::default(),
-            period_s: None,
+            began_at: wire.began_at,
+            pattern: match wire.pattern.as_str() {
+                // A coordinator that knows of no patterns.
+                "" => Pattern::Steady,
+                word => meaning("fault.pattern", &PATTERNS, word)?,
+            },
+            period_s: match wire.period_s {
+                Some(period_s) => Some(finite("fault.period_s", period_s)?),
+                None => None,
+            },
             component: component(wire.component)?,
             mode: wire.mode,
             confidence: finite("confidence", wire.confidence)?,
@@ -229,6 +250,50 @@ impl TryFrom<v1::Alternative> for Alternative {
     }
 }
 
+impl From<&Earlier> for v1::Earlier {
+    fn from(earlier: &Earlier) -> Self {
+        Self {
+            component: Some((&earlier.component).into()),
+            mode: earlier.mode.clone(),
+            began_at: earlier.began_at.clone(),
+            ended_at: earlier.ended_at.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::Earlier> for Earlier {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::Earlier) -> Result<Self, Malformed> {
+        Ok(Self {
+            component: component(wire.component)?,
+            mode: wire.mode,
+            began_at: wire.began_at,
+            ended_at: wire.ended_at,
+        })
+    }
+}
+
+impl From<&NotProbed> for v1::NotProbed {
+    fn from(left_out: &NotProbed) -> Self {
+        Self {
+            vantage: left_out.vantage.clone(),
+            arm: left_out.arm.clone(),
+            because: left_out.because.clone(),
+        }
+    }
+}
+
+impl From<v1::NotProbed> for NotProbed {
+    fn from(wire: v1::NotProbed) -> Self {
+        Self {
+            vantage: wire.vantage,
+            arm: wire.arm,
+            because: wire.because,
+        }
+    }
+}
+
 impl From<&Verdict> for v1::Verdict {
     fn from(verdict: &Verdict) -> Self {
         Self {
@@ -250,6 +315,9 @@ impl From<&Verdict> for v1::Verdict {
             started_at: verdict.started_at.clone(),
             elapsed_ms: verdict.elapsed_ms,
             raised: None,
+            earlier: verdict.earlier.iter().map(Into::into).collect(),
+            not_probed: verdict.not_probed.iter().map(Into::into).collect(),
+            standing: verdict.standing.clone(),
         }
     }
 }
@@ -261,10 +329,11 @@ impl TryFrom<v1::Verdict> for Verdict {
         let faults = wire.faults.into_iter().map(TryInto::try_into);
         let exonerated = wire.exonerated.into_iter().map(TryInto::try_into);
         let alternatives = wire.alternatives.into_iter().map(TryInto::try_into);
+        let earlier = wire.earlier.into_iter().map(TryInto::try_into);
         Ok(Self {
-            earlier: Vec::new(),
-            not_probed: Vec::new(),
-            standing: Vec::new(),
+            earlier: earlier.collect::<Result<_, Malformed>>()?,
+            not_probed: wire.not_probed.into_iter().map(Into::into).collect(),
+            standing: wire.standing,
             schema: wire.schema,
             service: wire.service,
             id: wire.id,

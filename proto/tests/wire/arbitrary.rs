@@ -2,11 +2,12 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
     Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, HttpVersion, Kind, Layer, Micros,
-    Object, Observation, ObservationId, Outcome, Packet, Rate, Redirect, Rival, RoundId, Seen,
-    ServiceName, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict,
+    Object, Observation, ObservationId, Outcome, Packet, Pattern, Rate, Redirect, Rival, RoundId,
+    Seen, ServiceName, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict,
     VerdictOutcome, WitnessReport,
 };
 use proptest::collection::vec;
@@ -17,12 +18,13 @@ use proptest::sample::{select, subsequence};
 const LAYERS: [Layer; 4] = [Layer::Dns, Layer::Tcp, Layer::Tls, Layer::Http];
 
 /// Every kind of component, in the order of the interface.
-pub const KINDS: [Kind; 9] = [
+pub const KINDS: [Kind; 10] = [
     Kind::ClientNetwork,
     Kind::Resolver,
     Kind::AuthoritativeDns,
     Kind::Cdn,
     Kind::CdnOriginPath,
+    Kind::Origin,
     Kind::LoadBalancer,
     Kind::LbBackendPath,
     Kind::Backend,
@@ -34,6 +36,16 @@ pub const OUTCOMES: [VerdictOutcome; 3] = [
     VerdictOutcome::Healthy,
     VerdictOutcome::Fault,
     VerdictOutcome::Inconclusive,
+];
+
+/// Every way in which failures go on.
+pub const PATTERNS: [Pattern; 6] = [
+    Pattern::Steady,
+    Pattern::Bursts,
+    Pattern::Periodic,
+    Pattern::ByFlow,
+    Pattern::BySource,
+    Pattern::ByVariant,
 ];
 
 fn name() -> impl Strategy<Value = String> {
@@ -340,13 +352,16 @@ fn fault() -> impl Strategy<Value = Fault> {
             because,
         });
     let lists = (vec(evidence(), 0..4), vec(rival, 0..3));
-    (component(), words, numbers, lists).prop_map(
-        |(component, (mode, summary, owner, next_step), numbers, (evidence, rivals))| {
+    let course = (text(), select(PATTERNS.to_vec()), option::of(share()));
+    (component(), words, numbers, lists, course).prop_map(
+        |(component, (mode, summary, owner, next_step), numbers, lists, course)| {
             let (confidence, user_impact, rate) = numbers;
+            let (evidence, rivals) = lists;
+            let (began_at, pattern, period_s) = course;
             Fault {
-                began_at: String::new(),
-                pattern: localize::Pattern::Steady,
-                period_s: None,
+                began_at,
+                pattern,
+                period_s,
                 component,
                 mode,
                 confidence,
@@ -378,8 +393,28 @@ pub fn verdict() -> impl Strategy<Value = Verdict> {
             because,
         },
     );
+    let earlier =
+        (component(), name(), text(), text()).prop_map(|(component, mode, began_at, ended_at)| {
+            Earlier {
+                component,
+                mode,
+                began_at,
+                ended_at,
+            }
+        });
+    let not_probed = (name(), name(), text()).prop_map(|(vantage, arm, because)| NotProbed {
+        vantage,
+        arm,
+        because,
+    });
     let words = (name(), name(), text());
-    let lists = (vec(text(), 0..3), vec(name(), 0..3));
+    let lists = (
+        vec(text(), 0..3),
+        vec(name(), 0..3),
+        vec(earlier, 0..3),
+        vec(not_probed, 0..3),
+        vec(name(), 0..3),
+    );
     let parts = (vec(fault(), 0..3), vec(exonerated, 0..3), vec(rival, 0..3));
     let numbers = any::<(u32, u64, u64, u64, u64)>();
     (
@@ -395,16 +430,16 @@ pub fn verdict() -> impl Strategy<Value = Verdict> {
                 words,
                 outcome,
                 (faults, exonerated, alternatives),
-                (ask, vantages),
+                (ask, vantages, earlier, not_probed, standing),
                 numbers,
                 detection,
             )| {
                 let (service, id, started_at) = words;
                 let (schema, worst_uncertainty_us, rounds, probes, elapsed_ms) = numbers;
                 Verdict {
-                    earlier: Vec::new(),
-                    not_probed: Vec::new(),
-                    standing: Vec::new(),
+                    earlier,
+                    not_probed,
+                    standing,
                     schema,
                     service,
                     id,

@@ -9,7 +9,7 @@ use localize::{
 use proto::convert::Malformed;
 use proto::v1;
 
-use crate::arbitrary::{KINDS, OUTCOMES};
+use crate::arbitrary::{KINDS, OUTCOMES, PATTERNS};
 
 fn good() -> v1::Observation {
     v1::Observation::from(&Observation {
@@ -416,6 +416,29 @@ fn what_is_wrong_with_a_verdict_is_said() {
         ),
         (
             faults(v1::Fault {
+                confidence: 0.5,
+                pattern: "tidal".into(),
+                ..fault.clone()
+            }),
+            "fault.pattern has the unknown word \"tidal\"",
+        ),
+        (
+            faults(v1::Fault {
+                confidence: 0.5,
+                period_s: Some(f64::NAN),
+                ..fault.clone()
+            }),
+            "fault.period_s is not a finite number",
+        ),
+        (
+            v1::Verdict {
+                earlier: vec![v1::Earlier::default()],
+                ..verdict("healthy")
+            },
+            "component is missing",
+        ),
+        (
+            faults(v1::Fault {
                 component: unknown,
                 ..fault
             }),
@@ -473,6 +496,25 @@ fn the_words_are_those_of_the_json() {
         };
         let word = v1::Component::from(&component).kind;
         assert_eq!(word, json(serde_json::to_value(kind).unwrap()));
+    }
+    for pattern in PATTERNS {
+        let word = json(serde_json::to_value(pattern).unwrap());
+        let wire = v1::Verdict {
+            faults: vec![v1::Fault {
+                component: Some(v1::Component {
+                    kind: "backend".into(),
+                    name: "x".into(),
+                }),
+                rate: Some(v1::Rate::default()),
+                pattern: word.clone(),
+                ..Default::default()
+            }],
+            outcome: "fault".into(),
+            ..Default::default()
+        };
+        let verdict = Verdict::try_from(wire).unwrap();
+        assert_eq!(verdict.faults[0].pattern, pattern);
+        assert_eq!(v1::Verdict::from(&verdict).faults[0].pattern, word);
     }
     for outcome in OUTCOMES {
         let word = json(serde_json::to_value(outcome).unwrap());

@@ -234,6 +234,42 @@ async fn a_fault_is_raised_once_and_said_to_be_over_after_a_restart() {
     assert!(store.raised("v-second").unwrap().is_none());
 }
 
+#[tokio::test]
+async fn what_somebody_finds_mended_is_over_and_is_said_to_be() {
+    let mut watched = Watched::new();
+    watched.rounds(100, false);
+    let alarmed = watched.rounds(30, true).alarm.expect("no alarm");
+    let before = watched.bench.state.gather(&shop(), 0, None).unwrap();
+    let raised = watched.judged(&alarmed, "v-first");
+    let [What::Raised(verdict, _)] = raised.happened.as_slice() else {
+        panic!("{:?}", raised.happened);
+    };
+    assert_eq!(verdict.standing, ["v-first"]);
+    // Who waits for evidence is told of the alarm as well.
+    let have = before.map(|evidence| evidence.version);
+    let evidence = watched.bench.state.gather(&shop(), 0, have).unwrap();
+    assert_eq!(evidence.expect("nothing new").standing, ["v-first"]);
+
+    let ask = |watched: &mut Watched, ids: &[&str]| {
+        let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+        let (reply, answer) = reply();
+        let now_us = watched.now_us;
+        watched.bench.state.mended(now_us, &shop(), &ids, reply);
+        (watched.out(), answer)
+    };
+    let (out, answer) = ask(&mut watched, &["v-other"]);
+    assert!(out.happened.is_empty() && out.writes.is_empty());
+    assert_eq!(answer.await.unwrap().unwrap(), ["v-first"]);
+    let (out, answer) = ask(&mut watched, &["v-first"]);
+    assert!(answer.await.unwrap().unwrap().is_empty());
+    let written =
+        |write: &Write| matches!(write, Write::Over { verdict, .. } if verdict == "v-first");
+    assert!(out.writes.iter().any(written), "{:?}", out.writes);
+    assert!(
+        matches!(out.happened.as_slice(), [What::Over(_, over)] if over.ending == Ending::Quiet)
+    );
+}
+
 #[test]
 fn rounds_on_demand_are_not_the_schedules() {
     let mut watched = Watched::new();

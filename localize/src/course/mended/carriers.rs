@@ -3,12 +3,11 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::{Round, Since, end_of};
+use super::{Named, Round, Since, end_of};
 use crate::facts::case::Case;
-use crate::facts::observation::Arm;
+use crate::facts::observation::{Arm, Observation};
 use crate::facts::topology::VantageName;
 use crate::judgement::problem::{Carried, Hypothesis, Problem};
-use crate::judgement::verdict::Fault;
 use crate::reading::cells::{self, Cell, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::Span;
@@ -50,17 +49,31 @@ pub(super) struct Carriers<'a> {
 }
 
 impl<'a> Carriers<'a> {
-    /// Reads the balancer in the way that makes the fault explain the most failures of the case. Case
-    /// and later observations are read together, so that both are measured by the same standards.
-    pub(super) fn find(case: &'a Case, fault: &Fault, since: &Since) -> Option<Self> {
+    /// Reads the balancer in the way that makes the fault explain the most failures of the case. The case
+    /// is read as its verdict read it. What came later is read together with it, but by what was usual
+    /// in the case.
+    pub(super) fn find(case: &'a Case, named: &Named<'_>, since: &Since) -> Option<Self> {
         let joint = joint(case, since);
         let end_us = end_of(case);
-        let readings = path::readings(&joint.topology).iter();
-        let readings = readings.map(|(balancing, _)| probes(&joint, *balancing, fault, end_us));
+        let (then, now) = (cells::usable(case), cells::usable(&joint));
+        let reading_then = Reading::new(case, &then);
+        let reading_now = Reading::new(&joint, &now).by_the_standards_of(&reading_then);
+        let readings = path::readings(&case.topology).iter();
+        let readings = readings.map(|(balancing, _)| {
+            let before = shown(case, &then, &reading_then, *balancing, named);
+            (*balancing, before)
+        });
         // Of those that are equal the first, which is the most probable.
-        let probes = readings
+        let (balancing, before) = readings
             .rev()
-            .max_by_key(|probes| failures(probes, end_us))?;
+            .max_by_key(|(_, before)| failures(before.carrying()))?;
+        let after = shown(&joint, &now, &reading_now, balancing, named);
+        let after = match before.is_straight() {
+            true => after.straight,
+            false => after.all,
+        };
+        let mut probes = before.into_carrying();
+        probes.extend(after.into_iter().filter(|((at, ..), _)| *at > end_us));
         let first_us = probes.iter().find(|(_, failed)| **failed)?.0.0;
         if first_us > end_us {
             return None;
@@ -170,25 +183,55 @@ fn joint(case: &Case, since: &Since) -> Case {
     joint
 }
 
-/// The probes in which a fault would show, under one reading of the balancer, and whether it did: those
-/// straight to the component where they are enough, because behind a proxy other faults look the same.
-fn probes(case: &Case, balancing: Balancing, fault: &Fault, end_us: u64) -> Probes {
-    let observations = cells::usable(case);
-    let reading = Reading::new(case, &observations);
-    let record = Record::new(case, &observations, &reading, balancing);
-    let evidence = record.count(case, &reading, Span::WHOLE);
+/// The probes in which a fault would show, under one reading of the balancer, and whether it did.
+struct Shown {
+    all: Probes,
+    /// Those straight to the component: behind a proxy other faults look the same.
+    straight: Probes,
+}
+
+impl Shown {
+    /// Whether those straight to the component are enough.
+    fn is_straight(&self) -> bool {
+        failures(&self.straight) >= STRAIGHT
+    }
+
+    fn carrying(&self) -> &Probes {
+        match self.is_straight() {
+            true => &self.straight,
+            false => &self.all,
+        }
+    }
+
+    fn into_carrying(self) -> Probes {
+        match self.is_straight() {
+            true => self.straight,
+            false => self.all,
+        }
+    }
+}
+
+fn shown(
+    case: &Case,
+    observations: &[&Observation],
+    reading: &Reading<'_>,
+    balancing: Balancing,
+    named: &Named<'_>,
+) -> Shown {
+    let record = Record::new(case, observations, reading, balancing);
+    let evidence = record.count(case, reading, Span::WHOLE);
     let signatures = Signatures::new();
     let problem = Problem::new(&evidence, &signatures, &Carried::default());
-    let hypotheses = hypotheses(&problem, fault);
-    let mut shown: BTreeMap<(&VantageName, &Arm, Stage), &Cell> = BTreeMap::new();
+    let hypotheses = hypotheses(&problem, named);
+    let mut visible: BTreeMap<(&VantageName, &Arm, Stage), &Cell> = BTreeMap::new();
     for cell in &evidence.cells {
         if hypotheses.iter().any(|h| problem.visible(*h, cell)) {
-            shown.insert((&cell.vantage, &cell.arm, cell.stage), cell);
+            visible.insert((&cell.vantage, &cell.arm, cell.stage), cell);
         }
     }
     let (mut all, mut straight) = (Probes::new(), Probes::new());
     for (key, trials) in &record.by_cell {
-        let Some(cell) = shown.get(&(&key.0, &key.1, key.2)) else {
+        let Some(cell) = visible.get(&(&key.0, &key.1, key.2)) else {
             continue;
         };
         let is_straight = hypotheses.iter().any(|h| is_straight(cell, *h));
@@ -205,18 +248,12 @@ fn probes(case: &Case, balancing: Balancing, fault: &Fault, end_us: u64) -> Prob
             *all.entry(probe).or_insert(false) |= failed;
         }
     }
-    match failures(&straight, end_us) >= STRAIGHT {
-        true => straight,
-        false => all,
-    }
+    Shown { all, straight }
 }
 
-/// How many of the probes failed until an instant.
-fn failures(probes: &Probes, end_us: u64) -> usize {
-    let failed = probes
-        .iter()
-        .filter(|((at, ..), failed)| *at <= end_us && **failed);
-    failed.count()
+/// How many of the probes failed.
+fn failures(probes: &Probes) -> usize {
+    probes.values().filter(|failed| **failed).count()
 }
 
 /// Whether the cell's own packets cross the part, whichever path they take.
@@ -227,15 +264,15 @@ fn is_straight(cell: &Cell, hypothesis: Hypothesis) -> bool {
     })
 }
 
-/// The parts that are the fault's component, in the modes that its word stands for.
-fn hypotheses(problem: &Problem<'_>, fault: &Fault) -> Vec<Hypothesis> {
+/// The parts that are the component, in the modes that the word stands for.
+fn hypotheses(problem: &Problem<'_>, named: &Named<'_>) -> Vec<Hypothesis> {
     let parts = problem.evidence.parts.iter().enumerate();
-    let parts = parts.filter(|(_, part)| part.component().as_ref() == Some(&fault.component));
+    let parts = parts.filter(|(_, part)| part.component().as_ref() == Some(named.component));
     let modes = || {
         MODES
             .iter()
             .enumerate()
-            .filter(|(_, m)| m.word.text() == fault.mode)
+            .filter(|(_, m)| m.word.text() == named.mode)
     };
     let pairs = parts.flat_map(|(part, p)| {
         let modes = modes().filter(|(_, m)| m.class == p.class());

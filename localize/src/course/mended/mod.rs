@@ -14,9 +14,10 @@ use self::law::Unchanged;
 use self::sequel::{Sequel, whole};
 use crate::engine::interval::{Counts, jeffreys};
 use crate::facts::case::Case;
+use crate::facts::component::Component;
 use crate::facts::observation::Observation;
 use crate::facts::sighting::WitnessReport;
-use crate::judgement::verdict::{Fault, Rate};
+use crate::judgement::verdict::Rate;
 
 /// One round, as far as it could show the fault.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +50,13 @@ pub struct Since {
     pub sightings: Vec<WitnessReport>,
     /// The interval at which rounds go by themselves, in microseconds; `None` when none do.
     pub every_us: Option<u64>,
+}
+
+/// What a verdict names.
+#[derive(Clone, Copy)]
+struct Named<'a> {
+    component: &'a Component,
+    mode: &'a str,
 }
 
 /// Whether a fault is mended.
@@ -124,13 +132,19 @@ pub fn end_of(case: &Case) -> u64 {
     instants.max().unwrap_or(0)
 }
 
-/// Compares a fault of the verdict on a case with what was seen since.
+/// Compares a component in a mode that the verdict on a case names, as a fault or as a candidate, with
+/// what was seen since.
 ///
-/// `None` when nothing in the case fails as the fault says: the case is another verdict's, or was judged
+/// `None` when nothing in the case fails as the mode says: the case is another verdict's, or was judged
 /// by another version.
 #[must_use]
-pub fn compare(case: &Case, fault: &Fault, since: &Since) -> Option<Comparison> {
-    let carriers = Carriers::find(case, fault, since)?;
+pub fn compare(
+    case: &Case,
+    component: &Component,
+    mode: &str,
+    since: &Since,
+) -> Option<Comparison> {
+    let carriers = Carriers::find(case, &Named { component, mode }, since)?;
     let before = carriers.before();
     let from_us = before.first()?.at_us;
     let counts = total(&before);

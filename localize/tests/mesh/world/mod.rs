@@ -258,6 +258,7 @@ impl World {
     pub fn case(&self) -> Case {
         Case {
             topology: self.topology.clone(),
+            declared: localize::declared::Declared::default(),
             baselines: self.baselines.clone(),
             observations: self.observations.clone(),
             sightings: self.sightings.clone(),
@@ -290,6 +291,7 @@ impl World {
                 failed: 0,
                 median: quantile(50),
                 p75: Some(quantile(75)),
+                statuses: Vec::new(),
                 p99: quantile(99),
             }
         });

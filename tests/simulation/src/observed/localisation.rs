@@ -153,6 +153,7 @@ impl Run {
             });
         Self {
             case: Case {
+                declared: Default::default(),
                 topology: world.site.topology(world.former),
                 baselines,
                 observations: Vec::new(),

@@ -276,6 +276,7 @@ impl World {
                 not_after: 1_800_000_000,
             }),
             http: asked.map(|page| HttpFacts {
+                redirect: Default::default(),
                 status: page.status,
                 first_byte,
                 body_bytes: page.bytes,

@@ -295,7 +295,10 @@ impl Answers {
     /// What is answered when those behind failed so.
     pub(crate) fn to(&self, failure: Failure) -> Instead {
         Instead::Status(match failure {
-            Failure::HttpStatus(_) | Failure::CdnStatus(_) => return Instead::HandsOn,
+            Failure::HttpStatus(_)
+            | Failure::CdnStatus(_)
+            | Failure::UnexpectedStatus(_)
+            | Failure::UnexpectedBody => return Instead::HandsOn,
             Failure::BodyTimeout | Failure::BodyTruncated => return Instead::CutOff,
             Failure::ConnectRefused => self.refused,
             Failure::ConnectTimeout => self.unanswered,
@@ -312,8 +315,9 @@ impl Answers {
             Failure::ResetBeforeRequest
             | Failure::ResetAfterRequest
             | Failure::ClosedWithoutAnswer
+            | Failure::HttpVersion(_)
             | Failure::HttpMalformed => self.reset,
-            Failure::HttpTimeout => self.late,
+            Failure::HttpTimeout | Failure::LateFirstByte => self.late,
             // No proxy of this world asks for names.
             Failure::DnsTimeout
             | Failure::DnsUnreachable

@@ -254,6 +254,7 @@ impl Site {
             .provider
             .filter(|_| self.has_cdn() && self.provider_known);
         Topology {
+            expect: Default::default(),
             service: ServiceName(self.service.clone()),
             scheme: self.scheme,
             vantages: self.vantages.iter().map(|v| v.point.clone()).collect(),

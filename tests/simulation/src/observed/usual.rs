@@ -52,6 +52,7 @@ pub(crate) fn learn(world: &mut World, from_us: u64, every_s: u64) -> Baselines 
             let last = record.took.len().saturating_sub(1);
             let quantile = |percent: usize| record.took.get(last * percent / 100).copied();
             Baseline {
+                statuses: Vec::new(),
                 vantage,
                 arm,
                 layer,

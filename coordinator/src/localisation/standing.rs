@@ -1,0 +1,252 @@
+//! The alarms that stand while a localisation runs: how far back they reach, and whether they are over.
+//!
+//! Nothing is healthy beside an alarm that stands. Either what its probes see since somebody has asked
+//! proves it over, or the verdict says what stands.
+
+use localize::mended::{Decision, Since, compare, end_of};
+use localize::{Case, Component, Verdict, VerdictOutcome};
+
+use crate::mended::named;
+use crate::store::{Store, StoreError};
+
+/// An alarm of the watch that is not over.
+#[derive(Debug)]
+struct Alarm {
+    /// The verdict that raised it.
+    id: String,
+    /// When it began, as far as its rounds tell, in microseconds of mesh time; `None` while nothing of
+    /// it is on disk.
+    began_us: Option<u64>,
+    /// What it names, as a fault or as a candidate, each with its mode.
+    named: Vec<(Component, String)>,
+    /// What its verdict was made from; `None` where that is kept no longer.
+    case: Option<Case>,
+}
+
+/// The alarms of a service that stand.
+#[derive(Debug, Default)]
+pub(super) struct Alarms(Vec<Alarm>);
+
+impl Alarms {
+    /// As the store knows them.
+    pub(super) fn read(store: &Store, ids: &[String]) -> Result<Self, StoreError> {
+        let mut alarms = Vec::new();
+        for id in ids {
+            let case = store.case(id)?;
+            alarms.push(Alarm {
+                id: id.clone(),
+                began_us: store.raised(id)?.map(|raised| raised.began_us),
+                named: store.verdict(id)?.as_ref().map(named).unwrap_or_default(),
+                case: case.and_then(|json| serde_json::from_slice(&json).ok()),
+            });
+        }
+        Ok(Self(alarms))
+    }
+
+    /// Whether they are these, and all that is to be known of them is.
+    pub(super) fn are(&self, ids: &[String]) -> bool {
+        let same = self.0.iter().map(|alarm| &alarm.id).eq(ids);
+        same && self.0.iter().all(|alarm| alarm.began_us.is_some())
+    }
+
+    /// How many they are.
+    pub(super) fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The beginning of the first of them, in microseconds of mesh time.
+    pub(super) fn since_us(&self) -> Option<u64> {
+        self.0.iter().filter_map(|alarm| alarm.began_us).min()
+    }
+
+    /// Those that the rounds of a case prove to be over. `asked_us` is when somebody asked, which is an
+    /// instant that no probe has chosen.
+    pub(super) fn over(&self, case: &Case, asked_us: u64) -> Vec<String> {
+        let over = self.0.iter().filter(|alarm| alarm.is_over(case, asked_us));
+        over.map(|alarm| alarm.id.clone()).collect()
+    }
+
+    /// Makes of a healthy verdict one that says what stands.
+    pub(super) fn deny(&self, verdict: &mut Verdict, standing: &[String]) {
+        for id in standing {
+            let known = self.0.iter().find(|alarm| alarm.id == *id);
+            let named = known.map_or(&[][..], |alarm| &alarm.named);
+            verdict.outcome = VerdictOutcome::Inconclusive;
+            verdict.ask.push(question(id, named));
+            let accused = |c: &Component| named.iter().any(|(named, _)| named == c);
+            verdict.exonerated.retain(|part| !accused(&part.component));
+        }
+    }
+}
+
+impl Alarm {
+    fn is_over(&self, case: &Case, asked_us: u64) -> bool {
+        let Some(then) = &self.case else {
+            return false;
+        };
+        let end_us = end_of(then);
+        let later = case.observations.iter();
+        let since = Since {
+            at_us: asked_us.max(end_us),
+            observations: later.filter(|o| o.scheduled_us > end_us).cloned().collect(),
+            sightings: case.sightings.clone(),
+            every_us: None,
+        };
+        let mended = |(component, mode): &(Component, String)| {
+            let comparison = compare(then, component, mode, &since);
+            comparison.is_some_and(|found| found.decision == Decision::Mended)
+        };
+        !self.named.is_empty() && self.named.iter().all(mended)
+    }
+}
+
+/// What would tell whether an alarm is over.
+fn question(id: &str, named: &[(Component, String)]) -> String {
+    let each = |(component, mode): &(Component, String)| format!("{} {mode}", component.name);
+    let named = match named {
+        [] => String::new(),
+        named => format!(
+            " ({})",
+            named.iter().map(each).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    format!(
+        "alarm {id}{named} stands, and what was probed since does not prove it over: `meshctl mended \
+         {id}` says what is missing"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use localize::{
+        Arm, Baselines, CdnProvider, Facts, Failure, Firing, Kind, Layer, Micros, Observation,
+        ObservationId, Outcome, Role, RoundId, Scheme, ServiceName, Stamp, Step, Target, Topology,
+        VantageName, VantagePoint, VipMode,
+    };
+
+    use super::*;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn address() -> std::net::SocketAddr {
+        ([10, 0, 0, 51], 80).into()
+    }
+
+    /// A round a second, in which the one backend refuses for so many and answers from then on.
+    fn case(refuses: u64, rounds: u64) -> Case {
+        let vantage = VantageName("dc1".to_owned());
+        let seen = |round: u64| {
+            let refused = Outcome::Failed {
+                layer: Layer::Tcp,
+                failure: Failure::ConnectRefused,
+                after: Micros(800),
+            };
+            let step = |layer| Step {
+                layer,
+                took: Micros(900),
+            };
+            let (steps, outcome) = match round <= refuses {
+                true => (Vec::new(), refused),
+                false => (vec![step(Layer::Tcp), step(Layer::Http)], Outcome::Passed),
+            };
+            Observation {
+                id: ObservationId {
+                    vantage: vantage.clone(),
+                    sequence: round,
+                },
+                service: ServiceName("shop".to_owned()),
+                round: RoundId(round),
+                arm: Arm::to(Target::Backend {
+                    name: "web1".to_owned(),
+                    address: address(),
+                }),
+                started: Stamp::default(),
+                scheduled_us: round * SECOND,
+                firing: Firing::OnTime,
+                steps,
+                outcome,
+                facts: Facts::default(),
+            }
+        };
+        Case {
+            topology: Topology {
+                service: ServiceName("shop".to_owned()),
+                scheme: Scheme::Http,
+                vantages: vec![VantagePoint {
+                    name: vantage.clone(),
+                    role: Role::Inside,
+                    host: None,
+                    addresses: Vec::new(),
+                    witness: false,
+                    resolvers: Vec::new(),
+                }],
+                resolvers: Vec::new(),
+                name_servers: Vec::new(),
+                edges: Vec::new(),
+                cdn: CdnProvider::None,
+                vips: Vec::new(),
+                vip_mode: VipMode::Auto,
+                backends: vec![localize::Backend {
+                    name: "web1".to_owned(),
+                    address: address(),
+                    scheme: Scheme::Http,
+                    path: "/".to_owned(),
+                }],
+            },
+            declared: localize::declared::Declared::default(),
+            baselines: Baselines::default(),
+            observations: (1..=rounds).map(seen).collect(),
+            sightings: Vec::new(),
+        }
+    }
+
+    fn alarms(case: Option<Case>) -> Alarms {
+        let component = Component {
+            kind: Kind::Backend,
+            name: "web1".to_owned(),
+        };
+        Alarms(vec![Alarm {
+            id: "v-1".to_owned(),
+            began_us: Some(SECOND),
+            named: vec![(component, "refuses".to_owned())],
+            case,
+        }])
+    }
+
+    #[test]
+    fn an_alarm_is_over_when_its_probes_were_quiet_for_long_enough() {
+        let then = || Some(case(10, 10));
+        // What the alarm was raised on, the rounds that are known now, and whether it is over.
+        let rows = [
+            (then(), case(10, 60), true),
+            (then(), case(10, 12), false),
+            (then(), case(60, 60), false),
+            (Some(case(0, 10)), case(10, 60), false),
+            (None, case(10, 60), false),
+        ];
+        for (then, now, over) in rows {
+            let found = alarms(then).over(&now, 20 * SECOND);
+            assert_eq!(!found.is_empty(), over, "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_healthy_verdict_says_what_stands() {
+        let mut verdict = localize::localize(&case(0, 10)).verdict;
+        verdict.outcome = VerdictOutcome::Healthy;
+        let alarms = alarms(None);
+        alarms.deny(&mut verdict, &[]);
+        assert_eq!(verdict.outcome, VerdictOutcome::Healthy);
+        let cleared = |verdict: &Verdict| {
+            let mut cleared = verdict.exonerated.iter();
+            cleared.any(|part| part.component.name == "web1")
+        };
+        assert!(cleared(&verdict), "{verdict:?}");
+        alarms.deny(&mut verdict, &["v-1".to_owned(), "v-2".to_owned()]);
+        assert_eq!(verdict.outcome, VerdictOutcome::Inconclusive);
+        assert!(!cleared(&verdict));
+        let asked = verdict.ask.join("\n");
+        assert!(asked.contains("v-1 (web1 refuses) stands"), "{asked}");
+        assert!(asked.contains("meshctl mended v-2"), "{asked}");
+    }
+}
