@@ -172,6 +172,7 @@ fn failed(layer: Layer, failure: FailureKind, code: u16) -> Outcome {
 
 fn answered(status: u16) -> HttpFacts {
     HttpFacts {
+        redirect: Default::default(),
         status: status.into(),
         first_byte_us: 900,
         body_bytes: 300,
