@@ -31,6 +31,7 @@ fn not_found(mut case: Case) -> Case {
                 body_bytes: 9,
                 body_digest: "not found".to_owned(),
                 headers: Vec::new(),
+                redirect: Default::default(),
             });
         }
     }

@@ -170,6 +170,7 @@ mod tests {
         };
         Case {
             topology: Topology {
+                expect: Default::default(),
                 service: ServiceName("shop".to_owned()),
                 scheme: Scheme::Http,
                 vantages: vec![VantagePoint {
