@@ -5,20 +5,25 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::facts::case::Case;
+use crate::facts::component::Component;
 use crate::facts::observation::{Observation, RoundId};
+use crate::facts::time::rfc3339;
 use crate::judgement::ask;
 use crate::judgement::choice::{self, Choice, Lack};
 use crate::judgement::explain;
 use crate::judgement::problem::Problem;
-use crate::judgement::stretch::{self, Stretch, Suspect};
-use crate::judgement::verdict::{Alternative, Assessment, Clock, Detection, Outcome, Verdict};
+use crate::judgement::rhythm;
+use crate::judgement::stretch::{self, Episode, Stretch, Suspect};
+use crate::judgement::verdict::{
+    Alternative, Assessment, Clock, Detection, Fault, Outcome, Pattern, Verdict,
+};
 use crate::judgement::words;
 use crate::reading::cells::{self, Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::Span;
 use crate::world::mode::Word;
 use crate::world::part::What;
-use crate::world::path;
+use crate::world::path::{self, PartId};
 use crate::world::signature::Signatures;
 
 /// A component is named from here on.
@@ -76,21 +81,42 @@ pub(crate) fn assess(case: &Case) -> Assessment {
         spans = stretch::joined(case, record, &reading, &signatures, &spans);
     }
     let counted = count(&spans);
-    conclude(case, &observations, &likeliest(&counted, &signatures))
+    let Some((place, stretches)) = likeliest(&counted, &signatures) else {
+        return unjudged(case, &observations);
+    };
+    let seen = Seen {
+        case,
+        observations: &observations,
+        question: reading.wanted().question(),
+        record: &records[place].1,
+    };
+    conclude(&seen, &stretches)
+}
+
+/// What was seen in the window, under the most probable reading of the balancer.
+struct Seen<'a> {
+    case: &'a Case,
+    observations: &'a [&'a Observation],
+    /// What the operator must say before anything can be called healthy.
+    question: Option<String>,
+    record: &'a Record,
 }
 
 /// The counts of all stretches under one reading of the balancer, with its prior odds as a logarithm.
 type Counted = (f64, Vec<(Span, Evidence)>);
 
-/// The stretches, judged in the most probable reading of the balancer.
-fn likeliest<'a>(counted: &'a [Counted], signatures: &'a Signatures) -> Vec<Stretch<'a>> {
-    let judged = counted.iter().map(|(odds, evidence)| {
+/// The most probable reading of the balancer by its place, and the stretches judged in it.
+fn likeliest<'a>(
+    counted: &'a [Counted],
+    signatures: &'a Signatures,
+) -> Option<(usize, Vec<Stretch<'a>>)> {
+    let judged = counted.iter().enumerate().map(|(place, (odds, evidence))| {
         let (total, stretches) = stretch::judge(evidence, signatures);
-        (total + odds, stretches)
+        (total + odds, (place, stretches))
     });
     // Of those that are equal the first, which is the most probable beforehand.
     let best = judged.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map_or(Vec::new(), |(_, stretches)| stretches)
+    best.map(|(_, judged)| judged)
 }
 
 fn unjudged(case: &Case, observations: &[&Observation]) -> Assessment {
@@ -142,7 +168,10 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
     }
 }
 
-fn conclude(case: &Case, observations: &[&Observation], stretches: &[Stretch<'_>]) -> Assessment {
+fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
+    let Seen {
+        case, observations, ..
+    } = seen;
     let Some(present) = stretches.last() else {
         return unjudged(case, observations);
     };
@@ -153,59 +182,69 @@ fn conclude(case: &Case, observations: &[&Observation], stretches: &[Stretch<'_>
         ..
     } = present;
     let healthy = problem.healthy(posterior);
-    let unknown = posterior.unknown();
-    let detection = detection(problem);
     let mut verdict = frame(case, observations);
-    verdict.detection = detection;
-    let named: Vec<&Suspect> = suspects.iter().filter(|s| s.blame >= NAME).collect();
-    verdict.outcome = if !named.is_empty() {
+    verdict.detection = detection(problem);
+    let episodes = stretch::episodes(stretches);
+    let (faults, doubted) = named(seen, stretches, &episodes);
+    verdict.faults = faults;
+    verdict.outcome = if !verdict.faults.is_empty() {
         Outcome::Fault
-    } else if healthy >= NAME && detection.rate <= HEALTHY_RATE {
+    } else if healthy >= NAME && verdict.detection.rate <= HEALTHY_RATE && seen.question.is_none() {
         Outcome::Healthy
     } else {
         Outcome::Inconclusive
     };
-    let well = well(problem, suspects);
-    verdict.faults = named
+    let open = |s: &&Suspect| {
+        let is_named = verdict.faults.iter().any(|f| f.component == s.component);
+        s.blame >= LIST && !is_named
+    };
+    let open: Vec<&Suspect> = suspects.iter().filter(open).collect();
+    verdict.alternatives = open
         .iter()
-        .filter_map(|s| explain::fault(problem, posterior, s, &well, CEILING))
-        .collect();
-    verdict.alternatives = suspects
-        .iter()
-        .filter(|s| s.blame < NAME && s.blame >= LIST)
         .map(|s| Alternative {
             component: s.component.clone(),
             mode: explain::mode(problem, posterior, &s.parts)
                 .map_or("unknown", Word::text)
                 .to_string(),
-            confidence: s.blame,
+            confidence: doubted
+                .iter()
+                .find(|(component, _)| *component == s.component)
+                .map_or(s.blame, |(_, confidence)| *confidence),
             because: explain::candidate(problem, posterior, s, &suspects[0]),
         })
         .collect();
     verdict.exonerated = explain::exonerated(problem, posterior, suspects, CEILING);
-    verdict.unknown = unknown;
-    let doubtful: Vec<&What> = suspects
+    let blamed: Vec<PartId> = suspects
         .iter()
-        .filter(|s| s.blame < NAME && s.blame >= ask::DOUBT)
-        .map(|s| &s.what)
+        .filter(|s| s.blame >= NAME)
+        .flat_map(|s| s.parts.iter().copied())
         .collect();
-    verdict.ask = ask::questions(&case.topology, verdict.outcome, &doubtful, unknown);
-    let episodes = stretch::episodes(stretches);
+    verdict.unknown = problem.unknown_beside(posterior, &blamed);
     verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1);
+    let doubtful = open.iter().filter(|s| s.blame >= ask::DOUBT);
+    let doubtful: Vec<&What> = doubtful.map(|s| &s.what).collect();
+    verdict.ask = seen.question.iter().cloned().collect();
+    verdict.ask.extend(ask::questions(
+        &case.topology,
+        verdict.outcome,
+        &doubtful,
+        verdict.unknown,
+    ));
     let now: Vec<&Observation> = observations
         .iter()
         .filter(|o| present.span.holds(o.scheduled_us))
         .copied()
         .collect();
     let rounds = recent_rounds(&now);
+    let unknown = posterior.unknown();
     let lack = lack(&verdict, suspects, healthy, unknown);
     let choice = choice::choose(problem, posterior, &now, lack);
     let clear = lack != Lack::Identity;
     let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
-    let passing = named
-        .iter()
-        .any(|s| explain::may_pass(problem, posterior, s));
-    let settled = !passing && settled(&verdict, clear, asked, healthy, rounds);
+    let mut leaders = suspects.iter().filter(|s| s.blame >= NAME);
+    let passing = leaders.any(|s| explain::may_pass(problem, posterior, s));
+    let questioned = seen.question.is_some() && rounds >= enough::ROUNDS_EXHAUSTED;
+    let settled = !passing && settled(&verdict, clear, asked, healthy, rounds) || questioned;
     let (leading, leading_confidence) = leading(suspects, healthy, unknown);
     Assessment {
         verdict,
@@ -214,6 +253,92 @@ fn conclude(case: &Case, observations: &[&Observation], stretches: &[Stretch<'_>
         leading_confidence,
         choice,
     }
+}
+
+/// A component with what its rivals leave of its probability.
+type Doubted = (Component, f64);
+
+/// The faults that are there now, those that only pause among them; and the components whose rivals leave
+/// too little to name them.
+fn named(
+    seen: &Seen<'_>,
+    stretches: &[Stretch<'_>],
+    episodes: &[Episode],
+) -> (Vec<Fault>, Vec<Doubted>) {
+    let (mut faults, mut doubted) = (Vec::new(), Vec::new());
+    let Some((present, past)) = stretches.split_last() else {
+        return (faults, doubted);
+    };
+    let now = present.problem.evidence.now;
+    for suspect in present.suspects.iter().filter(|s| s.blame >= NAME) {
+        let Some(mut fault) = fault(present, suspect) else {
+            continue;
+        };
+        let mine = |e: &&Episode| e.is_of(&fault);
+        let first = episodes.iter().filter(mine).map(|e| e.began).min();
+        let current = episodes.iter().rev().find(mine).map(|e| e.began);
+        date(seen, present, suspect, &mut fault, (first, current));
+        if fault.confidence >= NAME {
+            faults.push(fault);
+        } else {
+            doubted.push((fault.component, fault.confidence));
+        }
+    }
+    for (index, stretch) in past.iter().enumerate().rev() {
+        for suspect in stretch.suspects.iter().filter(|s| s.was >= NAME) {
+            let Some(mut fault) = fault(stretch, suspect) else {
+                continue;
+            };
+            let times: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
+            let last = times.last().is_some_and(|e| e.stretch == index);
+            if !last || faults.iter().any(|f| f.component == fault.component) {
+                continue;
+            }
+            let first = times.first().map(|e| e.began);
+            date(seen, stretch, suspect, &mut fault, (first, first));
+            let quiet = now.saturating_sub(times.last().map_or(0, |e| e.ended));
+            let times: Vec<(u64, u64)> = times.iter().map(|e| (e.began, e.ended)).collect();
+            fault.confidence *= rhythm::pauses(&times, fault.period_s, quiet);
+            if fault.confidence >= NAME {
+                faults.push(fault);
+            }
+        }
+    }
+    (faults, doubted)
+}
+
+fn fault(stretch: &Stretch<'_>, suspect: &Suspect) -> Option<Fault> {
+    let Stretch {
+        problem, posterior, ..
+    } = stretch;
+    let well = well(problem, &stretch.suspects);
+    explain::fault(problem, posterior, suspect, &well, CEILING)
+}
+
+/// Says since when a fault is there and how it goes on: since it first failed where it comes and goes,
+/// else since it failed last.
+fn date(
+    seen: &Seen<'_>,
+    stretch: &Stretch<'_>,
+    suspect: &Suspect,
+    fault: &mut Fault,
+    (first, current): (Option<u64>, Option<u64>),
+) {
+    let Some(rounds) = stretch.rounds_of(suspect, seen.record, first.unwrap_or(0)) else {
+        return;
+    };
+    let (pattern, period_s) = rhythm::rhythm(&rounds);
+    let began = match pattern {
+        Pattern::Bursts | Pattern::Periodic => first,
+        Pattern::Steady | Pattern::ByFlow | Pattern::BySource | Pattern::ByVariant => current,
+    };
+    let failed = rounds.iter().find(|(_, failed)| *failed).map(|(at, _)| *at);
+    fault.began_at = began.or(failed).map_or_else(String::new, rfc3339);
+    fault.period_s = period_s;
+    fault.pattern = match pattern {
+        Pattern::Steady => stretch.decided_by(suspect).unwrap_or(pattern),
+        _ => pattern,
+    };
 }
 
 /// The parts that are cleared: a sentence names those that are siblings of one that is not.

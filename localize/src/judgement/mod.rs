@@ -5,6 +5,7 @@ pub mod choice;
 mod explain;
 pub(crate) mod inference;
 pub(crate) mod problem;
+mod rhythm;
 pub(crate) mod stretch;
 pub mod verdict;
 pub(crate) mod words;

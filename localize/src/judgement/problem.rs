@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
-use crate::engine::fit::Fault;
+use crate::engine::fit::{Fault, Fit};
 use crate::engine::model::{
     Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Restless,
     Shelter, Touch, Way, index16, index32,
@@ -24,6 +24,9 @@ const BACKGROUND: f64 = 0.003;
 /// The lowest rate that counts as a fault: within minutes a lower rate of loss cannot be told from a
 /// noisy network.
 const FLOOR: f64 = 0.03;
+
+/// How sure a fault is that something stands beside that no component explains.
+const BESIDE_UNKNOWN: f64 = 0.5;
 
 /// A part that fails in one way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -323,24 +326,38 @@ impl<'a> Problem<'a> {
             .log_likelihood_of(index, faults, |o| o.symptom.is_some())
     }
 
-    /// Probability that one of several parts is at fault at present.
+    /// Probability that one of several parts is at fault at present. Beside something that no component
+    /// explains a fault is as well a part of that as not.
     pub(crate) fn blame(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
         posterior.mean(|set| {
-            let fits = set.fits.iter().zip(&set.guilt);
-            fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
-                .map(|(f, guilt)| f.present * guilt)
-                .fold(0.0, f64::max)
+            let blamed = self.blamed_in(set, parts, |fit| fit.present);
+            blamed * if set.unknown { BESIDE_UNKNOWN } else { 1.0 }
+        })
+    }
+
+    /// How sure a set is of one of several parts, where each fault counts so much.
+    fn blamed_in(&self, set: &Set, parts: &[PartId], counts: impl Fn(&Fit) -> f64) -> f64 {
+        let fits = set.fits.iter().zip(&set.guilt);
+        fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
+            .map(|(f, guilt)| counts(f) * guilt)
+            .fold(0.0, f64::max)
+    }
+
+    /// Probability of something that no component explains, beyond what one of the parts is blamed for.
+    pub(crate) fn unknown_beside(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
+        posterior.mean(|set| {
+            let blamed = self.blamed_in(set, parts, |fit| fit.present);
+            if set.unknown {
+                1.0 - BESIDE_UNKNOWN * blamed
+            } else {
+                0.0
+            }
         })
     }
 
     /// Probability that one of several parts is or was at fault.
     pub(crate) fn ever_blamed(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
-        posterior.mean(|set| {
-            let fits = set.fits.iter().zip(&set.guilt);
-            fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
-                .map(|(_, guilt)| *guilt)
-                .fold(0.0, f64::max)
-        })
+        posterior.mean(|set| self.blamed_in(set, parts, |_| 1.0))
     }
 
     /// Probability that nothing is at fault at present that a verdict could name.

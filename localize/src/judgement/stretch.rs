@@ -7,18 +7,20 @@ use crate::engine;
 use crate::engine::search::Posterior;
 use crate::facts::case::Case;
 use crate::facts::component::Component;
+use crate::facts::observation::{Arm, SourcePort};
 use crate::facts::time::rfc3339;
 use crate::judgement::explain;
 use crate::judgement::inference::NAME;
 use crate::judgement::problem::{Carried, Problem};
-use crate::judgement::verdict::Earlier;
-use crate::reading::cells::{Evidence, Record};
+use crate::judgement::verdict::{Earlier, Fault, Pattern};
+use crate::reading::cells::{Cell, Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::{self, Span};
 use crate::world::mode::Word;
 use crate::world::part::What;
 use crate::world::path::PartId;
 use crate::world::signature::Signatures;
+use crate::world::symptom::Stage;
 
 /// Past stretches with failures that are judged, the latest: what comes before them is told by history.
 const PAST: usize = 12;
@@ -222,6 +224,73 @@ impl Stretch<'_> {
     }
 }
 
+/// Kept ports that never fail where fresh ones do so often: less probable than this by chance.
+const KEPT: f64 = 0.01;
+
+impl Stretch<'_> {
+    /// All rounds of the window from an instant on in which a suspect's fault could have shown, in order,
+    /// with whether it did; `None` where nobody is blamed.
+    pub(crate) fn rounds_of(
+        &self,
+        suspect: &Suspect,
+        record: &Record,
+        from: u64,
+    ) -> Option<Vec<(u64, bool)>> {
+        let (set, place) = self.problem.blaming(&self.posterior, &suspect.parts)?;
+        let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
+        let mut rounds: BTreeMap<u64, bool> = BTreeMap::new();
+        for index in &self.problem.cells_of[hypothesis.part] {
+            let cell = &self.problem.evidence.cells[*index];
+            if !self.problem.visible(hypothesis, cell) {
+                continue;
+            }
+            let key = (cell.vantage.clone(), cell.arm.clone(), cell.stage);
+            let trials = record.by_cell.get(&key).into_iter().flatten();
+            for trial in trials.filter(|t| t.at >= from) {
+                let shown = trial.symptom;
+                let failed = shown.is_some_and(|s| self.problem.explains(hypothesis, cell, s));
+                *rounds.entry(trial.at).or_default() |= failed;
+            }
+        }
+        Some(rounds.into_iter().collect())
+    }
+
+    /// What decides which of a suspect's probes fail, where it is not chance: the flow, when a kept port
+    /// never fails beside fresh ones that do; the source, when answers to one address alone are lost.
+    pub(crate) fn decided_by(&self, suspect: &Suspect) -> Option<Pattern> {
+        if let What::Return { to, .. } = &suspect.what
+            && !to.is_wide()
+        {
+            return Some(Pattern::BySource);
+        }
+        let (set, place) = self.problem.blaming(&self.posterior, &suspect.parts)?;
+        let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
+        let cells = &self.problem.evidence.cells;
+        let connects = |cell: &&Cell| matches!(cell.stage, Stage::Tcp | Stage::Arrive);
+        let mut by_port = [(0, 0); 2];
+        let crossing = self.problem.cells_of[hypothesis.part].iter();
+        for cell in crossing.map(|index| &cells[*index]).filter(connects) {
+            let twin = Arm {
+                port: SourcePort::Reused,
+                ..cell.arm.clone()
+            };
+            let mut others = cells.iter();
+            let twinned = others.any(|c| c.vantage == cell.vantage && c.arm == twin);
+            if twinned || !cell.arm.port.is_fresh() {
+                let (failed, of) = &mut by_port[usize::from(!cell.arm.port.is_fresh())];
+                *failed += cell.failed();
+                *of += cell.trials();
+            }
+        }
+        let [(failed, of), (kept_failed, kept)] = by_port;
+        if failed == 0 || kept_failed > 0 {
+            return None;
+        }
+        let rate = failed as f64 / of as f64;
+        (libm::pow(1.0 - rate, kept as f64) < KEPT).then_some(Pattern::ByFlow)
+    }
+}
+
 /// One time that a component was at fault, over all stretches that it lasted.
 #[derive(Clone, Debug)]
 pub(crate) struct Episode {
@@ -234,6 +303,13 @@ pub(crate) struct Episode {
     pub(crate) stretch: usize,
     /// The greatest probability in any of them.
     confidence: f64,
+}
+
+impl Episode {
+    /// Whether it is of the same component in the same mode.
+    pub(crate) fn is_of(&self, fault: &Fault) -> bool {
+        self.component == fault.component && self.mode.text() == fault.mode
+    }
 }
 
 /// The times at which components were at fault, in order of their ends.

@@ -14,6 +14,7 @@ use crate::facts::topology::{Role, VantageName, VantagePoint};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::epochs::Span;
+use crate::reading::wanted::Worth;
 use crate::reading::witness::Witnesses;
 use crate::world::part::Part;
 use crate::world::path::{Alternative, Balancing, Paths};
@@ -465,19 +466,21 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
         } => Some(*after),
         Outcome::Failed { .. } | Outcome::Passed | Outcome::NotFired => None,
     };
+    let http = observation.facts.http.as_ref();
+    let worth = http.map(|http| reading.wanted().of_answer(http, &observation.arm));
+    let open = |layer| layer == Layer::Http && worth == Some(Worth::Open);
     for layer in [Layer::Dns, Layer::Tls, Layer::Http] {
-        if let Some(took) = observation.took(layer) {
+        if let Some(took) = observation.took(layer).filter(|_| !open(layer)) {
             let symptom = after_passing(observation, layer, took, reading);
             push(&mut trials, layer, symptom, Some(took));
         }
     }
     if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
-        let symptom = if reading.usual(failure, &observation.arm) {
-            None
-        } else {
-            Symptom::of(failure)
-        };
-        push(&mut trials, layer, symptom, late);
+        match reading.wanted().of_failure(failure, &observation.arm) {
+            Worth::Good => push(&mut trials, layer, None, None),
+            Worth::Bad => push(&mut trials, layer, Symptom::of(failure), late),
+            Worth::Open => {}
+        }
     }
     trials.extend(handshake(observation, failed, witnesses));
     trials
@@ -509,10 +512,10 @@ fn after_passing(
         return Some(Symptom::WrongAnswer);
     }
     if layer == Layer::Http
-        && facts
-            .http
-            .as_ref()
-            .is_some_and(|http| reading.differs(http))
+        && facts.http.as_ref().is_some_and(|http| {
+            let worth = reading.wanted().of_answer(http, &observation.arm);
+            reading.differs(http) || worth == Worth::Bad
+        })
     {
         return Some(Symptom::ContentDiffers);
     }

@@ -7,10 +7,11 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::facts::case::Case;
 use crate::facts::observation::{
-    Arm, Failure, HttpFacts, Layer, Object, Observation, ObservationId, Outcome, Target,
+    Arm, HttpFacts, Layer, Object, Observation, ObservationId, Outcome, Target,
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
+use crate::reading::wanted::Wanted;
 use crate::world::path::Got;
 
 /// Share of the votes that makes a content or a status the usual one.
@@ -43,7 +44,7 @@ pub(crate) struct Reading<'a> {
     topology: &'a Topology,
     identities: BTreeMap<(String, String), usize>,
     contents: Contents,
-    usual_status: BTreeMap<Object, u16>,
+    wanted: Wanted,
     /// The shortest whole body of each page.
     shortest: BTreeMap<Page, u64>,
     delays: Delays,
@@ -62,7 +63,7 @@ impl<'a> Reading<'a> {
             topology: &case.topology,
             identities: identities(&case.topology, observations),
             contents: contents(&case.topology, observations),
-            usual_status: usual_status(observations),
+            wanted: Wanted::new(case, observations),
             shortest: shortest(&case.topology, observations),
             delays: Delays::new(&case.baselines, observations),
             repeats: repeated_answers(observations, &dead),
@@ -75,7 +76,7 @@ impl<'a> Reading<'a> {
     /// The same window by what an earlier one had for usual: were a fault there for long enough, what it
     /// does would else be usual.
     pub(crate) fn by_the_standards_of(mut self, earlier: &Self) -> Self {
-        self.usual_status.clone_from(&earlier.usual_status);
+        self.wanted = earlier.wanted.clone();
         let found = &self.contents.wrong - &earlier.contents.right;
         self.contents.wrong = &found | &earlier.contents.wrong;
         self
@@ -94,10 +95,9 @@ impl<'a> Reading<'a> {
         self.contents.wrong.contains(&http.body_digest)
     }
 
-    /// Whether a status that is an error elsewhere is what this service usually answers to such a request.
-    pub(crate) fn usual(&self, failure: Failure, arm: &Arm) -> bool {
-        let usual = self.usual_status.get(&arm.object);
-        matches!(failure, Failure::HttpStatus(status) if Some(&status) == usual)
+    /// What answers are worth.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
     }
 
     /// Whether what an arm asks for takes more than one packet. A page that nobody got is as long as
@@ -321,28 +321,6 @@ fn shortest(topology: &Topology, observations: &[&Observation]) -> BTreeMap<Page
         *least = http.body_bytes.min(*least);
     }
     shortest
-}
-
-/// A 4xx that nearly every answer to requests for one object carries is what the operator asked for, not
-/// a fault.
-fn usual_status(observations: &[&Observation]) -> BTreeMap<Object, u16> {
-    let mut counts: BTreeMap<Object, BTreeMap<u16, u32>> = BTreeMap::new();
-    for observation in observations {
-        if let Some(http) = &observation.facts.http {
-            let counts = counts.entry(observation.arm.object).or_default();
-            *counts.entry(http.status).or_default() += 1;
-        }
-    }
-    let usual = |counts: BTreeMap<u16, u32>| {
-        let total: u32 = counts.values().sum();
-        let (status, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
-        let clear = f64::from(count) >= CLEAR_MAJORITY * f64::from(total);
-        (clear && (400..500).contains(&status)).then_some(status)
-    };
-    let by_object = counts.into_iter();
-    by_object
-        .filter_map(|(object, counts)| Some((object, usual(counts)?)))
-        .collect()
 }
 
 /// An answer older than this, before the last observation, does not say what is handed out at present.

@@ -4,4 +4,5 @@ pub(crate) mod cells;
 pub(crate) mod comparison;
 pub(crate) mod delay;
 pub(crate) mod epochs;
+pub(crate) mod wanted;
 pub(crate) mod witness;

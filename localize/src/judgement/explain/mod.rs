@@ -58,10 +58,12 @@ pub(crate) fn fault(
         user_impact,
         late: rate::lateness(problem, (set, position)),
     };
+    // What its rivals leave: a confidence is one of several odds that add up to one.
+    let left = 1.0 / (1.0 + stand_ins.iter().map(rivals::StandIn::odds).sum::<f64>());
     Some(Fault {
         component: suspect.component.clone(),
         mode: mode.text().to_string(),
-        confidence: suspect.blame.min(ceiling),
+        confidence: suspect.blame.min(ceiling).min(left),
         user_impact,
         began_at: String::new(),
         pattern: Pattern::Steady,

@@ -39,6 +39,13 @@ pub(super) struct StandIn {
     nats: f64,
 }
 
+impl StandIn {
+    /// How probable it is beside the fault, as a ratio.
+    pub(super) fn odds(&self) -> f64 {
+        libm::exp(-self.nats)
+    }
+}
+
 /// What could stand in the place of one fault of a set, the most probable first.
 pub(super) fn stand_ins(
     problem: &Problem<'_>,
