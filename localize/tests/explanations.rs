@@ -219,7 +219,7 @@ fn rivals_are_told_with_what_speaks_against_them() {
             Fault::EdgeStatus(0, 500, 1.0),
             Kind::Cdn,
             20.0,
-            "cdn1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
+            "dc1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
         ),
         (
             Fault::EdgeStatus(0, 500, 1.0),
@@ -437,7 +437,7 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
             &edge,
             Kind::Cdn,
             "cloudflare",
-            "24 of 48 requests that crossed it failed, where CDN edge 198.51.100.11 accounts for about 24; at fault itself, cdn1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
+            "24 of 48 requests that crossed it failed, where CDN edge 198.51.100.11 accounts for about 24; at fault itself, dc1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
         ),
         (
             &edge,
@@ -477,7 +477,7 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
 
 #[test]
 fn chance_is_called_chance() {
-    let chance = Fault::Backbone(0.01);
+    let chance = Fault::Backbone(0.006);
     for faults in [vec![chance], vec![Fault::BackendStatus(1, 0.5), chance]] {
         let verdict = localize(&case(&faults, Mesh::Full)).verdict;
         let reason = cleared(&verdict, Kind::AuthoritativeDns, "ns1.shop.example");

@@ -11,8 +11,9 @@ use crate::engine::model::{
 };
 use crate::engine::search::{Posterior, Set};
 use crate::facts::component::Component;
+use crate::facts::topology::VantageName;
 use crate::judgement::words::Manner;
-use crate::reading::cells::{Cell, Evidence};
+use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::world::mode::{Class, MODES, Mode, Strikes, View, Word};
 use crate::world::part::{Part, What};
 use crate::world::path::{Crossing, PartId};
@@ -21,6 +22,12 @@ use crate::world::symptom::{STAGES, Stage, Symptom};
 
 /// Rate at which probes fail by chance, before anything is known of it.
 const BACKGROUND: f64 = 0.003;
+/// The share of answers that is late by chance before anything is known of a vantage point, and how many
+/// late ones that knowledge is worth.
+const LATE_SHARE: f64 = 0.004;
+const LATE_BEFORE: f64 = 1.0;
+/// Late answers come in clusters, so that so many times as many may fall on one target.
+const CLUSTERED: f64 = 3.0;
 /// The lowest rate that counts as a fault: within minutes a lower rate of loss cannot be told from a
 /// noisy network.
 const FLOOR: f64 = 0.03;
@@ -105,13 +112,17 @@ impl<'a> Problem<'a> {
     fn add_cells(&mut self) {
         let mut kin = Numbers::default();
         self.model.noises = vec![BACKGROUND];
+        let lateness = lateness(self.evidence);
         for cell in &self.evidence.cells {
             let possible = || Symptom::ALL.iter().filter(|s| s.seen_at(cell.stage));
+            let times = lateness.get(&cell.vantage).copied().unwrap_or(1.0);
+            let chance = |s: Symptom| s.background() * if s.is_late() { times } else { 1.0 };
+            let spread: f64 = possible().map(|s| chance(*s)).sum();
             let nature = Nature {
                 noise: 0,
                 own: 1.0,
                 common: 0.0,
-                spread: possible().map(|s| s.background()).sum(),
+                spread,
                 kinds: possible().count() as f64,
                 kin: kin.number((&cell.arm.target, cell.stage)),
             };
@@ -129,7 +140,7 @@ impl<'a> Problem<'a> {
                 self.model.push_outcome(
                     tally.symptom.map(|s| s as u8),
                     tally.served_by.map(index16),
-                    tally.symptom.map_or(0.0, Symptom::background),
+                    tally.symptom.map_or(0.0, chance),
                     counts.map(|(count, window)| Count {
                         window,
                         count: *count,
@@ -385,6 +396,32 @@ impl<'a> Problem<'a> {
             Some((set, place))
         })
     }
+}
+
+/// How many times the usual share of answers is late by chance at each vantage point, by the calmer half
+/// of what it asks: what a fault makes late, others in the same place do not wait for.
+fn lateness(evidence: &Evidence) -> BTreeMap<VantageName, f64> {
+    let mut shares: BTreeMap<&VantageName, Vec<(f64, f64)>> = BTreeMap::new();
+    for cell in &evidence.cells {
+        if matches!(cell.stage, Stage::Dns | Stage::Http) {
+            let late = cell.tallies.iter();
+            let late = late.filter(|t| t.symptom.is_some_and(Symptom::is_late));
+            let late: u64 = late.map(Tally::total).sum();
+            let cells = shares.entry(&cell.vantage).or_default();
+            cells.push((late as f64, cell.trials() as f64));
+        }
+    }
+    let times = shares.into_iter().map(|(vantage, mut cells)| {
+        cells.sort_by(|a, b| (a.0 / a.1).total_cmp(&(b.0 / b.1)));
+        let calmer = &cells[..cells.len().div_ceil(2)];
+        let (late, of) = calmer
+            .iter()
+            .fold((0.0, 0.0), |(late, of), cell| (late + cell.0, of + cell.1));
+        let share = CLUSTERED * (late + LATE_BEFORE) / (of + LATE_BEFORE / LATE_SHARE);
+        let usual = BACKGROUND * Symptom::Late.background();
+        (vantage.clone(), (share / usual).max(1.0))
+    });
+    times.collect()
 }
 
 /// Gives a cause signatures of its own, drawn towards what was seen where it could show. Where there is

@@ -519,6 +519,9 @@ fn after_passing(
     {
         return Some(Symptom::ContentDiffers);
     }
+    if reading.unrest().holds(observation) {
+        return None;
+    }
     let delay = reading.delays().of(observation, layer, took)?;
     Some(match delay {
         Delay::Noticed => Symptom::Late,

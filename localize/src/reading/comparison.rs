@@ -11,6 +11,7 @@ use crate::facts::observation::{
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
+use crate::reading::unrest::Unrest;
 use crate::reading::wanted::Wanted;
 use crate::world::path::Got;
 
@@ -48,6 +49,7 @@ pub(crate) struct Reading<'a> {
     /// The shortest whole body of each page.
     shortest: BTreeMap<Page, u64>,
     delays: Delays,
+    unrest: Unrest,
     dead: BTreeSet<IpAddr>,
     repeats: BTreeSet<ObservationId>,
     reached: BTreeSet<(VantageName, Target)>,
@@ -59,13 +61,15 @@ impl<'a> Reading<'a> {
     /// Reads the window.
     pub(crate) fn new(case: &'a Case, observations: &[&Observation]) -> Self {
         let dead = removed_addresses(observations);
+        let delays = Delays::new(&case.baselines, observations);
         Self {
             topology: &case.topology,
             identities: identities(&case.topology, observations),
             contents: contents(&case.topology, observations),
             wanted: Wanted::new(case, observations),
             shortest: shortest(&case.topology, observations),
-            delays: Delays::new(&case.baselines, observations),
+            unrest: Unrest::new(&delays, observations),
+            delays,
             repeats: repeated_answers(observations, &dead),
             dead,
             reached: reached(case, observations),
@@ -120,6 +124,11 @@ impl<'a> Reading<'a> {
     /// What layers take, and usually take.
     pub(crate) fn delays(&self) -> &Delays {
         &self.delays
+    }
+
+    /// The rounds whose lateness is the vantage point's own.
+    pub(crate) fn unrest(&self) -> &Unrest {
+        &self.unrest
     }
 
     /// Whether a DNS answer holds an address that serves nobody and that other servers do not give.

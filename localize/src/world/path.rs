@@ -245,7 +245,18 @@ impl<'a> Paths<'a> {
             } else {
                 View::BehindCdnAndLb
             };
-            let pool = self.pool(vip, view);
+            let mut pool = self.pool(vip, view);
+            if self.balancing == Balancing::Forwarded {
+                // Answers go to whoever connected, and that is the edge.
+                for (crossed, backend) in &mut pool {
+                    let host = backend.map(|b| self.topology.backends[b].name.clone());
+                    let ways = host.and_then(|host| self.return_paths(&host, Some(edge.ip())));
+                    let ways = ways.into_iter().flatten();
+                    let known: Vec<PartId> = crossed.iter().map(|c| c.part).collect();
+                    let new = ways.filter(|part| !known.contains(part));
+                    crossed.extend(new.map(|part| Crossing { part, view }));
+                }
+            }
             if pool.is_empty() {
                 behind.push((origin, None));
                 continue;

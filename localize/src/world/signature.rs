@@ -19,7 +19,7 @@ pub(crate) const MAKES: f64 = 0.04;
 
 /// As many failures as a table's word weighs on how a fault shows itself: one fault mostly shows in one
 /// way, and the table says in how many of its mode's faults it is which.
-const WORD: f64 = 3.0;
+const WORD: f64 = 2.0;
 
 /// A distribution whose product over what was seen is the probability of that when how the fault shows
 /// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
@@ -216,8 +216,8 @@ mod tests {
             .filter(|s| seen[*s] > 0.0)
             .map(|s| seen[s] * libm::log(drawn[s]))
             .sum();
-        // One after the other: 1.5, 2.5, 3.5 of 3, 4, 5, then 0.9, 1.9 of 6, 7.
-        let chain = 1.5 / 3.0 * 2.5 / 4.0 * 3.5 / 5.0 * 0.9 / 6.0 * 1.9 / 7.0;
+        // One after the other: 0.5, 1.5, 2.5 of 1, 2, 3, then 0.3, 1.3 of 4, 5.
+        let chain = 0.5 / 1.0 * 1.5 / 2.0 * 2.5 / 3.0 * 0.3 / 4.0 * 1.3 / 5.0;
         assert!((own - libm::log(chain)).abs() < 1e-9, "{own}");
         // A thousand of one sort cost a few nats, not hundreds.
         seen = [0.0; Symptom::COUNT];
