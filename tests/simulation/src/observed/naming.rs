@@ -67,7 +67,14 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
             "authoritative_dns",
             site.name_servers[n].name.clone(),
         )]),
+        // Where nothing tells of a CDN, nobody need call its edges one.
+        Place::Edge(e) if !site.provider_known => {
+            known(vec![one("cdn", edge(e)), one("origin", edge(e))])
+        }
         Place::Edge(e) => known(vec![one("cdn", edge(e))]),
+        Place::Provider if !site.provider_known && !vips_known => {
+            known(vec![one("cdn", provider(site)), origin()])
+        }
         Place::Provider => known(vec![one("cdn", provider(site))]),
         Place::OriginPath(e, v) => {
             let mut right = vec![one("cdn_origin_path", format!("{}->{}", edge(e), vip(v)))];
@@ -94,9 +101,14 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
             } else {
                 0..site.vips.len()
             };
-            let right = which
-                .map(|v| one("load_balancer", site.vips[v].to_string()))
-                .collect();
+            let vips = which.map(|v| site.vips[v]);
+            let right: Vec<Name> = if vips_known {
+                vips.map(|vip| one("load_balancer", vip.to_string()))
+                    .collect()
+            } else {
+                vips.map(|vip| one("origin", vip.ip().to_string()))
+                    .collect()
+            };
             match (vips_known, site.has_cdn()) {
                 (true, _) => known(right),
                 (false, true) => hidden(Vec::new()),
