@@ -8,7 +8,7 @@ use simulation::observed::course::Course;
 use simulation::observed::history::{self, Fault, Met, SECOND};
 use simulation::observed::localisation::{Asked, ask_about};
 use simulation::observed::modes::{MODES, Mode};
-use simulation::observed::site::{Declared, Place, Site};
+use simulation::observed::site::{Check, Declared, Place, Site};
 use simulation::observed::{Scored, ask};
 
 const ASKED_US: u64 = 1_700_000_000 * SECOND;
@@ -115,6 +115,7 @@ fn every_mode_shows() {
     for mode in MODES {
         let (mut site, place, seed) = fitting(mode).unwrap();
         site.every_s = None;
+        site.check = Check::Never;
         let calm = watched(site.clone(), Vec::new(), seed);
         let fault = hard(mode, place, Course::steady(0, u64::MAX));
         let broken = watched(site, vec![fault], seed);

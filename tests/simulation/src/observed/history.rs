@@ -238,7 +238,14 @@ pub fn places(site: &Site, sort: Sort) -> Vec<Place> {
             .map(Place::Balancer)
             .chain(several(site.vips.len(), Place::Machine))
             .collect(),
+        Sort::Toward if site.balancing == Balancing::Proxied => {
+            (0..site.backends.len()).map(Place::Toward).collect()
+        }
+        Sort::Toward => Vec::new(),
         Sort::LbPath => (0..site.backends.len()).map(Place::LbPath).collect(),
+        Sort::Shared => several(site.backends.len(), Place::Shared)
+            .into_iter()
+            .collect(),
         Sort::Backend => (0..site.backends.len()).map(Place::Backend).collect(),
         Sort::Return => (0..site.backends.len())
             .flat_map(|b| returns(site, b))

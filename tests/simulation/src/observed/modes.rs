@@ -99,7 +99,7 @@ impl Effect {
 pub enum Need {
     /// Nothing.
     Nothing,
-    /// It ends TLS.
+    /// It ends TLS, or those that cross it speak it.
     Tls,
     /// It answers requests.
     Http,
@@ -120,8 +120,12 @@ pub enum Sort {
     OriginPath,
     /// `load_balancer`.
     Balancer,
+    /// `load_balancer`, in what it does with one backend.
+    Toward,
     /// `lb_backend_path`.
     LbPath,
+    /// `origin`: what all backends share.
+    Shared,
     /// `backend`.
     Backend,
     /// `return_path`.
@@ -129,14 +133,16 @@ pub enum Sort {
 }
 
 /// Every sort, with its share of the faults drawn.
-pub const SORTS: [(Sort, f64); 9] = [
+pub const SORTS: [(Sort, f64); 11] = [
     (Sort::Access, 0.10),
     (Sort::Resolver, 0.07),
     (Sort::NameServer, 0.06),
     (Sort::Cdn, 0.19),
     (Sort::OriginPath, 0.08),
     (Sort::Balancer, 0.14),
+    (Sort::Toward, 0.04),
     (Sort::LbPath, 0.08),
+    (Sort::Shared, 0.05),
     (Sort::Backend, 0.20),
     (Sort::Return, 0.08),
 ];
@@ -167,7 +173,9 @@ impl Mode {
             return false;
         }
         let layer7 = match place {
-            Place::Balancer(_) | Place::Machine => site.balancing == Balancing::Proxied,
+            Place::Balancer(_) | Place::Machine | Place::Toward(_) => {
+                site.balancing == Balancing::Proxied
+            }
             Place::Access(_)
             | Place::Resolver(_)
             | Place::NameServer(_)
@@ -176,6 +184,7 @@ impl Mode {
             | Place::OriginPath(..)
             | Place::OriginPaths(_)
             | Place::LbPath(_)
+            | Place::Shared
             | Place::Backend(_)
             | Place::Return(..) => true,
         };
@@ -241,6 +250,22 @@ const TLS_FAILS: &[Way] = &[
     &[(E::Tls(F::TlsReset), 1.0)],
     &[(E::TlsHangs, 1.0)],
 ];
+/// What drops or resets a ClientHello on its way (RFC 8446, section 9.3, on middleboxes).
+const MIDDLEBOX: &[Way] = &[&[(E::Tls(F::TlsReset), 1.0)], &[(E::TlsHangs, 1.0)]];
+const CLOCK: &[Way] = &[
+    &[(E::Tls(F::CertificateNotYetValid), 1.0)],
+    &[(E::Tls(F::CertificateExpired), 1.0)],
+];
+/// A backend's former address, at which nobody is, or nobody listens, or another site is; a PROXY line to
+/// one that expects none.
+const MISDIRECTED: &[Way] = &[
+    MUTE,
+    REFUSED,
+    &[(E::Status(404), 1.0)],
+    &[(E::WrongBody, 1.0)],
+    &[(E::Status(400), 1.0)],
+    &[(E::Closed, 1.0)],
+];
 const STATUS_5XX: &[Way] = &[
     &[(E::Status(500), 1.0)],
     &[(E::Status(500), 1.0)],
@@ -290,6 +315,9 @@ pub const MODES: &[Mode] = &[
     mode(Sort::Access, "packet_loss", 0.75, Nothing, &[LOSS]),
     mode(Sort::Access, "unreachable", 0.15, Nothing, &[UNREACHABLE]),
     mode(Sort::Access, "mtu_black_hole", 0.1, Nothing, HOLE),
+    mode(Sort::Access, "tls_fails", 0.06, Tls, MIDDLEBOX),
+    mode(Sort::Access, "resets", 0.03, Nothing, RESETS),
+    mode(Sort::Access, "clock", 0.03, Tls, CLOCK),
     mode(Sort::Resolver, "no_answer", 0.45, Nothing, DNS_MUTE),
     mode(Sort::Resolver, "refuses", 0.1, Nothing, DNS_REFUSES),
     mode(Sort::Resolver, "servfail", 0.2, Nothing, DNS_FAILS),
@@ -348,6 +376,13 @@ pub const MODES: &[Mode] = &[
         Nothing,
         &[UNREACHABLE, REFUSED],
     ),
+    mode(Sort::Toward, "misdirected", 1.0, Http, MISDIRECTED),
+    mode(Sort::Shared, "http_5xx", 0.4, Nothing, STATUS_5XX),
+    mode(Sort::Shared, "http_4xx", 0.1, Nothing, STATUS_4XX),
+    mode(Sort::Shared, "slow", 0.25, Nothing, SLOW),
+    mode(Sort::Shared, "stalls", 0.1, Nothing, HANGS),
+    mode(Sort::Shared, "wrong_content", 0.05, Nothing, WRONG),
+    mode(Sort::Shared, "resets", 0.1, Nothing, RESETS),
     mode(Sort::Backend, "refuses", 0.15, Nothing, &[REFUSED]),
     mode(Sort::Backend, "syn_unanswered", 0.13, Nothing, &[MUTE]),
     mode(Sort::Backend, "resets", 0.1, Http, RESETS),

@@ -14,11 +14,19 @@ pub type Name = (String, String);
 pub struct Names {
     /// Any of these is right.
     pub right: BTreeSet<Name>,
+    /// These are not, and not false either: each is a part of what is at fault.
+    pub part: BTreeSet<Name>,
     /// The part is not declared: to list it among candidates, with a question, is no mistake.
     pub undeclared: bool,
 }
 
 impl Names {
+    /// Whether a verdict that says this means a part of the fault.
+    #[must_use]
+    pub fn hold(&self, kind: &str, name: &str) -> bool {
+        self.part.iter().any(|(k, n)| k == kind && n == name)
+    }
+
     /// Whether a verdict that says this means the fault.
     #[must_use]
     pub fn mean(&self, kind: &str, name: &str) -> bool {
@@ -50,10 +58,12 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
     };
     let known = |right: Vec<Name>| Names {
         right: right.into_iter().collect(),
+        part: BTreeSet::new(),
         undeclared: false,
     };
     let hidden = |more: Vec<Name>| Names {
         right: more.into_iter().chain([origin()]).collect(),
+        part: BTreeSet::new(),
         undeclared: true,
     };
     let edge = |e: usize| site.edges[e].ip().to_string();
@@ -67,7 +77,14 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
             "authoritative_dns",
             site.name_servers[n].name.clone(),
         )]),
+        // Where nothing tells of a CDN, nobody need call its edges one.
+        Place::Edge(e) if !site.provider_known => {
+            known(vec![one("cdn", edge(e)), one("origin", edge(e))])
+        }
         Place::Edge(e) => known(vec![one("cdn", edge(e))]),
+        Place::Provider if !site.provider_known && !vips_known => {
+            known(vec![one("cdn", provider(site)), origin()])
+        }
         Place::Provider => known(vec![one("cdn", provider(site))]),
         Place::OriginPath(e, v) => {
             let mut right = vec![one("cdn_origin_path", format!("{}->{}", edge(e), vip(v)))];
@@ -94,9 +111,14 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
             } else {
                 0..site.vips.len()
             };
-            let right = which
-                .map(|v| one("load_balancer", site.vips[v].to_string()))
-                .collect();
+            let vips = which.map(|v| site.vips[v]);
+            let right: Vec<Name> = if vips_known {
+                vips.map(|vip| one("load_balancer", vip.to_string()))
+                    .collect()
+            } else {
+                vips.map(|vip| one("origin", vip.ip().to_string()))
+                    .collect()
+            };
             match (vips_known, site.has_cdn()) {
                 (true, _) => known(right),
                 (false, true) => hidden(Vec::new()),
@@ -112,6 +134,22 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
                 .iter()
                 .map(|vip| one("lb_backend_path", format!("{vip}->{name}")));
             known(paths.collect())
+        }
+        Place::Toward(b) => {
+            let name = &site.backends[b].declared.name;
+            let each = |vip: &std::net::SocketAddr| {
+                let path = one("lb_backend_path", format!("{vip}->{name}"));
+                [one("load_balancer", vip.to_string()), path]
+            };
+            known(site.vips.iter().flat_map(each).collect())
+        }
+        Place::Shared => {
+            let each = site.backends.iter();
+            let each = each.map(|b| one("backend", b.declared.name.clone()));
+            Names {
+                part: each.collect(),
+                ..known(vec![origin()])
+            }
         }
         Place::Backend(b) => known(vec![one("backend", site.backends[b].declared.name.clone())]),
         Place::Return(b, extent) => known(returns(site, b, extent)),

@@ -166,7 +166,8 @@ impl World {
             None => nowhere(arm, self.site.former),
         };
         witness::note(self, vantage, arm, local, at_us, &fetched);
-        self.run(fetched, local)
+        let edge = matches!(&arm.target, Target::Edge { .. }) && self.site.has_cdn();
+        self.run(fetched, local, edge)
     }
 
     fn terms(&self, target: &Target) -> Terms {
@@ -246,7 +247,7 @@ impl World {
         }
     }
 
-    fn run(&self, fetched: Fetched, local: SocketAddr) -> Run {
+    fn run(&self, fetched: Fetched, local: SocketAddr, edge: bool) -> Run {
         let again = fetched.handshake.sent.saturating_sub(1);
         let page = fetched.end.as_ref().ok().or(fetched.page.as_ref());
         let http_us = fetched
@@ -281,7 +282,7 @@ impl World {
                 first_byte,
                 body_bytes: page.bytes,
                 body_digest: page.digest.clone(),
-                headers: self.headers(page),
+                headers: self.headers(page, edge),
             }),
         };
         Run {
@@ -291,13 +292,17 @@ impl World {
         }
     }
 
-    fn headers(&self, page: &Page) -> Vec<(String, String)> {
+    fn headers(&self, page: &Page, edge: bool) -> Vec<(String, String)> {
         let mut headers = vec![("content-type".to_owned(), "text/html".to_owned())];
         if self.site.tells
             && let Some(by) = page.by
         {
             let name = self.site.backends[by].declared.name.clone();
             headers.push(("x-served-by".to_owned(), name));
+        }
+        if edge && self.site.provider_known {
+            let (name, value) = self.site.edge.header;
+            headers.push((name.to_owned(), value.to_owned()));
         }
         if page.hit {
             headers.push(("age".to_owned(), "3".to_owned()));

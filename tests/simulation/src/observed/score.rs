@@ -177,7 +177,11 @@ impl Scored {
                 text: text(asked, fault, names),
             });
         }
-        for said in named().filter(|said| !guilty(said)) {
+        let partly = |said: &Said| {
+            now.iter()
+                .any(|(_, names)| names.hold(&said.kind, &said.name))
+        };
+        for said in named().filter(|said| !guilty(said) && !partly(said)) {
             let was = over
                 .iter()
                 .filter(|(_, names)| names.mean(&said.kind, &said.name));
@@ -192,7 +196,8 @@ impl Scored {
                 self.wrong.push((said.clone(), blame));
             }
         }
-        for said in spoken.faults.iter().chain(&spoken.alternatives) {
+        let stated = spoken.faults.iter().chain(&spoken.alternatives);
+        for said in stated.filter(|said| !partly(said)) {
             self.state(said.confidence, guilty(said));
         }
         let seen = |present: &&Present| present.fate != Fate::Unseen;

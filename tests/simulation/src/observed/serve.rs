@@ -50,16 +50,26 @@ impl World {
         match met {
             Some((Effect::Cut, _)) => Err((Failure::BodyTruncated, None)),
             Some((Effect::WrongBody, _)) => Ok(Page {
-                digest: "0dd0".repeat(8),
-                bytes: page.bytes / 2 + 7,
-                ..page
+                by: page.by,
+                ..self.other_page()
             }),
             Some(_) | None => Ok(page),
         }
     }
 
+    /// Another page than the site's.
+    pub(crate) fn other_page(&self) -> Page {
+        Page {
+            status: 200,
+            bytes: self.site.page_bytes / 2 + 7,
+            digest: "0dd0".repeat(8),
+            by: None,
+            hit: false,
+        }
+    }
+
     /// A page that says that something went wrong.
-    fn error(&mut self, status: u16, host: Host) -> (Failure, Option<Page>) {
+    pub(crate) fn error(&mut self, status: u16, host: Host) -> (Failure, Option<Page>) {
         let own = matches!(host, Host::Edge(_)) && self.site.edge.own_statuses;
         let failure = if own && (520..=530).contains(&status) {
             Failure::CdnStatus(status)

@@ -92,7 +92,7 @@ impl Site {
             name_servers: Vec::new(),
             edges: (0..edges).map(|i| public(Net::Edges, 11 + i)).collect(),
             edge,
-            provider_known: edge.provider.is_some() && rng.random_bool(0.8),
+            provider_known: edge.provider.is_some() && (rng.random_bool(0.8) || edge.own_statuses),
             cached_s: if rng.random_bool(0.15) {
                 rng.random_range(5..60)
             } else {

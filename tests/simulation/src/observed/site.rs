@@ -29,8 +29,12 @@ pub enum Place {
     Balancer(usize),
     /// The balancer at all VIPs.
     Machine,
+    /// What the balancer alone does with one backend: where it looks for it, how it speaks to it.
+    Toward(usize),
     /// From the balancer to a backend.
     LbPath(usize),
+    /// What all backends share: a database, a release.
+    Shared,
     /// A backend.
     Backend(usize),
     /// From a backend back to somewhere.
@@ -59,7 +63,9 @@ impl Place {
             Self::Edge(_) | Self::Provider => Sort::Cdn,
             Self::OriginPath(..) | Self::OriginPaths(_) => Sort::OriginPath,
             Self::Balancer(_) | Self::Machine => Sort::Balancer,
+            Self::Toward(_) => Sort::Toward,
             Self::LbPath(_) => Sort::LbPath,
+            Self::Shared => Sort::Shared,
             Self::Backend(_) => Sort::Backend,
             Self::Return(..) => Sort::Return,
         }
@@ -212,20 +218,23 @@ impl Site {
         self.vantages[vantage].point.host.as_deref() == Some(BALANCER_HOST)
     }
 
-    /// Whether a place ends TLS.
+    /// Whether a place ends TLS, or those that cross it speak it.
     #[must_use]
     pub fn ends_tls(&self, place: Place) -> bool {
         match place {
-            Place::Edge(_) | Place::Provider | Place::Balancer(_) | Place::Machine => {
-                self.scheme == Scheme::Https
-            }
-            Place::Backend(b) => self.backends[b].declared.scheme == Scheme::Https,
             Place::Access(_)
-            | Place::Resolver(_)
+            | Place::Edge(_)
+            | Place::Provider
+            | Place::Balancer(_)
+            | Place::Machine => self.scheme == Scheme::Https,
+            Place::Backend(b) => self.backends[b].declared.scheme == Scheme::Https,
+            Place::Resolver(_)
             | Place::NameServer(_)
             | Place::OriginPath(..)
             | Place::OriginPaths(_)
+            | Place::Toward(_)
             | Place::LbPath(_)
+            | Place::Shared
             | Place::Return(..) => false,
         }
     }

@@ -233,14 +233,16 @@ impl World {
         let trip = self.scattered(2.0 * leg.rtt_us + 800.0, leg.scatter);
         self.pass(trip);
         self.exchange(leg, 6);
-        let met = self.meet(leg.host.place(), Stage::Tls);
-        match met {
-            Some((Effect::Tls(failure), _)) if strict || !is_certificate(failure) => {
-                return Err(failure);
+        let places = leg.out.iter().copied().chain([leg.host.place()]);
+        for place in places.collect::<Vec<_>>() {
+            match self.meet(place, Stage::Tls) {
+                Some((Effect::Tls(failure), _)) if strict || !is_certificate(failure) => {
+                    return Err(failure);
+                }
+                Some((Effect::TlsHangs, _)) => self.pass(FOR_EVER),
+                Some((Effect::TlsLate, late_ms)) => self.lose(late_ms * 600.0),
+                Some(_) | None => {}
             }
-            Some((Effect::TlsHangs, _)) => self.pass(FOR_EVER),
-            Some((Effect::TlsLate, late_ms)) => self.lose(late_ms * 600.0),
-            Some(_) | None => {}
         }
         if self.full_packets_vanish(leg, true) {
             self.pass(FOR_EVER);
@@ -262,6 +264,11 @@ impl World {
                 Some((Effect::Late, late_ms)) => self.late(late_ms),
                 Some((Effect::Closed, _)) => return Err((Failure::ClosedWithoutAnswer, None)),
                 Some((Effect::Reset, _)) => return Err((Failure::ResetAfterRequest, None)),
+                // Somebody else answers.
+                Some((Effect::Status(status), _)) => {
+                    return Err(self.error(status, Host::Balancer(0)));
+                }
+                Some((Effect::WrongBody, _)) => return Ok(self.other_page()),
                 // Nothing else happens to requests on their way.
                 Some(_) | None => {}
             }

@@ -183,7 +183,9 @@ impl World {
     /// Whether a fault's place covers one that is crossed.
     fn covers(&self, fault: Place, crossed: Place) -> bool {
         match (fault, crossed) {
-            (Place::Provider, Place::Edge(_)) | (Place::Machine, Place::Balancer(_)) => true,
+            (Place::Provider, Place::Edge(_))
+            | (Place::Machine, Place::Balancer(_))
+            | (Place::Shared, Place::Backend(_)) => true,
             (Place::OriginPaths(v), Place::OriginPath(_, to)) => v == to,
             (Place::Return(from, extent), Place::Return(backend, Extent::One(to))) => {
                 from == backend
@@ -271,7 +273,7 @@ impl World {
         let addresses = &self.site.balancer_addresses;
         let from = addresses[self.turn % addresses.len()];
         Leg {
-            out: vec![Place::LbPath(backend)],
+            out: vec![Place::Toward(backend), Place::LbPath(backend)],
             host: Host::Backend(backend),
             back: vec![Place::Return(backend, Extent::One(from))],
             rtt_us: 300.0,
