@@ -377,3 +377,6 @@ impl Common {
             .await;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,24 @@ fn what_is_expected() {
     assert_eq!(expect.max_first_byte, Some(Duration::from_secs(2)));
 }
 
+/// What is shown to users is what is read.
+#[test]
+fn the_example_shows_it() {
+    let example = include_str!("../../../../deploy/shop.example.toml");
+    let file = ServiceFile::parse(example, Some(super::PEM)).expect("parses");
+    assert_eq!(file.expect.statuses, [Status::Class(2), Status::Code(301)]);
+    assert_eq!(file.expect.max_first_byte, Some(Duration::from_secs(2)));
+    assert_eq!(file.request.headers.len(), 1);
+    assert_eq!(file.request.versions, Versions::Either);
+    let readme = include_str!("../../../../README.md");
+    let section = readme.split("## The service file").nth(1).expect("section");
+    let toml = section.split("```toml\n").nth(1).expect("block");
+    let toml = toml.split("```").next().expect("its end");
+    let file = ServiceFile::parse(toml, None).expect("parses");
+    let value = &file.request.headers[0].value;
+    assert_eq!(*value, Value::Env("SHOP_TOKEN".to_owned()));
+}
+
 #[test]
 fn nothing_need_be_said() {
     let file = parse("").expect("parses");

@@ -264,6 +264,7 @@ async fn a_redirect_says_where_it_leads() {
         ),
         ("302 Found", "https://192.0.2.1/", R::Elsewhere),
         ("302 Found", "mailto:shop@shop.example", R::Elsewhere),
+        ("302 Found", "ftp://shop.example/", R::Elsewhere),
         ("302 Found", "http://[", R::Elsewhere),
         ("201 Created", "https://parking.example/", R::None),
         ("304 Not Modified", "https://parking.example/", R::None),

@@ -1,0 +1,275 @@
+//! Rounds from announcement to spool, and what of a secret they leave behind.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::MutexGuard;
+
+use localize::{Role, Target};
+use prost::Message as _;
+use proto::v1::agent_message::Message;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tracing_subscriber::fmt::MakeWriter;
+
+use super::*;
+use crate::clock::Sample;
+use crate::spool::Spool;
+
+const SECRET: &str = "Bearer d41d8cd98f00b204";
+/// The last word of it, which is a secret as well.
+const TOKEN: &str = "d41d8cd98f00b204";
+
+/// Keeps everything that is logged.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.0.lock().unwrap()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.bytes().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// An agent's rounds with a data folder of their own.
+struct Bench {
+    folder: tempfile::TempDir,
+    clock: Arc<Clock>,
+    outbox: Outbox,
+    rounds: Rounds,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Arc::new(Clock::start());
+        clock.set(Sample {
+            offset_us: 0,
+            round_trip_us: 1,
+            taken: clock.now(),
+        });
+        let spool = Spool::open(&folder.path().join("spool"), 1, 1 << 20).unwrap();
+        let (outbox, _) = Outbox::start(spool).unwrap();
+        let rounds = Rounds::new(Parts {
+            vantage: VantageName("home1".to_owned()),
+            clock: Arc::clone(&clock),
+            trigger: Trigger::start(Arc::clone(&clock)).unwrap(),
+            outbox: outbox.clone(),
+            policy: Policy::load(folder.path()).unwrap(),
+        });
+        Self {
+            folder,
+            clock,
+            outbox,
+            rounds,
+        }
+    }
+
+    /// The service, with a header whose value stands in a file of the agent's.
+    fn service(&self, versions: &[&str]) -> Arc<Service> {
+        let path = self.folder.path().join("secrets/token");
+        let header = v1::Header {
+            name: "authorization".to_owned(),
+            value: format!("file:{}", path.display()),
+        };
+        let spec = v1::ServiceSpec {
+            name: "shop".to_owned(),
+            host: "shop.example".to_owned(),
+            scheme: "http".to_owned(),
+            backends: vec![v1::service_spec::BackendRequest {
+                name: "db".to_owned(),
+                scheme: "tcp".to_owned(),
+                path: String::new(),
+            }],
+            request: Some(v1::RequestSpec {
+                headers: vec![header],
+                http: versions.iter().map(ToString::to_string).collect(),
+                ..v1::RequestSpec::default()
+            }),
+            ..v1::ServiceSpec::default()
+        };
+        Arc::new(Service::try_from(spec).unwrap())
+    }
+
+    /// Fires a round of a VIP and a bare backend at one address, and returns the answer to its announcement
+    /// with the messages that follow.
+    async fn round(
+        &self,
+        service: &Arc<Service>,
+        to: SocketAddr,
+    ) -> (v1::RoundAnswer, Vec<v1::AgentMessage>) {
+        let context = Context {
+            coordinator: [127, 0, 0, 1].into(),
+            role: Role::Inside,
+            resolvers: Vec::new(),
+        };
+        let backend = Target::Backend {
+            name: "db".to_owned(),
+            address: to,
+        };
+        let arms = [Target::Vip { address: to }, backend];
+        let before = self.outbox.state().borrow().newest;
+        let answer = self.rounds.announce(
+            Some(service),
+            Some(&context),
+            v1::Round {
+                service: "shop".to_owned(),
+                round: 7,
+                fire_at_us: self.clock.stamp(self.clock.now()).at_us,
+                arms: arms.map(|target| (&Arm::to(target)).into()).into(),
+            },
+        );
+        let mut state = self.outbox.state();
+        let two_more = state.wait_for(|state| state.newest == before + 2);
+        tokio::time::timeout(Duration::from_secs(15), two_more)
+            .await
+            .expect("both probes end")
+            .unwrap();
+        let records = self.outbox.pending(before, 8).await.unwrap();
+        let decoded = records.iter();
+        let decoded = decoded.map(|(_, bytes)| v1::AgentMessage::decode(bytes.as_slice()).unwrap());
+        (answer, decoded.collect())
+    }
+
+    fn give(&self, secret: &str) {
+        let folder = self.folder.path().join("secrets");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("token"), secret).unwrap();
+    }
+}
+
+/// Answers every request with what it holds: a debugging page, or somebody who means no good. What is not
+/// HTTP/1.1 is read as well.
+async fn echo() -> (SocketAddr, Log) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let heard = Log::default();
+    let log = heard.clone();
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let log = log.clone();
+            tokio::spawn(async move {
+                let mut asked = [0; 4096];
+                let read = stream.read(&mut asked).await.unwrap_or(0);
+                log.bytes().extend_from_slice(&asked[..read]);
+                let answer = format!(
+                    "HTTP/1.1 302 {TOKEN}\r\nX-Echo: {SECRET}\r\nSet-Cookie: {TOKEN}\r\nX-{TOKEN}: 1\r\n\
+                     Location: https://login.example/?t={TOKEN}\r\nContent-Length: 16\r\n\r\n{TOKEN}"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            });
+        }
+    });
+    (address, heard)
+}
+
+fn holds(bytes: &[u8]) -> bool {
+    let lower = bytes.to_ascii_lowercase();
+    let found = |word: &str| {
+        lower
+            .windows(word.len())
+            .any(|part| part == word.as_bytes())
+    };
+    found(TOKEN)
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => found.extend(files(&path)),
+            false => found.push((path.display().to_string(), fs::read(&path).unwrap())),
+        }
+    }
+    found
+}
+
+/// Over HTTP/1.1 and HTTP/2 the secret is sent, and stands in no message, file or line of the log.
+#[tokio::test]
+async fn a_secret_is_sent_and_told_to_nobody() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(log.clone())
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    for versions in [["1.1"], ["2"]] {
+        let bench = Bench::new();
+        bench.give(SECRET);
+        let (address, heard) = echo().await;
+        let service = bench.service(&versions);
+        tracing::info!(?service, "what a log may show of it");
+        let (answer, messages) = bench.round(&service, address).await;
+        assert_eq!(answer.accepted, 2, "{answer:?}");
+        if versions == ["1.1"] {
+            assert!(holds(&heard.bytes()), "the server gets it");
+        }
+        let mut wire = answer.encode_to_vec();
+        for message in &messages {
+            wire.extend(message.encode_to_vec());
+        }
+        assert!(!holds(&wire), "{messages:?}");
+        let folder = bench.folder.path();
+        fs::remove_dir_all(folder.join("secrets")).unwrap();
+        for (name, bytes) in files(folder) {
+            assert!(!holds(&bytes), "{name}");
+        }
+    }
+    let log = log.bytes();
+    assert!(!holds(&log), "{}", String::from_utf8_lossy(&log));
+    assert!(!log.is_empty());
+}
+
+/// What the agent lacks is no fault of the service: the arms that need it are not fired.
+#[tokio::test]
+async fn without_the_secret_the_arm_is_not_fired() {
+    let bench = Bench::new();
+    let (address, heard) = echo().await;
+    let service = bench.service(&[]);
+    let (answer, messages) = bench.round(&service, address).await;
+    assert_eq!(answer.accepted, 1, "the bare backend needs no header");
+    let skipped: Vec<String> = messages
+        .into_iter()
+        .filter_map(|message| match message.message {
+            Some(Message::Observation(observation)) => Some(observation),
+            _ => None,
+        })
+        .map(|observation| Observation::try_from(observation).unwrap())
+        .filter(|observation| observation.outcome == Outcome::NotFired)
+        .map(|observation| match observation.firing {
+            Firing::Skipped { why } => why,
+            fired @ (Firing::OnTime | Firing::Late { .. }) => panic!("{fired:?}"),
+        })
+        .collect();
+    let path = bench.folder.path().join("secrets/token");
+    let expected = format!(
+        "file:{} cannot be read: No such file or directory (os error 2)",
+        path.display()
+    );
+    assert_eq!(skipped, [expected]);
+    assert!(heard.bytes().is_empty(), "nobody is asked without it");
+    // Once it is there the next round has it.
+    bench.give(SECRET);
+    assert_eq!(bench.round(&service, address).await.0.accepted, 2);
+}
