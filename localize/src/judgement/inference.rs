@@ -11,6 +11,7 @@ use crate::judgement::choice::{self, Choice, Lack};
 use crate::judgement::explain;
 use crate::judgement::problem::Problem;
 use crate::judgement::stretch::{self, Stretch, Suspect};
+use crate::judgement::unprobed;
 use crate::judgement::verdict::{Alternative, Assessment, Clock, Detection, Outcome, Verdict};
 use crate::judgement::words;
 use crate::reading::cells::{self, Evidence, Record};
@@ -121,7 +122,7 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
         exonerated: Vec::new(),
         alternatives: Vec::new(),
         earlier: Vec::new(),
-        not_probed: Vec::new(),
+        not_probed: unprobed::not_probed(case),
         standing: Vec::new(),
         unknown: 0.0,
         ask: Vec::new(),

@@ -6,5 +6,6 @@ mod explain;
 pub(crate) mod inference;
 pub(crate) mod problem;
 pub(crate) mod stretch;
+pub(crate) mod unprobed;
 pub mod verdict;
 pub(crate) mod words;
