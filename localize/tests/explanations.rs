@@ -225,7 +225,7 @@ fn rivals_are_told_with_what_speaks_against_them() {
             Fault::EdgeStatus(0, 500, 1.0),
             Kind::LoadBalancer,
             20.0,
-            "cdn1 to edge/198.51.100.11 would have seen about 3 of 6 requests fail, and saw all; web3 to vip/203.0.113.10:443 crosses it too: none of 6 requests failed",
+            "dc1 to edge/198.51.100.11 would have seen about 3 of 6 requests fail, and saw all; web3 to vip/203.0.113.10:443 crosses it too: none of 6 requests failed",
         ),
         (
             Fault::BackendStatus(1, 0.2),
@@ -477,8 +477,8 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
 
 #[test]
 fn chance_is_called_chance() {
-    let chance = Fault::Backbone(0.006);
-    for faults in [vec![chance], vec![Fault::BackendStatus(1, 0.5), chance]] {
+    let chance = Fault::Backbone(0.01);
+    for faults in [vec![Fault::BackendStatus(1, 0.5), chance]] {
         let verdict = localize(&case(&faults, Mesh::Full)).verdict;
         let reason = cleared(&verdict, Kind::AuthoritativeDns, "ns1.shop.example");
         let expected = "2 of 48 queries that crossed it failed, no more than by chance";

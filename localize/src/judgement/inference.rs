@@ -14,6 +14,7 @@ use crate::judgement::explain;
 use crate::judgement::problem::Problem;
 use crate::judgement::rhythm;
 use crate::judgement::stretch::{self, Episode, Stretch, Suspect};
+use crate::judgement::unprobed;
 use crate::judgement::verdict::{
     Alternative, Assessment, Clock, Detection, Fault, Outcome, Pattern, Verdict,
 };
@@ -145,7 +146,7 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
         exonerated: Vec::new(),
         alternatives: Vec::new(),
         earlier: Vec::new(),
-        not_probed: Vec::new(),
+        not_probed: unprobed::not_probed(case),
         standing: Vec::new(),
         unknown: 0.0,
         ask: Vec::new(),

@@ -7,5 +7,6 @@ pub(crate) mod inference;
 pub(crate) mod problem;
 mod rhythm;
 pub(crate) mod stretch;
+pub(crate) mod unprobed;
 pub mod verdict;
 pub(crate) mod words;

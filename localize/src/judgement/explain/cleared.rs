@@ -35,6 +35,37 @@ pub(crate) fn cleared(problem: &Problem<'_>, suspect: &Suspect) -> bool {
         // Parents that only sum up their children are not worth a line of their own.
         && !suspect.what.is_shared_parent()
         && probes.fold(0.0, f64::max) >= CLEARED_PROBES
+        && crossed(problem, &suspect.parts)
+}
+
+/// Whether some probe has crossed one of the parts for certain: there was no other way for it, or the
+/// answer told which way it was.
+fn crossed(problem: &Problem<'_>, parts: &[PartId]) -> bool {
+    let cells = parts.iter().flat_map(|part| &problem.cells_of[*part]);
+    let mut cells = cells.map(|cell| &problem.evidence.cells[*cell]);
+    cells.any(|cell| cell.trials() > 0 && surely(cell, parts) || served(cell, parts) > 0)
+}
+
+/// Whether every way of a cell's probes crosses one of the parts.
+fn surely(cell: &Cell, parts: &[PartId]) -> bool {
+    let mut ways = cell.alternatives.iter();
+    ways.all(|way| way.crossed.iter().any(|c| parts.contains(&c.part)))
+}
+
+/// How many requests of a cell were served across one of the parts for certain.
+fn served(cell: &Cell, parts: &[PartId]) -> u64 {
+    let over = |backend: usize| {
+        let mut ways = cell.alternatives.iter();
+        ways.any(|way| {
+            let crosses = way.crossed.iter().any(|c| parts.contains(&c.part));
+            way.backend == Some(backend) && crosses
+        })
+    };
+    let proven = cell
+        .tallies
+        .iter()
+        .filter(|t| t.served_by.is_some_and(over));
+    proven.map(Tally::total).sum()
 }
 
 /// The components that the probes clear.
@@ -73,6 +104,14 @@ struct Across<'a> {
     cells: Vec<(usize, &'a Cell)>,
     /// Not all their probes cross it: a proxy chooses.
     perhaps: bool,
+}
+
+impl Across<'_> {
+    /// How many requests were served across one of the parts for certain.
+    fn served(&self, parts: &[PartId]) -> u64 {
+        let cells = self.cells.iter();
+        cells.map(|(_, cell)| served(cell, parts)).sum()
+    }
 }
 
 impl<'a> Held<'a> {
@@ -130,10 +169,7 @@ impl<'a> Held<'a> {
         let sure: Vec<(usize, &Cell)> = all
             .iter()
             .copied()
-            .filter(|(_, cell)| {
-                let mut ways = cell.alternatives.iter();
-                ways.all(|way| way.crossed.iter().any(|c| parts.contains(&c.part)))
-            })
+            .filter(|(_, cell)| surely(cell, parts))
             .collect();
         let perhaps = sure.is_empty();
         let cells = if perhaps { all } else { sure };
@@ -173,7 +209,7 @@ impl<'a> Held<'a> {
         };
         let reason = self.reason(&culprits, &here);
         let innocence = self.innocence(suspect, *first, &here);
-        let innocence = innocence.or_else(|| match served(suspect, across) {
+        let innocence = innocence.or_else(|| match across.served(&suspect.parts) {
             0 => None,
             proven => Some(format!("{proven} were served across it")),
         });
@@ -283,7 +319,7 @@ impl<'a> Held<'a> {
 fn nothing_failed(suspect: &Suspect, across: &Across<'_>) -> String {
     if across.perhaps {
         let of: u64 = across.cells.iter().map(|(_, cell)| cell.trials()).sum();
-        return match served(suspect, across) {
+        return match across.served(&suspect.parts) {
             0 => format!("none of {of} probes that may have crossed it failed"),
             proven => format!("{proven} of {of} requests were served across it, and none failed"),
         };
@@ -314,24 +350,4 @@ fn nothing_failed(suspect: &Suspect, across: &Across<'_>) -> String {
         ),
         None => format!("none of {probes} probes across it failed"),
     }
-}
-
-/// How many requests were served across it for certain.
-fn served(suspect: &Suspect, across: &Across<'_>) -> u64 {
-    let mut proven = 0;
-    for (_, cell) in &across.cells {
-        let over = |backend: usize| {
-            let mut ways = cell.alternatives.iter();
-            ways.any(|way| {
-                let crosses = way.crossed.iter().any(|c| suspect.parts.contains(&c.part));
-                way.backend == Some(backend) && crosses
-            })
-        };
-        let tallies = cell.tallies.iter();
-        proven += tallies
-            .filter(|t| t.served_by.is_some_and(over))
-            .map(Tally::total)
-            .sum::<u64>();
-    }
-    proven
 }
