@@ -4,7 +4,13 @@ use std::net::IpAddr;
 use std::str::FromStr;
 
 use ipnet::IpNet;
-use localize::verdict::{Kind, Outcome, Verdict};
+
+use crate::said::{Blamed, Candidate, Kind, Outcome, Said};
+
+/// Above this a wrong verdict is one that somebody acts on.
+pub const SURE: f64 = 0.9;
+/// Above this a name is said to be the more probable one.
+pub const LIKELY: f64 = 0.5;
 
 /// How a component must be named.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,16 +33,25 @@ pub enum Name {
     },
 }
 
-/// A component that must be named.
+/// A component in a mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Blame {
+pub struct Part {
     /// Its kind.
     pub kind: Kind,
     /// Its name.
     pub name: Name,
-    /// The mode that it must be named in, where others would be another fault.
-    pub mode: Option<&'static str>,
-    /// What the verdict must say of users, where the fault settles it.
+    /// The words for what it does wrong: where two say the same thing, either.
+    pub modes: Vec<&'static str>,
+    /// What the summary must mention: whom a fault of the balancer concerns.
+    pub mentions: Option<&'static str>,
+}
+
+/// A fault that must be named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blame {
+    /// One of these: whose fault it is may be a matter of words.
+    pub parts: Vec<Part>,
+    /// What the verdict must say of users; `None` where chance decides.
     pub user_impact: Option<bool>,
 }
 
@@ -45,15 +60,17 @@ pub struct Blame {
 pub enum Expected {
     /// Nothing is wrong.
     Healthy,
-    /// These components are at fault, and no others.
+    /// These faults, and no others.
     Faults(Vec<Blame>),
-    /// The mesh cannot know. It says so, has the truth among its candidates, and asks for an agent on
-    /// one of the hosts; or it names the truth after all. Never another component.
+    /// The mesh cannot know. It says so, has the truth among its candidates, and asks for what would
+    /// tell; or it names the truth after all. Never another component.
     Ambiguous {
-        /// The component at fault.
+        /// The faults.
         truth: Vec<Blame>,
-        /// Hosts of which one must be in what the verdict asks for.
+        /// Words of which one must be in what the verdict asks for.
         ask: Vec<&'static str>,
+        /// Whether it must ask even when it names the truth.
+        always_ask: bool,
         /// The mesh may see nothing at all, so that healthy is no lie.
         unseen: bool,
     },
@@ -68,6 +85,16 @@ pub enum Judgement {
     AmbiguousOk,
     /// Anything else, with the reason.
     Wrong(String),
+}
+
+impl Judgement {
+    /// Whether it is no mistake.
+    pub fn passes(&self) -> bool {
+        match self {
+            Judgement::Right | Judgement::AmbiguousOk => true,
+            Judgement::Wrong(_) => false,
+        }
+    }
 }
 
 impl Name {
@@ -85,88 +112,197 @@ impl Name {
     }
 }
 
-impl Blame {
-    fn matches(&self, kind: Kind, name: &str) -> bool {
+impl Part {
+    fn is(&self, kind: Kind, name: &str) -> bool {
         self.kind == kind && self.name.matches(name)
     }
-}
 
-/// Compares a verdict with what was expected.
-pub fn judge(expected: &Expected, verdict: &Verdict) -> Judgement {
-    match expected {
-        Expected::Healthy if verdict.outcome == Outcome::Healthy => Judgement::Right,
-        Expected::Healthy => Judgement::Wrong("should be healthy".to_owned()),
-        Expected::Faults(blames) => judge_faults(blames, verdict),
-        Expected::Ambiguous { truth, ask, unseen } => judge_ambiguous(truth, ask, *unseen, verdict),
+    fn is_named_by(&self, blamed: &Blamed) -> bool {
+        self.is(blamed.kind, &blamed.name)
+            && self
+                .mentions
+                .is_none_or(|word| blamed.summary.contains(word))
     }
 }
 
-fn judge_faults(blames: &[Blame], verdict: &Verdict) -> Judgement {
-    if verdict.outcome != Outcome::Fault {
-        return Judgement::Wrong(format!("outcome {:?}", verdict.outcome));
+impl Blame {
+    fn is_named_by(&self, blamed: &Blamed) -> bool {
+        self.parts.iter().any(|part| part.is_named_by(blamed))
     }
-    for blame in blames {
-        let found = verdict
-            .faults
-            .iter()
-            .find(|f| blame.matches(f.component.kind, &f.component.name));
-        let Some(fault) = found else {
-            return Judgement::Wrong(format!("{:?} {:?} is not named", blame.kind, blame.name));
+
+    fn has_candidate(&self, candidate: &Candidate) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| part.is(candidate.kind, &candidate.name))
+    }
+
+    /// What is wrong with how the verdict names this fault.
+    fn mistake(&self, faults: &[Blamed]) -> Option<String> {
+        let Some(blamed) = faults.iter().find(|blamed| self.is_named_by(blamed)) else {
+            return Some(format!("{} is not named", self.in_words()));
         };
-        if blame.mode.is_some_and(|mode| mode != fault.mode) {
-            return Judgement::Wrong(format!("mode {}", fault.mode));
+        if !self.in_its_mode(blamed) {
+            return Some(format!("mode {}", blamed.mode));
         }
-        if blame
-            .user_impact
-            .is_some_and(|impact| impact != fault.user_impact)
-        {
-            return Judgement::Wrong(format!("user_impact {}", fault.user_impact));
-        }
+        let wrong = self.user_impact.is_some_and(|i| i != blamed.user_impact);
+        wrong.then(|| format!("user_impact {}", blamed.user_impact))
     }
-    match stray(blames, verdict) {
-        Some(name) => Judgement::Wrong(format!("{name} is blamed too")),
-        None => Judgement::Right,
+
+    fn in_its_mode(&self, blamed: &Blamed) -> bool {
+        let named = self.parts.iter().filter(|part| part.is_named_by(blamed));
+        named
+            .flat_map(|part| &part.modes)
+            .any(|m| *m == blamed.mode)
+    }
+
+    /// The first of the parts, as the verdict would have it.
+    fn in_words(&self) -> String {
+        let part = self.parts.first();
+        let words =
+            part.map(|part| format!("{:?} {} {}", part.kind, part.name, part.modes.join("|")));
+        words.unwrap_or_default()
+    }
+
+    /// Kind, name, mode and user impact by tabs; where there are several words for one, with `|` between.
+    pub fn row(&self) -> String {
+        let of = |text: fn(&Part) -> String| {
+            let texts: Vec<String> = self.parts.iter().map(text).collect();
+            texts.join("|")
+        };
+        let impact = match self.user_impact {
+            Some(true) => "felt",
+            Some(false) => "masked",
+            None => "either",
+        };
+        let kind = of(|part| part.kind.word().to_owned());
+        let name = of(|part| part.name.to_string());
+        let modes = of(|part| part.modes.join("|"));
+        format!("{kind}\t{name}\t{modes}\t{impact}")
     }
 }
 
-fn judge_ambiguous(truth: &[Blame], ask: &[&str], unseen: bool, verdict: &Verdict) -> Judgement {
-    match verdict.outcome {
-        Outcome::Healthy if unseen => Judgement::AmbiguousOk,
-        Outcome::Healthy => Judgement::Wrong("outcome Healthy".to_owned()),
-        Outcome::Fault => match stray(truth, verdict) {
-            Some(name) => Judgement::Wrong(format!("{name} is blamed")),
-            None => Judgement::Right,
-        },
-        Outcome::Inconclusive => {
-            let listed = verdict.alternatives.iter().any(|alternative| {
-                let component = &alternative.component;
-                truth
-                    .iter()
-                    .any(|t| t.matches(component.kind, &component.name))
-            });
-            let asked = verdict
-                .ask
-                .iter()
-                .any(|text| ask.iter().any(|host| text.contains(host)));
-            match (listed, asked) {
-                (false, _) => Judgement::Wrong("the truth is not among the candidates".to_owned()),
-                (true, false) => Judgement::Wrong(format!("does not ask for {}", ask.join("/"))),
-                (true, true) => Judgement::AmbiguousOk,
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Name::OneOf(texts) => write!(f, "{}", texts.join("|")),
+            Name::Path { from, to } => write!(f, "{}->{}", from.join("|"), to.join("|")),
+            Name::Return { host, to } => {
+                let to: Vec<String> = to.iter().map(ToString::to_string).collect();
+                write!(f, "{host}->{}", to.join("|"))
             }
         }
     }
 }
 
-/// A blamed component that is not among those that may be blamed.
-fn stray<'v>(blames: &[Blame], verdict: &'v Verdict) -> Option<&'v str> {
-    let mut faults = verdict.faults.iter();
-    let stray = faults.find(|fault| {
-        let component = &fault.component;
-        !blames
-            .iter()
-            .any(|b| b.matches(component.kind, &component.name))
-    });
-    stray.map(|fault| fault.component.name.as_str())
+impl Expected {
+    /// The faults that may be named.
+    pub fn truth(&self) -> &[Blame] {
+        match self {
+            Expected::Healthy => &[],
+            Expected::Faults(blames) => blames,
+            Expected::Ambiguous { truth, .. } => truth,
+        }
+    }
+
+    /// The highest confidence with which the verdict names somebody who is well, as a fault or as a
+    /// candidate; 0 when it names nobody wrong.
+    pub fn wrong_name(&self, said: &Said) -> f64 {
+        let truth = self.truth();
+        let stray = said.faults.iter().filter(|f| is_stray(truth, f));
+        let others = said.alternatives.iter();
+        let others = others.filter(|c| !truth.iter().any(|blame| blame.has_candidate(c)));
+        let named = stray.map(|f| f.confidence);
+        named
+            .chain(others.map(|c| c.confidence))
+            .fold(0.0, f64::max)
+    }
+
+    /// The highest confidence of a wrong verdict's fault with a wrong name or mode.
+    pub fn wrong_fault(&self, said: &Said) -> f64 {
+        let truth = self.truth();
+        let wrong = said.faults.iter().filter(|blamed| {
+            let named = truth.iter().filter(|blame| blame.is_named_by(blamed));
+            !named.into_iter().any(|blame| blame.in_its_mode(blamed))
+        });
+        wrong.map(|f| f.confidence).fold(0.0, f64::max)
+    }
+}
+
+/// Compares a verdict with what was expected.
+pub fn judge(expected: &Expected, said: &Said) -> Judgement {
+    let mistake = match expected {
+        Expected::Healthy if said.outcome == Outcome::Healthy => None,
+        Expected::Healthy => Some("should be healthy".to_owned()),
+        Expected::Faults(blames) => match said.outcome {
+            Outcome::Fault => mistaken(blames, said),
+            Outcome::Healthy | Outcome::Inconclusive => Some(format!("outcome {:?}", said.outcome)),
+        },
+        Expected::Ambiguous {
+            truth,
+            ask,
+            always_ask,
+            unseen,
+        } => return judge_ambiguous(truth, ask, *always_ask, *unseen, said),
+    };
+    mistake.map_or(Judgement::Right, Judgement::Wrong)
+}
+
+/// What is wrong with the faults of a verdict that must name all of `blames` and nobody else.
+fn mistaken(blames: &[Blame], said: &Said) -> Option<String> {
+    let mut mistakes = blames
+        .iter()
+        .filter_map(|blame| blame.mistake(&said.faults));
+    mistakes.next().or_else(|| {
+        let stray = said.faults.iter().find(|f| is_stray(blames, f));
+        stray.map(|f| format!("{} is blamed too", f.name))
+    })
+}
+
+fn judge_ambiguous(
+    truth: &[Blame],
+    ask: &[&str],
+    always_ask: bool,
+    unseen: bool,
+    said: &Said,
+) -> Judgement {
+    let asked = said.ask.iter().any(|t| ask.iter().any(|a| t.contains(a)));
+    let dumb = || Judgement::Wrong(format!("does not ask for {}", ask.join(" or ")));
+    let candidates = &said.alternatives;
+    let listed = |blame: &Blame| candidates.iter().any(|c| blame.has_candidate(c));
+    match said.outcome {
+        Outcome::Healthy if unseen => Judgement::AmbiguousOk,
+        Outcome::Healthy => Judgement::Wrong("outcome Healthy".to_owned()),
+        Outcome::Fault => {
+            // One may be known while the other stays a candidate.
+            let open = |blame: &&Blame| {
+                let named = said.faults.iter().any(|f| blame.is_named_by(f));
+                named || !listed(blame)
+            };
+            let known: Vec<Blame> = truth.iter().filter(open).cloned().collect();
+            match mistaken(&known, said) {
+                Some(mistake) => Judgement::Wrong(mistake),
+                None if always_ask && !asked => dumb(),
+                None => Judgement::Right,
+            }
+        }
+        Outcome::Inconclusive => {
+            let wrong = candidates.iter().find(|c| {
+                c.confidence > LIKELY && !truth.iter().any(|blame| blame.has_candidate(c))
+            });
+            match wrong {
+                _ if !truth.iter().any(listed) => {
+                    Judgement::Wrong("the truth is not among the candidates".to_owned())
+                }
+                Some(wrong) => Judgement::Wrong(format!("{} is the likelier", wrong.name)),
+                None if !asked => dumb(),
+                None => Judgement::AmbiguousOk,
+            }
+        }
+    }
+}
+
+/// Whether a blamed component is none of those that may be blamed.
+fn is_stray(blames: &[Blame], blamed: &Blamed) -> bool {
+    !blames.iter().any(|blame| blame.is_named_by(blamed))
 }
 
 /// Equal, or equal but for a port.
@@ -186,9 +322,55 @@ fn reaches(destination: &str, addresses: &[IpAddr]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::said::Rate;
 
     fn texts(of: &[&str]) -> Vec<String> {
         of.iter().map(|t| (*t).to_owned()).collect()
+    }
+
+    fn web2() -> Blame {
+        Blame {
+            parts: vec![Part {
+                kind: Kind::Backend,
+                name: Name::OneOf(texts(&["web2"])),
+                modes: vec!["http_5xx"],
+                mentions: None,
+            }],
+            user_impact: Some(true),
+        }
+    }
+
+    fn blamed(name: &str, mode: &str, confidence: f64, user_impact: bool) -> Blamed {
+        Blamed {
+            kind: Kind::Backend,
+            name: name.to_owned(),
+            mode: mode.to_owned(),
+            confidence,
+            user_impact,
+            rate: Rate { estimate: 1.0 },
+            summary: String::new(),
+        }
+    }
+
+    fn said(outcome: Outcome, faults: Vec<Blamed>) -> Said {
+        Said {
+            id: String::new(),
+            outcome,
+            faults,
+            alternatives: Vec::new(),
+            unknown: 0.0,
+            ask: Vec::new(),
+            probes: 1,
+        }
+    }
+
+    fn candidate(name: &str, confidence: f64) -> Candidate {
+        Candidate {
+            kind: Kind::Backend,
+            name: name.to_owned(),
+            mode: "http_5xx".to_owned(),
+            confidence,
+        }
     }
 
     #[test]
@@ -218,5 +400,106 @@ mod tests {
         ] {
             assert_eq!(name.matches(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn kind_name_mode_and_impact_must_all_be_right_and_nobody_else_blamed() {
+        let good = || blamed("web2", "http_5xx", 0.99, true);
+        let rows: [(Vec<Blamed>, &str); 5] = [
+            (vec![good()], ""),
+            (vec![blamed("web2", "slow", 0.99, true)], "mode slow"),
+            (
+                vec![blamed("web2", "http_5xx", 0.99, false)],
+                "user_impact false",
+            ),
+            (
+                vec![good(), blamed("web3", "slow", 0.2, true)],
+                "web3 is blamed too",
+            ),
+            (
+                vec![blamed("web3", "http_5xx", 0.95, true)],
+                "Backend web2 http_5xx is not named",
+            ),
+        ];
+        for (faults, wrong) in rows {
+            let judgement = judge(
+                &Expected::Faults(vec![web2()]),
+                &said(Outcome::Fault, faults),
+            );
+            let expected = match wrong {
+                "" => Judgement::Right,
+                why => Judgement::Wrong(why.to_owned()),
+            };
+            assert_eq!(judgement, expected);
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_balancer_towards_one_backend_must_say_towards_which() {
+        let mut towards = web2();
+        towards.parts[0].mentions = Some("web9");
+        let expected = Expected::Faults(vec![towards]);
+        let mut fault = blamed("web2", "http_5xx", 0.99, true);
+        let mute = said(Outcome::Fault, vec![fault.clone()]);
+        assert!(!judge(&expected, &mute).passes());
+        fault.summary = "It keeps an old address of web9.".to_owned();
+        assert_eq!(
+            judge(&expected, &said(Outcome::Fault, vec![fault])),
+            Judgement::Right
+        );
+    }
+
+    #[test]
+    fn who_cannot_know_has_the_truth_among_the_candidates_and_asks() {
+        let expected = Expected::Ambiguous {
+            truth: vec![web2()],
+            ask: vec!["an agent"],
+            always_ask: true,
+            unseen: false,
+        };
+        let ask = || vec!["install an agent on web2".to_owned()];
+        let open = |candidates: &[(&str, f64)], ask: Vec<String>| Said {
+            alternatives: candidates.iter().map(|(n, c)| candidate(n, *c)).collect(),
+            ask,
+            ..said(Outcome::Inconclusive, Vec::new())
+        };
+        let named = vec![blamed("web2", "http_5xx", 0.99, true)];
+        let rows = [
+            (open(&[("web2", 0.4), ("web3", 0.4)], ask()), true),
+            (open(&[("web2", 0.4)], Vec::new()), false),
+            (open(&[("web3", 0.4)], ask()), false),
+            (open(&[("web2", 0.3), ("web3", 0.6)], ask()), false),
+            (said(Outcome::Healthy, Vec::new()), false),
+            (said(Outcome::Fault, named.clone()), false),
+            (
+                Said {
+                    ask: ask(),
+                    ..said(Outcome::Fault, named)
+                },
+                true,
+            ),
+        ];
+        for (said, passes) in rows {
+            assert_eq!(judge(&expected, &said).passes(), passes, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn how_sure_a_verdict_was_of_what_is_wrong() {
+        let expected = Expected::Faults(vec![web2()]);
+        let mut verdict = said(
+            Outcome::Fault,
+            vec![
+                blamed("web2", "slow", 0.97, true),
+                blamed("web3", "http_5xx", 0.6, true),
+            ],
+        );
+        verdict.alternatives = vec![candidate("web1", 0.7), candidate("web2", 0.8)];
+        assert_eq!(expected.wrong_fault(&verdict), 0.97);
+        assert_eq!(expected.wrong_name(&verdict), 0.7);
+        verdict.faults = vec![blamed("web2", "http_5xx", 0.97, false)];
+        verdict.alternatives.clear();
+        assert_eq!(expected.wrong_fault(&verdict), 0.0);
+        assert_eq!(expected.wrong_name(&verdict), 0.0);
     }
 }

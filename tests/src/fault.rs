@@ -163,10 +163,14 @@ impl Fault {
         }
     }
 
+    /// All of them, those too that are in no list to be run by default.
+    pub fn every() -> impl Iterator<Item = Fault> {
+        Fault::ALL.into_iter().chain(Fault::SELDOM)
+    }
+
     /// The fault of this name.
     pub fn named(name: &str) -> Option<Fault> {
-        let mut all = Fault::ALL.into_iter().chain(Fault::SELDOM);
-        all.find(|fault| fault.name() == name)
+        Fault::every().find(|fault| fault.name() == name)
     }
 
     /// How often it strikes.
@@ -261,10 +265,9 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_lead_back() {
-        let all = || Fault::ALL.into_iter().chain(Fault::SELDOM);
-        let names: BTreeSet<&str> = all().map(Fault::name).collect();
-        assert_eq!(names.len(), Fault::ALL.len() + Fault::SELDOM.len());
-        for fault in all() {
+        let names: BTreeSet<&str> = Fault::every().map(Fault::name).collect();
+        assert_eq!(names.len(), Fault::every().count());
+        for fault in Fault::every() {
             assert_eq!(Fault::named(fault.name()), Some(fault));
         }
         assert_eq!(Fault::named("none"), None);

@@ -7,8 +7,10 @@
 
 pub mod address;
 pub mod app;
+pub mod asking;
 pub mod behaviour;
 pub mod certificates;
+pub mod chain;
 pub mod clock;
 pub mod daemon;
 pub mod daemons;
@@ -21,10 +23,12 @@ pub mod mesh;
 pub mod namespace;
 pub mod net;
 pub mod run;
+pub mod said;
 pub mod shell;
 pub mod skew;
 pub mod switch;
 pub mod symptom;
 pub mod topology;
+pub mod truth;
 pub mod verdicts;
 pub mod watching;

@@ -54,6 +54,16 @@ pub enum Balancer {
     L4,
 }
 
+impl Balancer {
+    /// Whether it takes backends out of use by itself. A kernel's translation asks nobody.
+    pub fn checks_health(self) -> bool {
+        match self {
+            Balancer::L7 | Balancer::Tcp => true,
+            Balancer::L4 => false,
+        }
+    }
+}
+
 /// Options of the topology.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {

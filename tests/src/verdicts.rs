@@ -1,16 +1,15 @@
-//! The verdict that each fault must get from each mesh.
+//! The verdict that each fault must get, by what the mesh is given.
 
-use std::net::IpAddr;
-
-use localize::verdict::Kind;
-
-use crate::address::{BALANCER, DC1, EDGES, NAME_SERVERS, RESOLVERS, VIP};
-use crate::expectation::{Blame, Expected, Name};
+use crate::expectation::{Blame, Expected};
 use crate::fault::Fault;
 use crate::net::Balancer;
+use crate::said::Kind;
+use crate::truth::{origin, truth, way_from_edge};
 
-/// The mode of whoever fails connections from ports used shortly before.
-const PORT_REUSE: &str = "port_reuse_collision";
+/// What the verdict must ask for where the file says nothing of what stands behind the edges.
+const FOR_THE_ORIGIN: [&str; 3] = ["[load_balancer]", "[[backend]]", "agent"];
+/// The same where it declares the VIP.
+const FOR_THE_BACKENDS: [&str; 2] = ["[[backend]]", "agent"];
 
 /// Which agents a mesh has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,79 +20,50 @@ pub enum Coverage {
     Bare,
 }
 
+/// What the service file says of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// The name and the URL.
+    Name,
+    /// Those and the VIP.
+    Vip,
+    /// Those and the backends.
+    Backends,
+    /// Everything, the name servers and the probes' time limits included.
+    All,
+}
+
+/// What a mesh is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its agents.
+    pub coverage: Coverage,
+    /// Its service file.
+    pub declared: Declared,
+    /// How the balancer of its path works.
+    pub balancer: Balancer,
+}
+
 /// What a mesh must say of a fault; of no fault, that all is well.
-pub fn expected(fault: Option<Fault>, coverage: Coverage, balancer: Balancer) -> Expected {
+pub fn expected(fault: Option<Fault>, setting: Setting) -> Expected {
     let Some(fault) = fault else {
         return Expected::Healthy;
     };
-    let mut expected = match coverage {
-        Coverage::Full => Expected::Faults(truth(fault)),
-        Coverage::Bare => without_agents_on_hosts(fault),
-    };
-    // Without health checks no fault of a backend is masked.
-    if let (Expected::Faults(blames), Balancer::L4) = (&mut expected, balancer) {
-        for blame in blames {
-            blame.user_impact = None;
+    match (setting.declared, setting.coverage) {
+        (Declared::Name, _) => by_name_alone(fault, setting.balancer),
+        (Declared::Vip, _) => with_the_vip(fault, setting.balancer),
+        (Declared::Backends | Declared::All, Coverage::Full) => {
+            Expected::Faults(truth(fault, setting.balancer))
         }
-    }
-    expected
-}
-
-/// The components that are at fault.
-pub fn truth(fault: Fault) -> Vec<Blame> {
-    let one = |kind, names: &[&str]| vec![blame(kind, names)];
-    match fault {
-        Fault::ResolverDead => one(Kind::Resolver, &[RESOLVERS[0]]),
-        Fault::ResolverLossy => one(Kind::Resolver, &[RESOLVERS[1]]),
-        Fault::AuthoritativeRefuses => name_server(0),
-        Fault::AuthoritativeRemovedEdge => name_server(1),
-        Fault::EdgeAnswers500 | Fault::EdgeExpired => one(Kind::Cdn, &[EDGES[0]]),
-        Fault::EdgeStalls => one(Kind::Cdn, &[EDGES[1]]),
-        Fault::EdgesReset => one(Kind::Cdn, &["cloudflare"]),
-        Fault::EdgeCutOff => vec![Blame {
-            kind: Kind::CdnOriginPath,
-            name: path(EDGES[0], VIP),
-            mode: None,
-            user_impact: None,
-        }],
-        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
-            one(Kind::LoadBalancer, &[VIP])
+        (Declared::Backends | Declared::All, Coverage::Bare) => {
+            without_agents_on_hosts(fault, setting.balancer)
         }
-        Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::BackendSlow300Ms
-        | Fault::BackendDropsSyns
-        | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
-        Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
-        Fault::BackendTruncatesLarge => {
-            as_mode("large_answers_fail", one(Kind::Backend, &["web2"]))
-        }
-        Fault::BackendTruncates => one(Kind::Backend, &["web1"]),
-        Fault::BackendClosed => masked(Kind::Backend, "web1"),
-        // Neither the edges nor the balancer use a port again within a minute.
-        Fault::BackendPortReuse => as_mode(PORT_REUSE, masked(Kind::Backend, "web2")),
-        Fault::BalancerPortReuse => as_mode(PORT_REUSE, masked(Kind::LoadBalancer, VIP)),
-        Fault::HomeLossy => one(Kind::ClientNetwork, &["home1"]),
-        Fault::PathLosesSyns => vec![Blame {
-            kind: Kind::LbBackendPath,
-            name: path(VIP, "web2"),
-            mode: None,
-            user_impact: None,
-        }],
-        Fault::ReturnRouteBalancer => vec![returning("web1", &BALANCER[1..])],
-        Fault::ReturnRouteDc1 => vec![returning("web1", &[DC1])],
-        Fault::ReturnAnswersLost => vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])],
-        Fault::ReturnBlackHole => as_mode("mtu_black_hole", truth(Fault::ReturnAnswersLost)),
-        Fault::TwoAtOnce => vec![
-            blame(Kind::Backend, &["web2"]),
-            blame(Kind::Resolver, &[RESOLVERS[0]]),
-        ],
     }
 }
 
 /// Without an agent on the hosts, a packet that is missing could be missing for several reasons.
-fn without_agents_on_hosts(fault: Fault) -> Expected {
+fn without_agents_on_hosts(fault: Fault, balancer: Balancer) -> Expected {
+    let truth = truth(fault, balancer);
     let ask = match fault {
         Fault::BackendDropsSyns => vec!["web2"],
         Fault::PathLosesSyns => vec!["lb", "web2"],
@@ -124,67 +94,170 @@ fn without_agents_on_hosts(fault: Fault) -> Expected {
         | Fault::BackendPortReuse
         | Fault::BalancerPortReuse
         | Fault::HomeLossy
-        | Fault::TwoAtOnce => return Expected::Faults(truth(fault)),
+        | Fault::TwoAtOnce => return Expected::Faults(truth),
     };
     Expected::Ambiguous {
-        truth: truth(fault),
+        truth,
         ask,
+        always_ask: false,
         // The balancer's health checks take the lost route out of use, and no probe of this mesh
         // leaves from the address concerned.
         unseen: fault == Fault::ReturnRouteBalancer,
     }
 }
 
-fn blame(kind: Kind, names: &[&str]) -> Blame {
-    Blame {
-        kind,
-        name: Name::OneOf(names.iter().map(|name| (*name).to_owned()).collect()),
-        mode: None,
-        user_impact: None,
+/// Where nothing behind the edges is declared, all of that is the origin, and what an edge does by
+/// itself may be the origin's doing.
+fn by_name_alone(fault: Fault, balancer: Balancer) -> Expected {
+    let open = |truth| open(truth, &FOR_THE_ORIGIN);
+    match fault {
+        Fault::ResolverDead
+        | Fault::ResolverLossy
+        | Fault::AuthoritativeRefuses
+        | Fault::AuthoritativeRemovedEdge
+        | Fault::EdgeExpired
+        | Fault::HomeLossy => Expected::Faults(truth(fault, balancer)),
+        Fault::EdgeAnswers500 | Fault::EdgeStalls | Fault::EdgesReset => {
+            open(truth(fault, balancer))
+        }
+        Fault::EdgeCutOff => {
+            let modes = ["unreachable", "no_answer", "http_5xx"];
+            let mut blame = origin(&modes);
+            blame.parts.push(way_from_edge(0, &modes));
+            open(vec![blame])
+        }
+        Fault::BalancerPortReuse => Expected::Healthy,
+        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
+            open(vec![origin(at_the_origin(fault))])
+        }
+        Fault::BackendFails
+        | Fault::BackendFailsSome
+        | Fault::BackendFailsSeldom
+        | Fault::BackendSlow
+        | Fault::BackendSlow300Ms
+        | Fault::BackendClosed
+        | Fault::BackendDropsSyns
+        | Fault::BackendResets
+        | Fault::BackendTruncates
+        | Fault::BackendTruncatesLarge
+        | Fault::BackendOtherBody
+        | Fault::BackendPortReuse
+        | Fault::PathLosesSyns
+        | Fault::ReturnRouteBalancer
+        | Fault::ReturnRouteDc1
+        | Fault::ReturnAnswersLost
+        | Fault::ReturnBlackHole
+        | Fault::TwoAtOnce => behind_the_balancer(fault, balancer, &FOR_THE_ORIGIN),
     }
 }
 
-/// The same, in this mode and no other.
-fn as_mode(mode: &'static str, blames: Vec<Blame>) -> Vec<Blame> {
-    let in_mode = |blame| Blame {
-        mode: Some(mode),
-        ..blame
+/// Where the VIP is declared and no backend, what stands behind the VIP is the origin.
+fn with_the_vip(fault: Fault, balancer: Balancer) -> Expected {
+    match fault {
+        Fault::ResolverDead
+        | Fault::ResolverLossy
+        | Fault::AuthoritativeRefuses
+        | Fault::AuthoritativeRemovedEdge
+        | Fault::EdgeAnswers500
+        | Fault::EdgeStalls
+        | Fault::EdgesReset
+        | Fault::EdgeExpired
+        | Fault::EdgeCutOff
+        | Fault::BalancerPortReuse
+        | Fault::HomeLossy => Expected::Faults(truth(fault, balancer)),
+        // Whoever answers there may be the balancer or somebody behind it.
+        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
+            open(truth(fault, balancer), &FOR_THE_BACKENDS)
+        }
+        Fault::BackendFails
+        | Fault::BackendFailsSome
+        | Fault::BackendFailsSeldom
+        | Fault::BackendSlow
+        | Fault::BackendSlow300Ms
+        | Fault::BackendClosed
+        | Fault::BackendDropsSyns
+        | Fault::BackendResets
+        | Fault::BackendTruncates
+        | Fault::BackendTruncatesLarge
+        | Fault::BackendOtherBody
+        | Fault::BackendPortReuse
+        | Fault::PathLosesSyns
+        | Fault::ReturnRouteBalancer
+        | Fault::ReturnRouteDc1
+        | Fault::ReturnAnswersLost
+        | Fault::ReturnBlackHole
+        | Fault::TwoAtOnce => behind_the_balancer(fault, balancer, &FOR_THE_BACKENDS),
+    }
+}
+
+/// What a mesh says of a fault behind the balancer that has nobody declared there.
+fn behind_the_balancer(fault: Fault, balancer: Balancer, ask: &[&'static str]) -> Expected {
+    let blames = truth(fault, balancer);
+    let visible = blames.iter().any(|blame| blame.user_impact != Some(false));
+    if !visible {
+        // What the balancer hides from its clients, nobody sees who asks it alone.
+        return Expected::Healthy;
+    }
+    let hidden = |blame: Blame| match blame.parts.first().map(|part| part.kind) {
+        Some(Kind::LoadBalancer | Kind::LbBackendPath | Kind::Backend | Kind::ReturnPath) => {
+            origin(at_the_origin(fault))
+        }
+        Some(
+            Kind::ClientNetwork
+            | Kind::Resolver
+            | Kind::AuthoritativeDns
+            | Kind::Cdn
+            | Kind::CdnOriginPath
+            | Kind::Origin,
+        )
+        | None => blame,
     };
-    blames.into_iter().map(in_mode).collect()
+    open(blames.into_iter().map(hidden).collect(), ask)
 }
 
-fn masked(kind: Kind, name: &str) -> Vec<Blame> {
-    vec![Blame {
-        user_impact: Some(false),
-        ..blame(kind, &[name])
-    }]
-}
-
-fn name_server(number: usize) -> Vec<Blame> {
-    let name = ["ns1.shop.example", "ns2.shop.example"][number];
-    vec![blame(Kind::AuthoritativeDns, &[NAME_SERVERS[number], name])]
-}
-
-fn path(from: &str, to: &str) -> Name {
-    Name::Path {
-        from: vec![from.to_owned()],
-        to: vec![to.to_owned()],
+fn open(truth: Vec<Blame>, ask: &[&'static str]) -> Expected {
+    Expected::Ambiguous {
+        truth,
+        ask: ask.to_vec(),
+        always_ask: true,
+        unseen: false,
     }
 }
 
-fn returning(host: &str, to: &[&str]) -> Blame {
-    let to: Vec<IpAddr> = to
-        .iter()
-        .filter_map(|address| address.parse().ok())
-        .collect();
-    Blame {
-        kind: Kind::ReturnPath,
-        name: Name::Return {
-            host: host.to_owned(),
-            to,
-        },
-        mode: None,
-        user_impact: None,
+/// The words for what clients of the edges see of a fault behind them.
+fn at_the_origin(fault: Fault) -> &'static [&'static str] {
+    match fault {
+        Fault::BalancerDead => &["refuses", "http_5xx"],
+        Fault::BalancerExpired => &["certificate_expired", "certificate_invalid", "http_5xx"],
+        Fault::Balancer503
+        | Fault::BackendFails
+        | Fault::BackendFailsSome
+        | Fault::BackendFailsSeldom
+        | Fault::TwoAtOnce => &["http_5xx"],
+        Fault::BackendSlow | Fault::BackendSlow300Ms => &["slow"],
+        Fault::BackendClosed => &["refuses", "http_5xx"],
+        Fault::BackendResets => &["resets", "http_5xx"],
+        Fault::BackendTruncates => &["truncates"],
+        Fault::BackendTruncatesLarge => &["large_answers_fail"],
+        Fault::BackendOtherBody => &["wrong_content"],
+        Fault::BackendPortReuse | Fault::BalancerPortReuse => &["port_reuse_collision"],
+        // Balancer and edges try again: what is left is late, or given up.
+        Fault::BackendDropsSyns
+        | Fault::PathLosesSyns
+        | Fault::ReturnRouteBalancer
+        | Fault::ReturnRouteDc1
+        | Fault::ReturnAnswersLost => &["slow", "no_answer", "http_5xx", "stalls"],
+        Fault::ReturnBlackHole => &["stalls", "no_answer", "http_5xx", "mtu_black_hole"],
+        Fault::ResolverDead
+        | Fault::ResolverLossy
+        | Fault::AuthoritativeRefuses
+        | Fault::AuthoritativeRemovedEdge
+        | Fault::EdgeAnswers500
+        | Fault::EdgeStalls
+        | Fault::EdgesReset
+        | Fault::EdgeExpired
+        | Fault::EdgeCutOff
+        | Fault::HomeLossy => &[],
     }
 }
 
@@ -192,26 +265,44 @@ fn returning(host: &str, to: &[&str]) -> Blame {
 mod tests {
     use super::*;
 
+    fn setting(declared: Declared, coverage: Coverage) -> Setting {
+        Setting {
+            coverage,
+            declared,
+            balancer: Balancer::L7,
+        }
+    }
+
     #[test]
-    fn every_fault_has_a_truth_and_every_address_of_it_is_one() {
-        for fault in Fault::ALL {
-            let blames = truth(fault);
-            assert!(!blames.is_empty(), "{fault:?}");
-            for blame in blames {
-                if let Name::Return { to, .. } = blame.name {
-                    assert!(!to.is_empty(), "{fault:?}");
+    fn what_a_mesh_cannot_tell_it_must_ask_about() {
+        let files = [Declared::Name, Declared::Vip, Declared::Backends];
+        for fault in Fault::every() {
+            for declared in files {
+                let expected = expected(Some(fault), setting(declared, Coverage::Bare));
+                if let Expected::Ambiguous { ask, truth, .. } = expected {
+                    assert!(!ask.is_empty(), "{fault:?}");
+                    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
+                    assert!(parts.all(|part| !part.modes.is_empty()), "{fault:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn what_a_mesh_without_host_agents_cannot_tell_it_must_ask_about() {
-        for fault in Fault::ALL {
-            if let Expected::Ambiguous { ask, .. } =
-                expected(Some(fault), Coverage::Bare, Balancer::L7)
-            {
-                assert!(!ask.is_empty(), "{fault:?}");
+    fn nobody_is_named_whom_the_file_does_not_declare() {
+        for fault in Fault::every() {
+            let expected = expected(Some(fault), setting(Declared::Name, Coverage::Bare));
+            for part in expected.truth().iter().flat_map(|blame| &blame.parts) {
+                let declared = matches!(
+                    part.kind,
+                    Kind::ClientNetwork
+                        | Kind::Resolver
+                        | Kind::AuthoritativeDns
+                        | Kind::Cdn
+                        | Kind::CdnOriginPath
+                        | Kind::Origin
+                );
+                assert!(declared, "{fault:?}: {part:?}");
             }
         }
     }
