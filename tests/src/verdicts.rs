@@ -109,7 +109,6 @@ fn without_agents_on_hosts(fault: Fault, balancer: Balancer) -> Expected {
 /// Where nothing behind the edges is declared, all of that is the origin, and what an edge does by
 /// itself may be the origin's doing.
 fn by_name_alone(fault: Fault, balancer: Balancer) -> Expected {
-    let open = |truth| open(truth, &FOR_THE_ORIGIN);
     match fault {
         Fault::ResolverDead
         | Fault::ResolverLossy
@@ -118,17 +117,17 @@ fn by_name_alone(fault: Fault, balancer: Balancer) -> Expected {
         | Fault::EdgeExpired
         | Fault::HomeLossy => Expected::Faults(truth(fault, balancer)),
         Fault::EdgeAnswers500 | Fault::EdgeStalls | Fault::EdgesReset => {
-            open(truth(fault, balancer))
+            open(truth(fault, balancer), &FOR_THE_ORIGIN)
         }
         Fault::EdgeCutOff => {
             let modes = ["unreachable", "no_answer", "http_5xx"];
             let mut blame = origin(&modes);
             blame.parts.push(way_from_edge(0, &modes));
-            open(vec![blame])
+            open(vec![blame], &FOR_THE_ORIGIN)
         }
         Fault::BalancerPortReuse => Expected::Healthy,
         Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
-            open(vec![origin(at_the_origin(fault))])
+            open(vec![origin(at_the_origin(fault))], &FOR_THE_ORIGIN)
         }
         Fault::BackendFails
         | Fault::BackendFailsSome
@@ -215,11 +214,14 @@ fn behind_the_balancer(fault: Fault, balancer: Balancer, ask: &[&'static str]) -
     open(blames.into_iter().map(hidden).collect(), ask)
 }
 
+/// The truth, or candidates. Who names what nobody declared says what would tell its parts apart.
 fn open(truth: Vec<Blame>, ask: &[&'static str]) -> Expected {
+    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
+    let always_ask = parts.any(|part| part.kind == Kind::Origin);
     Expected::Ambiguous {
         truth,
         ask: ask.to_vec(),
-        always_ask: true,
+        always_ask,
         unseen: false,
     }
 }
