@@ -53,6 +53,8 @@ pub struct Blame {
     pub parts: Vec<Part>,
     /// What the verdict must say of users; `None` where chance decides.
     pub user_impact: Option<bool>,
+    /// How it must be said to go on, where that is what the fault is about.
+    pub pattern: Option<&'static str>,
 }
 
 /// What a mesh must say of a fault.
@@ -143,8 +145,11 @@ impl Blame {
         if !self.in_its_mode(blamed) {
             return Some(format!("mode {}", blamed.mode));
         }
-        let wrong = self.user_impact.is_some_and(|i| i != blamed.user_impact);
-        wrong.then(|| format!("user_impact {}", blamed.user_impact))
+        if self.user_impact.is_some_and(|i| i != blamed.user_impact) {
+            return Some(format!("user_impact {}", blamed.user_impact));
+        }
+        let wrong = self.pattern.is_some_and(|p| p != blamed.pattern);
+        wrong.then(|| format!("pattern {:?}", blamed.pattern))
     }
 
     fn in_its_mode(&self, blamed: &Blamed) -> bool {
@@ -337,6 +342,7 @@ mod tests {
                 mentions: None,
             }],
             user_impact: Some(true),
+            pattern: None,
         }
     }
 
@@ -347,6 +353,7 @@ mod tests {
             mode: mode.to_owned(),
             confidence,
             user_impact,
+            pattern: "steady".to_owned(),
             rate: Rate { estimate: 1.0 },
             summary: String::new(),
         }
@@ -432,6 +439,18 @@ mod tests {
             };
             assert_eq!(judgement, expected);
         }
+    }
+
+    #[test]
+    fn a_fault_that_is_its_pattern_must_be_said_to_have_it() {
+        let mut now_and_then = web2();
+        now_and_then.pattern = Some("periodic");
+        let expected = Expected::Faults(vec![now_and_then]);
+        let mut fault = blamed("web2", "http_5xx", 0.99, true);
+        let steady = said(Outcome::Fault, vec![fault.clone()]);
+        assert!(!judge(&expected, &steady).passes());
+        fault.pattern = "periodic".to_owned();
+        assert!(judge(&expected, &said(Outcome::Fault, vec![fault])).passes());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use lab::fault::Fault;
 use lab::killing;
 use lab::namespace;
 use lab::net::{Balancer, HOSTS, Options};
+use lab::pausing::{self, Pause};
 use lab::run::{self, Plan};
 use lab::skew;
 use lab::symptom;
@@ -74,6 +75,9 @@ enum What {
     /// Serve as an edge of the CDN
     #[command(hide = true)]
     Edge(Edge),
+    /// Stop a process now and then
+    #[command(hide = true)]
+    Pause(Pause),
     /// Delay the packets of a netfilter queue
     #[command(hide = true)]
     Delay {
@@ -267,6 +271,7 @@ fn act(what: What) -> Result<bool> {
         }
         What::App(settings) => app::serve(settings).map(|()| true),
         What::Edge(settings) => edge::serve(settings).map(|()| true),
+        What::Pause(settings) => pausing::serve(settings).map(|()| true),
         What::Delay { ms } => lab::delay::serve(Duration::from_millis(ms)).map(|()| true),
     }
 }
@@ -295,11 +300,8 @@ fn up(fault: Option<Fault>, options: Options) -> Result<()> {
 fn verify(faults: &[Fault], options: Options) -> Result<bool> {
     topology::remove_on_signal()?;
     let mut lab = Lab::up(options)?;
-    let faults = if faults.is_empty() {
-        &Fault::ALL[..]
-    } else {
-        faults
-    };
+    let all: Vec<Fault> = Fault::every().collect();
+    let faults = if faults.is_empty() { &all } else { faults };
     let (mut shown, mut failed) = (0, 0);
     for fault in faults.iter().filter(|fault| fault.fits(options.balancer)) {
         match symptom::verify(&mut lab, *fault) {
@@ -319,7 +321,7 @@ fn verify(faults: &[Fault], options: Options) -> Result<bool> {
 
 fn plan(args: RunArgs) -> Plan {
     let faults = if args.faults.is_empty() && args.healthy == 0 {
-        Fault::ALL.to_vec()
+        Fault::usual()
     } else {
         args.faults
     };
@@ -335,7 +337,7 @@ fn plan(args: RunArgs) -> Plan {
 fn chain_plan(args: ChainArgs) -> chain::Plan {
     let balancer = args.network.balancer;
     let faults = if args.faults.is_empty() {
-        Fault::ALL.to_vec()
+        Fault::usual()
     } else {
         args.faults
     };

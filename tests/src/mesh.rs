@@ -333,14 +333,16 @@ fn balancer_section(balancer: Balancer) -> String {
     let mode = match balancer {
         Balancer::L7 | Balancer::Tcp => "auto",
         Balancer::L4 => "l4",
+        Balancer::Dsr => "dsr",
     };
     format!("\n[load_balancer]\nvip = [\"{VIP}:443\"]\nmode = \"{mode}\"\n")
 }
 
 fn backend_sections(balancer: Balancer) -> String {
-    let (port, scheme) = match balancer {
-        Balancer::L7 => (80, "http"),
-        Balancer::Tcp | Balancer::L4 => (443, "https"),
+    let port = balancer.backend_port();
+    let scheme = match balancer {
+        Balancer::L7 => "http",
+        Balancer::Tcp | Balancer::L4 | Balancer::Dsr => "https",
     };
     let section = |(name, address): (&str, &str)| {
         format!(

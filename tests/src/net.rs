@@ -14,8 +14,8 @@ use std::fs;
 use anyhow::{Context, Result};
 
 use crate::address::{
-    BACKENDS, BACKENDS_SECOND, BALANCER, CDN1, COORDINATOR, DC1, EDGES, HOMES, NAME_SERVERS,
-    REMOVED_EDGE, RESOLVERS, VIP,
+    BACKEND_NAMES, BACKENDS, BACKENDS_SECOND, BALANCER, CDN1, COORDINATOR, DC1, EDGES, HOMES,
+    IPV6_EDGE, NAME_SERVERS, REMOVED_EDGE, RESOLVERS, VIP,
 };
 use crate::namespace::Run;
 use crate::shell;
@@ -28,6 +28,33 @@ pub const HOSTS: [&str; 17] = [
 
 /// Hosts that forward packets.
 const ROUTERS: [&str; 4] = ["net", "gw1", "gw2", "dc"];
+
+/// Who has an IPv6 address, and on which interface.
+const IPV6: [(&str, &str, &str); 8] = [
+    ("net", "gw1", "2001:db8:101::1/64"),
+    ("gw1", "wan", "2001:db8:101::2/64"),
+    ("gw1", "lan", "2001:db8:1::1/64"),
+    ("home1", "eth0", "2001:db8:1::10/64"),
+    ("net", "gw2", "2001:db8:102::1/64"),
+    ("gw2", "wan", "2001:db8:102::2/64"),
+    ("gw2", "lan", "2001:db8:2::1/64"),
+    ("home2", "eth0", "2001:db8:2::10/64"),
+];
+
+/// The IPv6 routes between these.
+const IPV6_ROUTES: [(&str, &str); 6] = [
+    ("home1", "default via 2001:db8:1::1"),
+    ("gw1", "default via 2001:db8:101::1"),
+    ("net", "2001:db8:1::/64 via 2001:db8:101::2"),
+    ("home2", "default via 2001:db8:2::1"),
+    ("gw2", "default via 2001:db8:102::1"),
+    ("net", "2001:db8:2::/64 via 2001:db8:102::2"),
+];
+
+/// The ports that the kernel's translation gives to connections: whichever is free.
+pub const EVERY_PORT: &str = "";
+/// The same for a translation that has four.
+pub const FOUR_PORTS: &str = ":20000-20003";
 
 /// One end of a link.
 struct End {
@@ -52,6 +79,9 @@ pub enum Balancer {
     Tcp,
     /// The kernel translates addresses packet by packet; the backends answer the SYN and end TLS.
     L4,
+    /// The kernel sends each flow to a backend that has the VIP as an address of its own and answers
+    /// clients itself: direct server return.
+    Dsr,
 }
 
 impl Balancer {
@@ -59,7 +89,15 @@ impl Balancer {
     pub fn checks_health(self) -> bool {
         match self {
             Balancer::L7 | Balancer::Tcp => true,
-            Balancer::L4 => false,
+            Balancer::L4 | Balancer::Dsr => false,
+        }
+    }
+
+    /// The port on which it reaches the backends: without TLS, which it ended itself, or with it.
+    pub fn backend_port(self) -> u16 {
+        match self {
+            Balancer::L7 => 80,
+            Balancer::Tcp | Balancer::L4 | Balancer::Dsr => 443,
         }
     }
 }
@@ -88,24 +126,21 @@ pub fn build(run: &Run, options: Options) -> Result<()> {
     for (host, route) in routes() {
         shell::ip(&format!("-n {} route add {route}", run.namespace(host)))?;
     }
+    make_ipv6(run)?;
     second_address_of_the_balancer(run)?;
     shell::nft(&run.namespace("dc"), &firewall(options))?;
-    if options.balancer == Balancer::L4 {
-        let lb = run.namespace("lb");
-        let words = [
-            "netns",
-            "exec",
-            &lb,
-            "sysctl",
-            "-q",
-            "-w",
-            "net.ipv4.ip_forward=1",
-        ];
-        shell::run("ip", words)?;
-        shell::nft(&lb, &translation())?;
+    let lb = run.namespace("lb");
+    match options.balancer {
+        Balancer::L7 | Balancer::Tcp => own_vip(run)?,
+        Balancer::L4 => {
+            own_vip(run)?;
+            set(&lb, &["net.ipv4.ip_forward=1"])?;
+            shell::nft(&lb, &translation(EVERY_PORT))?;
+        }
+        Balancer::Dsr => direct_return(run)?,
     }
     if options.backbone_loss > 0.0 {
-        let drop = crate::switch::lose(options.backbone_loss);
+        let drop = crate::packets::lose(options.backbone_loss);
         let script = format!(
             "table inet loss {{\n chain forward {{ type filter hook forward priority 10;\n {drop}\n }}\n}}\n"
         );
@@ -119,18 +154,42 @@ fn make_host(run: &Run, host: &str) -> Result<()> {
     shell::ip(&format!("netns add {namespace}"))?;
     shell::ip(&format!("-n {namespace} link set lo up"))?;
     let forward = u8::from(ROUTERS.contains(&host));
+    let without_ipv6 = u8::from(!IPV6.iter().any(|(has, ..)| *has == host));
     let settings = [
         format!("net.ipv4.ip_forward={forward}"),
         // Answers may leave by another interface than the question came in by: that is a fault to
         // be found, not one for the kernel to hide.
         "net.ipv4.conf.all.rp_filter=0".to_owned(),
         "net.ipv4.conf.default.rp_filter=0".to_owned(),
-        "net.ipv6.conf.all.disable_ipv6=1".to_owned(),
-        "net.ipv6.conf.default.disable_ipv6=1".to_owned(),
+        format!("net.ipv6.conf.all.disable_ipv6={without_ipv6}"),
+        format!("net.ipv6.conf.default.disable_ipv6={without_ipv6}"),
+        format!("net.ipv6.conf.all.forwarding={forward}"),
     ];
-    let mut words = vec!["netns", "exec", &namespace, "sysctl", "-q", "-w"];
-    words.extend(settings.iter().map(String::as_str));
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    set(&namespace, &settings)
+}
+
+/// Sets kernel parameters in a namespace.
+fn set(namespace: &str, settings: &[&str]) -> Result<()> {
+    let mut words = vec!["netns", "exec", namespace, "sysctl", "-q", "-w"];
+    words.extend(settings);
     shell::run("ip", words)?;
+    Ok(())
+}
+
+/// The homes have IPv6 as far as the backbone, which knows no way further.
+fn make_ipv6(run: &Run) -> Result<()> {
+    for (host, interface, address) in IPV6 {
+        let namespace = run.namespace(host);
+        shell::ip(&format!(
+            "-n {namespace} -6 addr add {address} dev {interface} nodad"
+        ))?;
+    }
+    for (host, route) in IPV6_ROUTES {
+        shell::ip(&format!("-n {} -6 route add {route}", run.namespace(host)))?;
+    }
+    let net = run.namespace("net");
+    shell::ip(&format!("-n {net} -6 route add blackhole {IPV6_EDGE}/128"))?;
     Ok(())
 }
 
@@ -273,11 +332,16 @@ fn make_link(run: &Run, link: &Link) -> Result<()> {
     Ok(())
 }
 
-/// What leaves the balancer from its second address uses its second link, and the VIP is the
-/// balancer's own.
-fn second_address_of_the_balancer(run: &Run) -> Result<()> {
+/// The VIP is the balancer's own.
+fn own_vip(run: &Run) -> Result<()> {
     let lb = run.namespace("lb");
     shell::ip(&format!("-n {lb} addr add {VIP}/32 dev eth0"))?;
+    Ok(())
+}
+
+/// What leaves the balancer from its second address uses its second link.
+fn second_address_of_the_balancer(run: &Run) -> Result<()> {
+    let lb = run.namespace("lb");
     shell::ip(&format!(
         "-n {lb} route add default via 10.0.9.1 dev eth1 table 9"
     ))?;
@@ -314,8 +378,8 @@ fn firewall(options: Options) -> String {
     )
 }
 
-/// A balancer of the kernel's own: backends in turn, answers forced back through it.
-fn translation() -> String {
+/// A balancer of the kernel's own: backends in turn, answers forced back through it, from these ports.
+pub fn translation(ports: &str) -> String {
     let [web1, web2, web3] = BACKENDS;
     let forward = format!(
         "ip daddr {VIP} tcp dport 443 dnat to numgen inc mod 3 map {{ 0 : {web1}, 1 : {web2}, 2 : {web3} }}"
@@ -325,8 +389,54 @@ fn translation() -> String {
          chain from_others {{ type nat hook prerouting priority -100;\n {forward}\n }}\n\
          chain from_itself {{ type nat hook output priority -100;\n {forward}\n }}\n\
          chain back {{ type nat hook postrouting priority 100;\n\
-         ct status dnat snat to {}\n }}\n}}\n",
+         ct status dnat meta l4proto tcp snat to {}{ports}\n }}\n}}\n",
         BALANCER[0]
+    )
+}
+
+/// A director that sends each flow to one of the backends, which have the VIP and answer clients past
+/// it. It marks packets with a class of service, by which the router, in the place of a switch that
+/// goes by the backends' link addresses, tells them apart; the packets stay as they are otherwise.
+fn direct_return(run: &Run) -> Result<()> {
+    let lb = run.namespace("lb");
+    // It sends packets out by the link that they came in on.
+    let settings = ["all", "eth0"].map(|i| format!("net.ipv4.conf.{i}.send_redirects=0"));
+    set(&lb, &["net.ipv4.ip_forward=1", &settings[0], &settings[1]])?;
+    let flow = "meta mark set jhash ip saddr . tcp sport mod 3 seed 7";
+    let mut choose = format!("ip daddr {VIP} tcp dport 443 {flow}\n");
+    let mut deliver = String::new();
+    let dc = run.namespace("dc");
+    for (n, (host, address)) in BACKEND_NAMES.iter().zip(BACKENDS).enumerate() {
+        let class = n + 1;
+        choose.push_str(&format!(
+            "ip daddr {VIP} meta mark {n} ip dscp set cs{class}\n"
+        ));
+        deliver.push_str(&format!(
+            "ip daddr {VIP} ip dscp cs{class} meta mark set {class}\n"
+        ));
+        let web = run.namespace(host);
+        shell::ip(&format!("-n {web} addr add {VIP}/32 dev lo"))?;
+        shell::ip(&format!("-n {dc} rule add fwmark {class} lookup 10{class}"))?;
+        shell::ip(&format!(
+            "-n {dc} route add {VIP}/32 via {address} table 10{class}"
+        ))?;
+    }
+    shell::nft(
+        &lb,
+        &format!(
+            "table ip balancer {{\n\
+             chain from_others {{ type filter hook prerouting priority -150;\n{choose}}}\n\
+             chain from_itself {{ type route hook output priority -150;\n{choose}}}\n}}\n"
+        ),
+    )?;
+    let from = crate::packets::FROM_BALANCER;
+    shell::nft(
+        &dc,
+        &format!(
+            "table ip switch {{\n\
+             chain deliver {{\n{deliver}}}\n\
+             chain arrive {{ type filter hook prerouting priority -150;\n{from} jump deliver\n}}\n}}\n"
+        ),
     )
 }
 
@@ -356,6 +466,18 @@ mod tests {
                 assert!(interfaces.insert((end.host, end.interface)));
                 assert!(addresses.insert(end.address.clone()), "{}", end.address);
             }
+        }
+    }
+
+    #[test]
+    fn every_ipv6_address_is_on_an_interface_that_is_there() {
+        let ends: Vec<(&str, &str)> = links()
+            .iter()
+            .flat_map(|link| [&link.near, &link.far])
+            .map(|end| (end.host, end.interface))
+            .collect();
+        for (host, interface, _) in IPV6 {
+            assert!(ends.contains(&(host, interface)), "{host} {interface}");
         }
     }
 

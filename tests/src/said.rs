@@ -72,6 +72,9 @@ pub struct Blamed {
     pub confidence: f64,
     /// Whether users feel it.
     pub user_impact: bool,
+    /// How it goes on: steady, in bursts, periodic, by flow.
+    #[serde(default)]
+    pub pattern: String,
     /// How often it fails what crosses it.
     pub rate: Rate,
     /// One sentence for the person on call.

@@ -1,10 +1,9 @@
-//! The verdict that each fault must get, by what the mesh is given.
+//! What a mesh must say of a fault, by what it is given.
 
 use crate::expectation::{Blame, Expected};
-use crate::fault::Fault;
+use crate::fault::{Fault, Known};
 use crate::net::Balancer;
 use crate::said::Kind;
-use crate::truth::{origin, truth, way_from_edge};
 
 /// What the verdict must ask for where the file says nothing of what stands behind the edges.
 const FOR_THE_ORIGIN: [&str; 3] = ["[load_balancer]", "[[backend]]", "agent"];
@@ -46,226 +45,89 @@ pub struct Setting {
 
 /// What a mesh must say of a fault; of no fault, that all is well.
 pub fn expected(fault: Option<Fault>, setting: Setting) -> Expected {
-    let Some(fault) = fault else {
-        return Expected::Healthy;
-    };
-    match (setting.declared, setting.coverage) {
-        (Declared::Name, _) => by_name_alone(fault, setting.balancer),
-        (Declared::Vip, _) => with_the_vip(fault, setting.balancer),
-        (Declared::Backends | Declared::All, Coverage::Full) => {
-            Expected::Faults(truth(fault, setting.balancer))
-        }
-        (Declared::Backends | Declared::All, Coverage::Bare) => {
-            without_agents_on_hosts(fault, setting.balancer)
-        }
+    let parts = fault.map(Fault::parts).unwrap_or_default();
+    let each = parts.into_iter().map(|part| of_one(part, setting));
+    each.fold(Expected::Healthy, both)
+}
+
+fn of_one(fault: Fault, setting: Setting) -> Expected {
+    let Setting {
+        coverage,
+        declared,
+        balancer,
+    } = setting;
+    match (fault.known(declared, balancer), coverage) {
+        (Known::Hidden, _) => Expected::Healthy,
+        (Known::Open(truth), _) => open(truth, declared),
+        (Known::Clear, Coverage::Bare) if !fault.asks_for().is_empty() => Expected::Ambiguous {
+            truth: fault.truth(balancer),
+            // Without an agent on the hosts, a packet that is missing could be missing for several
+            // reasons.
+            ask: fault.asks_for().to_vec(),
+            always_ask: false,
+            unseen: fault.needs_agents(),
+        },
+        (Known::Clear, Coverage::Full | Coverage::Bare) => Expected::Faults(fault.truth(balancer)),
     }
 }
 
-/// Without an agent on the hosts, a packet that is missing could be missing for several reasons.
-fn without_agents_on_hosts(fault: Fault, balancer: Balancer) -> Expected {
-    let truth = truth(fault, balancer);
-    let ask = match fault {
-        Fault::BackendDropsSyns => vec!["web2"],
-        Fault::PathLosesSyns => vec!["lb", "web2"],
-        Fault::ReturnRouteBalancer | Fault::ReturnRouteDc1 => vec!["web1", "lb"],
-        Fault::ReturnAnswersLost | Fault::ReturnBlackHole => vec!["web2", "lb"],
-        Fault::ResolverDead
-        | Fault::ResolverLossy
-        | Fault::AuthoritativeRefuses
-        | Fault::AuthoritativeRemovedEdge
-        | Fault::EdgeAnswers500
-        | Fault::EdgeStalls
-        | Fault::EdgesReset
-        | Fault::EdgeExpired
-        | Fault::EdgeCutOff
-        | Fault::BalancerDead
-        | Fault::Balancer503
-        | Fault::BalancerExpired
-        | Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::BackendSlow
-        | Fault::BackendSlow300Ms
-        | Fault::BackendClosed
-        | Fault::BackendResets
-        | Fault::BackendTruncates
-        | Fault::BackendTruncatesLarge
-        | Fault::BackendOtherBody
-        | Fault::BackendPortReuse
-        | Fault::BalancerPortReuse
-        | Fault::HomeLossy
-        | Fault::TwoAtOnce => return Expected::Faults(truth),
+/// The truth, or candidates. Who names what nobody declared says what would tell its parts apart.
+fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
+    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
+    let always_ask = parts.any(|part| part.kind == Kind::Origin);
+    let ask = match declared {
+        Declared::Name => FOR_THE_ORIGIN.to_vec(),
+        Declared::Vip | Declared::Backends | Declared::All => FOR_THE_BACKENDS.to_vec(),
     };
     Expected::Ambiguous {
         truth,
         ask,
-        always_ask: false,
-        // The balancer's health checks take the lost route out of use, and no probe of this mesh
-        // leaves from the address concerned.
-        unseen: fault == Fault::ReturnRouteBalancer,
-    }
-}
-
-/// Where nothing behind the edges is declared, all of that is the origin, and what an edge does by
-/// itself may be the origin's doing.
-fn by_name_alone(fault: Fault, balancer: Balancer) -> Expected {
-    match fault {
-        Fault::ResolverDead
-        | Fault::ResolverLossy
-        | Fault::AuthoritativeRefuses
-        | Fault::AuthoritativeRemovedEdge
-        | Fault::EdgeExpired
-        | Fault::HomeLossy => Expected::Faults(truth(fault, balancer)),
-        Fault::EdgeAnswers500 | Fault::EdgeStalls | Fault::EdgesReset => {
-            open(truth(fault, balancer), &FOR_THE_ORIGIN)
-        }
-        Fault::EdgeCutOff => {
-            let modes = ["unreachable", "no_answer", "http_5xx"];
-            let mut blame = origin(&modes);
-            blame.parts.push(way_from_edge(0, &modes));
-            open(vec![blame], &FOR_THE_ORIGIN)
-        }
-        Fault::BalancerPortReuse => Expected::Healthy,
-        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
-            open(vec![origin(at_the_origin(fault))], &FOR_THE_ORIGIN)
-        }
-        Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::BackendSlow
-        | Fault::BackendSlow300Ms
-        | Fault::BackendClosed
-        | Fault::BackendDropsSyns
-        | Fault::BackendResets
-        | Fault::BackendTruncates
-        | Fault::BackendTruncatesLarge
-        | Fault::BackendOtherBody
-        | Fault::BackendPortReuse
-        | Fault::PathLosesSyns
-        | Fault::ReturnRouteBalancer
-        | Fault::ReturnRouteDc1
-        | Fault::ReturnAnswersLost
-        | Fault::ReturnBlackHole
-        | Fault::TwoAtOnce => behind_the_balancer(fault, balancer, &FOR_THE_ORIGIN),
-    }
-}
-
-/// Where the VIP is declared and no backend, what stands behind the VIP is the origin.
-fn with_the_vip(fault: Fault, balancer: Balancer) -> Expected {
-    match fault {
-        Fault::ResolverDead
-        | Fault::ResolverLossy
-        | Fault::AuthoritativeRefuses
-        | Fault::AuthoritativeRemovedEdge
-        | Fault::EdgeAnswers500
-        | Fault::EdgeStalls
-        | Fault::EdgesReset
-        | Fault::EdgeExpired
-        | Fault::EdgeCutOff
-        | Fault::BalancerPortReuse
-        | Fault::HomeLossy => Expected::Faults(truth(fault, balancer)),
-        // Whoever answers there may be the balancer or somebody behind it.
-        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
-            open(truth(fault, balancer), &FOR_THE_BACKENDS)
-        }
-        Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::BackendSlow
-        | Fault::BackendSlow300Ms
-        | Fault::BackendClosed
-        | Fault::BackendDropsSyns
-        | Fault::BackendResets
-        | Fault::BackendTruncates
-        | Fault::BackendTruncatesLarge
-        | Fault::BackendOtherBody
-        | Fault::BackendPortReuse
-        | Fault::PathLosesSyns
-        | Fault::ReturnRouteBalancer
-        | Fault::ReturnRouteDc1
-        | Fault::ReturnAnswersLost
-        | Fault::ReturnBlackHole
-        | Fault::TwoAtOnce => behind_the_balancer(fault, balancer, &FOR_THE_BACKENDS),
-    }
-}
-
-/// What a mesh says of a fault behind the balancer that has nobody declared there.
-fn behind_the_balancer(fault: Fault, balancer: Balancer, ask: &[&'static str]) -> Expected {
-    let blames = truth(fault, balancer);
-    let visible = blames.iter().any(|blame| blame.user_impact != Some(false));
-    if !visible {
-        // What the balancer hides from its clients, nobody sees who asks it alone.
-        return Expected::Healthy;
-    }
-    let hidden = |blame: Blame| match blame.parts.first().map(|part| part.kind) {
-        Some(Kind::LoadBalancer | Kind::LbBackendPath | Kind::Backend | Kind::ReturnPath) => {
-            origin(at_the_origin(fault))
-        }
-        Some(
-            Kind::ClientNetwork
-            | Kind::Resolver
-            | Kind::AuthoritativeDns
-            | Kind::Cdn
-            | Kind::CdnOriginPath
-            | Kind::Origin,
-        )
-        | None => blame,
-    };
-    open(blames.into_iter().map(hidden).collect(), ask)
-}
-
-/// The truth, or candidates. Who names what nobody declared says what would tell its parts apart.
-fn open(truth: Vec<Blame>, ask: &[&'static str]) -> Expected {
-    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
-    let always_ask = parts.any(|part| part.kind == Kind::Origin);
-    Expected::Ambiguous {
-        truth,
-        ask: ask.to_vec(),
         always_ask,
         unseen: false,
     }
 }
 
-/// The words for what clients of the edges see of a fault behind them.
-fn at_the_origin(fault: Fault) -> &'static [&'static str] {
-    match fault {
-        Fault::BalancerDead => &["refuses", "http_5xx"],
-        Fault::BalancerExpired => &["certificate_expired", "certificate_invalid", "http_5xx"],
-        Fault::Balancer503
-        | Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::TwoAtOnce => &["http_5xx"],
-        Fault::BackendSlow | Fault::BackendSlow300Ms => &["slow"],
-        Fault::BackendClosed => &["refuses", "http_5xx"],
-        Fault::BackendResets => &["resets", "http_5xx"],
-        Fault::BackendTruncates => &["truncates"],
-        Fault::BackendTruncatesLarge => &["large_answers_fail"],
-        Fault::BackendOtherBody => &["wrong_content"],
-        Fault::BackendPortReuse | Fault::BalancerPortReuse => &["port_reuse_collision"],
-        // Balancer and edges try again: what is left is late, or given up.
-        Fault::BackendDropsSyns
-        | Fault::PathLosesSyns
-        | Fault::ReturnRouteBalancer
-        | Fault::ReturnRouteDc1
-        | Fault::ReturnAnswersLost => &["slow", "no_answer", "http_5xx", "stalls"],
-        Fault::ReturnBlackHole => &["stalls", "no_answer", "http_5xx", "mtu_black_hole"],
-        Fault::ResolverDead
-        | Fault::ResolverLossy
-        | Fault::AuthoritativeRefuses
-        | Fault::AuthoritativeRemovedEdge
-        | Fault::EdgeAnswers500
-        | Fault::EdgeStalls
-        | Fault::EdgesReset
-        | Fault::EdgeExpired
-        | Fault::EdgeCutOff
-        | Fault::HomeLossy => &[],
+/// What must be said when both are there.
+fn both(one: Expected, other: Expected) -> Expected {
+    match (one, other) {
+        (Expected::Healthy, only) | (only, Expected::Healthy) => only,
+        (Expected::Faults(mut these), Expected::Faults(those)) => {
+            these.extend(those);
+            Expected::Faults(these)
+        }
+        (
+            Expected::Ambiguous {
+                mut truth,
+                ask,
+                always_ask,
+                unseen,
+            },
+            other,
+        )
+        | (
+            other,
+            Expected::Ambiguous {
+                mut truth,
+                ask,
+                always_ask,
+                unseen,
+            },
+        ) => {
+            truth.extend(other.truth().iter().cloned());
+            Expected::Ambiguous {
+                truth,
+                ask,
+                always_ask,
+                unseen,
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{BackendFault, BalancerFault, EdgeFault, WayFault};
 
     fn setting(declared: Declared, coverage: Coverage) -> Setting {
         Setting {
@@ -275,13 +137,16 @@ mod tests {
         }
     }
 
+    fn bare(fault: Fault, declared: Declared) -> Expected {
+        expected(Some(fault), setting(declared, Coverage::Bare))
+    }
+
     #[test]
     fn what_a_mesh_cannot_tell_it_must_ask_about() {
         let files = [Declared::Name, Declared::Vip, Declared::Backends];
         for fault in Fault::every() {
             for declared in files {
-                let expected = expected(Some(fault), setting(declared, Coverage::Bare));
-                if let Expected::Ambiguous { ask, truth, .. } = expected {
+                if let Expected::Ambiguous { ask, truth, .. } = bare(fault, declared) {
                     assert!(!ask.is_empty(), "{fault:?}");
                     let mut parts = truth.iter().flat_map(|blame| &blame.parts);
                     assert!(parts.all(|part| !part.modes.is_empty()), "{fault:?}");
@@ -293,7 +158,7 @@ mod tests {
     #[test]
     fn nobody_is_named_whom_the_file_does_not_declare() {
         for fault in Fault::every() {
-            let expected = expected(Some(fault), setting(Declared::Name, Coverage::Bare));
+            let expected = bare(fault, Declared::Name);
             for part in expected.truth().iter().flat_map(|blame| &blame.parts) {
                 let declared = matches!(
                     part.kind,
@@ -307,5 +172,33 @@ mod tests {
                 assert!(declared, "{fault:?}: {part:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_grows_with_what_is_declared() {
+        let fails = Fault::Backend(BackendFault::Fails);
+        let is_open = |expected: Expected| matches!(expected, Expected::Ambiguous { .. });
+        assert!(is_open(bare(fails, Declared::Name)));
+        assert!(is_open(bare(fails, Declared::Vip)));
+        assert!(!is_open(bare(fails, Declared::Backends)));
+        let cut_off = Fault::Edge(EdgeFault::CutOff);
+        assert!(is_open(bare(cut_off, Declared::Name)));
+        assert!(!is_open(bare(cut_off, Declared::Vip)));
+        let reuse = Fault::Balancer(BalancerFault::PortReuse);
+        assert_eq!(bare(reuse, Declared::Name), Expected::Healthy);
+        assert!(!is_open(bare(reuse, Declared::Vip)));
+        let way = Fault::Way(WayFault::LosesSyns);
+        assert!(is_open(bare(way, Declared::All)));
+        let full = expected(Some(way), setting(Declared::All, Coverage::Full));
+        assert!(!is_open(full));
+    }
+
+    #[test]
+    fn of_two_faults_one_may_be_known_while_the_other_is_open() {
+        let Expected::Ambiguous { truth, .. } = bare(Fault::TwoAtOnce, Declared::Name) else {
+            panic!("the backend is not declared");
+        };
+        let kinds: Vec<Kind> = truth.iter().map(|blame| blame.parts[0].kind).collect();
+        assert_eq!(kinds, [Kind::Origin, Kind::Resolver]);
     }
 }

@@ -14,7 +14,6 @@ use crate::mesh::{Mesh, Schedule};
 use crate::net::Options;
 use crate::said::Said;
 use crate::topology::Lab;
-use crate::truth::truth;
 use crate::verdicts::Setting;
 
 /// Between two looks at the verdicts.
@@ -133,7 +132,7 @@ fn described(kept: &Value) -> Result<String> {
 
 fn judged(vigil: &Vigil, kept: &Value) -> Result<Judgement> {
     let verdict: Said = serde_json::from_value(kept.clone())?;
-    let truth = truth(vigil.fault, vigil.options.balancer);
+    let truth = vigil.fault.truth(vigil.options.balancer);
     Ok(judge(&Expected::Faults(truth), &verdict))
 }
 

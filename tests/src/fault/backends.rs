@@ -1,0 +1,422 @@
+//! What goes wrong at a backend.
+
+use anyhow::Result;
+
+use super::edges::reframe;
+use super::{Known, Listed, Row, Strength, behind_the_balancer};
+use crate::address::{BACKEND_NAMES, BACKENDS, EDGES};
+use crate::app::{IN_FRONT, behaviour_file, page};
+use crate::behaviour::{self, AppBehaviour};
+use crate::blame::{FELT, MASKED, PORT_REUSE, one};
+use crate::daemons;
+use crate::expectation::Blame;
+use crate::net::Balancer;
+use crate::packets::{SYN, lose, once_a_minute, packets, translate};
+use crate::said::Kind;
+use crate::sign::Sign::{Always, AtTimes};
+use crate::sign::{Answer, Ask, Signs, timed_out, well};
+use crate::topology::Lab;
+use crate::verdicts::Declared;
+
+/// A fault of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BackendFault {
+    /// Backend 2 answers 500 to every page.
+    Fails,
+    /// Backend 2 answers 500 to one page in five.
+    FailsSome,
+    /// Backend 2 answers 500 to one page in fifty.
+    FailsSeldom,
+    /// Backend 3 takes four seconds longer.
+    Slow,
+    /// Backend 2 takes 300 milliseconds longer.
+    Slow300Ms,
+    /// Backend 2 stands still for two seconds of every thirty.
+    Pauses,
+    /// Backend 1's port is closed, and health checks, where there are any, have taken it out.
+    Closed,
+    /// Backend 2's stack does not answer 40 % of the SYNs that reach it.
+    DropsSyns,
+    /// Backend 3 resets connections once it has read the request.
+    Resets,
+    /// The same, and backend 1 is late once.
+    ResetsOneLate,
+    /// Backend 1 sends half the body that it declares.
+    Truncates,
+    /// The same, and the edges frame anew what they get.
+    TruncatesReframed,
+    /// Backend 2 sends half of its large answers, and all of the others.
+    TruncatesLarge,
+    /// Backend 2 serves another page than its peers.
+    OtherBody,
+    /// Backend 2 drops SYNs from an address and port that it had one from within a minute.
+    PortReuse,
+}
+
+impl BackendFault {
+    /// All of them.
+    pub const EVERY: [BackendFault; 15] = [
+        BackendFault::Fails,
+        BackendFault::FailsSome,
+        BackendFault::FailsSeldom,
+        BackendFault::Slow,
+        BackendFault::Slow300Ms,
+        BackendFault::Pauses,
+        BackendFault::Closed,
+        BackendFault::DropsSyns,
+        BackendFault::Resets,
+        BackendFault::ResetsOneLate,
+        BackendFault::Truncates,
+        BackendFault::TruncatesReframed,
+        BackendFault::TruncatesLarge,
+        BackendFault::OtherBody,
+        BackendFault::PortReuse,
+    ];
+
+    /// Which backend it is (0 to 2).
+    fn backend(self) -> usize {
+        match self {
+            BackendFault::Closed | BackendFault::Truncates | BackendFault::TruncatesReframed => 0,
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::Slow300Ms
+            | BackendFault::Pauses
+            | BackendFault::DropsSyns
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody
+            | BackendFault::PortReuse => 1,
+            BackendFault::Slow | BackendFault::Resets | BackendFault::ResetsOneLate => 2,
+        }
+    }
+
+    fn mode(self) -> &'static str {
+        match self {
+            BackendFault::Fails | BackendFault::FailsSome | BackendFault::FailsSeldom => "http_5xx",
+            BackendFault::Slow | BackendFault::Slow300Ms | BackendFault::Pauses => "slow",
+            BackendFault::Closed => "refuses",
+            BackendFault::DropsSyns => "syn_unanswered",
+            BackendFault::Resets | BackendFault::ResetsOneLate => "resets",
+            BackendFault::Truncates | BackendFault::TruncatesReframed => "truncates",
+            BackendFault::TruncatesLarge => "large_answers_fail",
+            BackendFault::OtherBody => "wrong_content",
+            BackendFault::PortReuse => PORT_REUSE,
+        }
+    }
+
+    fn application(self) -> Option<AppBehaviour> {
+        match self {
+            BackendFault::Fails => Some(AppBehaviour::Fail { share: 1.0 }),
+            BackendFault::FailsSome => Some(AppBehaviour::Fail { share: 0.2 }),
+            BackendFault::FailsSeldom => Some(AppBehaviour::Fail { share: 0.02 }),
+            BackendFault::Slow => Some(AppBehaviour::Slow { ms: 4000 }),
+            BackendFault::Slow300Ms => Some(AppBehaviour::Slow { ms: 300 }),
+            BackendFault::Resets | BackendFault::ResetsOneLate => Some(AppBehaviour::Reset),
+            BackendFault::Truncates | BackendFault::TruncatesReframed => {
+                Some(AppBehaviour::Truncate)
+            }
+            BackendFault::TruncatesLarge => Some(AppBehaviour::TruncateLarge),
+            BackendFault::OtherBody => Some(AppBehaviour::WrongBody),
+            BackendFault::Pauses
+            | BackendFault::Closed
+            | BackendFault::DropsSyns
+            | BackendFault::PortReuse => None,
+        }
+    }
+}
+
+impl Row for BackendFault {
+    fn name(&self) -> &'static str {
+        match self {
+            BackendFault::Fails => "backend-500",
+            BackendFault::FailsSome => "backend-500-some",
+            BackendFault::FailsSeldom => "backend-500-seldom",
+            BackendFault::Slow => "backend-slow",
+            BackendFault::Slow300Ms => "backend-slow-300ms",
+            BackendFault::Pauses => "backend-pauses",
+            BackendFault::Closed => "backend-closed",
+            BackendFault::DropsSyns => "backend-drops-syns",
+            BackendFault::Resets => "backend-resets",
+            BackendFault::ResetsOneLate => "backend-resets-one-late",
+            BackendFault::Truncates => "backend-truncates",
+            BackendFault::TruncatesReframed => "backend-truncates-reframed",
+            BackendFault::TruncatesLarge => "backend-truncates-large",
+            BackendFault::OtherBody => "backend-other-body",
+            BackendFault::PortReuse => "backend-port-reuse",
+        }
+    }
+
+    fn listed(&self) -> Listed {
+        match self {
+            BackendFault::FailsSeldom | BackendFault::Pauses => Listed::Seldom,
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Closed
+            | BackendFault::DropsSyns
+            | BackendFault::Resets
+            | BackendFault::ResetsOneLate
+            | BackendFault::Truncates
+            | BackendFault::TruncatesReframed
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody
+            | BackendFault::PortReuse => Listed::Usual,
+        }
+    }
+
+    fn strength(&self) -> Strength {
+        match self {
+            BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::Pauses
+            | BackendFault::DropsSyns => Strength::Intermittent,
+            BackendFault::Fails
+            | BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Closed
+            | BackendFault::Resets
+            | BackendFault::ResetsOneLate
+            | BackendFault::Truncates
+            | BackendFault::TruncatesReframed
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody
+            | BackendFault::PortReuse => Strength::Hard,
+        }
+    }
+
+    fn settles(&self) -> u64 {
+        // Health checks take two seconds to take a backend out.
+        if *self == BackendFault::Closed { 4 } else { 1 }
+    }
+
+    fn strikes_large_answers(&self) -> bool {
+        *self == BackendFault::TruncatesLarge
+    }
+
+    fn fits(&self, balancer: Balancer) -> bool {
+        match self {
+            // The application stands in for nginx here, and does not speak TLS.
+            BackendFault::Resets | BackendFault::ResetsOneLate => balancer == Balancer::L7,
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Pauses
+            | BackendFault::Closed
+            | BackendFault::DropsSyns
+            | BackendFault::Truncates
+            | BackendFault::TruncatesReframed
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody
+            | BackendFault::PortReuse => true,
+        }
+    }
+
+    fn truth(&self, balancer: Balancer) -> Vec<Blame> {
+        let impact = match self {
+            BackendFault::Closed if balancer.checks_health() => MASKED,
+            // Neither the edges nor the balancer use a port again within a minute.
+            BackendFault::PortReuse => MASKED,
+            BackendFault::Closed
+            | BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Pauses
+            | BackendFault::DropsSyns
+            | BackendFault::Resets
+            | BackendFault::ResetsOneLate
+            | BackendFault::Truncates
+            | BackendFault::TruncatesReframed
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody => FELT,
+        };
+        let name = BACKEND_NAMES[self.backend()];
+        let blame = one(Kind::Backend, name, &[self.mode()]).felt(impact);
+        match self {
+            BackendFault::Pauses => vec![blame.in_pattern("periodic")],
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Closed
+            | BackendFault::DropsSyns
+            | BackendFault::Resets
+            | BackendFault::ResetsOneLate
+            | BackendFault::Truncates
+            | BackendFault::TruncatesReframed
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody
+            | BackendFault::PortReuse => vec![blame],
+        }
+    }
+
+    fn asks_for(&self) -> &'static [&'static str] {
+        if *self == BackendFault::DropsSyns {
+            &["web2"]
+        } else {
+            &[]
+        }
+    }
+
+    fn known(&self, declared: Declared, balancer: Balancer) -> Known {
+        match declared {
+            Declared::Name | Declared::Vip => {
+                behind_the_balancer(&self.truth(balancer), self.at_the_edges())
+            }
+            Declared::Backends | Declared::All => Known::Clear,
+        }
+    }
+
+    fn switch(&self, lab: &mut Lab, on: bool) -> Result<()> {
+        let number = self.backend();
+        let host = BACKEND_NAMES[number];
+        if let Some(broken) = self.application() {
+            application(lab, number, on, broken)?;
+        }
+        match self {
+            BackendFault::Closed => {
+                lab.webs[number] = None;
+                if !on {
+                    lab.webs[number] = Some(daemons::web(&lab.run, number, &lab.certificates)?);
+                }
+                Ok(())
+            }
+            BackendFault::Pauses => {
+                lab.pauses = None;
+                if on {
+                    lab.pauses = lab.pause(number)?;
+                }
+                Ok(())
+            }
+            BackendFault::Resets => in_front(lab, host, on),
+            BackendFault::ResetsOneLate => {
+                application(lab, 0, on, AppBehaviour::LateOnce { ms: 900 })?;
+                in_front(lab, host, on)
+            }
+            BackendFault::TruncatesReframed => reframe(lab, on),
+            BackendFault::DropsSyns => {
+                let rule = format!("input tcp dport {{ 80, 443 }} {SYN} {}", lose(0.4));
+                packets(lab, host, on, &[rule])
+            }
+            BackendFault::PortReuse => packets(lab, host, on, &once_a_minute("")),
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Truncates
+            | BackendFault::TruncatesLarge
+            | BackendFault::OtherBody => Ok(()),
+        }
+    }
+
+    fn signs(&self, balancer: Balancer) -> Signs {
+        let number = self.backend();
+        let direct = ("dc1", Ask::Backend(number, None));
+        let edge = ("home1", Ask::Page(EDGES[0]));
+        let see = |(who, ask), sign| (who, ask, sign);
+        match self {
+            BackendFault::Fails => vec![
+                see(direct, Always(|a| a.status == 500)),
+                see(edge, AtTimes(|a| a.status == 500)),
+            ],
+            BackendFault::FailsSome | BackendFault::FailsSeldom => {
+                vec![see(direct, AtTimes(|a| a.status == 500))]
+            }
+            BackendFault::Slow => vec![see(direct, Always(|a| a.seconds > 3.9))],
+            BackendFault::Slow300Ms => vec![
+                see(direct, Always(|a| a.seconds > 0.3)),
+                see(edge, AtTimes(|a| a.seconds > 0.3)),
+            ],
+            BackendFault::Pauses => vec![see(direct, AtTimes(|a| a.seconds > 0.4))],
+            BackendFault::Closed => {
+                let refused = see(direct, Always(|a| a.text.contains("connect to server")));
+                // Without health checks nothing takes it out of use.
+                let served = match balancer.checks_health() {
+                    true => see(edge, Always(well)),
+                    false => see(edge, AtTimes(|a| a.status == 521)),
+                };
+                vec![refused, served]
+            }
+            BackendFault::DropsSyns => vec![see(direct, AtTimes(|a| a.seconds > 0.9))],
+            BackendFault::Resets => vec![
+                see(direct, Always(|a| a.text.contains("reset"))),
+                see(edge, AtTimes(|a| a.status == 502)),
+            ],
+            BackendFault::ResetsOneLate => vec![
+                ("dc1", Ask::Backend(0, None), AtTimes(|a| a.seconds > 0.8)),
+                see(direct, Always(|a| a.text.contains("reset"))),
+            ],
+            BackendFault::Truncates => vec![
+                see(direct, Always(cut_short)),
+                see(edge, AtTimes(cut_short)),
+            ],
+            BackendFault::TruncatesReframed => vec![
+                see(direct, Always(cut_short)),
+                see(edge, AtTimes(|a| a.status == 200 && is_other(a))),
+            ],
+            BackendFault::TruncatesLarge => vec![
+                ("dc1", Ask::Large(number), Always(cut_short)),
+                ("dc1", Ask::Large(0), Always(well)),
+                see(direct, Always(well)),
+            ],
+            BackendFault::OtherBody => vec![
+                see(direct, Always(|a| is_other(a) && well(a))),
+                see(edge, AtTimes(|a| is_other(a) && well(a))),
+            ],
+            BackendFault::PortReuse => vec![
+                ("dc1", Ask::Again(BACKENDS[1]), Always(timed_out)),
+                ("dc1", Ask::Again(BACKENDS[0]), Always(|a| !timed_out(a))),
+                see(direct, Always(well)),
+                see(edge, Always(well)),
+            ],
+        }
+    }
+}
+
+impl BackendFault {
+    /// The words for what clients of the edges see of it.
+    fn at_the_edges(self) -> &'static [&'static str] {
+        match self {
+            BackendFault::Fails | BackendFault::FailsSome | BackendFault::FailsSeldom => {
+                &["http_5xx"]
+            }
+            BackendFault::Slow | BackendFault::Slow300Ms | BackendFault::Pauses => &["slow"],
+            BackendFault::Closed => &["refuses", "http_5xx"],
+            // The balancer tries again: what is left is late, or given up.
+            BackendFault::DropsSyns => &["slow", "no_answer", "http_5xx"],
+            BackendFault::Resets | BackendFault::ResetsOneLate => &["resets", "http_5xx"],
+            BackendFault::Truncates => &["truncates"],
+            BackendFault::TruncatesReframed => &["truncates", "wrong_content"],
+            BackendFault::TruncatesLarge => &["large_answers_fail"],
+            BackendFault::OtherBody => &["wrong_content"],
+            BackendFault::PortReuse => &[PORT_REUSE],
+        }
+    }
+}
+
+fn cut_short(answer: &Answer) -> bool {
+    answer.text.contains("(18)")
+}
+
+fn is_other(answer: &Answer) -> bool {
+    answer.size != page().len() as u64
+}
+
+fn application(lab: &Lab, number: usize, on: bool, broken: AppBehaviour) -> Result<()> {
+    let file = behaviour_file(&lab.folder(), BACKEND_NAMES[number]);
+    behaviour::write(&file, if on { broken } else { AppBehaviour::Well })
+}
+
+/// Puts the application itself in nginx's place.
+fn in_front(lab: &Lab, host: &str, on: bool) -> Result<()> {
+    let port = IN_FRONT.rsplit_once(':').map_or("8081", |(_, port)| port);
+    let chain =
+        format!("type nat hook prerouting priority -100;\ntcp dport 80 redirect to :{port}");
+    translate(lab, host, on, &chain)
+}
