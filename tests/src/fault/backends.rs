@@ -7,7 +7,7 @@ use super::{Known, Listed, Row, Strength, behind_the_balancer};
 use crate::address::{BACKEND_NAMES, BACKENDS, EDGES};
 use crate::app::{IN_FRONT, behaviour_file, page};
 use crate::behaviour::{self, AppBehaviour};
-use crate::blame::{FELT, MASKED, PORT_REUSE, one};
+use crate::blame::{MASKED, PORT_REUSE, one, origin};
 use crate::daemons;
 use crate::expectation::Blame;
 use crate::net::Balancer;
@@ -51,11 +51,15 @@ pub enum BackendFault {
     OtherBody,
     /// Backend 2 drops SYNs from an address and port that it had one from within a minute.
     PortReuse,
+    /// Every backend answers 500: what they share is broken.
+    AllFail,
+    /// Every backend takes a second and a half longer.
+    AllSlow,
 }
 
 impl BackendFault {
     /// All of them.
-    pub const EVERY: [BackendFault; 15] = [
+    pub const EVERY: [BackendFault; 17] = [
         BackendFault::Fails,
         BackendFault::FailsSome,
         BackendFault::FailsSeldom,
@@ -71,12 +75,17 @@ impl BackendFault {
         BackendFault::TruncatesLarge,
         BackendFault::OtherBody,
         BackendFault::PortReuse,
+        BackendFault::AllFail,
+        BackendFault::AllSlow,
     ];
 
-    /// Which backend it is (0 to 2).
-    fn backend(self) -> usize {
+    /// Which backends it is (0 to 2).
+    fn backends(self) -> &'static [usize] {
         match self {
-            BackendFault::Closed | BackendFault::Truncates | BackendFault::TruncatesReframed => 0,
+            BackendFault::AllFail | BackendFault::AllSlow => &[0, 1, 2],
+            BackendFault::Closed | BackendFault::Truncates | BackendFault::TruncatesReframed => {
+                &[0]
+            }
             BackendFault::Fails
             | BackendFault::FailsSome
             | BackendFault::FailsSeldom
@@ -85,15 +94,26 @@ impl BackendFault {
             | BackendFault::DropsSyns
             | BackendFault::TruncatesLarge
             | BackendFault::OtherBody
-            | BackendFault::PortReuse => 1,
-            BackendFault::Slow | BackendFault::Resets | BackendFault::ResetsOneLate => 2,
+            | BackendFault::PortReuse => &[1],
+            BackendFault::Slow | BackendFault::Resets | BackendFault::ResetsOneLate => &[2],
         }
+    }
+
+    /// The first of them.
+    fn backend(self) -> usize {
+        self.backends()[0]
     }
 
     fn mode(self) -> &'static str {
         match self {
-            BackendFault::Fails | BackendFault::FailsSome | BackendFault::FailsSeldom => "http_5xx",
-            BackendFault::Slow | BackendFault::Slow300Ms | BackendFault::Pauses => "slow",
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::AllFail => "http_5xx",
+            BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Pauses
+            | BackendFault::AllSlow => "slow",
             BackendFault::Closed => "refuses",
             BackendFault::DropsSyns => "syn_unanswered",
             BackendFault::Resets | BackendFault::ResetsOneLate => "resets",
@@ -106,7 +126,8 @@ impl BackendFault {
 
     fn application(self) -> Option<AppBehaviour> {
         match self {
-            BackendFault::Fails => Some(AppBehaviour::Fail { share: 1.0 }),
+            BackendFault::Fails | BackendFault::AllFail => Some(AppBehaviour::Fail { share: 1.0 }),
+            BackendFault::AllSlow => Some(AppBehaviour::Slow { ms: 1500 }),
             BackendFault::FailsSome => Some(AppBehaviour::Fail { share: 0.2 }),
             BackendFault::FailsSeldom => Some(AppBehaviour::Fail { share: 0.02 }),
             BackendFault::Slow => Some(AppBehaviour::Slow { ms: 4000 }),
@@ -143,6 +164,8 @@ impl Row for BackendFault {
             BackendFault::TruncatesLarge => "backend-truncates-large",
             BackendFault::OtherBody => "backend-other-body",
             BackendFault::PortReuse => "backend-port-reuse",
+            BackendFault::AllFail => "backends-500",
+            BackendFault::AllSlow => "backends-slow",
         }
     }
 
@@ -161,7 +184,9 @@ impl Row for BackendFault {
             | BackendFault::TruncatesReframed
             | BackendFault::TruncatesLarge
             | BackendFault::OtherBody
-            | BackendFault::PortReuse => Listed::Usual,
+            | BackendFault::PortReuse
+            | BackendFault::AllFail
+            | BackendFault::AllSlow => Listed::Usual,
         }
     }
 
@@ -181,7 +206,9 @@ impl Row for BackendFault {
             | BackendFault::TruncatesReframed
             | BackendFault::TruncatesLarge
             | BackendFault::OtherBody
-            | BackendFault::PortReuse => Strength::Hard,
+            | BackendFault::PortReuse
+            | BackendFault::AllFail
+            | BackendFault::AllSlow => Strength::Hard,
         }
     }
 
@@ -210,49 +237,37 @@ impl Row for BackendFault {
             | BackendFault::TruncatesReframed
             | BackendFault::TruncatesLarge
             | BackendFault::OtherBody
-            | BackendFault::PortReuse => true,
+            | BackendFault::PortReuse
+            | BackendFault::AllFail
+            | BackendFault::AllSlow => true,
         }
     }
 
     fn truth(&self, balancer: Balancer) -> Vec<Blame> {
-        let impact = match self {
-            BackendFault::Closed if balancer.checks_health() => MASKED,
+        let name = BACKEND_NAMES[self.backend()];
+        let blame = one(Kind::Backend, name, &[self.mode()]);
+        let blame = match self {
+            BackendFault::Closed if balancer.checks_health() => blame.felt(MASKED),
             // Neither the edges nor the balancer use a port again within a minute.
-            BackendFault::PortReuse => MASKED,
+            BackendFault::PortReuse => blame.felt(MASKED),
+            BackendFault::Pauses => blame.in_pattern("periodic"),
+            // One verdict on what they share, and not on each that it be taken out of use.
+            BackendFault::AllFail | BackendFault::AllSlow => origin(&[self.mode()]),
             BackendFault::Closed
             | BackendFault::Fails
             | BackendFault::FailsSome
             | BackendFault::FailsSeldom
             | BackendFault::Slow
             | BackendFault::Slow300Ms
-            | BackendFault::Pauses
             | BackendFault::DropsSyns
             | BackendFault::Resets
             | BackendFault::ResetsOneLate
             | BackendFault::Truncates
             | BackendFault::TruncatesReframed
             | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody => FELT,
+            | BackendFault::OtherBody => blame,
         };
-        let name = BACKEND_NAMES[self.backend()];
-        let blame = one(Kind::Backend, name, &[self.mode()]).felt(impact);
-        match self {
-            BackendFault::Pauses => vec![blame.in_pattern("periodic")],
-            BackendFault::Fails
-            | BackendFault::FailsSome
-            | BackendFault::FailsSeldom
-            | BackendFault::Slow
-            | BackendFault::Slow300Ms
-            | BackendFault::Closed
-            | BackendFault::DropsSyns
-            | BackendFault::Resets
-            | BackendFault::ResetsOneLate
-            | BackendFault::Truncates
-            | BackendFault::TruncatesReframed
-            | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody
-            | BackendFault::PortReuse => vec![blame],
-        }
+        vec![blame]
     }
 
     fn asks_for(&self) -> &'static [&'static str] {
@@ -276,7 +291,9 @@ impl Row for BackendFault {
         let number = self.backend();
         let host = BACKEND_NAMES[number];
         if let Some(broken) = self.application() {
-            application(lab, number, on, broken)?;
+            for number in self.backends() {
+                application(lab, *number, on, broken)?;
+            }
         }
         match self {
             BackendFault::Closed => {
@@ -311,7 +328,9 @@ impl Row for BackendFault {
             | BackendFault::Slow300Ms
             | BackendFault::Truncates
             | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody => Ok(()),
+            | BackendFault::OtherBody
+            | BackendFault::AllFail
+            | BackendFault::AllSlow => Ok(()),
         }
     }
 
@@ -328,6 +347,11 @@ impl Row for BackendFault {
             BackendFault::FailsSome | BackendFault::FailsSeldom => {
                 vec![see(direct, AtTimes(|a| a.status == 500))]
             }
+            BackendFault::AllFail => vec![
+                see(direct, Always(|a| a.status == 500)),
+                see(edge, Always(|a| a.status == 500)),
+            ],
+            BackendFault::AllSlow => vec![see(edge, Always(|a| a.seconds > 1.4))],
             BackendFault::Slow => vec![see(direct, Always(|a| a.seconds > 3.9))],
             BackendFault::Slow300Ms => vec![
                 see(direct, Always(|a| a.seconds > 0.3)),
@@ -383,10 +407,14 @@ impl BackendFault {
     /// The words for what clients of the edges see of it.
     fn at_the_edges(self) -> &'static [&'static str] {
         match self {
-            BackendFault::Fails | BackendFault::FailsSome | BackendFault::FailsSeldom => {
-                &["http_5xx"]
-            }
-            BackendFault::Slow | BackendFault::Slow300Ms | BackendFault::Pauses => &["slow"],
+            BackendFault::Fails
+            | BackendFault::FailsSome
+            | BackendFault::FailsSeldom
+            | BackendFault::AllFail => &["http_5xx"],
+            BackendFault::Slow
+            | BackendFault::Slow300Ms
+            | BackendFault::Pauses
+            | BackendFault::AllSlow => &["slow"],
             BackendFault::Closed => &["refuses", "http_5xx"],
             // The balancer tries again: what is left is late, or given up.
             BackendFault::DropsSyns => &["slow", "no_answer", "http_5xx"],

@@ -115,12 +115,14 @@ impl Row for BalancerFault {
             BalancerFault::Expired => balancer(&["certificate_expired"]),
             BalancerFault::PortReuse => balancer(&[PORT_REUSE]).felt(MASKED),
             BalancerFault::ProxyLine => match kind {
-                Balancer::Tcp => towards("web2", &["tls_fails", "resets"]),
-                Balancer::L7 | Balancer::L4 | Balancer::Dsr => towards("web2", &["http_4xx"]),
+                Balancer::Tcp => towards("web2", &["misdirected", "tls_fails", "resets"]),
+                Balancer::L7 | Balancer::L4 | Balancer::Dsr => {
+                    towards("web2", &["misdirected", "http_4xx"])
+                }
             },
             BalancerFault::StaleAddress => towards(
                 "web3",
-                &["http_5xx", "unreachable", "blocked", "packet_loss"],
+                &["misdirected", "http_5xx", "blocked", "packet_loss"],
             ),
             BalancerFault::TimeWait => balancer(&[PORT_REUSE]),
             BalancerFault::AtStandby => balancer(&["no_answer", "unreachable"]),
