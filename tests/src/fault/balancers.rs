@@ -210,7 +210,7 @@ impl Row for BalancerFault {
                 ("lb", direct(2), Always(well)),
             ],
             BalancerFault::TimeWait => vec![
-                ("cdn1", Ask::Page(VIP), AtTimes(|a| !well(a))),
+                ("home1", edge, AtTimes(|a| !well(a))),
                 ("lb", direct(0), Always(well)),
             ],
             BalancerFault::AtStandby => vec![

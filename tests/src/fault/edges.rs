@@ -165,16 +165,15 @@ impl Row for EdgeFault {
             EdgeFault::FlowsDead => vec![
                 ("home1", edge1, AtTimes(|a| a.status == 522)),
                 ("cdn1", Ask::FromPort(DEAD_PORT), Always(timed_out)),
-                ("cdn1", Ask::FromPort(LIVING_PORT), Always(well)),
+                ("cdn1", Ask::Page(VIP), AtTimes(timed_out)),
                 ("dc1", Ask::Page(VIP), Always(well)),
             ],
         }
     }
 }
 
-/// A port of cdn1 whose flow to the VIP takes the dead path, and one whose flow does not.
+/// A port of cdn1 whose flow to the VIP takes the dead path.
 const DEAD_PORT: u16 = 30_004;
-const LIVING_PORT: u16 = 30_001;
 
 /// Without the VIP, the way from an edge cannot be told from where it leads.
 fn cut_off(from: &str) -> Known {
