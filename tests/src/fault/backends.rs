@@ -7,7 +7,7 @@ use super::{Known, Listed, Row, Strength, behind_the_balancer};
 use crate::address::{BACKEND_NAMES, BACKENDS, EDGES};
 use crate::app::{IN_FRONT, behaviour_file, page};
 use crate::behaviour::{self, AppBehaviour};
-use crate::blame::{MASKED, PORT_REUSE, one, origin};
+use crate::blame::{MASKED, Modes, PORT_REUSE, one, origin};
 use crate::daemons;
 use crate::expectation::Blame;
 use crate::net::Balancer;
@@ -57,6 +57,41 @@ pub enum BackendFault {
     AllSlow,
 }
 
+/// Some of the backends (0 to 2).
+type Which = &'static [usize];
+
+/// What is to be said of a fault in a word.
+struct Facts {
+    name: &'static str,
+    backends: Which,
+    mode: &'static str,
+    /// What the applications there are told to do.
+    told: Option<AppBehaviour>,
+    /// Further words for it where nobody but a client of the edges sees it.
+    at_the_edges: Modes<'static>,
+    strength: Strength,
+    listed: Listed,
+}
+
+impl Facts {
+    fn of(name: &'static str, backends: Which, mode: &'static str) -> Facts {
+        Facts {
+            name,
+            backends,
+            mode,
+            told: None,
+            at_the_edges: &[],
+            strength: Strength::Hard,
+            listed: Listed::Usual,
+        }
+    }
+
+    /// The first of the backends.
+    fn first(&self) -> usize {
+        self.backends[0]
+    }
+}
+
 impl BackendFault {
     /// All of them.
     pub const EVERY: [BackendFault; 17] = [
@@ -79,137 +114,99 @@ impl BackendFault {
         BackendFault::AllSlow,
     ];
 
-    /// Which backends it is (0 to 2).
-    fn backends(self) -> &'static [usize] {
+    fn facts(self) -> Facts {
+        let told = |behaviour| Some(behaviour);
+        let (web1, web2, web3, all): (Which, Which, Which, Which) = (&[0], &[1], &[2], &[0, 1, 2]);
         match self {
-            BackendFault::AllFail | BackendFault::AllSlow => &[0, 1, 2],
-            BackendFault::Closed | BackendFault::Truncates | BackendFault::TruncatesReframed => {
-                &[0]
-            }
-            BackendFault::Fails
-            | BackendFault::FailsSome
-            | BackendFault::FailsSeldom
-            | BackendFault::Slow300Ms
-            | BackendFault::Pauses
-            | BackendFault::DropsSyns
-            | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody
-            | BackendFault::PortReuse => &[1],
-            BackendFault::Slow | BackendFault::Resets | BackendFault::ResetsOneLate => &[2],
-        }
-    }
-
-    /// The first of them.
-    fn backend(self) -> usize {
-        self.backends()[0]
-    }
-
-    fn mode(self) -> &'static str {
-        match self {
-            BackendFault::Fails
-            | BackendFault::FailsSome
-            | BackendFault::FailsSeldom
-            | BackendFault::AllFail => "http_5xx",
-            BackendFault::Slow
-            | BackendFault::Slow300Ms
-            | BackendFault::Pauses
-            | BackendFault::AllSlow => "slow",
-            BackendFault::Closed => "refuses",
-            BackendFault::DropsSyns => "syn_unanswered",
-            BackendFault::Resets | BackendFault::ResetsOneLate => "resets",
-            BackendFault::Truncates | BackendFault::TruncatesReframed => "truncates",
-            BackendFault::TruncatesLarge => "large_answers_fail",
-            BackendFault::OtherBody => "wrong_content",
-            BackendFault::PortReuse => PORT_REUSE,
-        }
-    }
-
-    fn application(self) -> Option<AppBehaviour> {
-        match self {
-            BackendFault::Fails | BackendFault::AllFail => Some(AppBehaviour::Fail { share: 1.0 }),
-            BackendFault::AllSlow => Some(AppBehaviour::Slow { ms: 1500 }),
-            BackendFault::FailsSome => Some(AppBehaviour::Fail { share: 0.2 }),
-            BackendFault::FailsSeldom => Some(AppBehaviour::Fail { share: 0.02 }),
-            BackendFault::Slow => Some(AppBehaviour::Slow { ms: 4000 }),
-            BackendFault::Slow300Ms => Some(AppBehaviour::Slow { ms: 300 }),
-            BackendFault::Resets | BackendFault::ResetsOneLate => Some(AppBehaviour::Reset),
-            BackendFault::Truncates | BackendFault::TruncatesReframed => {
-                Some(AppBehaviour::Truncate)
-            }
-            BackendFault::TruncatesLarge => Some(AppBehaviour::TruncateLarge),
-            BackendFault::OtherBody => Some(AppBehaviour::WrongBody),
-            BackendFault::Pauses
-            | BackendFault::Closed
-            | BackendFault::DropsSyns
-            | BackendFault::PortReuse => None,
+            BackendFault::Fails => Facts {
+                told: told(AppBehaviour::Fail { share: 1.0 }),
+                ..Facts::of("backend-500", web2, "http_5xx")
+            },
+            BackendFault::FailsSome => Facts {
+                told: told(AppBehaviour::Fail { share: 0.2 }),
+                strength: Strength::Intermittent,
+                ..Facts::of("backend-500-some", web2, "http_5xx")
+            },
+            BackendFault::FailsSeldom => Facts {
+                told: told(AppBehaviour::Fail { share: 0.02 }),
+                strength: Strength::Intermittent,
+                listed: Listed::Seldom,
+                ..Facts::of("backend-500-seldom", web2, "http_5xx")
+            },
+            BackendFault::AllFail => Facts {
+                told: told(AppBehaviour::Fail { share: 1.0 }),
+                ..Facts::of("backends-500", all, "http_5xx")
+            },
+            BackendFault::Slow => Facts {
+                told: told(AppBehaviour::Slow { ms: 4000 }),
+                ..Facts::of("backend-slow", web3, "slow")
+            },
+            BackendFault::Slow300Ms => Facts {
+                told: told(AppBehaviour::Slow { ms: 300 }),
+                ..Facts::of("backend-slow-300ms", web2, "slow")
+            },
+            BackendFault::AllSlow => Facts {
+                told: told(AppBehaviour::Slow { ms: 1500 }),
+                ..Facts::of("backends-slow", all, "slow")
+            },
+            BackendFault::Pauses => Facts {
+                strength: Strength::Intermittent,
+                listed: Listed::Seldom,
+                ..Facts::of("backend-pauses", web2, "slow")
+            },
+            BackendFault::Closed => Facts {
+                at_the_edges: &["http_5xx"],
+                ..Facts::of("backend-closed", web1, "refuses")
+            },
+            // The balancer tries again: what is left is late, or given up.
+            BackendFault::DropsSyns => Facts {
+                at_the_edges: &["slow", "no_answer", "http_5xx"],
+                strength: Strength::Intermittent,
+                ..Facts::of("backend-drops-syns", web2, "syn_unanswered")
+            },
+            BackendFault::Resets => Facts {
+                told: told(AppBehaviour::Reset),
+                at_the_edges: &["http_5xx"],
+                ..Facts::of("backend-resets", web3, "resets")
+            },
+            BackendFault::ResetsOneLate => Facts {
+                told: told(AppBehaviour::Reset),
+                at_the_edges: &["http_5xx"],
+                ..Facts::of("backend-resets-one-late", web3, "resets")
+            },
+            BackendFault::Truncates => Facts {
+                told: told(AppBehaviour::Truncate),
+                ..Facts::of("backend-truncates", web1, "truncates")
+            },
+            BackendFault::TruncatesReframed => Facts {
+                told: told(AppBehaviour::Truncate),
+                at_the_edges: &["wrong_content"],
+                ..Facts::of("backend-truncates-reframed", web1, "truncates")
+            },
+            BackendFault::TruncatesLarge => Facts {
+                told: told(AppBehaviour::TruncateLarge),
+                ..Facts::of("backend-truncates-large", web2, "large_answers_fail")
+            },
+            BackendFault::OtherBody => Facts {
+                told: told(AppBehaviour::WrongBody),
+                ..Facts::of("backend-other-body", web2, "wrong_content")
+            },
+            BackendFault::PortReuse => Facts::of("backend-port-reuse", web2, PORT_REUSE),
         }
     }
 }
 
 impl Row for BackendFault {
     fn name(&self) -> &'static str {
-        match self {
-            BackendFault::Fails => "backend-500",
-            BackendFault::FailsSome => "backend-500-some",
-            BackendFault::FailsSeldom => "backend-500-seldom",
-            BackendFault::Slow => "backend-slow",
-            BackendFault::Slow300Ms => "backend-slow-300ms",
-            BackendFault::Pauses => "backend-pauses",
-            BackendFault::Closed => "backend-closed",
-            BackendFault::DropsSyns => "backend-drops-syns",
-            BackendFault::Resets => "backend-resets",
-            BackendFault::ResetsOneLate => "backend-resets-one-late",
-            BackendFault::Truncates => "backend-truncates",
-            BackendFault::TruncatesReframed => "backend-truncates-reframed",
-            BackendFault::TruncatesLarge => "backend-truncates-large",
-            BackendFault::OtherBody => "backend-other-body",
-            BackendFault::PortReuse => "backend-port-reuse",
-            BackendFault::AllFail => "backends-500",
-            BackendFault::AllSlow => "backends-slow",
-        }
+        self.facts().name
     }
 
     fn listed(&self) -> Listed {
-        match self {
-            BackendFault::FailsSeldom | BackendFault::Pauses => Listed::Seldom,
-            BackendFault::Fails
-            | BackendFault::FailsSome
-            | BackendFault::Slow
-            | BackendFault::Slow300Ms
-            | BackendFault::Closed
-            | BackendFault::DropsSyns
-            | BackendFault::Resets
-            | BackendFault::ResetsOneLate
-            | BackendFault::Truncates
-            | BackendFault::TruncatesReframed
-            | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody
-            | BackendFault::PortReuse
-            | BackendFault::AllFail
-            | BackendFault::AllSlow => Listed::Usual,
-        }
+        self.facts().listed
     }
 
     fn strength(&self) -> Strength {
-        match self {
-            BackendFault::FailsSome
-            | BackendFault::FailsSeldom
-            | BackendFault::Pauses
-            | BackendFault::DropsSyns => Strength::Intermittent,
-            BackendFault::Fails
-            | BackendFault::Slow
-            | BackendFault::Slow300Ms
-            | BackendFault::Closed
-            | BackendFault::Resets
-            | BackendFault::ResetsOneLate
-            | BackendFault::Truncates
-            | BackendFault::TruncatesReframed
-            | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody
-            | BackendFault::PortReuse
-            | BackendFault::AllFail
-            | BackendFault::AllSlow => Strength::Hard,
-        }
+        self.facts().strength
     }
 
     fn settles(&self) -> u64 {
@@ -222,37 +219,22 @@ impl Row for BackendFault {
     }
 
     fn fits(&self, balancer: Balancer) -> bool {
-        match self {
-            // The application stands in for nginx here, and does not speak TLS.
-            BackendFault::Resets | BackendFault::ResetsOneLate => balancer == Balancer::L7,
-            BackendFault::Fails
-            | BackendFault::FailsSome
-            | BackendFault::FailsSeldom
-            | BackendFault::Slow
-            | BackendFault::Slow300Ms
-            | BackendFault::Pauses
-            | BackendFault::Closed
-            | BackendFault::DropsSyns
-            | BackendFault::Truncates
-            | BackendFault::TruncatesReframed
-            | BackendFault::TruncatesLarge
-            | BackendFault::OtherBody
-            | BackendFault::PortReuse
-            | BackendFault::AllFail
-            | BackendFault::AllSlow => true,
-        }
+        // The application stands in for nginx here, and does not speak TLS.
+        let plain = matches!(self, BackendFault::Resets | BackendFault::ResetsOneLate);
+        !plain || balancer == Balancer::L7
     }
 
     fn truth(&self, balancer: Balancer) -> Vec<Blame> {
-        let name = BACKEND_NAMES[self.backend()];
-        let blame = one(Kind::Backend, name, &[self.mode()]);
+        let facts = self.facts();
+        let name = BACKEND_NAMES[facts.first()];
+        let blame = one(Kind::Backend, name, &[facts.mode]);
         let blame = match self {
             BackendFault::Closed if balancer.checks_health() => blame.felt(MASKED),
             // Neither the edges nor the balancer use a port again within a minute.
             BackendFault::PortReuse => blame.felt(MASKED),
             BackendFault::Pauses => blame.in_pattern("periodic"),
             // One verdict on what they share, and not on each that it be taken out of use.
-            BackendFault::AllFail | BackendFault::AllSlow => origin(&[self.mode()]),
+            BackendFault::AllFail | BackendFault::AllSlow => origin(&[facts.mode]),
             BackendFault::Closed
             | BackendFault::Fails
             | BackendFault::FailsSome
@@ -281,17 +263,20 @@ impl Row for BackendFault {
     fn known(&self, declared: Declared, balancer: Balancer) -> Known {
         match declared {
             Declared::Name | Declared::Vip => {
-                behind_the_balancer(&self.truth(balancer), self.at_the_edges())
+                let facts = self.facts();
+                let modes = [&[facts.mode], facts.at_the_edges].concat();
+                behind_the_balancer(&self.truth(balancer), &modes)
             }
             Declared::Backends | Declared::All => Known::Clear,
         }
     }
 
     fn switch(&self, lab: &mut Lab, on: bool) -> Result<()> {
-        let number = self.backend();
+        let facts = self.facts();
+        let number = facts.first();
         let host = BACKEND_NAMES[number];
-        if let Some(broken) = self.application() {
-            for number in self.backends() {
+        if let Some(broken) = facts.told {
+            for number in facts.backends {
                 application(lab, *number, on, broken)?;
             }
         }
@@ -335,7 +320,7 @@ impl Row for BackendFault {
     }
 
     fn signs(&self, balancer: Balancer) -> Signs {
-        let number = self.backend();
+        let number = self.facts().first();
         let direct = ("dc1", Ask::Backend(number, None));
         let edge = ("home1", Ask::Page(EDGES[0]));
         let see = |(who, ask), sign| (who, ask, sign);
@@ -399,31 +384,6 @@ impl Row for BackendFault {
                 see(direct, Always(well)),
                 see(edge, Always(well)),
             ],
-        }
-    }
-}
-
-impl BackendFault {
-    /// The words for what clients of the edges see of it.
-    fn at_the_edges(self) -> &'static [&'static str] {
-        match self {
-            BackendFault::Fails
-            | BackendFault::FailsSome
-            | BackendFault::FailsSeldom
-            | BackendFault::AllFail => &["http_5xx"],
-            BackendFault::Slow
-            | BackendFault::Slow300Ms
-            | BackendFault::Pauses
-            | BackendFault::AllSlow => &["slow"],
-            BackendFault::Closed => &["refuses", "http_5xx"],
-            // The balancer tries again: what is left is late, or given up.
-            BackendFault::DropsSyns => &["slow", "no_answer", "http_5xx"],
-            BackendFault::Resets | BackendFault::ResetsOneLate => &["resets", "http_5xx"],
-            BackendFault::Truncates => &["truncates"],
-            BackendFault::TruncatesReframed => &["truncates", "wrong_content"],
-            BackendFault::TruncatesLarge => &["large_answers_fail"],
-            BackendFault::OtherBody => &["wrong_content"],
-            BackendFault::PortReuse => &[PORT_REUSE],
         }
     }
 }

@@ -71,11 +71,10 @@ impl Row for BalancerFault {
             BalancerFault::Dead
             | BalancerFault::Answers503
             | BalancerFault::Expired
-            | BalancerFault::PortReuse => Listed::Usual,
-            BalancerFault::ProxyLine
-            | BalancerFault::StaleAddress
-            | BalancerFault::TimeWait
-            | BalancerFault::AtStandby => Listed::NotYet,
+            | BalancerFault::PortReuse
+            | BalancerFault::ProxyLine
+            | BalancerFault::StaleAddress => Listed::Usual,
+            BalancerFault::TimeWait | BalancerFault::AtStandby => Listed::NotYet,
         }
     }
 

@@ -9,13 +9,17 @@
 //!     coord ----+
 //! ```
 
+mod balancing;
+mod ipv6;
+
 use std::fs;
 
 use anyhow::{Context, Result};
 
+pub use self::balancing::{Balancer, EVERY_PORT, FOUR_PORTS, translation};
 use crate::address::{
-    BACKEND_NAMES, BACKENDS, BACKENDS_SECOND, BALANCER, CDN1, COORDINATOR, DC1, EDGES, HOMES,
-    IPV6_EDGE, NAME_SERVERS, REMOVED_EDGE, RESOLVERS, VIP,
+    BACKENDS, BACKENDS_SECOND, BALANCER, CDN1, COORDINATOR, DC1, EDGES, HOMES, NAME_SERVERS,
+    REMOVED_EDGE, RESOLVERS, VIP,
 };
 use crate::namespace::Run;
 use crate::shell;
@@ -29,33 +33,6 @@ pub const HOSTS: [&str; 17] = [
 /// Hosts that forward packets.
 const ROUTERS: [&str; 4] = ["net", "gw1", "gw2", "dc"];
 
-/// Who has an IPv6 address, and on which interface.
-const IPV6: [(&str, &str, &str); 8] = [
-    ("net", "gw1", "2001:db8:101::1/64"),
-    ("gw1", "wan", "2001:db8:101::2/64"),
-    ("gw1", "lan", "2001:db8:1::1/64"),
-    ("home1", "eth0", "2001:db8:1::10/64"),
-    ("net", "gw2", "2001:db8:102::1/64"),
-    ("gw2", "wan", "2001:db8:102::2/64"),
-    ("gw2", "lan", "2001:db8:2::1/64"),
-    ("home2", "eth0", "2001:db8:2::10/64"),
-];
-
-/// The IPv6 routes between these.
-const IPV6_ROUTES: [(&str, &str); 6] = [
-    ("home1", "default via 2001:db8:1::1"),
-    ("gw1", "default via 2001:db8:101::1"),
-    ("net", "2001:db8:1::/64 via 2001:db8:101::2"),
-    ("home2", "default via 2001:db8:2::1"),
-    ("gw2", "default via 2001:db8:102::1"),
-    ("net", "2001:db8:2::/64 via 2001:db8:102::2"),
-];
-
-/// The ports that the kernel's translation gives to connections: whichever is free.
-pub const EVERY_PORT: &str = "";
-/// The same for a translation that has four.
-pub const FOUR_PORTS: &str = ":20000-20003";
-
 /// One end of a link.
 struct End {
     host: &'static str,
@@ -67,39 +44,6 @@ struct End {
 struct Link {
     near: End,
     far: End,
-}
-
-/// How the balancer works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Balancer {
-    /// HAProxy ends TLS and speaks HTTP to the backends.
-    #[default]
-    L7,
-    /// HAProxy passes the bytes of a connection on; the backends end TLS.
-    Tcp,
-    /// The kernel translates addresses packet by packet; the backends answer the SYN and end TLS.
-    L4,
-    /// The kernel sends each flow to a backend that has the VIP as an address of its own and answers
-    /// clients itself: direct server return.
-    Dsr,
-}
-
-impl Balancer {
-    /// Whether it takes backends out of use by itself. A kernel's translation asks nobody.
-    pub fn checks_health(self) -> bool {
-        match self {
-            Balancer::L7 | Balancer::Tcp => true,
-            Balancer::L4 | Balancer::Dsr => false,
-        }
-    }
-
-    /// The port on which it reaches the backends: without TLS, which it ended itself, or with it.
-    pub fn backend_port(self) -> u16 {
-        match self {
-            Balancer::L7 => 80,
-            Balancer::Tcp | Balancer::L4 | Balancer::Dsr => 443,
-        }
-    }
 }
 
 /// Options of the topology.
@@ -126,19 +70,9 @@ pub fn build(run: &Run, options: Options) -> Result<()> {
     for (host, route) in routes() {
         shell::ip(&format!("-n {} route add {route}", run.namespace(host)))?;
     }
-    make_ipv6(run)?;
-    second_address_of_the_balancer(run)?;
+    ipv6::build(run)?;
     shell::nft(&run.namespace("dc"), &firewall(options))?;
-    let lb = run.namespace("lb");
-    match options.balancer {
-        Balancer::L7 | Balancer::Tcp => own_vip(run)?,
-        Balancer::L4 => {
-            own_vip(run)?;
-            set(&lb, &["net.ipv4.ip_forward=1"])?;
-            shell::nft(&lb, &translation(EVERY_PORT))?;
-        }
-        Balancer::Dsr => direct_return(run)?,
-    }
+    balancing::build(run, options.balancer)?;
     if options.backbone_loss > 0.0 {
         let drop = crate::packets::lose(options.backbone_loss);
         let script = format!(
@@ -154,7 +88,7 @@ fn make_host(run: &Run, host: &str) -> Result<()> {
     shell::ip(&format!("netns add {namespace}"))?;
     shell::ip(&format!("-n {namespace} link set lo up"))?;
     let forward = u8::from(ROUTERS.contains(&host));
-    let without_ipv6 = u8::from(!IPV6.iter().any(|(has, ..)| *has == host));
+    let without_ipv6 = u8::from(!ipv6::ADDRESSES.iter().any(|(has, ..)| *has == host));
     let settings = [
         format!("net.ipv4.ip_forward={forward}"),
         // Answers may leave by another interface than the question came in by: that is a fault to
@@ -174,22 +108,6 @@ fn set(namespace: &str, settings: &[&str]) -> Result<()> {
     let mut words = vec!["netns", "exec", namespace, "sysctl", "-q", "-w"];
     words.extend(settings);
     shell::run("ip", words)?;
-    Ok(())
-}
-
-/// The homes have IPv6 as far as the backbone, which knows no way further.
-fn make_ipv6(run: &Run) -> Result<()> {
-    for (host, interface, address) in IPV6 {
-        let namespace = run.namespace(host);
-        shell::ip(&format!(
-            "-n {namespace} -6 addr add {address} dev {interface} nodad"
-        ))?;
-    }
-    for (host, route) in IPV6_ROUTES {
-        shell::ip(&format!("-n {} -6 route add {route}", run.namespace(host)))?;
-    }
-    let net = run.namespace("net");
-    shell::ip(&format!("-n {net} -6 route add blackhole {IPV6_EDGE}/128"))?;
     Ok(())
 }
 
@@ -332,23 +250,6 @@ fn make_link(run: &Run, link: &Link) -> Result<()> {
     Ok(())
 }
 
-/// The VIP is the balancer's own.
-fn own_vip(run: &Run) -> Result<()> {
-    let lb = run.namespace("lb");
-    shell::ip(&format!("-n {lb} addr add {VIP}/32 dev eth0"))?;
-    Ok(())
-}
-
-/// What leaves the balancer from its second address uses its second link.
-fn second_address_of_the_balancer(run: &Run) -> Result<()> {
-    let lb = run.namespace("lb");
-    shell::ip(&format!(
-        "-n {lb} route add default via 10.0.9.1 dev eth1 table 9"
-    ))?;
-    shell::ip(&format!("-n {lb} rule add from {} lookup 9", BALANCER[1]))?;
-    Ok(())
-}
-
 /// The firewall lets only the CDN reach the VIP from outside, lets answers to the data centre's own
 /// questions in, and forwards nothing from a link that does not own the packet's source (RFC 2827).
 fn firewall(options: Options) -> String {
@@ -375,68 +276,6 @@ fn firewall(options: Options) -> String {
   }}
 }}
 "#
-    )
-}
-
-/// A balancer of the kernel's own: backends in turn, answers forced back through it, from these ports.
-pub fn translation(ports: &str) -> String {
-    let [web1, web2, web3] = BACKENDS;
-    let forward = format!(
-        "ip daddr {VIP} tcp dport 443 dnat to numgen inc mod 3 map {{ 0 : {web1}, 1 : {web2}, 2 : {web3} }}"
-    );
-    format!(
-        "table ip balancer {{\n\
-         chain from_others {{ type nat hook prerouting priority -100;\n {forward}\n }}\n\
-         chain from_itself {{ type nat hook output priority -100;\n {forward}\n }}\n\
-         chain back {{ type nat hook postrouting priority 100;\n\
-         ct status dnat meta l4proto tcp snat to {}{ports}\n }}\n}}\n",
-        BALANCER[0]
-    )
-}
-
-/// A director that sends each flow to one of the backends, which have the VIP and answer clients past
-/// it. It marks packets with a class of service, by which the router, in the place of a switch that
-/// goes by the backends' link addresses, tells them apart; the packets stay as they are otherwise.
-fn direct_return(run: &Run) -> Result<()> {
-    let lb = run.namespace("lb");
-    // It sends packets out by the link that they came in on.
-    let settings = ["all", "eth0"].map(|i| format!("net.ipv4.conf.{i}.send_redirects=0"));
-    set(&lb, &["net.ipv4.ip_forward=1", &settings[0], &settings[1]])?;
-    let flow = "meta mark set jhash ip saddr . tcp sport mod 3 seed 7";
-    let mut choose = format!("ip daddr {VIP} tcp dport 443 {flow}\n");
-    let mut deliver = String::new();
-    let dc = run.namespace("dc");
-    for (n, (host, address)) in BACKEND_NAMES.iter().zip(BACKENDS).enumerate() {
-        let class = n + 1;
-        choose.push_str(&format!(
-            "ip daddr {VIP} meta mark {n} ip dscp set cs{class}\n"
-        ));
-        deliver.push_str(&format!(
-            "ip daddr {VIP} ip dscp cs{class} meta mark set {class}\n"
-        ));
-        let web = run.namespace(host);
-        shell::ip(&format!("-n {web} addr add {VIP}/32 dev lo"))?;
-        shell::ip(&format!("-n {dc} rule add fwmark {class} lookup 10{class}"))?;
-        shell::ip(&format!(
-            "-n {dc} route add {VIP}/32 via {address} table 10{class}"
-        ))?;
-    }
-    shell::nft(
-        &lb,
-        &format!(
-            "table ip balancer {{\n\
-             chain from_others {{ type filter hook prerouting priority -150;\n{choose}}}\n\
-             chain from_itself {{ type route hook output priority -150;\n{choose}}}\n}}\n"
-        ),
-    )?;
-    let from = crate::packets::FROM_BALANCER;
-    shell::nft(
-        &dc,
-        &format!(
-            "table ip switch {{\n\
-             chain deliver {{\n{deliver}}}\n\
-             chain arrive {{ type filter hook prerouting priority -150;\n{from} jump deliver\n}}\n}}\n"
-        ),
     )
 }
 
@@ -476,7 +315,7 @@ mod tests {
             .flat_map(|link| [&link.near, &link.far])
             .map(|end| (end.host, end.interface))
             .collect();
-        for (host, interface, _) in IPV6 {
+        for (host, interface, _) in ipv6::ADDRESSES {
             assert!(ends.contains(&(host, interface)), "{host} {interface}");
         }
     }
