@@ -97,7 +97,8 @@ pub fn make(folder: &Path) -> Result<()> {
         fs::write(&plain, format!("{}{public}", zone.text()))?;
         let (plain, signed) = (plain.display().to_string(), zone.file(folder));
         let signed = signed.display().to_string();
-        let mut words = vec!["-q", "-z", "-o", SERVICE, "-K", &place, "-f", &signed];
+        let mut words = vec!["-q", "-z", "-o", SERVICE, "-K", &place, "-d", &place];
+        words.extend(["-f", &signed]);
         if zone == Zone::Expired {
             words.extend(RAN_OUT);
         }
