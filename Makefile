@@ -5,7 +5,17 @@ CARGO  ?= cargo
 TARGET := $(if $(CARGO_TARGET_DIR),$(CARGO_TARGET_DIR),target)
 PROGRAMS = -p coordinator -p probe-agent -p cli
 
-.PHONY: help build release demo test packages check format lint docs no-std unit lab verify bench deny clean
+# What order and pauses of a chain of faults are drawn from.
+SEED ?= 1
+# Of balancers that do not end TLS: what is at them, before them, behind them, and on the ways back.
+AT_L4  = balancer-dead edge-cut-off backend-500 backend-closed backend-drops-syns path-loses-syns \
+         return-answers-lost return-route-balancer
+AT_TCP = balancer-dead edges-reset backend-500-some backend-closed backend-truncates \
+         balancer-stale-address path-loses-syns return-route-dc1
+AT_DSR = balancer-dead home-lossy backends-500 backend-closed backend-drops-syns path-loses-syns \
+         return-answers-lost return-black-hole
+
+.PHONY: help build release demo test packages check format lint docs no-std unit lab chain verify bench deny clean
 
 help:
 	@echo "make build    the programs, into $(TARGET)/debug"
@@ -14,6 +24,7 @@ help:
 	@echo "make test     every test; the lab as root or by sudo"
 	@echo "make check    the tests that need neither root nor minutes"
 	@echo "make lab      [FAULTS='name ...'] the delivery path in network namespaces, fault by fault"
+	@echo "make chain    [FAULTS='name ...'] [SEED=n] the same, one mesh through a shuffled chain of them"
 	@echo "make bench    the speed of what is measured"
 	@echo "make deny     licences and advisories of the dependencies (needs cargo-deny)"
 
@@ -29,7 +40,11 @@ demo: build
 test: packages check
 	@$(CARGO) build -p lab
 	$(TARGET)/debug/lab kill
-	tests/lab.sh $(TARGET)/debug "run --healthy 3 --again 1" "run --again 1" "skew --rounds 100"
+	tests/lab.sh $(TARGET)/debug "chain --seed $(SEED) --mesh both" \
+		"chain --seed $(SEED) --balancer l4 --healthy 3 $(AT_L4)" \
+		"chain --seed $(SEED) --balancer tcp --healthy 3 $(AT_TCP)" \
+		"chain --seed $(SEED) --balancer dsr --healthy 3 $(AT_DSR)" \
+		"skew --rounds 100"
 
 # Some of cargo's tests are run on real packets, and need what the lab needs.
 packages:
@@ -67,6 +82,10 @@ unit: build
 lab: build
 	@$(CARGO) build -p lab
 	tests/lab.sh $(TARGET)/debug "run $(FAULTS)"
+
+chain: build
+	@$(CARGO) build -p lab
+	tests/lab.sh $(TARGET)/debug "chain --seed $(SEED) $(FAULTS)"
 
 verify:
 	@$(CARGO) build -p lab

@@ -31,6 +31,8 @@ if ! $as_root unshare --net true 2>/dev/null; then
 fi
 for arguments; do
     echo "lab $arguments"
+    began=$(date +%s)
     # shellcheck disable=SC2086 -- the arguments are words
     $as_root "$programs/lab" $arguments
+    echo "that took $(($(date +%s) - began)) s"
 done

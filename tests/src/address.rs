@@ -11,6 +11,8 @@ pub const NAME_SERVERS: [&str; 2] = ["192.0.2.53", "192.0.2.69"];
 pub const EDGES: [&str; 2] = ["198.51.100.11", "198.51.100.22"];
 /// An edge that the CDN has given up; the backbone drops what is sent there.
 pub const REMOVED_EDGE: &str = "198.51.100.99";
+/// An IPv6 address of an edge; the backbone drops what is sent there (RFC 3849).
+pub const IPV6_EDGE: &str = "2001:db8:51::11";
 /// The agent behind the CDN.
 pub const CDN1: &str = "198.51.100.35";
 /// The home networks' clients.

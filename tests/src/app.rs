@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -61,6 +62,8 @@ pub fn page() -> Vec<u8> {
 struct Pages {
     usual: Vec<u8>,
     large: Vec<u8>,
+    /// Whether the one late answer was given.
+    was_late: AtomicBool,
 }
 
 impl Pages {
@@ -68,7 +71,11 @@ impl Pages {
         let usual = page();
         // Forty kilobytes: more than a connection has under way at first.
         let large = usual.repeat(12);
-        Self { usual, large }
+        Self {
+            usual,
+            large,
+            was_late: AtomicBool::new(false),
+        }
     }
 
     fn of(&self, path: &str) -> &[u8] {
@@ -100,7 +107,16 @@ fn answer(mut stream: &TcpStream, app: &App, pages: &Pages) -> Result<()> {
         return send(stream, app, "200 OK", b"well\n", 5);
     }
     match behaviour {
-        AppBehaviour::Well => send(stream, app, "200 OK", well, well.len()),
+        AppBehaviour::Well => {
+            pages.was_late.store(false, Ordering::Relaxed);
+            send(stream, app, "200 OK", well, well.len())
+        }
+        AppBehaviour::LateOnce { ms } => {
+            if !pages.was_late.swap(true, Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(ms));
+            }
+            send(stream, app, "200 OK", well, well.len())
+        }
         AppBehaviour::Fail { share } if rand::random::<f64>() < share => {
             let text = b"the data base is not there\n";
             send(stream, app, "500 Internal Server Error", text, text.len())

@@ -28,6 +28,11 @@ pub enum AppBehaviour {
         /// The delay in milliseconds.
         ms: u64,
     },
+    /// Answers the page, the first one after a delay.
+    LateOnce {
+        /// The delay in milliseconds.
+        ms: u64,
+    },
     /// Answers another page than its peers.
     WrongBody,
     /// Declares the whole length and sends half.
@@ -59,6 +64,13 @@ pub enum EdgeBehaviour {
     },
     /// Shows an expired certificate.
     ExpiredCertificate,
+    /// Fetches from the origin and says anew how long the answer is: as long as what came.
+    Reframe,
+    /// Serves the homes, and answers this status to everybody else.
+    HomesOnly {
+        /// The status code.
+        status: u16,
+    },
 }
 
 /// The behaviour in force: the default where there is no file.

@@ -1,4 +1,4 @@
-//! What runs on the hosts: unbound, BIND, the edges, HAProxy, nginx and the application.
+//! What runs on the hosts: unbound, BIND, the edges, nginx and the application.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,37 +6,17 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::address::{
-    BACKENDS, BALANCER, EDGES, NAME_SERVERS, REMOVED_EDGE, RESOLVERS, SERVICE, VIP,
-};
-use crate::app::{BEHIND_NGINX, HEALTH_PATH, IN_FRONT, behaviour_file};
+use crate::address::{EDGES, NAME_SERVERS, RESOLVERS, SERVICE, VIP};
+use crate::app::{BEHIND_NGINX, IN_FRONT, behaviour_file};
 use crate::certificates::Certificates;
 use crate::daemon::Daemon;
 use crate::namespace::Run;
-use crate::net::Balancer;
+use crate::pausing::Pauses;
 use crate::shell;
+use crate::zone::{self, Zone};
 
-/// What a name server of the zone does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Zone {
-    /// Hands out both edges.
-    Well,
-    /// Hands out an edge that has been given up, too.
-    RemovedEdge,
-    /// Refuses every question.
-    Refuses,
-}
-
-/// Which certificate the balancer shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shown {
-    /// The good one.
-    Good,
-    /// The expired one.
-    Expired,
-}
-
-/// Starts the resolver of a home network (0 or 1) on its router.
+/// Starts the resolver of a home network (0 or 1) on its router. It checks signatures, as most do that
+/// homes use.
 pub fn resolver(run: &Run, home: usize) -> Result<Daemon> {
     let host = ["gw1", "gw2"][home];
     let address = RESOLVERS[home];
@@ -46,11 +26,13 @@ pub fn resolver(run: &Run, home: usize) -> Result<Daemon> {
     let config = format!(
         "server:\n  directory: \"{folder}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n\
          \x20 use-syslog: no\n  do-daemonize: no\n  interface: {address}\n  do-ip6: no\n\
-         \x20 access-control: 198.18.0.0/15 allow\n  module-config: \"iterator\"\n\
+         \x20 access-control: 198.18.0.0/15 allow\n  module-config: \"validator iterator\"\n\
+         \x20 trust-anchor-file: \"{anchor}\"\n  val-bogus-ttl: 5\n  ede: yes\n  infra-host-ttl: 5\n\
          \x20 num-threads: 1\n  msg-cache-size: 1m\n  rrset-cache-size: 1m\n\
          stub-zone:\n  name: \"{SERVICE}\"\n{stubs}\
          remote-control:\n  control-enable: no\n",
         folder = run.folder().display(),
+        anchor = zone::anchor(&run.folder()).display(),
     );
     let file = write(run, &format!("unbound-{host}.conf"), &config)?;
     let mut command = run.command(host, "unbound");
@@ -64,17 +46,6 @@ pub fn resolver(run: &Run, home: usize) -> Result<Daemon> {
 pub fn name_server(run: &Run, number: usize, zone: Zone) -> Result<Daemon> {
     let host = ["ns1", "ns2"][number];
     let address = NAME_SERVERS[number];
-    let mut addresses = EDGES.to_vec();
-    if zone == Zone::RemovedEdge {
-        addresses.push(REMOVED_EDGE);
-    }
-    let records: String = addresses.iter().map(|a| format!("@ IN A {a}\n")).collect();
-    let [ns1, ns2] = NAME_SERVERS;
-    let text = format!(
-        "$TTL 5\n@ IN SOA ns1 hostmaster 1 3600 600 86400 5\n@ IN NS ns1\n@ IN NS ns2\n\
-         ns1 300 IN A {ns1}\nns2 300 IN A {ns2}\n{records}"
-    );
-    let zone_file = write(run, &format!("zone-{host}"), &text)?;
     let folder = run.folder().join(format!("bind-{host}"));
     fs::create_dir_all(&folder)?;
     let asked_by = if zone == Zone::Refuses { "none" } else { "any" };
@@ -85,7 +56,7 @@ pub fn name_server(run: &Run, number: usize, zone: Zone) -> Result<Daemon> {
          controls {{ }};\n\
          zone \"{SERVICE}\" {{ type primary; file \"{1}\"; }};\n",
         folder.display(),
-        zone_file.display(),
+        zone.file(&run.folder()).display(),
     );
     let file = write(run, &format!("named-{host}.conf"), &config)?;
     let mut command = run.command(host, "named");
@@ -120,84 +91,6 @@ pub fn edge(run: &Run, number: usize, certificates: &Certificates) -> Result<Dae
 /// The behaviour file of an edge.
 pub fn edge_behaviour_file(run: &Run, number: usize) -> PathBuf {
     run.folder().join(format!("edge{number}.json"))
-}
-
-/// Starts the balancer. Health checks each second, two failures take a backend out, two successes
-/// bring it back. Each backend is used from both of the balancer's addresses.
-///
-/// In TCP mode the backends end TLS and a check is a connection.
-pub fn balancer(
-    run: &Run,
-    certificates: &Certificates,
-    shown: Shown,
-    mode: Balancer,
-) -> Result<Daemon> {
-    let (port, word, bind, check) = match mode {
-        Balancer::L7 => {
-            let bind = format!("ssl crt {}", shown_file(certificates, shown).display());
-            let check = format!("option httpchk GET {HEALTH_PATH}\n  http-check expect status 200");
-            (80, "http\n  http-reuse never", bind, check)
-        }
-        Balancer::Tcp | Balancer::L4 => (443, "tcp", String::new(), "option tcp-check".to_owned()),
-    };
-    let mut servers = String::new();
-    for (n, backend) in BACKENDS.iter().enumerate() {
-        for (source, letter) in BALANCER.iter().zip(["a", "b"]) {
-            let name = server_name(n, letter);
-            servers.push_str(&format!(
-                "  server {name} {backend}:{port} source {source} check\n"
-            ));
-        }
-    }
-    let config = format!(
-        "global\n  stats socket {socket} mode 600 level admin\n  nbthread 1\n\
-         defaults\n  mode {word}\n  timeout connect 2s\n  timeout client 15s\n  timeout server 10s\n\
-         \x20 timeout check 1s\n  timeout http-request 5s\n  retries 1\n\
-         frontend shop\n  bind {VIP}:443 {bind}\n  default_backend web\n\
-         backend web\n  balance roundrobin\n  {check}\n\
-         \x20 default-server inter 1s fall 2 rise 2\n{servers}",
-        socket = balancer_socket(run).display(),
-    );
-    let file = write(run, "haproxy.cfg", &config)?;
-    let mut command = run.command("lb", "haproxy");
-    command.args(["-db", "-f"]).arg(file);
-    let mut daemon = Daemon::start("haproxy", command, &run.folder())?;
-    daemon.wait_ready(|| listens(run, "lb", "-t", VIP, 443))?;
-    Ok(daemon)
-}
-
-fn shown_file(certificates: &Certificates, shown: Shown) -> &Path {
-    match shown {
-        Shown::Good => &certificates.good,
-        Shown::Expired => &certificates.expired,
-    }
-}
-
-/// Gives the running balancer an order over its admin socket.
-pub fn order_balancer(run: &Run, order: &str) -> Result<String> {
-    use std::io::{Read, Write};
-    let mut socket = std::os::unix::net::UnixStream::connect(balancer_socket(run))
-        .context("the balancer's admin socket")?;
-    writeln!(socket, "{order}")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    Ok(answer)
-}
-
-/// The balancer's names of its servers: one for each backend and source address.
-pub fn balancer_servers() -> Vec<String> {
-    let numbers = 0..BACKENDS.len();
-    numbers
-        .flat_map(|n| ["a", "b"].map(|letter| server_name(n, letter)))
-        .collect()
-}
-
-fn server_name(backend: usize, letter: &str) -> String {
-    format!("web{}{letter}", backend + 1)
-}
-
-fn balancer_socket(run: &Run) -> PathBuf {
-    run.folder().join("haproxy.sock")
 }
 
 /// Starts nginx on a backend (0 to 2).
@@ -249,6 +142,15 @@ pub fn application(run: &Run, number: usize) -> Result<Daemon> {
     Ok(daemon)
 }
 
+/// Starts stopping a process on a host now and then.
+pub fn pauses(run: &Run, host: &str, process: &Daemon) -> Result<Pauses> {
+    let pid = i32::try_from(process.pid()).context("a process number")?;
+    let mut command = run.command(host, this_program()?);
+    command.args(["pause", "--pid", &pid.to_string()]);
+    let daemon = Daemon::start(&format!("pause-{host}"), command, &run.folder())?;
+    Ok(Pauses::of(daemon, pid))
+}
+
 /// Whether something listens on an address of a host.
 pub fn listens(run: &Run, host: &str, family: &str, address: &str, port: u16) -> bool {
     let namespace = run.namespace(host);
@@ -266,6 +168,8 @@ pub fn missing_programs() -> Vec<&'static str> {
         "ss",
         "unbound",
         "named",
+        "dnssec-keygen",
+        "dnssec-signzone",
         "haproxy",
         "nginx",
         "tcpdump",
@@ -292,7 +196,8 @@ fn this_program() -> Result<PathBuf> {
     Ok(path)
 }
 
-fn write(run: &Run, name: &str, text: &str) -> Result<PathBuf> {
+/// Writes a file of the run's own folder.
+pub fn write(run: &Run, name: &str, text: &str) -> Result<PathBuf> {
     let file = run.folder().join(name);
     fs::write(&file, text).with_context(|| format!("{}", file.display()))?;
     Ok(file)

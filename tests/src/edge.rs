@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -18,7 +18,7 @@ use rustls::{
 };
 use socket2::SockRef;
 
-use crate::address::SERVICE;
+use crate::address::{HOMES, SERVICE};
 use crate::behaviour::{self, EdgeBehaviour};
 
 /// The origin must accept a connection within this time (Cloudflare waits 15 s or more). Below the
@@ -130,8 +130,11 @@ fn answer(stream: TcpStream, parts: &Parts) -> Result<()> {
         EdgeBehaviour::Proxy
         | EdgeBehaviour::Answer { .. }
         | EdgeBehaviour::Stall
-        | EdgeBehaviour::Reset { .. } => &parts.good,
+        | EdgeBehaviour::Reset { .. }
+        | EdgeBehaviour::Reframe
+        | EdgeBehaviour::HomesOnly { .. } => &parts.good,
     };
+    let at_home = stream.peer_addr().is_ok_and(|peer| is_home(peer.ip()));
     let session = ServerConnection::new(Arc::clone(config))?;
     let mut client = StreamOwned::new(session, stream);
     let Ok(request) = read_head(&mut BufReader::new(&mut client)) else {
@@ -145,16 +148,34 @@ fn answer(stream: TcpStream, parts: &Parts) -> Result<()> {
             SockRef::from(&client.sock).set_linger(Some(Duration::ZERO))?;
             return Ok(());
         }
-        EdgeBehaviour::Reset { .. } | EdgeBehaviour::Proxy | EdgeBehaviour::ExpiredCertificate => {
-            match fetch(&request, parts) {
-                Ok((head, rest)) => relay(&mut client, &head, rest)?,
-                Err(trouble) => refuse(&mut client, trouble as u16)?,
+        EdgeBehaviour::HomesOnly { status } if !at_home => refuse(&mut client, status)?,
+        EdgeBehaviour::Reset { .. }
+        | EdgeBehaviour::Proxy
+        | EdgeBehaviour::ExpiredCertificate
+        | EdgeBehaviour::Reframe
+        | EdgeBehaviour::HomesOnly { .. } => match fetch(&request, parts) {
+            Ok((head, rest)) if behaviour == EdgeBehaviour::Reframe => {
+                reframe(&mut client, &head, rest)?;
             }
-        }
+            Ok((head, rest)) => relay(&mut client, &head, rest)?,
+            Err(trouble) => refuse(&mut client, trouble as u16)?,
+        },
     }
     client.conn.send_close_notify();
     client.flush()?;
     Ok(())
+}
+
+/// Whether somebody asks from one of the home networks.
+fn is_home(address: IpAddr) -> bool {
+    let homes = HOMES
+        .iter()
+        .filter_map(|home| home.parse::<Ipv4Addr>().ok());
+    let network = |address: Ipv4Addr| address.octets()[..3].to_vec();
+    match address {
+        IpAddr::V4(address) => homes.map(network).any(|home| home == network(address)),
+        IpAddr::V6(_) => false,
+    }
 }
 
 /// Reads up to and with the empty line.
@@ -228,21 +249,36 @@ fn timed_out(error: &std::io::Error) -> bool {
     error.kind() == ErrorKind::TimedOut || error.kind() == ErrorKind::WouldBlock
 }
 
-/// Passes the origin's answer on, with the edge's own headers in place of the origin's.
-fn relay(client: &mut impl Write, head: &str, mut rest: BufReader<Origin>) -> Result<()> {
+/// The origin's head, with the edge's own headers in place of these of the origin's.
+fn own_head(head: &str, replaced: &[&str]) -> String {
     let mut out = String::new();
     for line in head.trim_end().split("\r\n") {
-        let name = line
-            .split(':')
-            .next()
-            .unwrap_or_default()
-            .to_ascii_lowercase();
-        if name != "server" && name != "connection" {
+        let name = line.split(':').next().unwrap_or_default();
+        if !replaced.iter().any(|r| name.eq_ignore_ascii_case(r)) {
             out.push_str(line);
             out.push_str("\r\n");
         }
     }
     out.push_str(&own_headers());
+    out
+}
+
+/// Takes up what the origin sends and passes it on as the whole answer, as an edge does that packs or
+/// stores what passes.
+fn reframe(client: &mut impl Write, head: &str, mut rest: BufReader<Origin>) -> Result<()> {
+    let mut body = Vec::new();
+    // An origin that ends early has sent what it has sent.
+    let _ = rest.read_to_end(&mut body);
+    let mut out = own_head(head, &["server", "connection", "content-length"]);
+    out.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
+    client.write_all(out.as_bytes())?;
+    client.write_all(&body)?;
+    Ok(())
+}
+
+/// Passes the origin's answer on as it comes.
+fn relay(client: &mut impl Write, head: &str, mut rest: BufReader<Origin>) -> Result<()> {
+    let mut out = own_head(head, &["server", "connection"]);
     out.push_str("\r\n");
     client.write_all(out.as_bytes())?;
     let mut buffer = vec![0; 16 * 1024];
@@ -285,6 +321,25 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         );
         assert_eq!(input, b"body");
+    }
+
+    #[test]
+    fn only_homes_are_homes() {
+        let rows = [
+            ("198.18.1.10", true),
+            ("198.18.2.77", true),
+            ("10.0.5.5", false),
+        ];
+        for (address, home) in rows {
+            assert_eq!(is_home(address.parse().unwrap()), home, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_edge_names_itself_in_the_origins_place() {
+        let head = "HTTP/1.1 200 OK\r\nserver: nginx\r\nContent-Length: 9\r\nX-A: b\r\n\r\n";
+        let own = own_head(head, &["Server", "content-length"]);
+        assert!(own.starts_with("HTTP/1.1 200 OK\r\nX-A: b\r\nServer: cloudflare\r\n"));
     }
 
     #[test]

@@ -2,13 +2,18 @@
 //! live, and the verdict that each fault must get.
 //!
 //! `topology` builds the namespaces, `daemons` what runs in them, `fault` breaks one thing at a
-//! time, `mesh` starts the programs under test through their published commands alone, and
-//! `expectation` compares what `meshctl localize` says with what was broken.
+//! time and knows whom a verdict must name for it, `mesh` starts the programs under test through their
+//! published commands alone, `verdicts` says what a mesh can know with the agents and the service file
+//! that it is given, and `expectation` compares what `meshctl localize` says with that.
 
 pub mod address;
 pub mod app;
+pub mod asking;
+pub mod balancer;
 pub mod behaviour;
+pub mod blame;
 pub mod certificates;
+pub mod chain;
 pub mod clock;
 pub mod daemon;
 pub mod daemons;
@@ -20,11 +25,15 @@ pub mod killing;
 pub mod mesh;
 pub mod namespace;
 pub mod net;
+pub mod packets;
+pub mod pausing;
 pub mod run;
+pub mod said;
 pub mod shell;
+pub mod sign;
 pub mod skew;
-pub mod switch;
 pub mod symptom;
 pub mod topology;
 pub mod verdicts;
 pub mod watching;
+pub mod zone;

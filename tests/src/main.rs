@@ -7,16 +7,18 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lab::app::{self, App};
+use lab::chain;
 use lab::edge::{self, Edge};
 use lab::fault::Fault;
 use lab::killing;
 use lab::namespace;
 use lab::net::{Balancer, HOSTS, Options};
+use lab::pausing::{self, Pause};
 use lab::run::{self, Plan};
 use lab::skew;
 use lab::symptom;
 use lab::topology::{self, Lab};
-use lab::verdicts::Coverage;
+use lab::verdicts::{Coverage, Declared, Setting};
 use lab::watching::{self, Vigil};
 
 /// A delivery path of real daemons in network namespaces, with faults that can be switched.
@@ -49,6 +51,8 @@ enum What {
     },
     /// Switch faults on one by one and check what the meshes say
     Run(RunArgs),
+    /// Live through a shuffled chain of faults, a few seconds apart, and check what the meshes say
+    Chain(ChainArgs),
     /// Switch one fault on and measure how soon scheduled rounds alone raise a verdict that names it
     Watch(WatchArgs),
     /// Measure on the wire how well the agents fire together, and whether their stamps are honest
@@ -71,6 +75,9 @@ enum What {
     /// Serve as an edge of the CDN
     #[command(hide = true)]
     Edge(Edge),
+    /// Stop a process now and then
+    #[command(hide = true)]
+    Pause(Pause),
     /// Delay the packets of a netfilter queue
     #[command(hide = true)]
     Delay {
@@ -91,17 +98,52 @@ struct RunArgs {
     /// With agents on every host, without agents on balancer and backends, or both at once
     #[arg(long, value_enum, default_value_t = Meshes::Both)]
     mesh: Meshes,
-    /// Seconds for which scheduled rounds count
-    #[arg(long, default_value_t = 0)]
-    since: u64,
-    /// Try a fault, or health, again, at most so often, when a verdict was not as expected
-    #[arg(long, default_value_t = 0)]
-    again: u32,
     /// Keep the cases in this folder
     #[arg(long)]
     record: Option<PathBuf>,
     #[command(flatten)]
     network: Network,
+}
+
+#[derive(Debug, Args)]
+struct ChainArgs {
+    /// The faults [default: all]
+    #[arg(value_parser = fault)]
+    faults: Vec<Fault>,
+    /// What order and pauses are drawn from [default: another one each time]
+    #[arg(long)]
+    seed: Option<u64>,
+    /// With agents on every host, without agents on balancer and backends, or both at once
+    #[arg(long, value_enum, default_value_t = Meshes::Full)]
+    mesh: Meshes,
+    /// Declare no more than this in the service file; agents stand on balancer and backends with
+    /// `hosts` alone [default: everything]
+    #[arg(long, value_enum, conflicts_with = "mesh")]
+    declared: Option<Known>,
+    /// How many faults the chain has [default: each of them once]
+    #[arg(long)]
+    count: Option<usize>,
+    /// Questions in good health at the end
+    #[arg(long, default_value_t = 10)]
+    healthy: usize,
+    /// Keep the cases, and what was true of each, in this folder
+    #[arg(long)]
+    record: Option<PathBuf>,
+    #[command(flatten)]
+    network: Network,
+}
+
+/// What a user has told the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Known {
+    /// Name and URL
+    Name,
+    /// And the VIP
+    Vip,
+    /// And the backends
+    Backends,
+    /// And agents run on balancer and backends
+    Hosts,
 }
 
 #[derive(Debug, Args)]
@@ -146,11 +188,33 @@ enum Meshes {
 }
 
 impl Meshes {
-    fn coverages(self) -> Vec<Coverage> {
-        match self {
+    fn settings(self, balancer: Balancer) -> Vec<Setting> {
+        let coverages = match self {
             Meshes::Full => vec![Coverage::Full],
             Meshes::Bare => vec![Coverage::Bare],
             Meshes::Both => vec![Coverage::Full, Coverage::Bare],
+        };
+        let setting = |coverage| Setting {
+            coverage,
+            declared: Declared::All,
+            balancer,
+        };
+        coverages.into_iter().map(setting).collect()
+    }
+}
+
+impl Known {
+    fn setting(self, balancer: Balancer) -> Setting {
+        let (declared, coverage) = match self {
+            Known::Name => (Declared::Name, Coverage::Bare),
+            Known::Vip => (Declared::Vip, Coverage::Bare),
+            Known::Backends => (Declared::Backends, Coverage::Bare),
+            Known::Hosts => (Declared::Backends, Coverage::Full),
+        };
+        Setting {
+            coverage,
+            declared,
+            balancer,
         }
     }
 }
@@ -171,7 +235,7 @@ fn main() -> ExitCode {
 fn act(what: What) -> Result<bool> {
     match what {
         What::List => {
-            for fault in Fault::ALL.into_iter().chain(Fault::SELDOM) {
+            for fault in Fault::every() {
                 println!("{}", fault.name());
             }
             Ok(true)
@@ -182,13 +246,17 @@ fn act(what: What) -> Result<bool> {
             topology::remove_on_signal()?;
             run::run(&plan(args))
         }
+        What::Chain(args) => {
+            topology::remove_on_signal()?;
+            chain::run(&chain_plan(args))
+        }
         What::Watch(args) => {
             topology::remove_on_signal()?;
             watching::run(&Vigil {
                 fault: args.fault,
                 calm: Duration::from_secs(args.calm),
                 patience: Duration::from_secs(args.patience),
-                meshes: args.mesh.coverages(),
+                meshes: args.mesh.settings(args.network.balancer),
                 options: options(&args.network),
             })
         }
@@ -203,6 +271,7 @@ fn act(what: What) -> Result<bool> {
         }
         What::App(settings) => app::serve(settings).map(|()| true),
         What::Edge(settings) => edge::serve(settings).map(|()| true),
+        What::Pause(settings) => pausing::serve(settings).map(|()| true),
         What::Delay { ms } => lab::delay::serve(Duration::from_millis(ms)).map(|()| true),
     }
 }
@@ -231,11 +300,8 @@ fn up(fault: Option<Fault>, options: Options) -> Result<()> {
 fn verify(faults: &[Fault], options: Options) -> Result<bool> {
     topology::remove_on_signal()?;
     let mut lab = Lab::up(options)?;
-    let faults = if faults.is_empty() {
-        &Fault::ALL[..]
-    } else {
-        faults
-    };
+    let all: Vec<Fault> = Fault::every().collect();
+    let faults = if faults.is_empty() { &all } else { faults };
     let (mut shown, mut failed) = (0, 0);
     for fault in faults.iter().filter(|fault| fault.fits(options.balancer)) {
         match symptom::verify(&mut lab, *fault) {
@@ -255,16 +321,35 @@ fn verify(faults: &[Fault], options: Options) -> Result<bool> {
 
 fn plan(args: RunArgs) -> Plan {
     let faults = if args.faults.is_empty() && args.healthy == 0 {
-        Fault::ALL.to_vec()
+        Fault::usual()
     } else {
         args.faults
     };
     Plan {
         faults,
         healthy: args.healthy,
-        meshes: args.mesh.coverages(),
-        since: Duration::from_secs(args.since),
-        again: args.again,
+        meshes: args.mesh.settings(args.network.balancer),
+        record: args.record,
+        options: options(&args.network),
+    }
+}
+
+fn chain_plan(args: ChainArgs) -> chain::Plan {
+    let balancer = args.network.balancer;
+    let faults = if args.faults.is_empty() {
+        Fault::usual()
+    } else {
+        args.faults
+    };
+    let declared = args.declared.map(|known| vec![known.setting(balancer)]);
+    chain::Plan {
+        faults,
+        count: args.count,
+        healthy: args.healthy,
+        seed: args
+            .seed
+            .unwrap_or_else(|| u64::from(rand::random::<u32>())),
+        meshes: declared.unwrap_or_else(|| args.mesh.settings(balancer)),
         record: args.record,
         options: options(&args.network),
     }

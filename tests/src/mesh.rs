@@ -5,7 +5,6 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use localize::verdict::Verdict;
 use serde_json::Value;
 
 use crate::address::{
@@ -18,8 +17,9 @@ use crate::daemon::Daemon;
 use crate::daemons;
 use crate::namespace::Run;
 use crate::net::Balancer;
+use crate::said::{Outcome, Said};
 use crate::shell;
-use crate::verdicts::Coverage;
+use crate::verdicts::{Coverage, Declared, Setting};
 
 /// An agent of a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct AgentPlan {
 /// How often a mesh looks by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Schedule {
-    /// A round every two seconds.
+    /// A round every five seconds.
     Usual,
     /// A round each second.
     Dense,
@@ -44,8 +44,8 @@ pub enum Schedule {
 /// A coordinator with its agents.
 #[derive(Debug)]
 pub struct Mesh {
-    /// Which agents it has.
-    pub coverage: Coverage,
+    /// What it is given.
+    pub setting: Setting,
     run: Run,
     folder: PathBuf,
     programs: PathBuf,
@@ -59,20 +59,28 @@ pub struct Mesh {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Localized {
     /// The verdict.
-    pub verdict: Verdict,
+    pub said: Said,
+    /// The verdict as it was printed.
+    pub text: String,
     /// How long the command ran.
     pub took: Duration,
 }
 
-impl Coverage {
+impl Setting {
     /// The mesh's name in the lab's output.
     pub fn name(self) -> &'static str {
-        match self {
-            Coverage::Full => "full",
-            Coverage::Bare => "bare",
+        match (self.declared, self.coverage) {
+            (Declared::Name, _) => "name",
+            (Declared::Vip, _) => "vip",
+            (Declared::Backends, Coverage::Bare) => "backends",
+            (Declared::Backends, Coverage::Full) => "hosts",
+            (Declared::All, Coverage::Full) => "full",
+            (Declared::All, Coverage::Bare) => "bare",
         }
     }
+}
 
+impl Coverage {
     fn port(self) -> u16 {
         match self {
             Coverage::Full => COORDINATOR_PORTS[0],
@@ -101,15 +109,14 @@ impl Mesh {
     /// Starts a coordinator and its agents, and applies the service's file.
     pub fn start(
         run: &Run,
-        coverage: Coverage,
+        setting: Setting,
         certificates: &Certificates,
         schedule: Schedule,
-        balancer: Balancer,
     ) -> Result<Mesh> {
-        let folder = run.folder().join(format!("mesh-{}", coverage.name()));
+        let folder = run.folder().join(format!("mesh-{}", setting.name()));
         std::fs::create_dir_all(&folder)?;
         let mut mesh = Mesh {
-            coverage,
+            setting,
             run: run.clone(),
             folder,
             programs: programs()?,
@@ -118,12 +125,12 @@ impl Mesh {
             agents: Vec::new(),
         };
         mesh.start_coordinator()?;
-        for plan in coverage.agents() {
+        for plan in setting.coverage.agents() {
             let token = mesh.token(plan)?;
             mesh.agents.push((plan, None));
             mesh.start_agent(mesh.agents.len() - 1, Some(&token))?;
         }
-        mesh.service = service_file(certificates, schedule, balancer);
+        mesh.service = service_file(certificates, schedule, setting);
         mesh.apply(&mesh.service)?;
         mesh.wait_connected()?;
         Ok(mesh)
@@ -147,16 +154,16 @@ impl Mesh {
 
     /// Starts the coordinator and waits until it answers.
     pub fn start_coordinator(&mut self) -> Result<()> {
-        let address = format!("{COORDINATOR}:{}", self.coverage.port());
+        let address = format!("{COORDINATOR}:{}", self.setting.coverage.port());
         let data = self.folder.join("coordinator");
         let mut command = self
             .run
             .command("coord", self.programs.join("mesh-coordinator"));
         command.arg("run").arg("--data-dir").arg(&data);
         command.args(["--listen", &address, "--advertise", &address]);
-        let name = format!("coordinator-{}", self.coverage.name());
+        let name = format!("coordinator-{}", self.setting.name());
         let mut daemon = Daemon::start(&name, command, &self.run.folder())?;
-        let port = self.coverage.port();
+        let port = self.setting.coverage.port();
         daemon.wait_ready(|| {
             data.join("admin.toml").is_file()
                 && daemons::listens(&self.run, "coord", "-t", COORDINATOR, port)
@@ -185,7 +192,7 @@ impl Mesh {
         if let Some(token) = token {
             command.args(["--join", token]);
         }
-        let name = format!("agent-{}-{}", self.coverage.name(), plan.name);
+        let name = format!("agent-{}-{}", self.setting.name(), plan.name);
         *daemon = Some(Daemon::start(&name, command, &self.run.folder())?);
         Ok(())
     }
@@ -207,7 +214,7 @@ impl Mesh {
         if !all {
             bail!(
                 "not every agent of {} is connected: {state}",
-                self.coverage.name()
+                self.setting.name()
             );
         }
         Ok(())
@@ -233,24 +240,23 @@ impl Mesh {
         serde_json::from_str(&text).with_context(|| format!("{words:?}: {text}"))
     }
 
-    /// Runs `meshctl localize` to its verdict.
-    pub fn localize(&self, budget: Duration, since: Duration) -> Result<Localized> {
+    /// Asks as a user does: `meshctl localize NAME`, and nothing else said.
+    pub fn localize(&self) -> Result<Localized> {
         let start = clock::now();
         let output = self
             .meshctl_command()
             .args(["localize", SERVICE, "-o", "json"])
-            .args(["--budget", &format!("{}s", budget.as_secs())])
-            .args(["--since", &format!("{}s", since.as_secs())])
             .output()
             .context("meshctl localize")?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let verdict: Verdict = serde_json::from_str(&text).with_context(|| {
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said: Said = serde_json::from_str(&text).with_context(|| {
             let trouble = String::from_utf8_lossy(&output.stderr);
             format!("localize ended with {}: {text} {trouble}", output.status)
         })?;
-        check_exit(output.status.code(), &verdict)?;
+        check_exit(output.status.code(), said.outcome)?;
         Ok(Localized {
-            verdict,
+            said,
+            text,
             took: start.elapsed(),
         })
     }
@@ -276,47 +282,79 @@ impl Mesh {
 }
 
 /// The exit status of `localize` is part of its promise.
-fn check_exit(code: Option<i32>, verdict: &Verdict) -> Result<()> {
-    use localize::verdict::Outcome;
-    let promised = match verdict.outcome {
+fn check_exit(code: Option<i32>, outcome: Outcome) -> Result<()> {
+    let promised = match outcome {
         Outcome::Healthy => 0,
         Outcome::Fault => 1,
         Outcome::Inconclusive => 3,
     };
     if code != Some(promised) {
-        bail!("localize ended with {code:?} and {:?}", verdict.outcome);
+        bail!("localize ended with {code:?} and {outcome:?}");
     }
     Ok(())
 }
 
-/// The service file of the lab.
-pub fn service_file(certificates: &Certificates, schedule: Schedule, balancer: Balancer) -> String {
-    let (mode, port, scheme) = match balancer {
-        Balancer::L7 => ("auto", 80, "http"),
-        Balancer::Tcp => ("auto", 443, "https"),
-        Balancer::L4 => ("l4", 443, "https"),
-    };
+/// The service file of the lab, with as much of the path as is to be declared.
+pub fn service_file(certificates: &Certificates, schedule: Schedule, setting: Setting) -> String {
     let every = match schedule {
-        Schedule::Usual => "2s",
+        Schedule::Usual => "5s",
         Schedule::Dense => "1s",
     };
-    let [ns1, ns2] = NAME_SERVERS;
+    let limits = match setting.declared {
+        Declared::All => {
+            "timeout = { dns = \"1s\", connect = \"3s\", tls = \"3s\", total = \"6s\" }\n"
+        }
+        Declared::Name | Declared::Vip | Declared::Backends => "",
+    };
     let mut file = format!(
         "name = \"{SERVICE}\"\nurl = \"https://{SERVICE}/\"\n\n\
          [tls]\nca_file = \"{ca}\"\n\n\
-         [dns]\nauthoritative = [\"{ns1}\", \"{ns2}\"]\n\n\
-         [load_balancer]\nvip = [\"{VIP}:443\"]\nmode = \"{mode}\"\n\n\
-         [schedule]\nevery = \"{every}\"\n\
-         timeout = {{ dns = \"1s\", connect = \"3s\", tls = \"3s\", total = \"6s\" }}\n",
+         [schedule]\nevery = \"{every}\"\n{limits}",
         ca = certificates.ca.display(),
     );
-    for (name, address) in BACKEND_NAMES.iter().zip(BACKENDS) {
+    if setting.declared == Declared::All {
+        let [ns1, ns2] = NAME_SERVERS;
         file.push_str(&format!(
-            "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}:{port}\"\n\
-             scheme = \"{scheme}\"\n"
+            "\n[dns]\nauthoritative = [\"{ns1}\", \"{ns2}\"]\n"
         ));
     }
+    match setting.declared {
+        Declared::Name => {}
+        Declared::Vip => file.push_str(&balancer_section(setting.balancer)),
+        Declared::Backends | Declared::All => {
+            file.push_str(&balancer_section(setting.balancer));
+            file.push_str(&backend_sections(setting.balancer));
+        }
+    }
     file
+}
+
+fn balancer_section(balancer: Balancer) -> String {
+    let mode = match balancer {
+        Balancer::L7 | Balancer::Tcp => "auto",
+        Balancer::L4 => "l4",
+        Balancer::Dsr => "dsr",
+    };
+    format!("\n[load_balancer]\nvip = [\"{VIP}:443\"]\nmode = \"{mode}\"\n")
+}
+
+fn backend_sections(balancer: Balancer) -> String {
+    let port = balancer.backend_port();
+    let scheme = match balancer {
+        Balancer::L7 => "http",
+        Balancer::Tcp | Balancer::L4 | Balancer::Dsr => "https",
+    };
+    let section = |(name, address): (&str, &str)| {
+        format!(
+            "\n[[backend]]\nname = \"{name}\"\naddress = \"{address}:{port}\"\n\
+             scheme = \"{scheme}\"\n"
+        )
+    };
+    BACKEND_NAMES
+        .into_iter()
+        .zip(BACKENDS)
+        .map(section)
+        .collect()
 }
 
 /// The folder of the programs under test: the lab's own.

@@ -17,7 +17,7 @@ use crate::daemon::Daemon;
 use crate::mesh::{Mesh, Schedule};
 use crate::net::{Balancer, Options};
 use crate::topology::Lab;
-use crate::verdicts::Coverage;
+use crate::verdicts::{Coverage, Declared, Setting};
 
 /// A packet and an observation farther apart than this are not of the same connection: ports come
 /// around again after minutes.
@@ -44,10 +44,13 @@ pub fn run(rounds: u32) -> Result<bool> {
     let lab = Lab::up(Options::default())?;
     let mut mesh = Mesh::start(
         &lab.run,
-        Coverage::Full,
+        Setting {
+            coverage: Coverage::Full,
+            declared: Declared::All,
+            balancer: Balancer::L7,
+        },
         &lab.certificates,
         Schedule::Dense,
-        Balancer::L7,
     )?;
     // The agents' clocks need some exchanges to settle.
     std::thread::sleep(Duration::from_secs(10));
@@ -58,9 +61,9 @@ pub fn run(rounds: u32) -> Result<bool> {
     let length = Duration::from_secs(u64::from(rounds) + 1);
     std::thread::sleep(length);
     mesh.check()?;
-    let localized = mesh.localize(Duration::from_secs(20), length)?;
+    let localized = mesh.localize()?;
     let file = lab.folder().join("skew.case.json");
-    mesh.export_case(&localized.verdict.id, &file)?;
+    mesh.export_case(&localized.said.id, &file)?;
     let mut packets = Packets::new();
     for (daemon, log) in captures {
         daemon.stop();

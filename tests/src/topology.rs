@@ -7,11 +7,14 @@ use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 
 use crate::address::{BACKEND_NAMES, BACKENDS, EDGES, NAME_SERVERS, RESOLVERS, SERVICE, VIP};
+use crate::balancer::{self, Serving};
 use crate::certificates::{self, Certificates};
 use crate::daemon::Daemon;
-use crate::daemons::{self, Shown, Zone};
+use crate::daemons;
 use crate::namespace::{self, Run};
 use crate::net::{self, Balancer, Options};
+use crate::pausing::Pauses;
+use crate::zone::{self, Zone};
 
 /// The delivery path with its daemons. Everything is removed when the value goes.
 #[derive(Debug)]
@@ -34,6 +37,8 @@ pub struct Lab {
     pub webs: [Option<Daemon>; 3],
     /// The application on each backend.
     pub applications: [Option<Daemon>; 3],
+    /// What stops an application now and then, while it does.
+    pub pauses: Option<Pauses>,
     /// The backbone's delay line, when it has one.
     pub delay: Option<Daemon>,
 }
@@ -53,6 +58,7 @@ impl Lab {
         let run = Run::mine();
         fs::create_dir_all(run.folder())?;
         let certificates = certificates::make(&run.folder())?;
+        zone::make(&run.folder()).context("signing the zone")?;
         let mut lab = Lab {
             run,
             mode: options.balancer,
@@ -63,6 +69,7 @@ impl Lab {
             balancer: None,
             webs: [None, None, None],
             applications: [None, None, None],
+            pauses: None,
             delay: None,
         };
         net::build(&lab.run, options)?;
@@ -91,10 +98,11 @@ impl Lab {
             self.applications[n] = Some(daemons::application(run, n)?);
             self.webs[n] = Some(daemons::web(run, n, &self.certificates)?);
         }
-        if self.mode != Balancer::L4 {
-            let balancer = daemons::balancer(run, &self.certificates, Shown::Good, self.mode)?;
-            self.balancer = Some(balancer);
+        match self.mode {
+            Balancer::L7 | Balancer::Tcp => self.serve(Serving::Well)?,
+            Balancer::L4 | Balancer::Dsr => {}
         }
+        let run = &self.run;
         for n in 0..EDGES.len() {
             self.edges[n] = Some(daemons::edge(run, n, &self.certificates)?);
         }
@@ -102,6 +110,24 @@ impl Lab {
             self.delay = Some(daemons::delay_line(run, options.backbone_delay_ms)?);
         }
         Ok(())
+    }
+
+    /// Starts the balancer's process anew with another configuration.
+    pub fn serve(&mut self, serving: Serving) -> Result<()> {
+        // The old process must be gone before its successor can listen.
+        self.balancer = None;
+        let started = balancer::start(&self.run, &self.certificates, serving, self.mode)?;
+        self.balancer = Some(started);
+        Ok(())
+    }
+
+    /// What stops a backend's application (0 to 2) now and then; nothing where none runs.
+    pub fn pause(&self, number: usize) -> Result<Option<Pauses>> {
+        let application = self.applications[number].as_ref();
+        let host = BACKEND_NAMES[number];
+        application
+            .map(|process| daemons::pauses(&self.run, host, process))
+            .transpose()
     }
 
     /// Asks every part once, from where a user or the CDN stands.

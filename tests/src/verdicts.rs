@@ -1,16 +1,14 @@
-//! The verdict that each fault must get from each mesh.
+//! What a mesh must say of a fault, by what it is given.
 
-use std::net::IpAddr;
-
-use localize::verdict::Kind;
-
-use crate::address::{BALANCER, DC1, EDGES, NAME_SERVERS, RESOLVERS, VIP};
-use crate::expectation::{Blame, Expected, Name};
-use crate::fault::Fault;
+use crate::expectation::{Blame, Expected};
+use crate::fault::{Fault, Known};
 use crate::net::Balancer;
+use crate::said::Kind;
 
-/// The mode of whoever fails connections from ports used shortly before.
-const PORT_REUSE: &str = "port_reuse_collision";
+/// What the verdict must ask for where the file says nothing of what stands behind the edges.
+const FOR_THE_ORIGIN: [&str; 3] = ["[load_balancer]", "[[backend]]", "agent"];
+/// The same where it declares the VIP.
+const FOR_THE_BACKENDS: [&str; 2] = ["[[backend]]", "agent"];
 
 /// Which agents a mesh has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,198 +19,186 @@ pub enum Coverage {
     Bare,
 }
 
+/// What the service file says of the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Declared {
+    /// The name and the URL.
+    Name,
+    /// Those and the VIP.
+    Vip,
+    /// Those and the backends.
+    Backends,
+    /// Everything, the name servers and the probes' time limits included.
+    All,
+}
+
+/// What a mesh is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// Its agents.
+    pub coverage: Coverage,
+    /// Its service file.
+    pub declared: Declared,
+    /// How the balancer of its path works.
+    pub balancer: Balancer,
+}
+
 /// What a mesh must say of a fault; of no fault, that all is well.
-pub fn expected(fault: Option<Fault>, coverage: Coverage, balancer: Balancer) -> Expected {
-    let Some(fault) = fault else {
-        return Expected::Healthy;
-    };
-    let mut expected = match coverage {
-        Coverage::Full => Expected::Faults(truth(fault)),
-        Coverage::Bare => without_agents_on_hosts(fault),
-    };
-    // Without health checks no fault of a backend is masked.
-    if let (Expected::Faults(blames), Balancer::L4) = (&mut expected, balancer) {
-        for blame in blames {
-            blame.user_impact = None;
-        }
-    }
-    expected
+pub fn expected(fault: Option<Fault>, setting: Setting) -> Expected {
+    let parts = fault.map(Fault::parts).unwrap_or_default();
+    let each = parts.into_iter().map(|part| of_one(part, setting));
+    each.fold(Expected::Healthy, both)
 }
 
-/// The components that are at fault.
-pub fn truth(fault: Fault) -> Vec<Blame> {
-    let one = |kind, names: &[&str]| vec![blame(kind, names)];
-    match fault {
-        Fault::ResolverDead => one(Kind::Resolver, &[RESOLVERS[0]]),
-        Fault::ResolverLossy => one(Kind::Resolver, &[RESOLVERS[1]]),
-        Fault::AuthoritativeRefuses => name_server(0),
-        Fault::AuthoritativeRemovedEdge => name_server(1),
-        Fault::EdgeAnswers500 | Fault::EdgeExpired => one(Kind::Cdn, &[EDGES[0]]),
-        Fault::EdgeStalls => one(Kind::Cdn, &[EDGES[1]]),
-        Fault::EdgesReset => one(Kind::Cdn, &["cloudflare"]),
-        Fault::EdgeCutOff => vec![Blame {
-            kind: Kind::CdnOriginPath,
-            name: path(EDGES[0], VIP),
-            mode: None,
-            user_impact: None,
-        }],
-        Fault::BalancerDead | Fault::Balancer503 | Fault::BalancerExpired => {
-            one(Kind::LoadBalancer, &[VIP])
-        }
-        Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::BackendSlow300Ms
-        | Fault::BackendDropsSyns
-        | Fault::BackendOtherBody => one(Kind::Backend, &["web2"]),
-        Fault::BackendSlow | Fault::BackendResets => one(Kind::Backend, &["web3"]),
-        Fault::BackendTruncatesLarge => {
-            as_mode("large_answers_fail", one(Kind::Backend, &["web2"]))
-        }
-        Fault::BackendTruncates => one(Kind::Backend, &["web1"]),
-        Fault::BackendClosed => masked(Kind::Backend, "web1"),
-        // Neither the edges nor the balancer use a port again within a minute.
-        Fault::BackendPortReuse => as_mode(PORT_REUSE, masked(Kind::Backend, "web2")),
-        Fault::BalancerPortReuse => as_mode(PORT_REUSE, masked(Kind::LoadBalancer, VIP)),
-        Fault::HomeLossy => one(Kind::ClientNetwork, &["home1"]),
-        Fault::PathLosesSyns => vec![Blame {
-            kind: Kind::LbBackendPath,
-            name: path(VIP, "web2"),
-            mode: None,
-            user_impact: None,
-        }],
-        Fault::ReturnRouteBalancer => vec![returning("web1", &BALANCER[1..])],
-        Fault::ReturnRouteDc1 => vec![returning("web1", &[DC1])],
-        Fault::ReturnAnswersLost => vec![returning("web2", &[BALANCER[0], BALANCER[1], VIP])],
-        Fault::ReturnBlackHole => as_mode("mtu_black_hole", truth(Fault::ReturnAnswersLost)),
-        Fault::TwoAtOnce => vec![
-            blame(Kind::Backend, &["web2"]),
-            blame(Kind::Resolver, &[RESOLVERS[0]]),
-        ],
+fn of_one(fault: Fault, setting: Setting) -> Expected {
+    let Setting {
+        coverage,
+        declared,
+        balancer,
+    } = setting;
+    match (fault.known(declared, balancer), coverage) {
+        (Known::Hidden, _) => Expected::Healthy,
+        (Known::Open(truth), _) => open(truth, declared),
+        (Known::Clear, Coverage::Bare) if !fault.asks_for().is_empty() => Expected::Ambiguous {
+            truth: fault.truth(balancer),
+            // Without an agent on the hosts, a packet that is missing could be missing for several
+            // reasons.
+            ask: fault.asks_for().to_vec(),
+            always_ask: false,
+            unseen: fault.needs_agents(),
+        },
+        (Known::Clear, Coverage::Full | Coverage::Bare) => Expected::Faults(fault.truth(balancer)),
     }
 }
 
-/// Without an agent on the hosts, a packet that is missing could be missing for several reasons.
-fn without_agents_on_hosts(fault: Fault) -> Expected {
-    let ask = match fault {
-        Fault::BackendDropsSyns => vec!["web2"],
-        Fault::PathLosesSyns => vec!["lb", "web2"],
-        Fault::ReturnRouteBalancer | Fault::ReturnRouteDc1 => vec!["web1", "lb"],
-        Fault::ReturnAnswersLost | Fault::ReturnBlackHole => vec!["web2", "lb"],
-        Fault::ResolverDead
-        | Fault::ResolverLossy
-        | Fault::AuthoritativeRefuses
-        | Fault::AuthoritativeRemovedEdge
-        | Fault::EdgeAnswers500
-        | Fault::EdgeStalls
-        | Fault::EdgesReset
-        | Fault::EdgeExpired
-        | Fault::EdgeCutOff
-        | Fault::BalancerDead
-        | Fault::Balancer503
-        | Fault::BalancerExpired
-        | Fault::BackendFails
-        | Fault::BackendFailsSome
-        | Fault::BackendFailsSeldom
-        | Fault::BackendSlow
-        | Fault::BackendSlow300Ms
-        | Fault::BackendClosed
-        | Fault::BackendResets
-        | Fault::BackendTruncates
-        | Fault::BackendTruncatesLarge
-        | Fault::BackendOtherBody
-        | Fault::BackendPortReuse
-        | Fault::BalancerPortReuse
-        | Fault::HomeLossy
-        | Fault::TwoAtOnce => return Expected::Faults(truth(fault)),
+/// The truth, or candidates. Who names what nobody declared says what would tell its parts apart.
+fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
+    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
+    let always_ask = parts.any(|part| part.kind == Kind::Origin);
+    let ask = match declared {
+        Declared::Name => FOR_THE_ORIGIN.to_vec(),
+        Declared::Vip | Declared::Backends | Declared::All => FOR_THE_BACKENDS.to_vec(),
     };
     Expected::Ambiguous {
-        truth: truth(fault),
+        truth,
         ask,
-        // The balancer's health checks take the lost route out of use, and no probe of this mesh
-        // leaves from the address concerned.
-        unseen: fault == Fault::ReturnRouteBalancer,
+        always_ask,
+        unseen: false,
     }
 }
 
-fn blame(kind: Kind, names: &[&str]) -> Blame {
-    Blame {
-        kind,
-        name: Name::OneOf(names.iter().map(|name| (*name).to_owned()).collect()),
-        mode: None,
-        user_impact: None,
-    }
-}
-
-/// The same, in this mode and no other.
-fn as_mode(mode: &'static str, blames: Vec<Blame>) -> Vec<Blame> {
-    let in_mode = |blame| Blame {
-        mode: Some(mode),
-        ..blame
-    };
-    blames.into_iter().map(in_mode).collect()
-}
-
-fn masked(kind: Kind, name: &str) -> Vec<Blame> {
-    vec![Blame {
-        user_impact: Some(false),
-        ..blame(kind, &[name])
-    }]
-}
-
-fn name_server(number: usize) -> Vec<Blame> {
-    let name = ["ns1.shop.example", "ns2.shop.example"][number];
-    vec![blame(Kind::AuthoritativeDns, &[NAME_SERVERS[number], name])]
-}
-
-fn path(from: &str, to: &str) -> Name {
-    Name::Path {
-        from: vec![from.to_owned()],
-        to: vec![to.to_owned()],
-    }
-}
-
-fn returning(host: &str, to: &[&str]) -> Blame {
-    let to: Vec<IpAddr> = to
-        .iter()
-        .filter_map(|address| address.parse().ok())
-        .collect();
-    Blame {
-        kind: Kind::ReturnPath,
-        name: Name::Return {
-            host: host.to_owned(),
-            to,
-        },
-        mode: None,
-        user_impact: None,
+/// What must be said when both are there.
+fn both(one: Expected, other: Expected) -> Expected {
+    match (one, other) {
+        (Expected::Healthy, only) | (only, Expected::Healthy) => only,
+        (Expected::Faults(mut these), Expected::Faults(those)) => {
+            these.extend(those);
+            Expected::Faults(these)
+        }
+        (
+            Expected::Ambiguous {
+                mut truth,
+                ask,
+                always_ask,
+                unseen,
+            },
+            other,
+        )
+        | (
+            other,
+            Expected::Ambiguous {
+                mut truth,
+                ask,
+                always_ask,
+                unseen,
+            },
+        ) => {
+            truth.extend(other.truth().iter().cloned());
+            Expected::Ambiguous {
+                truth,
+                ask,
+                always_ask,
+                unseen,
+            }
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{BackendFault, BalancerFault, EdgeFault, WayFault};
+
+    fn setting(declared: Declared, coverage: Coverage) -> Setting {
+        Setting {
+            coverage,
+            declared,
+            balancer: Balancer::L7,
+        }
+    }
+
+    fn bare(fault: Fault, declared: Declared) -> Expected {
+        expected(Some(fault), setting(declared, Coverage::Bare))
+    }
 
     #[test]
-    fn every_fault_has_a_truth_and_every_address_of_it_is_one() {
-        for fault in Fault::ALL {
-            let blames = truth(fault);
-            assert!(!blames.is_empty(), "{fault:?}");
-            for blame in blames {
-                if let Name::Return { to, .. } = blame.name {
-                    assert!(!to.is_empty(), "{fault:?}");
+    fn what_a_mesh_cannot_tell_it_must_ask_about() {
+        let files = [Declared::Name, Declared::Vip, Declared::Backends];
+        for fault in Fault::every() {
+            for declared in files {
+                if let Expected::Ambiguous { ask, truth, .. } = bare(fault, declared) {
+                    assert!(!ask.is_empty(), "{fault:?}");
+                    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
+                    assert!(parts.all(|part| !part.modes.is_empty()), "{fault:?}");
                 }
             }
         }
     }
 
     #[test]
-    fn what_a_mesh_without_host_agents_cannot_tell_it_must_ask_about() {
-        for fault in Fault::ALL {
-            if let Expected::Ambiguous { ask, .. } =
-                expected(Some(fault), Coverage::Bare, Balancer::L7)
-            {
-                assert!(!ask.is_empty(), "{fault:?}");
+    fn nobody_is_named_whom_the_file_does_not_declare() {
+        for fault in Fault::every() {
+            let expected = bare(fault, Declared::Name);
+            for part in expected.truth().iter().flat_map(|blame| &blame.parts) {
+                let declared = matches!(
+                    part.kind,
+                    Kind::ClientNetwork
+                        | Kind::Resolver
+                        | Kind::AuthoritativeDns
+                        | Kind::Cdn
+                        | Kind::CdnOriginPath
+                        | Kind::Origin
+                );
+                assert!(declared, "{fault:?}: {part:?}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_grows_with_what_is_declared() {
+        let fails = Fault::Backend(BackendFault::Fails);
+        let is_open = |expected: Expected| matches!(expected, Expected::Ambiguous { .. });
+        assert!(is_open(bare(fails, Declared::Name)));
+        assert!(is_open(bare(fails, Declared::Vip)));
+        assert!(!is_open(bare(fails, Declared::Backends)));
+        let cut_off = Fault::Edge(EdgeFault::CutOff);
+        assert!(is_open(bare(cut_off, Declared::Name)));
+        assert!(!is_open(bare(cut_off, Declared::Vip)));
+        let reuse = Fault::Balancer(BalancerFault::PortReuse);
+        assert_eq!(bare(reuse, Declared::Name), Expected::Healthy);
+        assert!(!is_open(bare(reuse, Declared::Vip)));
+        let way = Fault::Way(WayFault::LosesSyns);
+        assert!(is_open(bare(way, Declared::All)));
+        let full = expected(Some(way), setting(Declared::All, Coverage::Full));
+        assert!(!is_open(full));
+    }
+
+    #[test]
+    fn of_two_faults_one_may_be_known_while_the_other_is_open() {
+        let Expected::Ambiguous { truth, .. } = bare(Fault::TwoAtOnce, Declared::Name) else {
+            panic!("the backend is not declared");
+        };
+        let kinds: Vec<Kind> = truth.iter().map(|blame| blame.parts[0].kind).collect();
+        assert_eq!(kinds, [Kind::Origin, Kind::Resolver]);
     }
 }

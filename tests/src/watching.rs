@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use localize::verdict::Verdict;
 use serde_json::Value;
 
 use crate::address::SERVICE;
@@ -13,8 +12,9 @@ use crate::expectation::{Expected, Judgement, judge};
 use crate::fault::Fault;
 use crate::mesh::{Mesh, Schedule};
 use crate::net::Options;
+use crate::said::Said;
 use crate::topology::Lab;
-use crate::verdicts::{Coverage, truth};
+use crate::verdicts::Setting;
 
 /// Between two looks at the verdicts.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -29,7 +29,7 @@ pub struct Vigil {
     /// How long its verdict is waited for.
     pub patience: Duration,
     /// The meshes that watch.
-    pub meshes: Vec<Coverage>,
+    pub meshes: Vec<Setting>,
     /// Options of the topology.
     pub options: Options,
 }
@@ -38,16 +38,13 @@ pub struct Vigil {
 pub fn run(vigil: &Vigil) -> Result<bool> {
     let mut lab = Lab::up(vigil.options).context("the topology")?;
     let mut meshes = Vec::new();
-    for coverage in &vigil.meshes {
-        let balancer = vigil.options.balancer;
+    for setting in &vigil.meshes {
         let certificates = &lab.certificates;
-        let dense = Schedule::Dense;
         meshes.push(Mesh::start(
             &lab.run,
-            *coverage,
+            *setting,
             certificates,
-            dense,
-            balancer,
+            Schedule::Dense,
         )?);
     }
     std::thread::sleep(vigil.calm);
@@ -56,7 +53,7 @@ pub fn run(vigil: &Vigil) -> Result<bool> {
         mesh.check()?;
         for verdict in raised(mesh)? {
             good = false;
-            let name = mesh.coverage.name();
+            let name = mesh.setting.name();
             println!("{name}: raised in good health: {}", described(&verdict)?);
         }
     }
@@ -75,7 +72,7 @@ fn wait(vigil: &Vigil, meshes: &mut [Mesh]) -> Result<bool> {
     while !waiting.is_empty() {
         if start.elapsed() > vigil.patience {
             for mesh in waiting {
-                println!("{}: nothing named in time", mesh.coverage.name());
+                println!("{}: nothing named in time", mesh.setting.name());
             }
             return Ok(false);
         }
@@ -86,9 +83,9 @@ fn wait(vigil: &Vigil, meshes: &mut [Mesh]) -> Result<bool> {
             let mut named = false;
             for verdict in raised(mesh)? {
                 let text = described(&verdict)?;
-                if told.insert(format!("{} {text}", mesh.coverage.name())) {
-                    let judgement = judged(vigil.fault, &verdict)?;
-                    let (name, after) = (mesh.coverage.name(), start.elapsed().as_secs_f64());
+                if told.insert(format!("{} {text}", mesh.setting.name())) {
+                    let judgement = judged(vigil, &verdict)?;
+                    let (name, after) = (mesh.setting.name(), start.elapsed().as_secs_f64());
                     println!("{name}: {after:.0} s after the fault: {text}: {judgement:?}");
                     named |= judgement == Judgement::Right;
                     good &= !is_false(&judgement, &verdict);
@@ -116,13 +113,12 @@ fn raised(mesh: &Mesh) -> Result<Vec<Value>> {
 }
 
 fn described(kept: &Value) -> Result<String> {
-    let verdict: Verdict = serde_json::from_value(kept.clone())?;
+    let verdict: Said = serde_json::from_value(kept.clone())?;
     let began = kept["raised"]["began_at"].as_str().unwrap_or("unknown");
     let faults = verdict.faults.iter().map(|fault| {
-        let component = &fault.component;
         format!(
             "{:?} {} {} {:.3}, rate {:.3}",
-            component.kind, component.name, fault.mode, fault.confidence, fault.rate.estimate
+            fault.kind, fault.name, fault.mode, fault.confidence, fault.rate.estimate
         )
     });
     let faults: Vec<String> = faults.collect();
@@ -134,9 +130,10 @@ fn described(kept: &Value) -> Result<String> {
     ))
 }
 
-fn judged(fault: Fault, kept: &Value) -> Result<Judgement> {
-    let verdict: Verdict = serde_json::from_value(kept.clone())?;
-    Ok(judge(&Expected::Faults(truth(fault)), &verdict))
+fn judged(vigil: &Vigil, kept: &Value) -> Result<Judgement> {
+    let verdict: Said = serde_json::from_value(kept.clone())?;
+    let truth = vigil.fault.truth(vigil.options.balancer);
+    Ok(judge(&Expected::Faults(truth), &verdict))
 }
 
 /// Whether a verdict names somebody who is well; candidates are no names.

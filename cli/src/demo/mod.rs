@@ -36,8 +36,6 @@ const CALM: Duration = Duration::from_secs(5);
 /// From the switching of a fault until it is looked for: rounds under way end, the balancer's checks
 /// notice, caches forget, and the schedule has fired a round or two.
 const SETTLE: Duration = Duration::from_secs(3);
-/// What the schedule's past may tell: only what came after the fault had settled.
-const SINCE: &str = "2s";
 /// Ports to choose from: below the range from which the kernel takes ports for connections.
 const PORTS: std::ops::Range<u16> = 20_000..32_000;
 /// Ports tried until one is free at all addresses.
@@ -185,8 +183,8 @@ async fn trial(
     path.switch(fault);
     output.say(&format!("\n{}: {}.", fault.name(), fault.what()));
     tokio::time::sleep(SETTLE).await;
-    let arguments = ["localize", SERVICE, "--since", SINCE, "-o", "json"];
-    output.say(&format!("$ meshctl {}", arguments[..4].join(" ")));
+    let arguments = ["localize", SERVICE, "-o", "json"];
+    output.say(&format!("$ meshctl {}", arguments[..2].join(" ")));
     let answer = mesh.meshctl(&arguments).await?;
     if answer.status == Some(i32::from(Exit::Trouble.code())) || answer.status.is_none() {
         return Err(DemoError::Command(arguments.join(" ")).into());

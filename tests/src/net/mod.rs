@@ -9,10 +9,14 @@
 //!     coord ----+
 //! ```
 
+mod balancing;
+mod ipv6;
+
 use std::fs;
 
 use anyhow::{Context, Result};
 
+pub use self::balancing::{Balancer, EVERY_PORT, FOUR_PORTS, translation};
 use crate::address::{
     BACKENDS, BACKENDS_SECOND, BALANCER, CDN1, COORDINATOR, DC1, EDGES, HOMES, NAME_SERVERS,
     REMOVED_EDGE, RESOLVERS, VIP,
@@ -42,18 +46,6 @@ struct Link {
     far: End,
 }
 
-/// How the balancer works.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-pub enum Balancer {
-    /// HAProxy ends TLS and speaks HTTP to the backends.
-    #[default]
-    L7,
-    /// HAProxy passes the bytes of a connection on; the backends end TLS.
-    Tcp,
-    /// The kernel translates addresses packet by packet; the backends answer the SYN and end TLS.
-    L4,
-}
-
 /// Options of the topology.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Options {
@@ -78,24 +70,11 @@ pub fn build(run: &Run, options: Options) -> Result<()> {
     for (host, route) in routes() {
         shell::ip(&format!("-n {} route add {route}", run.namespace(host)))?;
     }
-    second_address_of_the_balancer(run)?;
+    ipv6::build(run)?;
     shell::nft(&run.namespace("dc"), &firewall(options))?;
-    if options.balancer == Balancer::L4 {
-        let lb = run.namespace("lb");
-        let words = [
-            "netns",
-            "exec",
-            &lb,
-            "sysctl",
-            "-q",
-            "-w",
-            "net.ipv4.ip_forward=1",
-        ];
-        shell::run("ip", words)?;
-        shell::nft(&lb, &translation())?;
-    }
+    balancing::build(run, options.balancer)?;
     if options.backbone_loss > 0.0 {
-        let drop = crate::switch::lose(options.backbone_loss);
+        let drop = crate::packets::lose(options.backbone_loss);
         let script = format!(
             "table inet loss {{\n chain forward {{ type filter hook forward priority 10;\n {drop}\n }}\n}}\n"
         );
@@ -109,17 +88,25 @@ fn make_host(run: &Run, host: &str) -> Result<()> {
     shell::ip(&format!("netns add {namespace}"))?;
     shell::ip(&format!("-n {namespace} link set lo up"))?;
     let forward = u8::from(ROUTERS.contains(&host));
+    let without_ipv6 = u8::from(!ipv6::ADDRESSES.iter().any(|(has, ..)| *has == host));
     let settings = [
         format!("net.ipv4.ip_forward={forward}"),
         // Answers may leave by another interface than the question came in by: that is a fault to
         // be found, not one for the kernel to hide.
         "net.ipv4.conf.all.rp_filter=0".to_owned(),
         "net.ipv4.conf.default.rp_filter=0".to_owned(),
-        "net.ipv6.conf.all.disable_ipv6=1".to_owned(),
-        "net.ipv6.conf.default.disable_ipv6=1".to_owned(),
+        format!("net.ipv6.conf.all.disable_ipv6={without_ipv6}"),
+        format!("net.ipv6.conf.default.disable_ipv6={without_ipv6}"),
+        format!("net.ipv6.conf.all.forwarding={forward}"),
     ];
-    let mut words = vec!["netns", "exec", &namespace, "sysctl", "-q", "-w"];
-    words.extend(settings.iter().map(String::as_str));
+    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+    set(&namespace, &settings)
+}
+
+/// Sets kernel parameters in a namespace.
+fn set(namespace: &str, settings: &[&str]) -> Result<()> {
+    let mut words = vec!["netns", "exec", namespace, "sysctl", "-q", "-w"];
+    words.extend(settings);
     shell::run("ip", words)?;
     Ok(())
 }
@@ -263,18 +250,6 @@ fn make_link(run: &Run, link: &Link) -> Result<()> {
     Ok(())
 }
 
-/// What leaves the balancer from its second address uses its second link, and the VIP is the
-/// balancer's own.
-fn second_address_of_the_balancer(run: &Run) -> Result<()> {
-    let lb = run.namespace("lb");
-    shell::ip(&format!("-n {lb} addr add {VIP}/32 dev eth0"))?;
-    shell::ip(&format!(
-        "-n {lb} route add default via 10.0.9.1 dev eth1 table 9"
-    ))?;
-    shell::ip(&format!("-n {lb} rule add from {} lookup 9", BALANCER[1]))?;
-    Ok(())
-}
-
 /// The firewall lets only the CDN reach the VIP from outside, lets answers to the data centre's own
 /// questions in, and forwards nothing from a link that does not own the packet's source (RFC 2827).
 fn firewall(options: Options) -> String {
@@ -304,22 +279,6 @@ fn firewall(options: Options) -> String {
     )
 }
 
-/// A balancer of the kernel's own: backends in turn, answers forced back through it.
-fn translation() -> String {
-    let [web1, web2, web3] = BACKENDS;
-    let forward = format!(
-        "ip daddr {VIP} tcp dport 443 dnat to numgen inc mod 3 map {{ 0 : {web1}, 1 : {web2}, 2 : {web3} }}"
-    );
-    format!(
-        "table ip balancer {{\n\
-         chain from_others {{ type nat hook prerouting priority -100;\n {forward}\n }}\n\
-         chain from_itself {{ type nat hook output priority -100;\n {forward}\n }}\n\
-         chain back {{ type nat hook postrouting priority 100;\n\
-         ct status dnat snat to {}\n }}\n}}\n",
-        BALANCER[0]
-    )
-}
-
 /// Writes the file that a host finds in place of its `/etc/resolv.conf`.
 pub fn set_resolver(run: &Run, host: &str, resolver: Option<&str>) -> Result<()> {
     let folder = run.etc(host);
@@ -346,6 +305,18 @@ mod tests {
                 assert!(interfaces.insert((end.host, end.interface)));
                 assert!(addresses.insert(end.address.clone()), "{}", end.address);
             }
+        }
+    }
+
+    #[test]
+    fn every_ipv6_address_is_on_an_interface_that_is_there() {
+        let ends: Vec<(&str, &str)> = links()
+            .iter()
+            .flat_map(|link| [&link.near, &link.far])
+            .map(|end| (end.host, end.interface))
+            .collect();
+        for (host, interface, _) in ipv6::ADDRESSES {
+            assert!(ends.contains(&(host, interface)), "{host} {interface}");
         }
     }
 

@@ -1,0 +1,107 @@
+//! What goes wrong in a home's own network.
+
+use anyhow::Result;
+
+use super::{Known, Listed, Row, Strength};
+use crate::address::{COORDINATOR_PORTS, EDGES};
+use crate::blame::one;
+use crate::expectation::Blame;
+use crate::net::Balancer;
+use crate::packets::{lose, packets};
+use crate::said::Kind;
+use crate::sign::Sign::{Always, AtTimes};
+use crate::sign::{Ask, Signs, hurt, well};
+use crate::topology::Lab;
+use crate::verdicts::Declared;
+
+/// A fault of a home's network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HomeFault {
+    /// Home 1's line loses 35 % of the packets in each direction.
+    Lossy,
+    /// Home 1's network resets every connection whose client has said hello in TLS.
+    ResetsHello,
+}
+
+impl HomeFault {
+    /// All of them.
+    pub const EVERY: [HomeFault; 2] = [HomeFault::Lossy, HomeFault::ResetsHello];
+}
+
+impl Row for HomeFault {
+    fn name(&self) -> &'static str {
+        match self {
+            HomeFault::Lossy => "home-lossy",
+            HomeFault::ResetsHello => "home-resets-hello",
+        }
+    }
+
+    fn listed(&self) -> Listed {
+        match self {
+            HomeFault::Lossy => Listed::Usual,
+            HomeFault::ResetsHello => Listed::NotYet,
+        }
+    }
+
+    fn strength(&self) -> Strength {
+        match self {
+            HomeFault::Lossy => Strength::Intermittent,
+            HomeFault::ResetsHello => Strength::Hard,
+        }
+    }
+
+    fn fits(&self, _: Balancer) -> bool {
+        true
+    }
+
+    fn truth(&self, _: Balancer) -> Vec<Blame> {
+        let modes: &[&'static str] = match self {
+            HomeFault::Lossy => &["packet_loss"],
+            HomeFault::ResetsHello => &["tls_fails", "resets"],
+        };
+        vec![one(Kind::ClientNetwork, "home1", modes)]
+    }
+
+    fn known(&self, _: Declared, _: Balancer) -> Known {
+        Known::Clear
+    }
+
+    fn switch(&self, lab: &mut Lab, on: bool) -> Result<()> {
+        match self {
+            HomeFault::Lossy => packets(lab, "gw1", on, &lossy_line()),
+            HomeFault::ResetsHello => {
+                // A TLS record of the handshake begins with the byte 22 (RFC 8446, section 5.1).
+                let hello = "forward iifname lan tcp dport 443 @ih,0,8 22 reject with tcp reset";
+                packets(lab, "gw1", on, &[hello.to_owned()])
+            }
+        }
+    }
+
+    fn signs(&self, _: Balancer) -> Signs {
+        let edge = Ask::Page(EDGES[0]);
+        match self {
+            HomeFault::Lossy => vec![
+                ("home1", edge, AtTimes(hurt)),
+                ("home2", edge, Always(well)),
+            ],
+            HomeFault::ResetsHello => vec![
+                ("home1", edge, Always(|a| a.text.contains("reset by peer"))),
+                ("home2", edge, Always(well)),
+            ],
+        }
+    }
+}
+
+/// Loss on a home's line, both ways. Our own link is spared: the fault is to be localised while it
+/// lasts.
+fn lossy_line() -> [String; 4] {
+    let [first, second] = COORDINATOR_PORTS;
+    let own = format!("{{ {first}, {second} }}");
+    let lose = lose(0.35);
+    [
+        format!("prerouting iifname lan tcp dport {own} accept"),
+        format!("prerouting iifname lan {lose}"),
+        format!("postrouting oifname lan tcp sport {own} accept"),
+        format!("postrouting oifname lan {lose}"),
+    ]
+}
