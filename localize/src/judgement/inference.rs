@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use crate::engine::search::Posterior;
 use crate::facts::case::Case;
 use crate::facts::component::Component;
 use crate::facts::observation::{Observation, RoundId};
@@ -16,7 +17,7 @@ use crate::judgement::rhythm;
 use crate::judgement::stretch::{self, Episode, Stretch, Suspect};
 use crate::judgement::unprobed;
 use crate::judgement::verdict::{
-    Alternative, Assessment, Clock, Detection, Fault, Outcome, Pattern, Verdict,
+    Alternative, Assessment, Clock, Detection, Fault, NotProbed, Outcome, Pattern, Verdict,
 };
 use crate::judgement::words;
 use crate::reading::cells::{self, Evidence, Record};
@@ -221,6 +222,8 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
         .flat_map(|s| s.parts.iter().copied())
         .collect();
     verdict.unknown = problem.unknown_beside(posterior, &blamed);
+    verdict.not_probed.extend(turned_away(problem, posterior));
+    verdict.not_probed.sort();
     verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1);
     let doubtful = open.iter().filter(|s| s.blame >= ask::DOUBT);
     let doubtful: Vec<&What> = doubtful.map(|s| &s.what).collect();
@@ -254,6 +257,41 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
         leading_confidence,
         choice,
     }
+}
+
+/// A vantage point is said not to be served from this probability on.
+const TURNED_AWAY: f64 = 0.5;
+
+/// The vantage points that edges refuse to serve while others are served: nothing is known of what they
+/// would get, and nobody has to mend it for users.
+fn turned_away(problem: &Problem<'_>, posterior: &Posterior) -> Vec<NotProbed> {
+    let mut turned_away = Vec::new();
+    for (part, p) in problem.evidence.parts.iter().enumerate() {
+        let What::NotServed(vantage) = &p.what else {
+            continue;
+        };
+        if problem.blame(posterior, &[part]) < TURNED_AWAY {
+            continue;
+        }
+        for cell in problem.cells_of[part]
+            .iter()
+            .map(|c| &problem.evidence.cells[*c])
+        {
+            let Some(symptom) = cell.symptoms().next() else {
+                continue;
+            };
+            turned_away.push(NotProbed {
+                vantage: vantage.to_string(),
+                arm: cell.arm.label(),
+                because: alloc::format!(
+                    "it answers {} to this vantage point and serves others: {}",
+                    symptom.word(),
+                    words::next_step(&p.what, Word::NotServed)
+                ),
+            });
+        }
+    }
+    turned_away
 }
 
 /// A component with what its rivals leave of its probability.

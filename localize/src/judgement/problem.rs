@@ -32,6 +32,10 @@ const CLUSTERED: f64 = 3.0;
 /// noisy network.
 const FLOOR: f64 = 0.03;
 
+/// Where nobody has looked for so long, in microseconds, while others were probed, nothing is said of the
+/// present.
+const OVERLOOKED_US: u64 = 15_000_000;
+
 /// How sure a fault is that something stands beside that no component explains.
 const BESIDE_UNKNOWN: f64 = 0.5;
 
@@ -341,9 +345,23 @@ impl<'a> Problem<'a> {
     /// explains a fault is as well a part of that as not.
     pub(crate) fn blame(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
         posterior.mean(|set| {
-            let blamed = self.blamed_in(set, parts, |fit| fit.present);
+            let blamed = self.blamed_in(set, parts, |fit| self.present(fit));
             blamed * if set.unknown { BESIDE_UNKNOWN } else { 1.0 }
         })
+    }
+
+    /// Probability that a fault is there at the end. Where it would show, somebody must have looked of
+    /// late: arms may have been taken out of the service file since.
+    fn present(&self, fit: &Fit) -> f64 {
+        let hypothesis = self.hypothesis(&fit.fault);
+        let cells = self.cells_of[hypothesis.part].iter();
+        let cells = cells.map(|index| &self.evidence.cells[*index]);
+        let last = cells
+            .filter(|cell| self.visible(hypothesis, cell))
+            .map(|cell| cell.last)
+            .max();
+        let looked = last.is_some_and(|last| last + OVERLOOKED_US >= self.evidence.now);
+        if looked { fit.present } else { 0.0 }
     }
 
     /// How sure a set is of one of several parts, where each fault counts so much.
@@ -357,7 +375,7 @@ impl<'a> Problem<'a> {
     /// Probability of something that no component explains, beyond what one of the parts is blamed for.
     pub(crate) fn unknown_beside(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
         posterior.mean(|set| {
-            let blamed = self.blamed_in(set, parts, |fit| fit.present);
+            let blamed = self.blamed_in(set, parts, |fit| self.present(fit));
             if set.unknown {
                 1.0 - BESIDE_UNKNOWN * blamed
             } else {
@@ -379,7 +397,7 @@ impl<'a> Problem<'a> {
             }
             let fits = set.fits.iter().zip(&set.guilt);
             fits.filter(|(f, _)| self.model.causes[f.fault.cause].meaning == Meaning::Fault)
-                .map(|(f, guilt)| 1.0 - f.present * guilt)
+                .map(|(f, guilt)| 1.0 - self.present(f) * guilt)
                 .product()
         })
     }

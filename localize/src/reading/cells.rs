@@ -70,6 +70,8 @@ pub(crate) struct Cell {
     pub(crate) long: bool,
     /// Probes of the last minute that reached the stage.
     pub(crate) recent: u64,
+    /// When the last of all its probes was fired, in microseconds of mesh time.
+    pub(crate) last: u64,
     /// Some SYN-ACKs left the far host by another interface than the SYNs came in by.
     pub(crate) asymmetric: bool,
     /// What the stage took, where it has a time of its own.
@@ -315,6 +317,7 @@ fn cell(
         alternatives,
         tallies,
         recent,
+        last: trials.iter().map(|t| t.at).max().unwrap_or(0),
     }
 }
 
@@ -452,8 +455,10 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
     };
     let failed = match &observation.outcome {
         Outcome::Failed { layer, failure, .. } => match Symptom::of(*failure) {
-            Some(_) => Some((*layer, *failure)),
-            None => return trials,
+            Some(_) if !reading.never_held(&observation.arm.target, *layer) => {
+                Some((*layer, *failure))
+            }
+            Some(_) | None => return trials,
         },
         Outcome::Passed | Outcome::NotFired => None,
     };

@@ -11,6 +11,7 @@ use crate::facts::observation::{
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
+use crate::reading::unborne::unborne;
 use crate::reading::unrest::Unrest;
 use crate::reading::wanted::Wanted;
 use crate::world::path::Got;
@@ -50,6 +51,8 @@ pub(crate) struct Reading<'a> {
     shortest: BTreeMap<Page, u64>,
     delays: Delays,
     unrest: Unrest,
+    /// Declarations that never held, each with the first layer that nobody passed.
+    unborne: BTreeMap<Target, Layer>,
     dead: BTreeSet<IpAddr>,
     repeats: BTreeSet<ObservationId>,
     reached: BTreeSet<(VantageName, Target)>,
@@ -69,6 +72,7 @@ impl<'a> Reading<'a> {
             wanted: Wanted::new(case, observations),
             shortest: shortest(&case.topology, observations),
             unrest: Unrest::new(&delays, observations),
+            unborne: unborne(case, observations),
             delays,
             repeats: repeated_answers(observations, &dead),
             dead,
@@ -124,6 +128,13 @@ impl<'a> Reading<'a> {
     /// What layers take, and usually take.
     pub(crate) fn delays(&self) -> &Delays {
         &self.delays
+    }
+
+    /// Whether a layer of a target is one that nobody has ever passed, though users are served.
+    pub(crate) fn never_held(&self, target: &Target, layer: Layer) -> bool {
+        self.unborne
+            .get(target)
+            .is_some_and(|first| layer >= *first)
     }
 
     /// The rounds whose lateness is the vantage point's own.

@@ -4,6 +4,7 @@ pub(crate) mod cells;
 pub(crate) mod comparison;
 pub(crate) mod delay;
 pub(crate) mod epochs;
+pub(crate) mod unborne;
 pub(crate) mod unrest;
 pub(crate) mod wanted;
 pub(crate) mod witness;

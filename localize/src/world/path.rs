@@ -258,7 +258,13 @@ impl<'a> Paths<'a> {
                 }
             }
             if pool.is_empty() {
-                behind.push((origin, None));
+                let mut path = origin;
+                // What stands behind a balancer that is declared, and is not.
+                path.extend(vip.map(|_| Crossing {
+                    part: self.origin(),
+                    view,
+                }));
+                behind.push((path, None));
                 continue;
             }
             for (crossed, backend) in pool {

@@ -70,6 +70,14 @@ pub enum Fault {
     /// A backend cuts large answers short, in a share of them.
     BackendLarge(usize, f64),
     BalancerLarge,
+    /// Every backend answers with this status; a redirect leads to another site.
+    Everything(u16),
+    /// The balancer has a wrong address of a backend: what answers there knows no such page.
+    Misdirected(usize),
+    /// The edges turn this vantage point away.
+    NotServed(&'static str),
+    /// No TLS handshake of a vantage point comes to its end.
+    TlsCut(&'static str),
     /// No full packet of a backend's answers comes to this address.
     BlackHole(usize, &'static str),
     /// None comes to a vantage point.
@@ -135,6 +143,9 @@ const EDGES: [&str; 3] = [
     "198.51.100.12:443",
     "198.51.100.99:443",
 ];
+
+/// Vantage points with faults of their own.
+const KNOWN: [&str; 4] = ["home1", "home2", "cdn1", "dc1"];
 
 /// How a TCP handshake went, seen from all sides.
 struct Handshake {
@@ -248,6 +259,11 @@ impl World {
             turn: 0,
             cached: BTreeMap::new(),
         }
+    }
+
+    /// Lets the service file declare less than there is.
+    pub fn declare(&mut self, change: impl FnOnce(&mut Topology)) {
+        change(&mut self.topology);
     }
 
     /// Takes over every edge address that another world has learnt.
@@ -732,6 +748,28 @@ impl World {
                 return Err((Layer::Tcp, Failure::ConnectTimeout, 3_000_000));
             }
             Err(failure) => return Err((Layer::Tcp, failure, 300)),
+        }
+        let own = Fault::TlsCut(
+            KNOWN
+                .iter()
+                .find(|n| vantage.name.0 == **n)
+                .copied()
+                .unwrap_or(""),
+        );
+        if self.faults.contains(&own) {
+            return Err((Layer::Tls, Failure::TlsReset, 400));
+        }
+        let own = Fault::NotServed(
+            KNOWN
+                .iter()
+                .find(|n| vantage.name.0 == **n)
+                .copied()
+                .unwrap_or(""),
+        );
+        if public && self.faults.contains(&own) {
+            self.tls(both, false, steps)?;
+            facts.http = Some(self.answer_with(403));
+            return Err((Layer::Http, Failure::HttpStatus(403), 900));
         }
         let end = self.above_tcp(vantage, arm, both, steps, facts);
         let lost = self.is_long() && self.faults.contains(&black_hole_at(vantage));

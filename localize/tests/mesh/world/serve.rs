@@ -143,6 +143,10 @@ impl World {
             Ok(took) => {
                 let back = self.packets(self.back(i, lb), 3);
                 self.answered_to = lb.to_string();
+                if self.faults.contains(&Fault::Misdirected(i)) {
+                    facts.http = Some(self.answer_with(404));
+                    return Err((Layer::Http, Failure::HttpStatus(404), 1500));
+                }
                 self.at_backend(i, extra + took + back, steps, facts, false)?;
                 if self.object == Object::Large && self.faults.contains(&Fault::BalancerLarge) {
                     steps.retain(|step| step.layer != Layer::Http);
@@ -151,6 +155,21 @@ impl World {
                 Ok(())
             }
             Err(_) => Err((Layer::Http, Failure::HttpStatus(503), 3_000_000)),
+        }
+    }
+
+    /// An answer of few bytes with a status; a redirect leads to another site.
+    pub(super) fn answer_with(&self, status: u16) -> HttpFacts {
+        HttpFacts {
+            status,
+            first_byte: Micros(1500),
+            body_bytes: 150,
+            body_digest: format!("page of {status}"),
+            headers: vec![("server".into(), "nginx".into())],
+            redirect: match status {
+                300..=399 => Redirect::Elsewhere,
+                _ => Redirect::None,
+            },
         }
     }
 
@@ -163,6 +182,21 @@ impl World {
         direct: bool,
     ) -> End {
         let status = |s| Err((Layer::Http, Failure::HttpStatus(s), 1500));
+        let everywhere = self.has(|f| match f {
+            Fault::Everything(s) => Some(*s),
+            _ => None,
+        });
+        if let Some(s) = everywhere {
+            facts.http = Some(self.answer_with(s));
+            if s >= 400 {
+                return status(s);
+            }
+            steps.push(Step {
+                layer: Layer::Http,
+                took: Micros(1500),
+            });
+            return Ok(());
+        }
         if self.share(|f| match f {
             Fault::BackendStatus(j, p) if *j == i => Some(*p),
             _ => None,
