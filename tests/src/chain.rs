@@ -60,7 +60,8 @@ struct Link {
 pub fn run(plan: &Plan) -> Result<bool> {
     let mut draw = StdRng::seed_from_u64(plan.seed);
     let links = links(&plan.faults, plan, &mut draw);
-    println!("seed {}, {} faults", plan.seed, links.len());
+    let faults = links.len();
+    println!("seed {}, {faults} faults", plan.seed);
     let record = plan.record.as_deref().map(Record::at).transpose()?;
     let record = record.as_ref();
     let (mut lab, mut meshes) = start(plan.options, &plan.meshes)?;
@@ -84,7 +85,7 @@ pub fn run(plan: &Plan) -> Result<bool> {
         last.extend(ask(&mut meshes, None, record, &stem("healthy"))?);
     }
     lab.check().context("the path is not well at the end")?;
-    Ok(Tally::of(&all, &last).told())
+    Ok(Tally::of(faults, &all, &last).told())
 }
 
 /// The chain: every fault that fits at least once, in rounds of another order each.
@@ -118,6 +119,8 @@ fn pause(draw: &mut StdRng) -> Duration {
 /// How the verdicts were.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Tally {
+    /// Faults that the chain had.
+    faults: usize,
     asked: usize,
     right: usize,
     /// Faults of wrong name or mode above 0.9.
@@ -129,10 +132,11 @@ struct Tally {
 }
 
 impl Tally {
-    fn of(all: &[Asked], last: &[Asked]) -> Tally {
+    fn of(faults: usize, all: &[Asked], last: &[Asked]) -> Tally {
         let every = || all.iter().chain(last);
         let wrong = |asked: &Asked, above: f64, by: fn(&Asked) -> f64| by(asked) > above;
         Tally {
+            faults,
             asked: every().count(),
             right: every().filter(|asked| asked.passed()).count(),
             sure_and_wrong: every().filter(|a| wrong(a, SURE, wrong_fault)).count(),
@@ -151,7 +155,7 @@ impl Tally {
     }
 
     fn is_good_enough(self) -> bool {
-        let enough = match self.asked - self.last {
+        let enough = match self.faults {
             LONG.. => self.right * 100 >= self.asked * RIGHT_PER_CENT,
             _ => self.right == self.asked,
         };
@@ -175,4 +179,105 @@ fn is_healthy(asked: &Asked) -> bool {
     asked
         .said()
         .is_some_and(|said| said.outcome == Outcome::Healthy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{BackendFault, BalancerFault};
+    use crate::net::Balancer;
+
+    const FAULTS: [Fault; 4] = [
+        Fault::Backend(BackendFault::Fails),
+        Fault::Backend(BackendFault::Slow),
+        Fault::Balancer(BalancerFault::Answers503),
+        Fault::TwoAtOnce,
+    ];
+
+    fn drawn(seed: u64, count: Option<usize>, balancer: Balancer) -> Vec<Link> {
+        let plan = Plan {
+            faults: FAULTS.to_vec(),
+            count,
+            healthy: 0,
+            seed,
+            meshes: Vec::new(),
+            record: None,
+            options: Options {
+                balancer,
+                ..Options::default()
+            },
+        };
+        links(&plan.faults, &plan, &mut StdRng::seed_from_u64(seed))
+    }
+
+    fn sorted(links: &[Link]) -> Vec<Fault> {
+        let mut faults: Vec<Fault> = links.iter().map(|link| link.fault).collect();
+        faults.sort_unstable();
+        faults
+    }
+
+    #[test]
+    fn a_chain_has_every_fault_that_fits_and_its_seed_makes_it_again() {
+        let chain = drawn(5, None, Balancer::L7);
+        let mut all = FAULTS.to_vec();
+        all.sort_unstable();
+        assert_eq!(sorted(&chain), all);
+        assert_eq!(chain, drawn(5, None, Balancer::L7));
+        let order = |links: &[Link]| links.iter().map(|l| l.fault).collect::<Vec<_>>();
+        let other = |seed| order(&drawn(seed, None, Balancer::L7)) != order(&chain);
+        assert!((0..20).any(other));
+        // A balancer that speaks no HTTP answers none.
+        assert_eq!(drawn(5, None, Balancer::Tcp).len(), 3);
+    }
+
+    #[test]
+    fn a_longer_chain_goes_round_and_a_shorter_one_leaves_nothing_out() {
+        let long = drawn(5, Some(10), Balancer::L7);
+        assert_eq!(long.len(), 10);
+        assert_eq!(sorted(&long[..4]), sorted(&drawn(5, None, Balancer::L7)));
+        assert_eq!(drawn(5, Some(2), Balancer::L7).len(), 4);
+    }
+
+    #[test]
+    fn pauses_are_seconds() {
+        for link in drawn(5, Some(200), Balancer::L7) {
+            assert!((4.0..=10.0).contains(&link.pause.as_secs_f64()));
+        }
+    }
+
+    #[test]
+    fn a_long_chain_may_have_a_wrong_verdict_in_twenty_and_a_short_one_none() {
+        let tally = |faults, asked: usize, right: usize| Tally {
+            faults,
+            asked: asked + 10,
+            right: right + 10,
+            sure_and_wrong: 0,
+            likely_and_wrong: 0,
+            last: 10,
+            last_healthy: 10,
+        };
+        let rows = [
+            (tally(20, 30, 28), true),
+            (tally(20, 30, 27), false),
+            (tally(19, 25, 25), true),
+            (tally(19, 25, 24), false),
+            (
+                Tally {
+                    sure_and_wrong: 1,
+                    ..tally(20, 30, 29)
+                },
+                false,
+            ),
+            (
+                Tally {
+                    last_healthy: 9,
+                    ..tally(20, 30, 30)
+                },
+                false,
+            ),
+        ];
+        for (tally, good) in rows {
+            assert_eq!(tally.is_good_enough(), good, "{tally:?}");
+        }
+    }
 }

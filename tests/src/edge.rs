@@ -329,6 +329,7 @@ mod tests {
             ("198.18.1.10", true),
             ("198.18.2.77", true),
             ("10.0.5.5", false),
+            ("198.51.100.35", false),
         ];
         for (address, home) in rows {
             assert_eq!(is_home(address.parse().unwrap()), home, "{address}");
