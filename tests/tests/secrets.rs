@@ -4,114 +4,27 @@
 //! The programs must be built beside this test, as `make unit` does. Everything is on loopback, without root.
 #![expect(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
 
+mod small;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lab::clock;
-use lab::daemon::Daemon;
-use lab::shell;
 use localize::{Case, Firing, Observation, Outcome};
 use serde_json::Value;
+
+use small::Mesh;
 
 const SERVICE: &str = "secrets.example";
 /// What the site lets in, and nobody else may see.
 const SECRET: &str = "Bearer 9c1185a5c5e9fc54612808977ee8f548";
 /// The part that would do for anybody.
 const TOKEN: &str = "9c1185a5c5e9fc54612808977ee8f548";
-
-/// The mesh: `home1` has the secret, `home2` has not.
-struct Mesh {
-    /// They end before their folder goes.
-    daemons: Vec<Daemon>,
-    programs: PathBuf,
-    folder: tempfile::TempDir,
-}
-
-impl Mesh {
-    fn start() -> Self {
-        let exe = std::env::current_exe().unwrap();
-        let programs = exe.parent().unwrap().parent().unwrap().to_owned();
-        let built = programs.join("mesh-coordinator").is_file();
-        assert!(built, "build the programs first: make build");
-        let mut mesh = Self {
-            folder: tempfile::tempdir().unwrap(),
-            programs,
-            daemons: Vec::new(),
-        };
-        let address = free_address().to_string();
-        let mut coordinator = mesh.program("mesh-coordinator");
-        coordinator.args(["run", "--listen", &address, "--advertise", &address]);
-        coordinator.arg("--data-dir").arg(mesh.path("coordinator"));
-        mesh.run("coordinator", coordinator, |_| {
-            TcpStream::connect(&address).is_ok()
-        });
-        mesh.meshctl(&["status", "--wait", "10s"]);
-        mesh.join("home1", Some(SECRET));
-        mesh.join("home2", None);
-        mesh
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// With everything logged that can be.
-    fn program(&self, name: &str) -> Command {
-        let mut command = Command::new(self.programs.join(name));
-        command.env("RUST_LOG", "trace").env_remove("SHOP_TOKEN");
-        command
-    }
-
-    fn run(&mut self, name: &str, command: Command, ready: impl Fn(&Self) -> bool) {
-        let mut daemon = Daemon::start(name, command, self.folder.path()).unwrap();
-        daemon.wait_ready(|| ready(self)).unwrap();
-        self.daemons.push(daemon);
-    }
-
-    fn join(&mut self, name: &str, secret: Option<&str>) {
-        let words = ["agent", "token", "--name", name, "--role", "inside"];
-        let token = self.meshctl(&words).trim().to_owned();
-        let mut agent = self.program("mesh-agent");
-        agent.args(["run", "--join", &token, "--data-dir"]);
-        agent.arg(self.path(name));
-        agent.envs(secret.map(|secret| ("SHOP_TOKEN", secret)));
-        let connected = |mesh: &Self| {
-            let shown = mesh.meshctl(&["agent", "show", name, "-o", "json"]);
-            let shown: Value = serde_json::from_str(&shown).unwrap();
-            shown["state"] == "connected"
-        };
-        self.run(name, agent, connected);
-    }
-
-    fn meshctl_command(&self, words: &[&str]) -> Command {
-        let mut command = self.program("meshctl");
-        command.arg("--context");
-        command.arg(self.path("coordinator").join("admin.toml"));
-        command.args(words);
-        command
-    }
-
-    fn meshctl(&self, words: &[&str]) -> String {
-        shell::output_of(&mut self.meshctl_command(words)).unwrap()
-    }
-
-    /// What a command says and shows on the way, whatever its status.
-    fn said(&self, words: &[&str]) -> Vec<u8> {
-        let output = self.meshctl_command(words).output().unwrap();
-        [output.stdout, output.stderr].concat()
-    }
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
-}
 
 /// A site that lets in who has the secret, and that sends it back wherever it can.
 fn site() -> (SocketAddr, Arc<AtomicUsize>) {
@@ -176,7 +89,9 @@ fn of<'c>(case: &'c Case, agent: &str) -> Vec<&'c Observation> {
 #[test]
 fn a_secret_goes_to_the_site_and_nowhere_else() {
     let (site, let_in) = site();
-    let mesh = Mesh::start();
+    let mut mesh = Mesh::start("trace");
+    mesh.join("home1", &[], Some(("SHOP_TOKEN", SECRET)));
+    mesh.join("home2", &[], None);
     let file = mesh.path("service.toml");
     fs::write(&file, service_file(site)).unwrap();
     mesh.meshctl(&["service", "apply", "-f", &file.display().to_string()]);
@@ -226,7 +141,7 @@ fn a_secret_goes_to_the_site_and_nowhere_else() {
         assert!(!holds(&said), "{words:?}");
     }
     assert!(!holds(&localized));
-    let files = files(mesh.folder.path());
+    let files = files(&mesh.path(""));
     for named in ["case.json", "home1.log", "coordinator.log", "home1/spool"] {
         let found = files
             .iter()

@@ -99,9 +99,15 @@ impl Wanted {
         }
     }
 
-    /// What an answer is worth that came whole.
+    /// What an answer is worth that passed. Where the service file says what a good one is, the agent has
+    /// held it against that, and whatever its status means elsewhere, it is good.
     pub(crate) fn of_answer(&self, http: &HttpFacts, arm: &Arm) -> Worth {
-        unwanted(http).map_or(Worth::Good, |unwanted| self.of(unwanted, arm))
+        match self.expect {
+            Expectation::Declared => Worth::Good,
+            Expectation::Undeclared => {
+                unwanted(http).map_or(Worth::Good, |unwanted| self.of(unwanted, arm))
+            }
+        }
     }
 
     fn of(&self, unwanted: Unwanted, arm: &Arm) -> Worth {

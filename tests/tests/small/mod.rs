@@ -1,0 +1,105 @@
+//! A mesh of the real programs on loopback, without root. They must be built beside the test, as
+//! `make unit` does.
+#![allow(
+    dead_code,
+    reason = "each test file compiles this module for itself and uses a part of it"
+)]
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
+use std::process::Command;
+
+use lab::daemon::Daemon;
+use lab::shell;
+use serde_json::Value;
+
+/// A coordinator on loopback, and agents.
+pub struct Mesh {
+    /// They end before their folder goes.
+    daemons: Vec<Daemon>,
+    programs: PathBuf,
+    folder: tempfile::TempDir,
+    log: &'static str,
+}
+
+impl Mesh {
+    /// With this much logged (`RUST_LOG`).
+    pub fn start(log: &'static str) -> Self {
+        let exe = std::env::current_exe().unwrap();
+        let programs = exe.parent().unwrap().parent().unwrap().to_owned();
+        let built = programs.join("mesh-coordinator").is_file();
+        assert!(built, "build the programs first: make build");
+        let mut mesh = Self {
+            folder: tempfile::tempdir().unwrap(),
+            programs,
+            daemons: Vec::new(),
+            log,
+        };
+        let address = free_address().to_string();
+        let mut coordinator = mesh.program("mesh-coordinator");
+        coordinator.args(["run", "--listen", &address, "--advertise", &address]);
+        coordinator.arg("--data-dir").arg(mesh.path("coordinator"));
+        mesh.run("coordinator", coordinator, |_| {
+            TcpStream::connect(&address).is_ok()
+        });
+        mesh.meshctl(&["status", "--wait", "10s"]);
+        mesh
+    }
+
+    /// A place in the folder of everything.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn program(&self, name: &str) -> Command {
+        let mut command = Command::new(self.programs.join(name));
+        command.env("RUST_LOG", self.log).env_remove("SHOP_TOKEN");
+        command
+    }
+
+    fn run(&mut self, name: &str, command: Command, ready: impl Fn(&Self) -> bool) {
+        let mut daemon = Daemon::start(name, command, self.folder.path()).unwrap();
+        daemon.wait_ready(|| ready(self)).unwrap();
+        self.daemons.push(daemon);
+    }
+
+    /// An agent of role `inside` with options and perhaps a variable in its environment.
+    pub fn join(&mut self, name: &str, options: &[&str], variable: Option<(&str, &str)>) {
+        let words = ["agent", "token", "--name", name, "--role", "inside"];
+        let token = self.meshctl(&words).trim().to_owned();
+        let mut agent = self.program("mesh-agent");
+        agent.args(["run", "--join", &token, "--data-dir"]);
+        agent.arg(self.path(name)).args(options).envs(variable);
+        let connected = |mesh: &Self| {
+            let shown = mesh.meshctl(&["agent", "show", name, "-o", "json"]);
+            let shown: Value = serde_json::from_str(&shown).unwrap();
+            shown["state"] == "connected"
+        };
+        self.run(name, agent, connected);
+    }
+
+    /// A command that is yet to be run.
+    pub fn meshctl_command(&self, words: &[&str]) -> Command {
+        let mut command = self.program("meshctl");
+        command.arg("--context");
+        command.arg(self.path("coordinator").join("admin.toml"));
+        command.args(words);
+        command
+    }
+
+    /// What a command prints that must do its work.
+    pub fn meshctl(&self, words: &[&str]) -> String {
+        shell::output_of(&mut self.meshctl_command(words)).unwrap()
+    }
+
+    /// What a command says and shows on the way, whatever its status.
+    pub fn said(&self, words: &[&str]) -> Vec<u8> {
+        let output = self.meshctl_command(words).output().unwrap();
+        [output.stdout, output.stderr].concat()
+    }
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
