@@ -376,7 +376,11 @@ fn date(
     fault.period_s = period_s;
     fault.pattern = match pattern {
         Pattern::Steady => stretch.decided_by(suspect).unwrap_or(pattern),
-        _ => pattern,
+        Pattern::Bursts
+        | Pattern::Periodic
+        | Pattern::ByFlow
+        | Pattern::BySource
+        | Pattern::ByVariant => pattern,
     };
 }
 

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_rhythm_is_told_from_chance() {
-        let rows: [(&str, Vec<(u64, bool)>, Pattern, Option<f64>); 6] = [
+        type Row<'a> = (&'a str, Vec<(u64, bool)>, Pattern, Option<f64>);
+        let rows: [Row<'_>; 6] = [
             ("all", rounds(60, |_| true), Pattern::Steady, None),
             (
                 "one in five at random",

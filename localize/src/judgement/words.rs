@@ -417,7 +417,28 @@ fn of_backend(name: &str, mode: Word) -> String {
             )
         }
         Word::WrongContent => format!("compare the release on {name} with its siblings"),
-        _ => format!(
+        Word::PacketLoss
+        | Word::Unreachable
+        | Word::TlsFails
+        | Word::Resets
+        | Word::Clock
+        | Word::NoAnswer
+        | Word::Servfail
+        | Word::WrongAnswer
+        | Word::CertificateExpired
+        | Word::CertificateInvalid
+        | Word::Http5xx
+        | Word::Http4xx
+        | Word::RateLimited
+        | Word::Truncates
+        | Word::Blocked
+        | Word::Misdirected
+        | Word::AnswersLost
+        | Word::NotServed
+        | Word::Forbidden
+        | Word::MtuBlackHole
+        | Word::LargeAnswersFail
+        | Word::PortReuseCollision => format!(
             "take {name} out of rotation, then read its error log at the times of the failed probes"
         ),
     }

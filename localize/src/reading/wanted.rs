@@ -93,10 +93,10 @@ impl Wanted {
 
     /// What a failure for its status is worth.
     pub(crate) fn of_failure(&self, failure: Failure, arm: &Arm) -> Worth {
-        match failure {
-            Failure::HttpStatus(status @ 400..=499) => self.of(Unwanted::Status(status), arm),
-            _ => Worth::Bad,
+        if let Failure::HttpStatus(status @ 400..=499) = failure {
+            return self.of(Unwanted::Status(status), arm);
         }
+        Worth::Bad
     }
 
     /// What an answer is worth that passed. Where the service file says what a good one is, the agent has

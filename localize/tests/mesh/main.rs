@@ -6,6 +6,7 @@
 
 #![allow(clippy::expect_used, reason = "a test")]
 
+#[allow(dead_code, reason = "shared with other tests")]
 mod world;
 
 use localize::{Kind, VerdictOutcome, localize};
@@ -675,7 +676,8 @@ fn a_chain_of_faults_is_told_link_by_link() {
         world.learn(40);
         world.scheduled(75);
         let mut order: Vec<usize> = (0..links.len()).collect();
-        order.rotate_left(seed as usize * 5 % links.len());
+        let turn = usize::try_from(seed).expect("few seeds") * 5;
+        order.rotate_left(turn % links.len());
         for (place, link) in order.iter().map(|i| links[*i]).enumerate() {
             let (fault, wanted) = link;
             world.faults = vec![fault];

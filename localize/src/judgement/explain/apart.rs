@@ -187,9 +187,12 @@ fn spared<'p>(problem: &'p Problem<'_>, cell: &Cell, held: &[Fitted]) -> Option<
         all += tally.total();
     }
     let mut parts = way.crossed.iter().map(|c| &problem.evidence.parts[c.part]);
-    let name = parts.find_map(|p| match &p.what {
-        What::Backend(name) => Some(name),
-        _ => None,
+    let name = parts.find_map(|p| {
+        if let What::Backend(name) = &p.what {
+            Some(name)
+        } else {
+            None
+        }
     })?;
     (told && all > 1).then_some((name, all))
 }
