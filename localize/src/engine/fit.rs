@@ -11,7 +11,7 @@ use super::company::Beside;
 use super::law::{Course, Laws, LogSum};
 use super::memo::{Meeting, Memo};
 use super::model::{Acting, Group, Habit, Model, Restless, Shelter, Touch};
-use super::terms::Terms;
+use super::terms::{Terms, TermsAlone};
 
 /// The prior of a rate: a share of hard ones, the others even over the logarithm.
 struct Rates {
@@ -188,7 +188,7 @@ pub(crate) struct Fitter<'a> {
 /// What is known of a cause while nothing else is at fault.
 #[derive(Default)]
 struct Alone {
-    terms: OnceCell<Terms>,
+    terms: OnceCell<TermsAlone>,
     fit: OnceCell<Fit>,
     /// The informative cells that it touches.
     cells: OnceCell<Vec<u32>>,
@@ -277,6 +277,10 @@ impl<'a> Fitter<'a> {
     }
 
     fn terms_alone(&self, cause: usize) -> &Terms {
+        &self.alone(cause).terms
+    }
+
+    fn alone(&self, cause: usize) -> &TermsAlone {
         self.alone[cause]
             .terms
             .get_or_init(|| self.model.terms(cause, &self.informative))
@@ -291,9 +295,7 @@ impl<'a> Fitter<'a> {
     }
 
     fn terms_beside(&self, cause: usize, others: &[Fault]) -> Terms {
-        let alone = self.terms_alone(cause);
-        let informative = &self.informative;
-        self.model.terms_beside(alone, cause, others, informative)
+        self.model.terms_beside(self.alone(cause), cause, others)
     }
 
     /// The faults with which a cause shares an informative cell.
@@ -392,6 +394,8 @@ struct Peak {
     with_data: Vec<f64>,
     all: Vec<f64>,
     ratios: Vec<f64>,
+    /// For each choice what the classes behind a proxy grow by.
+    behind: Vec<f64>,
 }
 
 impl Peak {
@@ -406,6 +410,7 @@ impl Peak {
             with_data: zeros.clone(),
             all: zeros.clone(),
             ratios: zeros,
+            behind: Vec::new(),
         }
     }
 }
@@ -459,12 +464,16 @@ impl Integrand<'_> {
     fn place(&self, theta: f64, peak: &mut Peak) -> Place {
         peak.front.fill(0.0);
         self.terms.sum(Group::Front, theta, &mut peak.front);
+        let rates = self.behind.iter().map(|behind| elsewhere(theta, *behind));
+        peak.behind.clear();
+        rates.for_each(|rate| self.terms.logs(Group::Behind, rate, &mut peak.behind));
+        let classes = peak.behind.len() / self.behind.len();
         let mut all = LogSum::default();
         for data in self.data {
             let at_data = elsewhere(theta, *data);
             peak.with_data.copy_from_slice(&peak.front);
             self.terms.sum(Group::Data, at_data, &mut peak.with_data);
-            for behind in self.behind {
+            for (choice, behind) in self.behind.iter().enumerate() {
                 peak.all.copy_from_slice(&peak.with_data);
                 let at_behind = elsewhere(theta, *behind);
                 let masked = matches!(behind, OutOfRotation);
@@ -473,7 +482,8 @@ impl Integrand<'_> {
                         *gain += m;
                     }
                 } else {
-                    self.terms.sum(Group::Behind, at_behind, &mut peak.all);
+                    let logs = &peak.behind[choice * classes..(choice + 1) * classes];
+                    self.terms.sum_logs(Group::Behind, logs, &mut peak.all);
                 }
                 if bound(&peak.all) < peak.value - NEGLIGIBLE {
                     continue;

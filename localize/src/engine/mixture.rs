@@ -30,6 +30,8 @@ pub(crate) struct Room {
     passages: Vec<Passage>,
     /// By passage, in the order of the way.
     hits: Vec<Hit>,
+    /// Whether some proxy keeps its clients away from a cause.
+    masks: bool,
 }
 
 /// A way while causes act.
@@ -68,17 +70,52 @@ struct Hit {
     order: u16,
     theta: f64,
     signature: u16,
+    /// Probability that it is the first to fail a probe.
+    first: f64,
 }
 
 /// One cause more.
 #[derive(Clone, Copy)]
 pub(super) enum More<'a> {
-    Nobody,
     /// It fails every probe, in this group alone.
     Hard(&'a [Touch], Group),
     /// The proxy in front keeps its clients away from it.
     Masked(&'a [Touch]),
 }
+
+/// One cause more beside those who act, made ready for many outcomes.
+#[derive(Default)]
+pub(super) struct Added {
+    /// By way.
+    ways: Vec<Extra>,
+    /// The ways that it touches, each once, where it does no more than fail probes on some.
+    some: Option<Vec<u16>>,
+    masks: bool,
+}
+
+/// What one cause more does on a way.
+#[derive(Clone, Copy)]
+struct Extra {
+    closes: bool,
+    stops: bool,
+    strikes: Option<Strike>,
+}
+
+/// Where one cause more first fails probes on a way.
+#[derive(Clone, Copy)]
+struct Strike {
+    /// How many hits of others come before it, and the probability of passing them.
+    after: u32,
+    survival: f64,
+    signature: u16,
+}
+
+/// Nothing more.
+const NOTHING_MORE: Extra = Extra {
+    closes: false,
+    stops: false,
+    strikes: None,
+};
 
 impl<'a> Mixture<'a> {
     pub(crate) fn new(
@@ -87,15 +124,19 @@ impl<'a> Mixture<'a> {
         acting: &[Acting<'_>],
         room: &'a mut Room,
     ) -> Self {
+        room.fill(model, cell, acting);
+        Self::over(model, cell, room)
+    }
+
+    /// The mixture that a room was filled for.
+    pub(super) fn over(model: &'a Model, cell: &'a Cell, room: &'a Room) -> Self {
         let ways = model.ways(cell);
-        let gated = ways.len() > 1 || cell.slip > 0.0;
-        room.fill(ways.len(), gated, acting);
         Self {
             model,
             cell,
             ways,
-            gated,
-            masks: acting.iter().any(|a| a.masked),
+            gated: gated(ways, cell),
+            masks: room.masks,
             passages: &room.passages,
             hits: &room.hits,
         }
@@ -113,10 +154,54 @@ impl<'a> Mixture<'a> {
 
     /// Numerator and denominator of an outcome's probability.
     pub(super) fn shares(&self, outcome: &Outcome) -> Shares {
-        let sums = self.over_ways(outcome, More::Nobody);
+        let sums = match self.passages.is_empty() {
+            true => self.over_free_ways(outcome),
+            false => self.over_ways(outcome, &[], self.masks),
+        };
         Shares {
             sums,
             with_chance: self.with_chance(outcome, sums),
+        }
+    }
+
+    /// Makes one cause more ready.
+    pub(super) fn add(&self, more: More<'_>, added: &mut Added) {
+        added.masks = more.masks();
+        added.ways.clear();
+        let places = 0..index16(self.ways.len());
+        let extras = places.map(|place| Extra {
+            closes: more.closes(place),
+            stops: self.gated && more.stops(place),
+            strikes: more.hit(place).map(|hit| self.strike(place, hit)),
+        });
+        added.ways.extend(extras);
+        added.some = match more {
+            More::Hard(touches, group) if !self.masks && only_fails_some_ways(touches) => {
+                let mut some = added.some.take().unwrap_or_default();
+                some.clear();
+                for touch in touches.iter().filter(|touch| touch.group == group) {
+                    if !some.contains(&touch.path) {
+                        some.push(touch.path);
+                    }
+                }
+                Some(some)
+            }
+            More::Hard(..) | More::Masked(_) => None,
+        };
+    }
+
+    fn strike(&self, place: u16, (order, signature): (u16, u16)) -> Strike {
+        let hits = self.hits_on(&self.passage(usize::from(place)));
+        let before = hits.iter().take_while(|hit| hit.order <= order);
+        let (mut after, mut survival) = (0, 1.0);
+        for hit in before {
+            after += 1;
+            survival *= 1.0 - hit.theta;
+        }
+        Strike {
+            after,
+            survival,
+            signature,
         }
     }
 
@@ -125,13 +210,11 @@ impl<'a> Mixture<'a> {
         &self,
         outcome: &Outcome,
         known: &Shares,
-        more: More<'_>,
+        added: &Added,
     ) -> (f64, f64) {
-        let sums = match more {
-            More::Hard(touches, group) if !self.masks && only_fails_some_ways(touches) => {
-                self.over_ways_touched(outcome, known.sums, touches, group)
-            }
-            More::Hard(..) | More::Masked(_) | More::Nobody => self.over_ways(outcome, more),
+        let sums = match &added.some {
+            Some(some) => self.over_ways_touched(outcome, known.sums, &added.ways, some),
+            None => self.over_ways(outcome, &added.ways, self.masks || added.masks),
         };
         self.with_chance(outcome, sums)
     }
@@ -156,15 +239,11 @@ impl<'a> Mixture<'a> {
         (share.max(TINY * whole), whole)
     }
 
-    fn over_ways(&self, outcome: &Outcome, more: More<'_>) -> Sums {
-        if self.passages.is_empty() && matches!(more, More::Nobody) {
-            return self.over_free_ways(outcome);
-        }
-        let masks = self.masks || matches!(more, More::Masked(_));
-        let sums = self.over_open_ways(outcome, more, masks);
+    fn over_ways(&self, outcome: &Outcome, extras: &[Extra], masks: bool) -> Sums {
+        let sums = self.over_open_ways(outcome, extras, masks);
         if masks && sums.whole + self.cell.slip * (1.0 - sums.came) <= 0.0 {
             // Everything is out of rotation: then something is served in spite of it.
-            return self.over_open_ways(outcome, more, false);
+            return self.over_open_ways(outcome, extras, false);
         }
         sums
     }
@@ -185,7 +264,7 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    fn over_open_ways(&self, outcome: &Outcome, more: More<'_>, masks: bool) -> Sums {
+    fn over_open_ways(&self, outcome: &Outcome, extras: &[Extra], masks: bool) -> Sums {
         let mut sums = Sums {
             share: 0.0,
             whole: 0.0,
@@ -193,16 +272,15 @@ impl<'a> Mixture<'a> {
         };
         for (place, way) in self.ways.iter().enumerate() {
             let passage = self.passage(place);
-            let place = index16(place);
-            if masks && (passage.closed || more.closes(place)) {
+            let extra = extras.get(place).copied().unwrap_or(NOTHING_MORE);
+            if masks && (passage.closed || extra.closes) {
                 continue;
             }
-            let stopped = self.gated && more.stops(place);
-            sums.came = if stopped { 0.0 } else { passage.gate };
+            sums.came = if extra.stops { 0.0 } else { passage.gate };
             let weight = way.weight * sums.came;
             sums.whole += weight;
             if may_serve(way, outcome) {
-                sums.share += weight * self.along(&passage, outcome.symptom, more.hit(place));
+                sums.share += weight * self.along(&passage, outcome.symptom, extra.strikes);
             }
         }
         sums
@@ -213,20 +291,14 @@ impl<'a> Mixture<'a> {
         &self,
         outcome: &Outcome,
         mut sums: Sums,
-        touches: &[Touch],
-        group: Group,
+        extras: &[Extra],
+        touched: &[u16],
     ) -> Sums {
-        let more = More::Hard(touches, group);
-        for (index, touch) in touches.iter().enumerate() {
-            let same = |t: &Touch| t.group == group && t.path == touch.path;
-            if touch.group != group || touches[..index].iter().any(same) {
-                continue;
-            }
-            let place = usize::from(touch.path);
+        for place in touched.iter().map(|place| usize::from(*place)) {
             let way = &self.ways[place];
             if may_serve(way, outcome) {
                 let passage = self.passage(place);
-                let with = self.along(&passage, outcome.symptom, more.hit(touch.path));
+                let with = self.along(&passage, outcome.symptom, extras[place].strikes);
                 let without = self.along(&passage, outcome.symptom, None);
                 sums.share += way.weight * passage.gate * (with - without);
             }
@@ -236,7 +308,7 @@ impl<'a> Mixture<'a> {
     }
 
     /// Along one way the first part that fails decides what is seen; what is `more` fails every probe.
-    fn along(&self, passage: &Passage, symptom: Option<u8>, more: Option<&Touch>) -> f64 {
+    fn along(&self, passage: &Passage, symptom: Option<u8>, more: Option<Strike>) -> f64 {
         let Some(symptom) = symptom else {
             return match more {
                 Some(_) => 0.0,
@@ -245,17 +317,22 @@ impl<'a> Mixture<'a> {
         };
         let shows =
             |signature: u16| self.model.signatures[usize::from(signature)][usize::from(symptom)];
-        let hits = &self.hits[passage.hits.0 as usize..passage.hits.1 as usize];
-        let (mut towards, mut survival) = (0.0, 1.0);
-        let last = more.map_or(u16::MAX, |touch| touch.order);
-        for hit in hits.iter().take_while(|hit| hit.order <= last) {
-            towards += survival * hit.theta * shows(hit.signature);
-            survival *= 1.0 - hit.theta;
+        let hits = self.hits_on(passage);
+        let towards = |hits: &[Hit]| {
+            let seen = |sum, hit: &Hit| sum + hit.first * shows(hit.signature);
+            hits.iter().fold(0.0, seen)
+        };
+        match more {
+            Some(strike) => {
+                let before = towards(&hits[..strike.after as usize]);
+                before + strike.survival * shows(strike.signature)
+            }
+            None => towards(hits),
         }
-        match more.map(|touch| touch.effect) {
-            Some(Effect::Fail(signature)) => towards + survival * shows(signature),
-            Some(Effect::Gate) | None => towards,
-        }
+    }
+
+    fn hits_on(&self, passage: &Passage) -> &[Hit] {
+        &self.hits[passage.hits.0 as usize..passage.hits.1 as usize]
     }
 }
 
@@ -276,12 +353,21 @@ fn only_fails_some_ways(touches: &[Touch]) -> bool {
     touches.all(|t| t.path != EVERY_PATH && t.effect != Effect::Gate)
 }
 
+/// Whether what keeps probes from a way of a cell changes anything.
+fn gated(ways: &[Way], cell: &Cell) -> bool {
+    ways.len() > 1 || cell.slip > 0.0
+}
+
 impl Room {
-    fn fill(&mut self, ways: usize, gated: bool, acting: &[Acting<'_>]) {
+    /// Makes a cell ready while causes act.
+    pub(super) fn fill(&mut self, model: &Model, cell: &Cell, acting: &[Acting<'_>]) {
+        let ways = model.ways(cell);
+        let gated = gated(ways, cell);
+        self.masks = acting.iter().any(|a| a.masked);
         self.passages.clear();
         self.hits.clear();
         if !acting.is_empty() {
-            (0..ways).for_each(|place| self.push_passage(gated, acting, index16(place)));
+            (0..index16(ways.len())).for_each(|place| self.push_passage(gated, acting, place));
         }
     }
 
@@ -301,23 +387,39 @@ impl Room {
                             order: touch.order,
                             theta,
                             signature,
+                            first: 0.0,
                         });
                     }
                 }
             }
         }
-        self.hits[from..].sort_by_key(|hit| hit.order);
+        let hits = &mut self.hits[from..];
+        if hits.len() > 1 {
+            hits.sort_by_key(|hit| hit.order);
+        }
+        let mut survival = 1.0;
+        for hit in hits {
+            hit.first = survival * hit.theta;
+            survival *= 1.0 - hit.theta;
+        }
         passage.hits = (index32(from), index32(self.hits.len()));
         self.passages.push(passage);
     }
 }
 
 impl<'a> More<'a> {
+    fn masks(self) -> bool {
+        match self {
+            Self::Masked(_) => true,
+            Self::Hard(..) => false,
+        }
+    }
+
     /// Whether a proxy keeps its clients from a way.
     fn closes(self, place: u16) -> bool {
         match self {
             Self::Masked(touches) => closed(touches, place),
-            Self::Nobody | Self::Hard(..) => false,
+            Self::Hard(..) => false,
         }
     }
 
@@ -327,16 +429,19 @@ impl<'a> More<'a> {
         hard.any(|touch| touch.effect == Effect::Gate)
     }
 
-    /// Where it first fails probes on a way.
-    fn hit(self, place: u16) -> Option<&'a Touch> {
-        let hits = self.hard(place).filter(|t| t.effect != Effect::Gate);
-        hits.min_by_key(|touch| touch.order)
+    /// Where on a way it first fails probes, and as what that shows.
+    fn hit(self, place: u16) -> Option<(u16, u16)> {
+        let hits = self.hard(place).filter_map(|touch| match touch.effect {
+            Effect::Fail(signature) => Some((touch.order, signature)),
+            Effect::Gate => None,
+        });
+        hits.min_by_key(|(order, _)| *order)
     }
 
     fn hard(self, place: u16) -> impl Iterator<Item = &'a Touch> {
         let (touches, group) = match self {
             Self::Hard(touches, group) => (touches, group),
-            Self::Nobody | Self::Masked(_) => (&[][..], Group::Front),
+            Self::Masked(_) => (&[][..], Group::Front),
         };
         let touches = touches.iter();
         touches.filter(move |touch| touch.group == group && on(touch, place))
@@ -400,6 +505,7 @@ mod tests {
         let model = model();
         let cell = &model.cells[0];
         let (mut room, mut more_room) = (Room::default(), Room::default());
+        let mut added = Added::default();
         let mixture = Mixture::new(&model, cell, others, &mut room);
         let seen = [None, Some(0), Some(1)].into_iter();
         for (symptom, server) in seen.flat_map(|s| [None, Some(0), Some(1)].map(|who| (s, who))) {
@@ -424,7 +530,8 @@ mod tests {
                 ] {
                     let all = Mixture::new(&model, cell, &all, &mut more_room);
                     let (share, whole) = all.shares(&outcome).with_chance;
-                    let (more_share, more_whole) = mixture.shares_with(&outcome, &known, more);
+                    mixture.add(more, &mut added);
+                    let (more_share, more_whole) = mixture.shares_with(&outcome, &known, &added);
                     assert!((share - more_share).abs() < 1e-12, "{share} {more_share}");
                     assert!((whole - more_whole).abs() < 1e-12, "{whole} {more_whole}");
                 }

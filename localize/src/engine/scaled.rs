@@ -123,6 +123,16 @@ pub(super) fn exp_in_steps(log: f64) -> (f64, f64) {
     (exp_of_moderate(log - steps * (STEP * LN_2)), steps)
 }
 
+/// The exponential of a number from -350 to 350 as [`Scaled::exp`] has it, to the last digit.
+pub(super) fn exp_in_one_step(log: f64) -> f64 {
+    let (up, down) = if log < 0.0 {
+        (STEP * LN_2, DOWN)
+    } else {
+        (0.0, 1.0)
+    };
+    exp_of_moderate(log + up) * down
+}
+
 /// 2^512 to a power of at most one; zero where that is nothing beside a mantissa.
 pub(super) fn power(steps: f64) -> f64 {
     match steps {

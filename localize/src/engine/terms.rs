@@ -4,11 +4,12 @@
 use alloc::vec;
 use alloc::vec::Vec;
 use core::iter;
+use core::ops::Range;
 
 use super::company::{ALONE, Acts, Company, Known, States};
 use super::fit::{Fault, LEVELS};
-use super::mixture::{Mixture, More, Room, TINY};
-use super::model::{Cell, Effect, Group, Model, Outcome, Touch};
+use super::mixture::{Added, Mixture, More, Room, TINY};
+use super::model::{Cell, Count, Effect, Group, Model, Outcome, Touch};
 
 /// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
 const BOUNDS: [f64; 6] = [0.01, 0.04, 0.12, 0.3, 0.6, 0.97];
@@ -86,12 +87,32 @@ impl Terms {
 
     /// Adds the gains of a group at a rate to those of each window.
     pub(super) fn sum(&self, group: Group, theta: f64, gains: &mut [f64]) {
+        for (class, slope) in self.of(group) {
+            self.sum_class(class, grown(theta, slope), gains);
+        }
+    }
+
+    /// Adds the logarithms of what the classes of a group grow by at a rate.
+    pub(super) fn logs(&self, group: Group, theta: f64, logs: &mut Vec<f64>) {
+        logs.extend(self.of(group).map(|(_, slope)| grown(theta, slope)));
+    }
+
+    /// Adds the gains of a group, whose classes have grown by this, to those of each window.
+    pub(super) fn sum_logs(&self, group: Group, logs: &[f64], gains: &mut [f64]) {
+        for ((class, _), log) in self.of(group).zip(logs) {
+            self.sum_class(class, *log, gains);
+        }
+    }
+
+    fn of(&self, group: Group) -> impl Iterator<Item = (usize, f64)> + '_ {
         let classes = self.classes.iter().enumerate();
-        for (class, (_, slope)) in classes.filter(|(_, c)| c.0 == group) {
-            let log = libm::log((1.0 + theta * slope).max(1e-12));
-            for (gain, count) in gains.iter_mut().zip(self.counts_of(class)) {
-                *gain += count * log;
-            }
+        let of_group = classes.filter(move |(_, c)| c.0 == group);
+        of_group.map(|(class, (_, slope))| (class, *slope))
+    }
+
+    fn sum_class(&self, class: usize, log: f64, gains: &mut [f64]) {
+        for (gain, count) in gains.iter_mut().zip(self.counts_of(class)) {
+            *gain += count * log;
         }
     }
 
@@ -112,7 +133,7 @@ impl Terms {
                 }
                 let count = sum(self.counts_of(class));
                 let theta = fault.theta[*group as usize] * share;
-                gain += count * libm::log((1.0 + theta * slope).max(1e-12));
+                gain += count * grown(theta, *slope);
             }
             if masked {
                 gain += sum(&self.masked);
@@ -123,27 +144,98 @@ impl Terms {
 }
 
 impl Terms {
-    /// What an outcome gains by a cause with these touches.
-    fn slopes(&mut self, mixture: &Mixture<'_>, outcome: &Outcome, mine: &[Touch]) -> Slopes {
-        let known = mixture.shares(outcome);
-        let (share, whole) = known.with_chance;
-        let mut slopes = Slopes::default();
-        for group in Group::ALL {
-            if !mine.iter().any(|t| t.group == group) {
+    /// The classes of what an outcome gains.
+    fn sorted(&mut self, gains: &Gains) -> Slopes {
+        let mut slopes = Slopes {
+            masked: gains.masked,
+            ..Slopes::default()
+        };
+        for (group, slope) in gains.hard.iter().enumerate() {
+            let Some((share, whole)) = slope else {
                 continue;
-            }
-            let (hard, hard_whole) = mixture.shares_with(outcome, &known, More::Hard(mine, group));
-            let mut class = |slope: f64| (slope.abs() > FLAT).then(|| self.class(group, slope));
-            slopes.push(class(hard / share - 1.0), 1.0);
-            slopes.push(class(hard_whole / whole - 1.0), -1.0);
-            if group == Group::Behind {
-                let (masked, masked_whole) =
-                    mixture.shares_with(outcome, &known, More::Masked(mine));
-                slopes.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
+            };
+            for (slope, sign) in [(share, 1.0), (whole, -1.0)] {
+                if slope.abs() > FLAT {
+                    slopes.push(self.class(Group::ALL[group], *slope), sign);
+                }
             }
         }
         slopes
     }
+
+    /// Adds what an outcome gains, as often as it was seen, so many times.
+    fn add(&mut self, counts: &[Count], slopes: &Slopes, times: f64) {
+        for (class, sign) in slopes.classes() {
+            let sums = &mut self.counts[class * self.windows..(class + 1) * self.windows];
+            for count in counts {
+                sums[usize::from(count.window)] += f64::from(count.count) * times * sign;
+            }
+        }
+        if slopes.masked != 0.0 {
+            for count in counts {
+                self.masked[usize::from(count.window)] +=
+                    f64::from(count.count) * times * slopes.masked;
+            }
+        }
+    }
+}
+
+/// What one outcome gains by a cause: by group what its share and all shares grow by at the end of the
+/// rate, where the cause is of that group, and what it gains when the cause is out of rotation.
+#[derive(Default)]
+struct Gains {
+    hard: [Option<(f64, f64)>; Group::COUNT],
+    masked: f64,
+}
+
+/// A cell while others act in one way, with a cause beside them.
+#[derive(Default)]
+struct Scene {
+    room: Room,
+    /// The cause at the end of its rate, by group; only of the groups that it is of.
+    hard: [Added; Group::COUNT],
+    masked: Added,
+    groups: [bool; Group::COUNT],
+}
+
+impl Scene {
+    fn set(&mut self, model: &Model, cell: &Cell, mine: &[Touch], (acting, len): Acts<'_>) {
+        self.room.fill(model, cell, &acting[..len]);
+        let mixture = Mixture::over(model, cell, &self.room);
+        for group in Group::ALL {
+            let place = group as usize;
+            self.groups[place] = mine.iter().any(|t| t.group == group);
+            if self.groups[place] {
+                mixture.add(More::Hard(mine, group), &mut self.hard[place]);
+            }
+        }
+        if self.groups[Group::Behind as usize] {
+            mixture.add(More::Masked(mine), &mut self.masked);
+        }
+    }
+
+    /// What an outcome gains by the cause.
+    fn gains(&self, model: &Model, cell: &Cell, outcome: &Outcome) -> Gains {
+        let mixture = Mixture::over(model, cell, &self.room);
+        let known = mixture.shares(outcome);
+        let (share, whole) = known.with_chance;
+        let mut gains = Gains::default();
+        for group in Group::ALL.into_iter().filter(|g| self.groups[*g as usize]) {
+            let added = &self.hard[group as usize];
+            let (hard, hard_whole) = mixture.shares_with(outcome, &known, added);
+            gains.hard[group as usize] = Some((hard / share - 1.0, hard_whole / whole - 1.0));
+            if group == Group::Behind {
+                let (masked, masked_whole) = mixture.shares_with(outcome, &known, &self.masked);
+                gains.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
+            }
+        }
+        gains
+    }
+}
+
+/// Logarithm of what outcomes grow by at a rate.
+fn grown(theta: f64, slope: f64) -> f64 {
+    libm::log((1.0 + theta * slope).max(TINY))
 }
 
 /// What failures gain at the best of all rates, each by 1 + rate * slope, when others passed.
@@ -155,7 +247,7 @@ fn best_gain(failed: f64, passed: f64, slope: f64) -> f64 {
     failed * libm::log1p(best * slope) + passed * libm::log((1.0 - best).max(TINY))
 }
 
-/// What one outcome gains while others act in a certain way.
+/// The classes of what one outcome gains while others act in a certain way.
 #[derive(Clone, Copy, Default)]
 struct Slopes {
     /// Classes, counted with these signs: by group numerator and denominator.
@@ -165,11 +257,9 @@ struct Slopes {
 }
 
 impl Slopes {
-    fn push(&mut self, class: Option<usize>, sign: f64) {
-        if let Some(class) = class {
-            self.classes[self.len] = (class, sign);
-            self.len += 1;
-        }
+    fn push(&mut self, class: usize, sign: f64) {
+        self.classes[self.len] = (class, sign);
+        self.len += 1;
     }
 
     fn classes(&self) -> &[(usize, f64)] {
@@ -177,50 +267,141 @@ impl Slopes {
     }
 }
 
+/// The terms of a cause while nothing else is at fault, and what they were made of.
+pub(super) struct TermsAlone {
+    pub(super) terms: Terms,
+    /// By informative cell that the cause touches.
+    made_of: Vec<MadeOf>,
+}
+
+/// A cell's part in the terms of a cause.
+struct MadeOf {
+    cell: u32,
+    /// The touches of the cause there.
+    touches: Range<usize>,
+    /// By outcome whose terms depend on who else is at fault.
+    slopes: Vec<Slopes>,
+}
+
+/// A cause in a cell that other faults touch as well.
+struct Encounter<'a> {
+    model: &'a Model,
+    cell: &'a Cell,
+    mine: &'a [Touch],
+    company: &'a Company<'a>,
+    others: &'a [Fault],
+    states: &'a States,
+}
+
+/// Room to work in: a cell by state of those who act there.
+#[derive(Default)]
+struct Scenes {
+    scenes: Vec<Scene>,
+    ready: Vec<bool>,
+    slopes: Vec<Option<Slopes>>,
+}
+
+impl Encounter<'_> {
+    /// Adds what the cell's outcomes gain by the cause.
+    fn add_to(&self, terms: &mut Terms, room: &mut Scenes) {
+        let states = self.states.len();
+        room.scenes.resize_with(states.max(room.scenes.len()), Scene::default);
+        room.ready.clear();
+        room.ready.resize(states, false);
+        for outcome in self.model.dependent(self.cell) {
+            let counts = self.model.counts(outcome);
+            room.slopes.clear();
+            room.slopes.resize(states, None);
+            // All at once where nothing changes, else window by window.
+            for counts in counts.chunks(if states == 1 { counts.len() } else { 1 }) {
+                let window = usize::from(counts[0].window);
+                let slopes = self.slopes(outcome, window, terms, room);
+                terms.add(counts, &slopes, 1.0);
+            }
+        }
+    }
+
+    fn slopes(
+        &self,
+        outcome: &Outcome,
+        window: usize,
+        terms: &mut Terms,
+        room: &mut Scenes,
+    ) -> Slopes {
+        let state = self.states.of(window);
+        let scene = &mut room.scenes[state];
+        if !room.ready[state] {
+            room.ready[state] = true;
+            let acting = self.company.acting(self.others, window);
+            scene.set(self.model, self.cell, self.mine, acting);
+        }
+        let gains = || scene.gains(self.model, self.cell, outcome);
+        *room.slopes[state].get_or_insert_with(|| terms.sorted(&gains()))
+    }
+}
+
 impl Model {
     /// The terms of a cause while nothing else is at fault; only informative cells are looked at.
-    pub(super) fn terms(&self, cause: usize, informative: &[bool]) -> Terms {
+    pub(super) fn terms(&self, cause: usize, informative: &[bool]) -> TermsAlone {
         let cause = &self.causes[cause];
         let mut terms = Terms::new(self.windows);
-        let mut room = Room::default();
         for (group, passes) in Group::ALL.into_iter().zip(&cause.passes) {
             if !passes.is_empty() {
                 terms.classes.push((group, -1.0));
                 terms.counts.extend_from_slice(passes);
             }
         }
+        let mut scene = Scene::default();
+        let mut made_of = Vec::new();
+        let mut from = 0;
         for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
-            if informative[mine[0].cell as usize] {
-                self.cell_terms(mine, ALONE, 1.0, &mut terms, &mut room);
+            let touches = from..from + mine.len();
+            from = touches.end;
+            let id = mine[0].cell;
+            if !informative[id as usize] {
+                continue;
             }
+            let cell = &self.cells[id as usize];
+            scene.set(self, cell, mine, ALONE);
+            let slopes = self.dependent(cell).map(|outcome| {
+                let slopes = terms.sorted(&scene.gains(self, cell, outcome));
+                terms.add(self.counts(outcome), &slopes, 1.0);
+                slopes
+            });
+            made_of.push(MadeOf {
+                cell: id,
+                touches,
+                slopes: slopes.collect(),
+            });
         }
-        terms
+        TermsAlone { terms, made_of }
     }
 
     /// The terms of a cause beside faults, from those alone: only cells that both touch differ.
-    pub(super) fn terms_beside(
-        &self,
-        alone: &Terms,
-        cause: usize,
-        others: &[Fault],
-        informative: &[bool],
-    ) -> Terms {
-        let mut terms = alone.clone();
-        let mut room = Room::default();
+    pub(super) fn terms_beside(&self, alone: &TermsAlone, cause: usize, others: &[Fault]) -> Terms {
+        let mut terms = alone.terms.clone();
         let touches = |other: &Fault| self.causes[other.cause].touches.as_slice();
         let mut rest: Vec<&[Touch]> = others.iter().map(touches).collect();
         let mut known = Known::default();
-        for mine in self.causes[cause].touches.chunk_by(|a, b| a.cell == b.cell) {
-            let company = Company::merge(&mut rest, mine[0].cell);
-            if !company.is_empty() && informative[mine[0].cell as usize] {
-                self.cell_terms(mine, ALONE, -1.0, &mut terms, &mut room);
-                let states = known.states(&company, others, self.windows);
-                if states.len() == 1 {
-                    self.cell_terms(mine, company.acting(others, 0), 1.0, &mut terms, &mut room);
-                } else {
-                    self.cell_terms_by_state(mine, &company, others, states, &mut terms);
-                }
+        let mut scenes = Scenes::default();
+        for part in &alone.made_of {
+            let company = Company::merge(&mut rest, part.cell);
+            if company.is_empty() {
+                continue;
             }
+            let cell = &self.cells[part.cell as usize];
+            for (outcome, slopes) in self.dependent(cell).zip(&part.slopes) {
+                terms.add(self.counts(outcome), slopes, -1.0);
+            }
+            let encounter = Encounter {
+                model: self,
+                cell,
+                mine: &self.causes[cause].touches[part.touches.clone()],
+                company: &company,
+                others,
+                states: known.states(&company, others, self.windows),
+            };
+            encounter.add_to(&mut terms, &mut scenes);
         }
         terms
     }
@@ -230,65 +411,6 @@ impl Model {
         let plain = self.plain(cell);
         let outcomes = self.outcomes(cell).iter();
         outcomes.filter(move |outcome| !plain || outcome.symptom.is_some())
-    }
-
-    /// Adds what a cell's outcomes gain, so many times, while others act in one way all the time.
-    fn cell_terms(
-        &self,
-        mine: &[Touch],
-        (acting, len): Acts<'_>,
-        times: f64,
-        terms: &mut Terms,
-        room: &mut Room,
-    ) {
-        let cell = &self.cells[mine[0].cell as usize];
-        let mixture = Mixture::new(self, cell, &acting[..len], room);
-        for outcome in self.dependent(cell) {
-            let slopes = terms.slopes(&mixture, outcome, mine);
-            let counts = self.counts(outcome).iter();
-            let counts = counts.map(|c| (usize::from(c.window), f64::from(c.count) * times));
-            for (class, sign) in slopes.classes() {
-                let from = class * terms.windows;
-                let sums = &mut terms.counts[from..from + terms.windows];
-                counts
-                    .clone()
-                    .for_each(|(window, count)| sums[window] += count * sign);
-            }
-            if slopes.masked != 0.0 {
-                counts.for_each(|(window, count)| terms.masked[window] += count * slopes.masked);
-            }
-        }
-    }
-
-    /// The same where what others do changes from window to window.
-    fn cell_terms_by_state(
-        &self,
-        mine: &[Touch],
-        company: &Company<'_>,
-        others: &[Fault],
-        states: &States,
-        terms: &mut Terms,
-    ) {
-        let cell = &self.cells[mine[0].cell as usize];
-        let mut room = Room::default();
-        let mut known: Vec<Option<Slopes>> = Vec::new();
-        for outcome in self.dependent(cell) {
-            known.clear();
-            known.resize(states.len(), None);
-            for count in self.counts(outcome) {
-                let window = usize::from(count.window);
-                let slopes = known[states.of(window)].get_or_insert_with(|| {
-                    let (acting, len) = company.acting(others, window);
-                    let mixture = Mixture::new(self, cell, &acting[..len], &mut room);
-                    terms.slopes(&mixture, outcome, mine)
-                });
-                let count = f64::from(count.count);
-                for (class, sign) in slopes.classes() {
-                    terms.counts[class * terms.windows + window] += count * sign;
-                }
-                terms.masked[window] += count * slopes.masked;
-            }
-        }
     }
 
     /// What a cause can gain at most while nothing else is at fault, in nats: each window at its own best
