@@ -57,7 +57,8 @@ mod enough {
 
 /// Judges a case: every stretch of one pattern by itself, in the most probable reading of the balancer.
 pub(crate) fn assess(case: &Case) -> Assessment {
-    let observations = cells::usable(case);
+    let all = cells::usable(case);
+    let observations = cells::judged(&all);
     let signatures = Signatures::new();
     let reading = Reading::new(case, &observations);
     let readings = path::readings(&case.topology);
@@ -84,10 +85,11 @@ pub(crate) fn assess(case: &Case) -> Assessment {
     }
     let counted = count(&spans);
     let Some((place, stretches)) = likeliest(&counted, &signatures) else {
-        return unjudged(case, &observations);
+        return unjudged(case, &all);
     };
     let seen = Seen {
         case,
+        all: &all,
         observations: &observations,
         question: reading.wanted().question(),
         record: &records[place].1,
@@ -98,6 +100,8 @@ pub(crate) fn assess(case: &Case) -> Assessment {
 /// What was seen in the window, under the most probable reading of the balancer.
 struct Seen<'a> {
     case: &'a Case,
+    /// Every observation that is evidence, and those that were judged.
+    all: &'a [&'a Observation],
     observations: &'a [&'a Observation],
     /// What the operator must say before anything can be called healthy.
     question: Option<String>,
@@ -184,7 +188,7 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
         ..
     } = present;
     let healthy = problem.healthy(posterior);
-    let mut verdict = frame(case, observations);
+    let mut verdict = frame(case, seen.all);
     verdict.detection = detection(problem);
     let episodes = stretch::episodes(stretches);
     let (faults, doubted) = named(seen, stretches, &episodes);

@@ -7,7 +7,7 @@ use core::net::IpAddr;
 
 use crate::facts::case::Case;
 use crate::facts::observation::{
-    Arm, Failure, Layer, Observation, ObservationId, Outcome, SourcePort, Target,
+    Arm, Failure, Layer, Observation, ObservationId, Outcome, RoundId, SourcePort, Target,
 };
 use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
@@ -163,6 +163,43 @@ pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
     unique
         .into_values()
         .filter(|o| o.outcome != Outcome::NotFired)
+        .collect()
+}
+
+/// No more observations than these are judged as they are: a localisation fires up to four rounds a second,
+/// and a window may hold many localisations.
+const PLENTY: usize = 12_000;
+/// What is newer than this is judged as it is, in microseconds.
+const FRESH_US: u64 = 90_000_000;
+/// Of what is older one round in so many microseconds is enough: schedules fire less often.
+const APART_US: u64 = 4_000_000;
+
+/// The observations that a judgement is made from: all of them, or, where there are very many, the fresh
+/// ones and of the older ones whole rounds some seconds apart, whatever they saw.
+pub(crate) fn judged<'o>(observations: &[&'o Observation]) -> Vec<&'o Observation> {
+    if observations.len() <= PLENTY {
+        return observations.to_vec();
+    }
+    let mut rounds: BTreeMap<(u64, RoundId), usize> = BTreeMap::new();
+    for seen in observations {
+        *rounds.entry((seen.scheduled_us, seen.round)).or_default() += 1;
+    }
+    let now = rounds.keys().map(|(at, _)| *at).max().unwrap_or(0);
+    let largest = rounds.values().copied().max().unwrap_or(0);
+    let mut kept: BTreeSet<RoundId> = BTreeSet::new();
+    let mut last: Option<u64> = None;
+    for ((at, round), probes) in rounds {
+        let fresh = at + FRESH_US >= now;
+        let whole = probes * 2 >= largest;
+        let apart = last.is_none_or(|last| at >= last + APART_US);
+        if fresh || whole && apart {
+            kept.insert(round);
+            last = Some(at);
+        }
+    }
+    let observations = observations.iter().copied();
+    observations
+        .filter(|seen| kept.contains(&seen.round))
         .collect()
 }
 
