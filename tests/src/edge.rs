@@ -132,6 +132,7 @@ fn answer(stream: TcpStream, parts: &Parts) -> Result<()> {
         | EdgeBehaviour::Stall
         | EdgeBehaviour::Reset { .. }
         | EdgeBehaviour::Reframe
+        | EdgeBehaviour::StaleForGzip
         | EdgeBehaviour::HomesOnly { .. } => &parts.good,
     };
     let at_home = stream.peer_addr().is_ok_and(|peer| is_home(peer.ip()));
@@ -149,10 +150,15 @@ fn answer(stream: TcpStream, parts: &Parts) -> Result<()> {
             return Ok(());
         }
         EdgeBehaviour::HomesOnly { status } if !at_home => refuse(&mut client, status)?,
+        EdgeBehaviour::StaleForGzip if takes_gzip(&request) => {
+            let old = b"<!doctype html><title>shop</title>\n<p>closed for the holidays</p>\n";
+            hand_out(&mut client, "200 OK", "text/html", old)?;
+        }
         EdgeBehaviour::Reset { .. }
         | EdgeBehaviour::Proxy
         | EdgeBehaviour::ExpiredCertificate
         | EdgeBehaviour::Reframe
+        | EdgeBehaviour::StaleForGzip
         | EdgeBehaviour::HomesOnly { .. } => match fetch(&request, parts) {
             Ok((head, rest)) if behaviour == EdgeBehaviour::Reframe => {
                 reframe(&mut client, &head, rest)?;
@@ -291,16 +297,32 @@ fn relay(client: &mut impl Write, head: &str, mut rest: BufReader<Origin>) -> Re
     }
 }
 
-/// Answers by itself.
+/// Whether a request says that its client takes packed answers.
+fn takes_gzip(request: &str) -> bool {
+    let mut lines = request.lines().map(str::to_ascii_lowercase);
+    lines.any(|line| line.starts_with("accept-encoding:") && line.contains("gzip"))
+}
+
+/// Answers by itself that something is wrong.
 fn refuse(client: &mut impl Write, status: u16) -> Result<()> {
     let body = format!("error code: {status}\n");
+    hand_out(
+        client,
+        &format!("{status} Error"),
+        "text/plain",
+        body.as_bytes(),
+    )
+}
+
+/// Answers by itself.
+fn hand_out(client: &mut impl Write, status: &str, kind: &str, body: &[u8]) -> Result<()> {
     let head = format!(
-        "HTTP/1.1 {status} Error\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n{}\r\n",
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n{}\r\n",
         body.len(),
         own_headers(),
     );
     client.write_all(head.as_bytes())?;
-    client.write_all(body.as_bytes())?;
+    client.write_all(body)?;
     Ok(())
 }
 
@@ -334,6 +356,14 @@ mod tests {
         for (address, home) in rows {
             assert_eq!(is_home(address.parse().unwrap()), home, "{address}");
         }
+    }
+
+    #[test]
+    fn who_takes_packed_answers_says_so() {
+        assert!(takes_gzip(
+            "GET / HTTP/1.1\r\nAccept-Encoding: br, gzip\r\n\r\n"
+        ));
+        assert!(!takes_gzip("GET / HTTP/1.1\r\nAccept: gzip\r\n\r\n"));
     }
 
     #[test]

@@ -15,8 +15,10 @@ pub enum Ask {
     Unchecked(&'static str),
     /// An edge, or the VIP, for the page.
     Page(&'static str),
-    /// An edge for the page, whatever its length says of the end.
-    Size(&'static str),
+    /// An edge for the page, packed.
+    Packed(&'static str),
+    /// The service for the page, as programs do that ask their host for its addresses.
+    ByName,
     /// A backend for the large object.
     Large(usize),
     /// A backend for the page, from this address where it matters.
@@ -67,7 +69,11 @@ pub fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
         Ask::Dig6(server) => format!("dig +time=1 +tries=1 {SERVICE} AAAA @{server}"),
         Ask::Unchecked(server) => format!("dig +time=1 +tries=1 +cd {SERVICE} @{server}"),
         Ask::Page(address) => at(address),
-        Ask::Size(address) => format!("--ignore-content-length {}", at(address)),
+        Ask::Packed(address) => format!("-H Accept-Encoding:gzip {}", at(address)),
+        Ask::ByName => format!(
+            "--cacert {} https://{SERVICE}/",
+            lab.certificates.ca.display()
+        ),
         Ask::FromPort(port) => format!("--local-port {port} {}", at(crate::address::VIP)),
         Ask::Health(number) => format!("http://{}{HEALTH_PATH}", BACKENDS[number]),
         Ask::Large(number) => format!("http://{}{LARGE_PATH}", BACKENDS[number]),

@@ -29,6 +29,8 @@ pub enum EdgeFault {
     Expired,
     /// Both edges answer 403 to whoever asks from a data centre.
     RefuseDataCentres,
+    /// Edge 1 hands out an old page to clients that take packed answers.
+    StaleForGzip,
     /// Edge 1 alone cannot reach the VIP.
     CutOff,
     /// One of four equal paths to the VIP is dead: which flows take it, their addresses and ports say.
@@ -37,12 +39,13 @@ pub enum EdgeFault {
 
 impl EdgeFault {
     /// All of them.
-    pub const EVERY: [EdgeFault; 7] = [
+    pub const EVERY: [EdgeFault; 8] = [
         EdgeFault::Answers500,
         EdgeFault::Stalls,
         EdgeFault::AllReset,
         EdgeFault::Expired,
         EdgeFault::RefuseDataCentres,
+        EdgeFault::StaleForGzip,
         EdgeFault::CutOff,
         EdgeFault::FlowsDead,
     ];
@@ -56,6 +59,7 @@ impl Row for EdgeFault {
             EdgeFault::AllReset => "edges-reset",
             EdgeFault::Expired => "edge-expired",
             EdgeFault::RefuseDataCentres => "edges-403-data-centres",
+            EdgeFault::StaleForGzip => "edge-stale-for-gzip",
             EdgeFault::CutOff => "edge-cut-off",
             EdgeFault::FlowsDead => "flows-dead",
         }
@@ -68,7 +72,9 @@ impl Row for EdgeFault {
             | EdgeFault::AllReset
             | EdgeFault::Expired
             | EdgeFault::CutOff => Listed::Usual,
-            EdgeFault::RefuseDataCentres | EdgeFault::FlowsDead => Listed::NotYet,
+            EdgeFault::RefuseDataCentres | EdgeFault::StaleForGzip | EdgeFault::FlowsDead => {
+                Listed::NotYet
+            }
         }
     }
 
@@ -79,6 +85,7 @@ impl Row for EdgeFault {
             | EdgeFault::Stalls
             | EdgeFault::Expired
             | EdgeFault::RefuseDataCentres
+            | EdgeFault::StaleForGzip
             | EdgeFault::CutOff => Strength::Hard,
         }
     }
@@ -100,6 +107,7 @@ impl Row for EdgeFault {
             EdgeFault::RefuseDataCentres => {
                 one(Kind::Cdn, "cloudflare", &["http_4xx", "not_served"]).felt(MASKED)
             }
+            EdgeFault::StaleForGzip => edge(0, "wrong_content").in_pattern("by_variant"),
             EdgeFault::CutOff => to_vip(EDGES[0], &["unreachable"]),
             EdgeFault::FlowsDead => to_vip("*", &["unreachable"]).in_pattern("by_flow"),
         };
@@ -114,7 +122,10 @@ impl Row for EdgeFault {
             }
             (Declared::Name, EdgeFault::CutOff) => cut_off(EDGES[0]),
             (Declared::Name, EdgeFault::FlowsDead) => cut_off("*"),
-            (Declared::Name, EdgeFault::Expired | EdgeFault::RefuseDataCentres)
+            (
+                Declared::Name,
+                EdgeFault::Expired | EdgeFault::RefuseDataCentres | EdgeFault::StaleForGzip,
+            )
             | (Declared::Vip | Declared::Backends | Declared::All, _) => Known::Clear,
         }
     }
@@ -128,6 +139,7 @@ impl Row for EdgeFault {
             EdgeFault::AllReset => both(EdgeBehaviour::Reset { share: 0.3 }),
             EdgeFault::Expired => one(0, EdgeBehaviour::ExpiredCertificate),
             EdgeFault::RefuseDataCentres => both(EdgeBehaviour::HomesOnly { status: 403 }),
+            EdgeFault::StaleForGzip => one(0, EdgeBehaviour::StaleForGzip),
             EdgeFault::CutOff => {
                 let rule = format!("forward ip saddr {} ip daddr {VIP} drop", EDGES[0]);
                 packets(lab, "dc", on, &[rule])
@@ -157,6 +169,11 @@ impl Row for EdgeFault {
                 ("cdn1", edge1, Always(|a| a.status == 403)),
                 ("dc1", edge2, Always(|a| a.status == 403)),
                 ("home1", edge1, Always(well)),
+            ],
+            EdgeFault::StaleForGzip => vec![
+                ("home1", Ask::Packed(EDGES[0]), Always(|a| a.size < 100)),
+                ("home1", Ask::Packed(EDGES[1]), Always(|a| a.size > 100)),
+                ("home1", edge1, Always(|a| a.size > 100)),
             ],
             EdgeFault::CutOff => vec![
                 ("home1", edge1, Always(|a| a.status == 522)),

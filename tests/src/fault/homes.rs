@@ -3,8 +3,8 @@
 use anyhow::Result;
 
 use super::{Known, Listed, Row, Strength};
-use crate::address::{COORDINATOR_PORTS, EDGES};
-use crate::blame::one;
+use crate::address::{COORDINATOR_PORTS, EDGES, RESOLVERS};
+use crate::blame::{one, resolver};
 use crate::expectation::Blame;
 use crate::net::Balancer;
 use crate::packets::{lose, packets};
@@ -21,11 +21,18 @@ pub enum HomeFault {
     Lossy,
     /// Home 1's network resets every connection whose client has said hello in TLS.
     ResetsHello,
+    /// Of two questions to a resolver from one port, home 1's network loses the second, as a race in
+    /// connection tracking does.
+    LosesSecondQuestion,
 }
 
 impl HomeFault {
     /// All of them.
-    pub const EVERY: [HomeFault; 2] = [HomeFault::Lossy, HomeFault::ResetsHello];
+    pub const EVERY: [HomeFault; 3] = [
+        HomeFault::Lossy,
+        HomeFault::ResetsHello,
+        HomeFault::LosesSecondQuestion,
+    ];
 }
 
 impl Row for HomeFault {
@@ -33,20 +40,21 @@ impl Row for HomeFault {
         match self {
             HomeFault::Lossy => "home-lossy",
             HomeFault::ResetsHello => "home-resets-hello",
+            HomeFault::LosesSecondQuestion => "home-loses-second-question",
         }
     }
 
     fn listed(&self) -> Listed {
         match self {
             HomeFault::Lossy => Listed::Usual,
-            HomeFault::ResetsHello => Listed::NotYet,
+            HomeFault::ResetsHello | HomeFault::LosesSecondQuestion => Listed::NotYet,
         }
     }
 
     fn strength(&self) -> Strength {
         match self {
             HomeFault::Lossy => Strength::Intermittent,
-            HomeFault::ResetsHello => Strength::Hard,
+            HomeFault::ResetsHello | HomeFault::LosesSecondQuestion => Strength::Hard,
         }
     }
 
@@ -55,11 +63,17 @@ impl Row for HomeFault {
     }
 
     fn truth(&self, _: Balancer) -> Vec<Blame> {
-        let modes: &[&'static str] = match self {
-            HomeFault::Lossy => &["packet_loss"],
-            HomeFault::ResetsHello => &["tls_fails", "resets"],
+        let network = |modes| one(Kind::ClientNetwork, "home1", modes);
+        let blame = match self {
+            HomeFault::Lossy => network(&["packet_loss"]),
+            HomeFault::ResetsHello => network(&["tls_fails", "resets"]),
+            // Nobody but the network's own resolver is asked so from there.
+            HomeFault::LosesSecondQuestion => {
+                let modes = ["slow", "packet_loss", "no_answer"];
+                network(&modes).or(resolver(0, &modes))
+            }
         };
-        vec![one(Kind::ClientNetwork, "home1", modes)]
+        vec![blame]
     }
 
     fn known(&self, _: Declared, _: Balancer) -> Known {
@@ -74,6 +88,7 @@ impl Row for HomeFault {
                 let hello = "forward iifname lan tcp dport 443 @ih,0,8 22 reject with tcp reset";
                 packets(lab, "gw1", on, &[hello.to_owned()])
             }
+            HomeFault::LosesSecondQuestion => packets(lab, "gw1", on, &one_question()),
         }
     }
 
@@ -88,8 +103,28 @@ impl Row for HomeFault {
                 ("home1", edge, Always(|a| a.text.contains("reset by peer"))),
                 ("home2", edge, Always(well)),
             ],
+            HomeFault::LosesSecondQuestion => vec![
+                ("home1", Ask::ByName, Always(|a| a.seconds > 4.9)),
+                ("home2", Ask::ByName, Always(well)),
+                (
+                    "home1",
+                    Ask::Dig(RESOLVERS[0]),
+                    Always(|a| a.text.contains("ANSWER: 2")),
+                ),
+            ],
         }
     }
+}
+
+/// Only one question each ten seconds from each address and port.
+fn one_question() -> [String; 3] {
+    let question = "input iifname lan udp dport 53 ip saddr . udp sport";
+    [
+        "set asked { type ipv4_addr . inet_service; flags dynamic, timeout; timeout 10s; }"
+            .to_owned(),
+        format!("{question} @asked drop"),
+        "input iifname lan udp dport 53 add @asked { ip saddr . udp sport }".to_owned(),
+    ]
 }
 
 /// Loss on a home's line, both ways. Our own link is spared: the fault is to be localised while it
