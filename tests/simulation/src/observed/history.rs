@@ -179,6 +179,29 @@ fn rate(rng: &mut StdRng) -> f64 {
     }
 }
 
+/// Every place that can fail with every way in which it can, and how probable each is to be drawn.
+#[must_use]
+pub fn every(site: &Site) -> Vec<(Place, &'static Mode, Way, f64)> {
+    let sorts = SORTS
+        .iter()
+        .map(|(sort, share)| (places(site, *sort), *share));
+    let sorts: Vec<(Vec<Place>, f64)> = sorts.filter(|(places, _)| !places.is_empty()).collect();
+    let shares: f64 = sorts.iter().map(|(_, share)| share).sum();
+    let mut all = Vec::new();
+    for (places, share) in sorts {
+        for place in &places {
+            let fitting = || MODES.iter().filter(|mode| mode.fits(site, *place));
+            let of_modes: f64 = fitting().map(|mode| mode.share).sum();
+            for mode in fitting() {
+                let each = share / shares / places.len() as f64 * mode.share / of_modes;
+                let ways = mode.ways.iter();
+                all.extend(ways.map(|way| (*place, mode, *way, each / mode.ways.len() as f64)));
+            }
+        }
+    }
+    all
+}
+
 /// A fault of a place, in one of the modes that it can have.
 pub fn fault(rng: &mut StdRng, site: &Site, place: Place, course: Course) -> Option<Fault> {
     let fitting: Vec<&'static Mode> = MODES.iter().filter(|m| m.fits(site, place)).collect();
@@ -226,14 +249,10 @@ pub fn places(site: &Site, sort: Sort) -> Vec<Place> {
             .map(Place::Edge)
             .chain(several(site.edges.len(), Place::Provider))
             .collect(),
-        Sort::OriginPath => {
-            let vips = 0..site.vips.len();
-            let each = |e| vips.clone().map(move |v| Place::OriginPath(e, v));
-            let all = vips
-                .clone()
-                .filter_map(|v| several(site.edges.len(), Place::OriginPaths(v)));
-            (0..site.edges.len()).flat_map(each).chain(all).collect()
-        }
+        Sort::OriginPath => (0..site.edges.len())
+            .map(|e| Place::OriginPath(e, 0))
+            .chain(several(site.edges.len(), Place::OriginPaths))
+            .collect(),
         Sort::Balancer => (0..site.vips.len())
             .map(Place::Balancer)
             .chain(several(site.vips.len(), Place::Machine))

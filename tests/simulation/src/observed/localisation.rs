@@ -35,6 +35,11 @@ const DELIVERY_US: u64 = 50_000;
 /// Somebody asks about this time: whole seconds since the Unix epoch.
 const EPOCH_S: u64 = 1_700_000_000;
 
+/// The world begins so long before what is looked back at.
+const BEFORE_US: u64 = 900 * SECOND;
+/// Sets the seed of noise apart from that of the site.
+const NOISE: u64 = 0x5eed;
+
 /// A localisation that has ended.
 pub struct Asked {
     /// What it was drawn from.
@@ -55,6 +60,18 @@ pub struct Asked {
     pub assessment: Assessment,
     /// What it was made from.
     pub case: Case,
+}
+
+impl Asked {
+    /// The same site in the same noise with other faults, in which chance falls as another seed says.
+    pub(crate) fn again(&self, faults: Vec<Fault>, chance: u64) -> World {
+        let from_us = self.asked_us - SINCE_US - BEFORE_US;
+        let end_us = self.asked_us + BUDGET_US;
+        let site = self.site.clone();
+        let mut world = World::new(site, faults, self.seed ^ NOISE, from_us, end_us);
+        world.rng = StdRng::seed_from_u64(chance);
+        world
+    }
 }
 
 /// A round under way.
@@ -139,9 +156,9 @@ impl Run {
         let from_us = asked_us - SINCE_US;
         let end_us = asked_us + BUDGET_US;
         let learnt = site.every_s.filter(|_| site.learnt);
-        let mut world = World::new(site, faults, seed ^ 0x5eed, from_us - 900 * SECOND, end_us);
+        let mut world = World::new(site, faults, seed ^ NOISE, from_us - BEFORE_US, end_us);
         let baselines = match learnt {
-            Some(every_s) => usual::learn(&mut world, from_us - 900 * SECOND, every_s),
+            Some(every_s) => usual::learn(&mut world, from_us - BEFORE_US, every_s),
             None => Baselines::default(),
         };
         world.counting = true;

@@ -5,6 +5,7 @@
 //! wrong and when, [`World`](world::World) what probes meet. [`ask`] asks as a user does, with default options,
 //! and [`score`] holds what was said against what was so. Modes, balancers and edges are tables: a new one is a row.
 
+pub mod ceiling;
 pub mod course;
 pub(crate) mod dns;
 pub mod history;

@@ -182,7 +182,7 @@ impl Mode {
             | Place::Edge(_)
             | Place::Provider
             | Place::OriginPath(..)
-            | Place::OriginPaths(_)
+            | Place::OriginPaths
             | Place::LbPath(_)
             | Place::Shared
             | Place::Backend(_)

@@ -21,6 +21,12 @@ pub struct Names {
 }
 
 impl Names {
+    /// Whether something may be said that means both.
+    #[must_use]
+    pub fn meet(&self, other: &Self) -> bool {
+        self.right.iter().any(|(kind, name)| other.mean(kind, name))
+    }
+
     /// Whether a verdict that says this means a part of the fault.
     #[must_use]
     pub fn hold(&self, kind: &str, name: &str) -> bool {
@@ -86,19 +92,20 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
             known(vec![one("cdn", provider(site)), origin()])
         }
         Place::Provider => known(vec![one("cdn", provider(site))]),
-        Place::OriginPath(e, v) => {
-            let mut right = vec![one("cdn_origin_path", format!("{}->{}", edge(e), vip(v)))];
-            if site.edges.len() == 1 {
-                right.push(one("cdn_origin_path", format!("*->{}", vip(v))));
-            }
-            if vips_known {
-                known(right)
+        Place::OriginPath(..) | Place::OriginPaths => {
+            let from = if let Place::OriginPath(e, _) = place {
+                edge(e)
             } else {
-                hidden(right)
-            }
-        }
-        Place::OriginPaths(v) => {
-            let right = vec![one("cdn_origin_path", format!("*->{}", vip(v)))];
+                "*".to_owned()
+            };
+            let alone = site.edges.len() == 1;
+            let froms = [Some(from), alone.then(|| "*".to_owned())];
+            let to = |from: &String| {
+                let vips = (0..site.vips.len()).map(vip);
+                let paths = vips.map(|to| one("cdn_origin_path", format!("{from}->{to}")));
+                paths.collect::<Vec<_>>()
+            };
+            let right = froms.iter().flatten().flat_map(to).collect();
             if vips_known {
                 known(right)
             } else {

@@ -346,3 +346,23 @@ pub fn line(case: &Scored) -> String {
         case.spoken
     )
 }
+
+/// Of faults that were seen, how many were found, and how many could have been.
+#[must_use]
+pub fn ceiling(known: &[(bool, super::ceiling::Known)]) -> String {
+    let count = |test: &dyn Fn(&(bool, super::ceiling::Known)) -> bool| {
+        known.iter().filter(|pair| test(pair)).count()
+    };
+    let found = count(&|(_, known)| known.is_found());
+    let wrong = count(&|(_, known)| known.is_wrong());
+    let recall = share(found, known.len());
+    let precision = share(found, found + wrong);
+    format!(
+        "{} faults seen: {} found; with all else known {found} would be, {wrong} taken for others (precision {precision:.3}, recall {recall:.3}, F1 {:.3}); {} of these the engine did not find, {} it found although they would not be",
+        known.len(),
+        count(&|(found, _)| *found),
+        share(2 * found, found + wrong + known.len()),
+        count(&|(found, known)| !found && known.is_found()),
+        count(&|(found, known)| *found && !known.is_found()),
+    )
+}

@@ -21,10 +21,10 @@ pub enum Place {
     Edge(usize),
     /// All edges.
     Provider,
-    /// From an edge to a VIP.
+    /// From an edge to a VIP; as a fault's place, to all of them, which stand at one site.
     OriginPath(usize, usize),
-    /// From all edges to a VIP.
-    OriginPaths(usize),
+    /// From all edges to all VIPs.
+    OriginPaths,
     /// The balancer at a VIP; the server itself where no backends stand behind it.
     Balancer(usize),
     /// The balancer at all VIPs.
@@ -61,7 +61,7 @@ impl Place {
             Self::Resolver(_) => Sort::Resolver,
             Self::NameServer(_) => Sort::NameServer,
             Self::Edge(_) | Self::Provider => Sort::Cdn,
-            Self::OriginPath(..) | Self::OriginPaths(_) => Sort::OriginPath,
+            Self::OriginPath(..) | Self::OriginPaths => Sort::OriginPath,
             Self::Balancer(_) | Self::Machine => Sort::Balancer,
             Self::Toward(_) => Sort::Toward,
             Self::LbPath(_) => Sort::LbPath,
@@ -231,7 +231,7 @@ impl Site {
             Place::Resolver(_)
             | Place::NameServer(_)
             | Place::OriginPath(..)
-            | Place::OriginPaths(_)
+            | Place::OriginPaths
             | Place::Toward(_)
             | Place::LbPath(_)
             | Place::Shared

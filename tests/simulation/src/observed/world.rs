@@ -185,8 +185,9 @@ impl World {
         match (fault, crossed) {
             (Place::Provider, Place::Edge(_))
             | (Place::Machine, Place::Balancer(_))
+            | (Place::OriginPaths, Place::OriginPath(..))
             | (Place::Shared, Place::Backend(_)) => true,
-            (Place::OriginPaths(v), Place::OriginPath(_, to)) => v == to,
+            (Place::OriginPath(edge, _), Place::OriginPath(from, _)) => edge == from,
             (Place::Return(from, extent), Place::Return(backend, Extent::One(to))) => {
                 from == backend
                     && match extent {
@@ -218,6 +219,11 @@ impl World {
         let well: Vec<usize> = well.filter(|b| !tried.contains(b)).collect();
         self.turn += 1 + self.rng.random_range(0..2);
         (!well.is_empty()).then(|| well[self.turn % well.len()])
+    }
+
+    /// Nothing was checked before an instant.
+    pub(crate) fn begin(&mut self, at_us: u64) {
+        self.checked_us = at_us;
     }
 
     /// Lets the balancer check its backends until an instant.
