@@ -24,7 +24,7 @@ use crate::clock;
 use crate::engine::{Event, Fatal, Fired, Handle, Refusal};
 use crate::store::{Store, StoreError, Write};
 
-pub(crate) use self::past::{Past, case};
+pub(crate) use self::past::{Past, Span, case};
 
 /// Localisations at once: each judges twice a second on a thread of its own.
 const RUNS: usize = 8;

@@ -239,6 +239,15 @@ pub enum Problem {
 }
 
 impl ServiceFile {
+    /// Whether both ask for the same in the same way and expect the same, so that answers tell of both.
+    #[must_use]
+    pub fn asks_alike(&self, other: &Self) -> bool {
+        self.url == other.url
+            && self.large_path == other.large_path
+            && self.request == other.request
+            && self.expect == other.expect
+    }
+
     /// Reads a service file, with the text of its `tls.ca_file` where it names one.
     pub fn parse(text: &str, ca_pem: Option<&str>) -> Result<Self, ServiceFileError> {
         parse::service_file(text, ca_pem)

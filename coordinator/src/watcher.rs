@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use crate::clock;
 use crate::engine::{Alarmed, Event, Handle, Judged, Refusal};
-use crate::localisation::{LONGEST_SINCE, Past, case, new_id};
+use crate::localisation::{LONGEST_SINCE, Past, Span, case, new_id};
 use crate::store::Store;
 
 /// At least so much is judged, in microseconds: a hard fault alarms within a few rounds, and the calm
@@ -48,7 +48,12 @@ async fn judge(
     let Some(evidence) = gather.await? else {
         return Ok(None);
     };
-    let past = Arc::new(Past::read(store, &service, from_us, now_us).await?);
+    let span = Span {
+        from_us,
+        asked_us: evidence.asked_us,
+        now_us,
+    };
+    let past = Arc::new(Past::read(store, &service, span).await?);
     let judged = tokio::task::spawn_blocking(move || {
         let case = case(evidence, &past);
         let verdict: Verdict = localize::localize(&case).verdict;

@@ -6,6 +6,7 @@
 
 mod small;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -169,10 +170,13 @@ fn well_is_what_the_service_file_says() {
     mesh.join("home1", &["--resolver", &dns.to_string()], None);
     let mut wrong = Vec::new();
     let mut asked = Vec::new();
+    let mut addresses = BTreeMap::new();
     for (name, site, expect, status) in rows {
-        apply(&mesh, name, site.serve(), dns, expect);
+        let address = *addresses.entry(name).or_insert(site.serve());
+        apply(&mesh, name, address, dns, expect);
         asked.push((name, status));
     }
+    let gone = addresses["gone-open"];
     let mesh = &mesh;
     // A coordinator localises a few services at once.
     for asked in asked.chunks(4) {
@@ -191,4 +195,11 @@ fn well_is_what_the_service_file_says() {
         });
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+
+    // Who does what is asked of them is not told of what was before.
+    let said = "[expect]\nstatus = [404]";
+    apply(mesh, "gone-open", gone, dns, said);
+    let (ended, verdict) = localize(mesh, "gone-open");
+    assert_eq!(ended, HEALTHY, "{verdict:#}");
+    assert_eq!(verdict["earlier"], serde_json::json!([]), "{verdict:#}");
 }

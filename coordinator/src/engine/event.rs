@@ -224,6 +224,9 @@ pub struct Evidence {
     pub version: u64,
     /// Since when the path is known as it is, in microseconds of mesh time.
     pub path_since_us: u64,
+    /// Since when the service is asked as it is, and answers are held against the same, likewise: earlier
+    /// rounds are no evidence.
+    pub asked_us: u64,
     /// Delivery path and vantage points.
     pub topology: Topology,
     /// The observations of closed rounds.

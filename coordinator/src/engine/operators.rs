@@ -7,6 +7,7 @@ use proto::spec::{Expect, Request};
 use proto::v1::ServiceGone;
 use proto::v1::coordinator_message::Message;
 
+use super::rounds::AHEAD_US;
 use super::state::{Service, State};
 use super::{ClockEstimate, Presence, Refusal, Reply, What};
 use crate::plan::{self, Learnt};
@@ -159,11 +160,18 @@ impl State {
             Some(known) if known.file.url == file.url => known.record.learnt.clone(),
             Some(_) | None => Learnt::default(),
         };
+        let asked_us = match &known {
+            Some(known) if known.file.asks_alike(&file) => known.record.asked_us,
+            // Rounds that are announced are still asked as before.
+            Some(_) => now_us + AHEAD_US,
+            None => now_us,
+        };
         let record = ServiceRecord {
             name,
             toml,
             ca_pem,
             applied_us: now_us,
+            asked_us,
             learnt,
         };
         let write = Write::Service(record.clone());

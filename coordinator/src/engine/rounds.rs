@@ -13,7 +13,7 @@ use crate::plan::{self, Twins};
 use crate::store::{RoundRecord, Write};
 
 /// How far ahead a round is announced, in microseconds: longer than the way to any agent.
-const AHEAD_US: u64 = 300_000;
+pub(super) const AHEAD_US: u64 = 300_000;
 /// How long after the limit of its probes a round is waited for, in microseconds: the way back, and
 /// the agents' batches.
 const SLACK_US: u64 = 2_000_000;
@@ -328,8 +328,11 @@ impl State {
         Ok(Some(Evidence {
             version,
             path_since_us: service.path_since_us,
+            asked_us: service.record.asked_us,
             topology: self.path(name)?,
-            observations: service.recent.closed_since(from_us, &open),
+            observations: service
+                .recent
+                .closed_since(from_us.max(service.record.asked_us), &open),
             reports: self.reports.since(from_us),
             standing: service.watching.standing(),
         }))

@@ -6,6 +6,7 @@
     reason = "a test may fail, and skips the messages that it does not wait for"
 )]
 
+mod asking;
 mod watching;
 
 use std::collections::BTreeMap;

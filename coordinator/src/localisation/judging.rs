@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use localize::{Assessment, Case, VerdictOutcome};
 
-use super::past::{Lookback, case};
+use super::past::{Lookback, Span, case};
 use super::{Localiser, PATH_PATIENCE, Run};
 use crate::engine::{Event, Evidence, Refusal};
 
@@ -45,7 +45,7 @@ impl Run {
             Some(known) => known,
             None => {
                 let Localiser { store, .. } = &self.localiser;
-                let (span, standing) = ((self.from_us, self.started_us), &evidence.standing);
+                let (standing, span) = (&evidence.standing, self.span(evidence.asked_us));
                 let read = Lookback::read(store, &self.wish.service, span, standing).await?;
                 if let Some(farther) = ask(read.from_us, None).await? {
                     evidence = farther;
@@ -58,6 +58,14 @@ impl Run {
             evidence,
             lookback: known,
         }))
+    }
+
+    fn span(&self, asked_us: u64) -> Span {
+        Span {
+            from_us: self.from_us,
+            asked_us,
+            now_us: self.started_us,
+        }
     }
 
     /// Judges on a thread of its own: the heart may take a second on a large mesh.

@@ -20,19 +20,34 @@ pub(crate) struct Past {
     reports: Vec<WitnessReport>,
 }
 
+/// A stretch of time to be judged, in microseconds of mesh time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span {
+    /// From when on.
+    pub(crate) from_us: u64,
+    /// Since when the service is asked as it is: what was before is neither evidence nor usual.
+    pub(crate) asked_us: u64,
+    /// The present.
+    pub(crate) now_us: u64,
+}
+
 impl Past {
-    /// Baselines before `from_us`, and what the engine's memory does not reach back to at `now_us`.
+    /// Baselines before the stretch, and what of it the engine's memory does not reach back to.
     pub(crate) async fn read(
         store: &Store,
         service: &ServiceName,
-        from_us: u64,
-        now_us: u64,
+        span: Span,
     ) -> Result<Self, Refusal> {
         let (store, service) = (store.clone(), service.clone());
+        let Span {
+            asked_us, now_us, ..
+        } = span;
+        let from_us = span.from_us.max(asked_us);
+        let calm_us = from_us.saturating_sub(CALM_US).max(asked_us);
         let remembered_us = now_us.saturating_sub(WINDOW_US);
         let past = tokio::task::spawn_blocking(move || -> Result<Self, StoreError> {
             let mut past = Self {
-                baselines: store.baselines(&service, from_us.saturating_sub(CALM_US), from_us)?,
+                baselines: store.baselines(&service, calm_us, from_us)?,
                 ..Self::default()
             };
             if from_us < remembered_us {
@@ -55,12 +70,12 @@ pub(super) struct Lookback {
 }
 
 impl Lookback {
-    /// To `from_us`, or to the beginning of the alarms that stand at `now_us`, as far as observations
-    /// that passed are kept.
+    /// To the beginning of the stretch, or to that of the alarms that stand, as far as observations that
+    /// passed are kept.
     pub(super) async fn read(
         store: &Store,
         service: &ServiceName,
-        (from_us, now_us): (u64, u64),
+        span: Span,
         standing: &[String],
     ) -> Result<Self, Refusal> {
         let (reading, ids) = (store.clone(), standing.to_vec());
@@ -68,11 +83,12 @@ impl Lookback {
         let alarms = alarms.map_err(|_| Refusal::Stopping)??;
         let longest = u64::try_from(LONGEST_SINCE.as_micros()).unwrap_or(u64::MAX);
         let since_us = alarms.since_us().unwrap_or(u64::MAX);
-        let since_us = since_us.max(now_us.saturating_sub(longest));
-        let from_us = from_us.min(since_us);
+        let since_us = since_us.max(span.now_us.saturating_sub(longest));
+        let from_us = span.from_us.min(since_us);
+        let span = Span { from_us, ..span };
         Ok(Self {
             from_us,
-            past: Past::read(store, service, from_us, now_us).await?,
+            past: Past::read(store, service, span).await?,
             alarms,
         })
     }

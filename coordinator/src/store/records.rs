@@ -96,6 +96,10 @@ pub struct ServiceRecord {
     pub ca_pem: Option<String>,
     /// When it was applied last, in microseconds of mesh time.
     pub applied_us: u64,
+    /// Rounds of an earlier instant were asked something else, or held against something else, in
+    /// microseconds of mesh time.
+    #[serde(default)]
+    pub asked_us: u64,
     /// What was found out about its path.
     pub learnt: Learnt,
 }

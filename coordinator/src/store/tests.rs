@@ -297,6 +297,7 @@ async fn records_are_replaced_and_deleted_with_all_their_pieces() {
             toml: noise.collect(),
             ca_pem: None,
             applied_us: NOW,
+            asked_us: NOW,
             learnt: Learnt::default(),
         }
     };
