@@ -16,7 +16,7 @@ pub(super) struct Company<'a> {
 }
 
 /// Nobody else.
-const NONE: Company<'static> = Company {
+pub(super) const NONE: Company<'static> = Company {
     others: [(0, &[]); MOST_OTHERS],
     len: 0,
 };
@@ -30,9 +30,6 @@ const NOBODY: Acting<'static> = Acting {
     masked: false,
 };
 
-/// Nobody acts.
-pub(super) const ALONE: Acts<'static> = ([NOBODY; MOST_OTHERS + 1], 0);
-
 impl<'a> Company<'a> {
     fn new(model: &'a Model, faults: &[Fault], cell: u32) -> Self {
         let mut company = NONE;
@@ -42,24 +39,14 @@ impl<'a> Company<'a> {
         company
     }
 
-    /// The same for one cell after the other: `rest` holds the touches of each fault that are not
-    /// passed yet.
-    pub(super) fn merge(rest: &mut [&'a [Touch]], cell: u32) -> Self {
-        let mut company = NONE;
-        for (place, rest) in rest.iter_mut().enumerate() {
-            let passed = rest.iter().take_while(|t| t.cell < cell).count();
-            *rest = &rest[passed..];
-            let here = rest.iter().take_while(|t| t.cell == cell).count();
-            company.join(place, &rest[..here]);
-        }
-        company
-    }
-
-    fn join(&mut self, place: usize, touches: &'a [Touch]) {
-        if !touches.is_empty() && self.len < MOST_OTHERS {
+    /// Adds the touches of the fault at a place; false when they are none, or there is no room left.
+    pub(super) fn join(&mut self, place: usize, touches: &'a [Touch]) -> bool {
+        let joins = !touches.is_empty() && self.len < MOST_OTHERS;
+        if joins {
             self.others[self.len] = (place, touches);
             self.len += 1;
         }
+        joins
     }
 
     pub(super) fn is_empty(&self) -> bool {

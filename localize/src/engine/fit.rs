@@ -4,14 +4,15 @@
 use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::OnceCell;
+use core::cell::{OnceCell, RefCell};
 use core::cmp::Ordering;
 
 use super::company::Beside;
+use super::law::abreast::{ABREAST, Lane};
 use super::law::{Course, Laws, LogSum};
 use super::memo::{Meeting, Memo};
 use super::model::{Acting, Group, Habit, Model, Restless, Shelter, Touch};
-use super::terms::{Terms, TermsAlone};
+use super::terms::{Likeness, Scenes, Spot, Terms, TermsAlone, Trace};
 
 /// The prior of a rate: a share of hard ones, the others even over the logarithm.
 struct Rates {
@@ -181,8 +182,11 @@ pub(crate) struct Fitter<'a> {
     informative: Vec<bool>,
     /// Whether something failed in a cell.
     failing: Vec<bool>,
+    likeness: Likeness,
     alone: Vec<Alone>,
     memo: Memo,
+    /// Room to work in.
+    scenes: RefCell<Scenes>,
 }
 
 /// What is known of a cause while nothing else is at fault.
@@ -191,7 +195,7 @@ struct Alone {
     terms: OnceCell<TermsAlone>,
     fit: OnceCell<Fit>,
     /// The informative cells that it touches.
-    cells: OnceCell<Vec<u32>>,
+    spots: OnceCell<Vec<Spot>>,
 }
 
 impl<'a> Fitter<'a> {
@@ -199,14 +203,17 @@ impl<'a> Fitter<'a> {
     pub(crate) fn new(model: &'a Model) -> Self {
         let causes = model.causes.iter();
         let cells = model.cells.iter();
+        let informative: Vec<bool> = cells
+            .map(|cell| cell.failed > 0.0 || !model.plain(cell))
+            .collect();
         Self {
             model,
-            informative: cells
-                .map(|cell| cell.failed > 0.0 || !model.plain(cell))
-                .collect(),
+            likeness: Likeness::new(model, &informative),
+            informative,
             failing: model.cells.iter().map(|c| c.failed > 0.0).collect(),
             alone: causes.map(|_| Alone::default()).collect(),
             memo: Memo::default(),
+            scenes: RefCell::default(),
         }
     }
 
@@ -281,9 +288,12 @@ impl<'a> Fitter<'a> {
     }
 
     fn alone(&self, cause: usize) -> &TermsAlone {
-        self.alone[cause]
-            .terms
-            .get_or_init(|| self.model.terms(cause, &self.informative))
+        let terms = || {
+            let room = &mut self.scenes.borrow_mut();
+            self.model
+                .terms(cause, self.trace(cause), &self.likeness, room)
+        };
+        self.alone[cause].terms.get_or_init(terms)
     }
 
     fn terms(&self, cause: usize, others: &[Fault]) -> Cow<'_, Terms> {
@@ -295,23 +305,29 @@ impl<'a> Fitter<'a> {
     }
 
     fn terms_beside(&self, cause: usize, others: &[Fault]) -> Terms {
-        self.model.terms_beside(self.alone(cause), cause, others)
+        let alone = self.alone(cause);
+        let mut theirs: Vec<Trace<'_>> = others.iter().map(|o| self.trace(o.cause)).collect();
+        let traces = (self.trace(cause), theirs.as_mut_slice());
+        let room = &mut self.scenes.borrow_mut();
+        self.model
+            .terms_beside(alone, traces, others, &self.likeness, room)
     }
 
     /// The faults with which a cause shares an informative cell.
     fn met<'f>(&self, cause: usize, others: &'f [Fault]) -> Vec<&'f Fault> {
-        let mine = self.cells(cause);
-        let meets = |other: &&Fault| !disjoint(mine, self.cells(other.cause));
+        let mine = self.spots(cause);
+        let meets = |other: &&Fault| !disjoint(mine, self.spots(other.cause));
         others.iter().filter(meets).collect()
     }
 
-    fn cells(&self, cause: usize) -> &[u32] {
-        self.alone[cause].cells.get_or_init(|| {
-            let cells = self.model.causes[cause].touches.iter().map(|t| t.cell);
-            let mut cells: Vec<u32> = cells.filter(|c| self.informative[*c as usize]).collect();
-            cells.dedup();
-            cells
-        })
+    fn trace(&self, cause: usize) -> Trace<'_> {
+        Trace::new(self.model, cause, self.spots(cause))
+    }
+
+    fn spots(&self, cause: usize) -> &[Spot] {
+        let touches = &self.model.causes[cause].touches;
+        let spots = || self.likeness.spots(touches, &self.informative);
+        self.alone[cause].spots.get_or_init(spots)
     }
 
     fn integrate(&self, cause: usize, terms: &Terms, grid: &Grid) -> Fit {
@@ -354,10 +370,10 @@ impl<'a> Fitter<'a> {
 }
 
 /// Whether two sorted lists have nothing in common.
-fn disjoint(a: &[u32], b: &[u32]) -> bool {
+fn disjoint(a: &[Spot], b: &[Spot]) -> bool {
     let (mut i, mut j) = (0, 0);
     while i < a.len() && j < b.len() {
-        match a[i].cmp(&b[j]) {
+        match a[i].cell.cmp(&b[j].cell) {
             Ordering::Less => i += 1,
             Ordering::Greater => j += 1,
             Ordering::Equal => return false,
@@ -383,34 +399,70 @@ struct Place {
     value: f64,
 }
 
-/// The highest point met, and room to work in.
+/// The highest point met.
 struct Peak {
     value: f64,
     theta: [f64; Group::COUNT],
     masked: bool,
     gains: Vec<f64>,
-    /// Gains by window of the groups so far, and what the laws make of them.
+}
+
+/// Room to work in, by window: gains of the groups so far, and what the laws make of them.
+struct Room {
     front: Vec<f64>,
     with_data: Vec<f64>,
     all: Vec<f64>,
     ratios: Vec<f64>,
     /// For each choice what the classes behind a proxy grow by.
     behind: Vec<f64>,
+    batch: Batch,
+}
+
+/// A rate and what is made of it elsewhere, with the highest that its sum over laws can be.
+#[derive(Clone, Copy)]
+struct Combination {
+    place: usize,
+    theta: [f64; Group::COUNT],
+    masked: bool,
+    bound: f64,
+}
+
+/// Combinations that wait to be summed over the laws side by side.
+struct Batch {
+    waiting: Vec<Combination>,
+    /// Their gains by window.
+    gains: Vec<Lane>,
 }
 
 impl Peak {
     fn new(windows: usize, floor: f64) -> Self {
-        let zeros = vec![0.0; windows];
         Self {
             value: f64::NEG_INFINITY,
             theta: [floor; Group::COUNT],
             masked: false,
-            gains: zeros.clone(),
+            gains: vec![0.0; windows],
+        }
+    }
+
+    /// Whether a sum that is no higher than this is too small to count.
+    fn dwarfs(&self, bound: f64) -> bool {
+        bound < self.value - NEGLIGIBLE
+    }
+}
+
+impl Room {
+    fn new(windows: usize) -> Self {
+        let zeros = vec![0.0; windows];
+        Self {
             front: zeros.clone(),
             with_data: zeros.clone(),
             all: zeros.clone(),
             ratios: zeros,
             behind: Vec::new(),
+            batch: Batch {
+                waiting: Vec::with_capacity(ABREAST),
+                gains: vec![[0.0; ABREAST]; windows],
+            },
         }
     }
 }
@@ -418,20 +470,20 @@ impl Peak {
 impl Integrand<'_> {
     fn integrate(&self, cause: usize, floor: f64, restless: Restless, grid: &Grid) -> Fit {
         let mut peak = Peak::new(self.terms.windows, floor);
+        let mut room = Room::new(self.terms.windows);
         let span = libm::log(self.prior.top / floor);
-        let mut soft: Vec<Place> = (0..grid.places)
-            .map(|i| {
-                let theta = floor * libm::exp(span * i as f64 / grid.places as f64);
-                self.place(theta, &mut peak)
-            })
-            .collect();
-        let hard = self.prior.hard.iter().map(|(theta, share)| Place {
-            mass: libm::log(*share),
-            ..self.place(*theta, &mut peak)
-        });
-        let hard: Vec<Place> = hard.collect();
+        let soft =
+            (0..grid.places).map(|i| floor * libm::exp(span * i as f64 / grid.places as f64));
+        let hard = self.prior.hard.iter();
+        let thetas: Vec<f64> = soft.chain(hard.clone().map(|(theta, _)| *theta)).collect();
+        let mut soft = self.places(&thetas, &mut peak, &mut room);
+        let mut hard_places = soft.split_off(grid.places);
+        for (place, (_, share)) in hard_places.iter_mut().zip(hard) {
+            place.mass = libm::log(*share);
+        }
+        let hard = hard_places;
         for _ in 0..grid.refinements {
-            self.refine(&mut soft, &mut peak);
+            self.refine(&mut soft, &mut peak, &mut room);
         }
         weigh(&mut soft, self.prior.soft, floor, span);
         let places = || soft.iter().chain(&hard);
@@ -451,7 +503,7 @@ impl Integrand<'_> {
             telescoped: gain,
             fault,
             integral,
-            restless: self.restless(floor, restless, &mut peak),
+            restless: self.restless(floor, restless, &mut room.all),
             present,
             rates: places()
                 .map(|p| (p.theta, libm::exp(p.mass + p.value - integral)))
@@ -460,54 +512,103 @@ impl Integrand<'_> {
         }
     }
 
-    /// The logarithm of the likelihood at a rate, over all choices and laws.
-    fn place(&self, theta: f64, peak: &mut Peak) -> Place {
-        peak.front.fill(0.0);
-        self.terms.sum(Group::Front, theta, &mut peak.front);
-        let rates = self.behind.iter().map(|behind| elsewhere(theta, *behind));
-        peak.behind.clear();
-        rates.for_each(|rate| self.terms.logs(Group::Behind, rate, &mut peak.behind));
-        let classes = peak.behind.len() / self.behind.len();
-        let mut all = LogSum::default();
+    /// The logarithms of the likelihood at rates, over all choices and laws.
+    fn places(&self, thetas: &[f64], peak: &mut Peak, room: &mut Room) -> Vec<Place> {
+        let mut sums = vec![LogSum::default(); thetas.len()];
+        for (place, theta) in thetas.iter().enumerate() {
+            self.combine(place, *theta, &mut sums, peak, room);
+        }
+        self.settle(&mut sums, peak, room);
+        let choices = (self.data.len() * self.behind.len()) as f64;
+        let pairs = thetas.iter().zip(sums);
+        let places = pairs.map(|(theta, sum)| Place {
+            theta: *theta,
+            mass: 0.0,
+            value: sum.value() - libm::log(choices),
+        });
+        places.collect()
+    }
+
+    /// Puts a rate with each choice among what is to be summed.
+    fn combine(
+        &self,
+        place: usize,
+        theta: f64,
+        sums: &mut [LogSum],
+        peak: &mut Peak,
+        room: &mut Room,
+    ) {
+        room.front.fill(0.0);
+        self.terms.sum(Group::Front, theta, &mut room.front);
+        room.behind.clear();
+        for behind in self.behind {
+            let rate = elsewhere(theta, *behind);
+            self.terms.logs(Group::Behind, rate, &mut room.behind);
+        }
+        let classes = room.behind.len() / self.behind.len();
         for data in self.data {
             let at_data = elsewhere(theta, *data);
-            peak.with_data.copy_from_slice(&peak.front);
-            self.terms.sum(Group::Data, at_data, &mut peak.with_data);
+            room.with_data.copy_from_slice(&room.front);
+            self.terms.sum(Group::Data, at_data, &mut room.with_data);
             for (choice, behind) in self.behind.iter().enumerate() {
-                peak.all.copy_from_slice(&peak.with_data);
-                let at_behind = elsewhere(theta, *behind);
+                room.all.copy_from_slice(&room.with_data);
                 let masked = matches!(behind, OutOfRotation);
                 if masked {
-                    for (gain, m) in peak.all.iter_mut().zip(&self.terms.masked) {
-                        *gain += m;
-                    }
+                    let pairs = room.all.iter_mut().zip(&self.terms.masked);
+                    pairs.for_each(|(gain, masked)| *gain += masked);
                 } else {
-                    let logs = &peak.behind[choice * classes..(choice + 1) * classes];
-                    self.terms.sum_logs(Group::Behind, logs, &mut peak.all);
+                    let logs = &room.behind[choice * classes..(choice + 1) * classes];
+                    self.terms.sum_logs(Group::Behind, logs, &mut room.all);
                 }
-                if bound(&peak.all) < peak.value - NEGLIGIBLE {
+                let bound = bound(&room.all);
+                if peak.dwarfs(bound) {
                     continue;
                 }
-                let value = self.laws.log_sum(&peak.all, &mut peak.ratios);
-                all.add(value);
-                if value > peak.value {
-                    peak.value = value;
-                    peak.theta = [theta, at_data, at_behind];
-                    peak.masked = masked;
-                    peak.gains.copy_from_slice(&peak.all);
+                room.batch.push(
+                    Combination {
+                        place,
+                        theta: [theta, at_data, elsewhere(theta, *behind)],
+                        masked,
+                        bound,
+                    },
+                    &room.all,
+                );
+                if room.batch.waiting.len() == self.laws.at_once() {
+                    self.settle(sums, peak, room);
                 }
             }
         }
-        let choices = (self.data.len() * self.behind.len()) as f64;
-        Place {
-            theta,
-            mass: 0.0,
-            value: all.value() - libm::log(choices),
+    }
+
+    /// Sums what waits over the laws, in the order in which it came.
+    fn settle(&self, sums: &mut [LogSum], peak: &mut Peak, room: &mut Room) {
+        let batch = &mut room.batch;
+        if batch.waiting.is_empty() {
+            return;
         }
+        let values = match self.laws.at_once() {
+            ABREAST => self.laws.log_sums(&batch.gains),
+            _ => [self.laws.log_sum(&room.all, &mut room.ratios); ABREAST],
+        };
+        for (row, (combination, value)) in batch.waiting.iter().zip(values).enumerate() {
+            // The peak may have risen since.
+            if peak.dwarfs(combination.bound) {
+                continue;
+            }
+            sums[combination.place].add(value);
+            if value > peak.value {
+                peak.value = value;
+                peak.theta = combination.theta;
+                peak.masked = combination.masked;
+                let pairs = peak.gains.iter_mut().zip(&batch.gains);
+                pairs.for_each(|(peak, gains)| *peak = gains[row]);
+            }
+        }
+        batch.waiting.clear();
     }
 
     /// Adds places round the highest one, where the grid is too coarse for its width.
-    fn refine(&self, soft: &mut Vec<Place>, peak: &mut Peak) {
+    fn refine(&self, soft: &mut Vec<Place>, peak: &mut Peak, room: &mut Room) {
         let top = (0..soft.len()).max_by(|a, b| soft[*a].value.total_cmp(&soft[*b].value));
         let Some(top) = top else { return };
         let below = |i: usize| soft[top].value - soft[i].value;
@@ -519,6 +620,7 @@ impl Integrand<'_> {
         let from = soft[left.unwrap_or(top)].theta;
         let middle = soft[top].theta;
         let to = right.map_or(self.prior.top.min(TOP).max(middle), |i| soft[i].theta);
+        let mut thetas = Vec::with_capacity(2 * FINER);
         for (low, high) in [(from, middle), (middle, to)] {
             if high <= low {
                 continue;
@@ -527,17 +629,17 @@ impl Integrand<'_> {
             let mut theta = low;
             for _ in 0..FINER {
                 theta *= step;
-                soft.push(self.place(theta, peak));
+                thetas.push(theta);
             }
         }
+        soft.extend(self.places(&thetas, peak, room));
         soft.sort_by(|a, b| a.theta.total_cmp(&b.theta));
     }
 
     /// The component's gain at rates that are no fault.
-    fn restless(&self, floor: f64, restless: Restless, peak: &mut Peak) -> f64 {
+    fn restless(&self, floor: f64, restless: Restless, gains: &mut [f64]) -> f64 {
         let mut all = LogSum::default();
         for (rate, log_odds) in restless.0 {
-            let gains = &mut peak.all;
             gains.fill(0.0);
             for group in Group::ALL {
                 self.terms.sum(group, floor * rate, gains);
@@ -545,6 +647,15 @@ impl Integrand<'_> {
             all.add(log_odds + gains.iter().sum::<f64>());
         }
         all.value()
+    }
+}
+
+impl Batch {
+    fn push(&mut self, combination: Combination, gains: &[f64]) {
+        let row = self.waiting.len();
+        self.waiting.push(combination);
+        let pairs = self.gains.iter_mut().zip(gains);
+        pairs.for_each(|(lane, gain)| lane[row] = *gain);
     }
 }
 

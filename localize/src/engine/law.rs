@@ -4,11 +4,13 @@
 //! likelihood ratio of on against off, the sum over all sequences takes one pass along the windows
 //! (hidden Markov chain; the windows of "now and then" are independent).
 
+pub(super) mod abreast;
+
 use alloc::vec;
 use alloc::vec::Vec;
 
 use super::model::Habit;
-use super::scaled::{BIG, Scaled, exp_in_one_step, exp_in_steps, exp_of_moderate, power};
+use super::scaled::{BIG, Scaled, exp_in_steps, exp_of_moderate, power};
 
 /// Prior weights of the laws.
 struct Prior {
@@ -136,7 +138,8 @@ impl Laws {
             parts.stretch = sum.times(*stretch);
         }
         if *again > 0.0 {
-            parts.again = Returning::sum(gains).times(*again);
+            let (sum, _) = Returning::forward(gains);
+            parts.again = sum.times(*again);
         }
         if *short > 0.0 {
             let share = short / number_of_short(self.windows) as f64;
@@ -391,6 +394,12 @@ impl Stretch {
                 steps += 1.0;
             }
         }
+        self.but_all(over, open, steps, all)
+    }
+
+    /// The sum over those that are over and those that last to the end, in steps of one scale, but for
+    /// that of every window.
+    fn but_all(&self, over: f64, open: f64, steps: f64, all: Scaled) -> Scaled {
         let all = all.mantissa() * power(all.steps() - steps);
         let sum = over + self.going_on * (open - all).max(0.0);
         Scaled::new(sum).raised(steps)
@@ -431,12 +440,6 @@ const CHANGES: f64 = 0.15;
 /// Probability that it is on from the first window.
 const FROM_THE_START: f64 = 0.5;
 
-/// What comes back needs no scale where all that its windows gain is no more than this, none of them
-/// less than this, and they are no more than so many: its sums stay between e^-500 and e^500.
-const MODERATE_UP: f64 = 350.0;
-const MODERATE_DOWN: f64 = -300.0;
-const MODERATE_WINDOWS: usize = 500;
-
 impl Returning {
     fn first(ratio: Scaled) -> Self {
         Self {
@@ -454,37 +457,6 @@ impl Returning {
             on: self.on.times(stays).plus(comes).by(ratio),
             off: self.on.times(CHANGES).plus(self.off.times(stays)),
         }
-    }
-
-    /// The sum over all courses.
-    fn sum(gains: &[f64]) -> Scaled {
-        match Self::sum_of_moderate(gains) {
-            Some(sum) => Scaled::new(sum),
-            None => Self::forward(gains).0,
-        }
-    }
-
-    /// The same in plain numbers, digit for digit: scales are powers of two, and round nothing.
-    fn sum_of_moderate(gains: &[f64]) -> Option<f64> {
-        let up: f64 = gains.iter().map(|gain| gain.max(0.0)).sum();
-        let least = gains.iter().copied().fold(0.0, f64::min);
-        if up > MODERATE_UP || least < MODERATE_DOWN || gains.len() > MODERATE_WINDOWS {
-            return None;
-        }
-        let (mut before, mut on, mut off) = (0.0, 0.0, 0.0);
-        let stays = 1.0 - CHANGES;
-        for (window, gain) in gains.iter().enumerate() {
-            let ratio = exp_in_one_step(*gain);
-            (before, on, off) = match window {
-                0 => (1.0 - FROM_THE_START, ratio * FROM_THE_START, 0.0),
-                _ => {
-                    let comes = (before + off) * CHANGES;
-                    let on_now = (on * stays + comes) * ratio;
-                    (before * stays, on_now, on * CHANGES + off * stays)
-                }
-            };
-        }
-        Some(on + off)
     }
 
     /// The sum over all courses, and what it comes to up to each window.
@@ -666,8 +638,6 @@ mod tests {
             }
             let (total, _) = Returning::forward(&gains);
             assert!((total.log() - libm::log(sum)).abs() < 1e-9, "{gains:?}");
-            let plain = Returning::sum_of_moderate(&gains);
-            assert_eq!(plain.map(|p| Scaled::new(p).log()), Some(total.log()));
             let found = Returning::posterior(&gains);
             for (found, by_hand) in found.iter().zip(&on) {
                 assert!((found - by_hand / sum).abs() < 1e-9, "{gains:?}: {found}");

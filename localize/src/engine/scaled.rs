@@ -13,10 +13,10 @@ pub(super) struct Scaled {
 }
 
 /// Binary digits of a step.
-const STEP: f64 = 512.0;
+pub(super) const STEP: f64 = 512.0;
 /// 2^512 and its inverse.
 const UP: f64 = f64::from_bits((1023 + 512) << 52);
-const DOWN: f64 = f64::from_bits((1023 - 512) << 52);
+pub(super) const DOWN: f64 = f64::from_bits((1023 - 512) << 52);
 /// 2^256 and its inverse: the product of two numbers between them is within a step of them.
 pub(super) const BIG: f64 = f64::from_bits((1023 + 256) << 52);
 const SMALL: f64 = f64::from_bits((1023 - 256) << 52);
@@ -121,16 +121,6 @@ impl Scaled {
 pub(super) fn exp_in_steps(log: f64) -> (f64, f64) {
     let steps = libm::floor(log / (STEP * LN_2));
     (exp_of_moderate(log - steps * (STEP * LN_2)), steps)
-}
-
-/// The exponential of a number from -350 to 350 as [`Scaled::exp`] has it, to the last digit.
-pub(super) fn exp_in_one_step(log: f64) -> f64 {
-    let (up, down) = if log < 0.0 {
-        (STEP * LN_2, DOWN)
-    } else {
-        (0.0, 1.0)
-    };
-    exp_of_moderate(log + up) * down
 }
 
 /// 2^512 to a power of at most one; zero where that is nothing beside a mantissa.

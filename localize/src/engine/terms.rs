@@ -3,13 +3,14 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
+use core::cell::RefCell;
 use core::iter;
 use core::ops::Range;
 
-use super::company::{ALONE, Acts, Company, Known, States};
+use super::company::{Acts, Company, Known, NONE, States};
 use super::fit::{Fault, LEVELS};
 use super::mixture::{Added, Mixture, More, Room, TINY};
-use super::model::{Cell, Count, Effect, Group, Model, Outcome, Touch};
+use super::model::{Cell, Count, Effect, Group, Model, Numbers, Outcome, Touch, index32};
 
 /// Rates at which it is tried whether a fit is worth its cost, and what lies between them, in nats.
 const BOUNDS: [f64; 6] = [0.01, 0.04, 0.12, 0.3, 0.6, 0.97];
@@ -147,16 +148,17 @@ impl Terms {
     /// The classes of what an outcome gains.
     fn sorted(&mut self, gains: &Gains) -> Slopes {
         let mut slopes = Slopes {
+            classes: [NO_CLASS; 2 * Group::COUNT],
             masked: gains.masked,
-            ..Slopes::default()
         };
-        for (group, slope) in gains.hard.iter().enumerate() {
+        for (group, slope) in Group::ALL.into_iter().zip(gains.hard) {
             let Some((share, whole)) = slope else {
                 continue;
             };
-            for (slope, sign) in [(share, 1.0), (whole, -1.0)] {
+            for (place, slope) in [share, whole].into_iter().enumerate() {
                 if slope.abs() > FLAT {
-                    slopes.push(self.class(Group::ALL[group], *slope), sign);
+                    let class = index32(self.class(group, slope));
+                    slopes.classes[2 * group as usize + place] = class;
                 }
             }
         }
@@ -188,9 +190,12 @@ struct Gains {
     masked: f64,
 }
 
-/// A cell while others act in one way, with a cause beside them.
+/// Cells that look alike while others act in one way, with a cause beside them.
 #[derive(Default)]
 struct Scene {
+    ready: bool,
+    /// What outcomes seen there gain.
+    known: Vec<(Seen, Slopes)>,
     room: Room,
     /// The cause at the end of its rate, by group; only of the groups that it is of.
     hard: [Added; Group::COUNT],
@@ -200,6 +205,8 @@ struct Scene {
 
 impl Scene {
     fn set(&mut self, model: &Model, cell: &Cell, mine: &[Touch], (acting, len): Acts<'_>) {
+        self.ready = true;
+        self.known.clear();
         self.room.fill(model, cell, &acting[..len]);
         let mixture = Mixture::over(model, cell, &self.room);
         for group in Group::ALL {
@@ -247,43 +254,133 @@ fn best_gain(failed: f64, passed: f64, slope: f64) -> f64 {
     failed * libm::log1p(best * slope) + passed * libm::log((1.0 - best).max(TINY))
 }
 
-/// The classes of what one outcome gains while others act in a certain way.
-#[derive(Clone, Copy, Default)]
+/// The classes of what one outcome gains while others act in a certain way: by group those of numerator
+/// and denominator, which count with these signs.
+#[derive(Clone, Copy)]
 struct Slopes {
-    /// Classes, counted with these signs: by group numerator and denominator.
-    classes: [(usize, f64); 2 * Group::COUNT],
-    len: usize,
+    classes: [u32; 2 * Group::COUNT],
     masked: f64,
 }
 
+const SIGNS: [f64; 2] = [1.0, -1.0];
+const NO_CLASS: u32 = u32::MAX;
+
 impl Slopes {
-    fn push(&mut self, class: usize, sign: f64) {
-        self.classes[self.len] = (class, sign);
-        self.len += 1;
+    fn classes(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        let pairs = self.classes.iter().zip(SIGNS.into_iter().cycle());
+        let made = pairs.filter(|(class, _)| **class != NO_CLASS);
+        made.map(|(class, sign)| (*class as usize, sign))
+    }
+}
+
+/// What an outcome's gain depends on in a cell.
+type Seen = (Option<u8>, Option<u16>, u64);
+
+fn seen(outcome: &Outcome) -> Seen {
+    (outcome.symptom, outcome.server, outcome.chance.to_bits())
+}
+
+/// A cell that a cause touches.
+pub(super) struct Spot {
+    pub(super) cell: u32,
+    touches: Range<usize>,
+    /// The number of what the cause does there.
+    shape: u32,
+}
+
+/// What a cause does, by informative cell.
+#[derive(Clone, Copy)]
+pub(super) struct Trace<'a> {
+    touches: &'a [Touch],
+    spots: &'a [Spot],
+}
+
+impl<'a> Trace<'a> {
+    pub(super) fn new(model: &'a Model, cause: usize, spots: &'a [Spot]) -> Self {
+        Self {
+            touches: &model.causes[cause].touches,
+            spots,
+        }
     }
 
-    fn classes(&self) -> &[(usize, f64)] {
-        &self.classes[..self.len]
+    fn in_spot(self, spot: &Spot) -> &'a [Touch] {
+        &self.touches[spot.touches.clone()]
+    }
+
+    /// What it does in a cell, where those before are passed.
+    fn at(&mut self, cell: u32) -> Option<&'a Spot> {
+        let passed = self.spots.iter().take_while(|s| s.cell < cell).count();
+        self.spots = &self.spots[passed..];
+        self.spots.first().filter(|spot| spot.cell == cell)
+    }
+}
+
+/// Which cells, and which of their touches, are alike: what is worked out for one of them is so for all.
+pub(super) struct Likeness {
+    /// By cell; of no meaning for those that are not informative.
+    cells: Vec<u32>,
+    shapes: RefCell<Numbers<Vec<[u32; 3]>>>,
+}
+
+impl Likeness {
+    pub(super) fn new(model: &Model, informative: &[bool]) -> Self {
+        let mut numbers = Numbers::default();
+        let cells = model.cells.iter().zip(informative);
+        let cells = cells.map(|(cell, informative)| {
+            let mut likeness = Vec::new();
+            if *informative {
+                let numbers = [cell.background, cell.spread, cell.slip, cell.late];
+                likeness.extend(numbers.map(f64::to_bits));
+                for way in model.ways(cell) {
+                    likeness.push(way.weight.to_bits());
+                    likeness.push(way.server.map_or(u64::MAX, u64::from));
+                }
+            }
+            numbers.number(likeness)
+        });
+        Self {
+            cells: cells.collect(),
+            shapes: RefCell::default(),
+        }
+    }
+
+    /// The informative cells that a cause touches.
+    pub(super) fn spots(&self, touches: &[Touch], informative: &[bool]) -> Vec<Spot> {
+        let mut shapes = self.shapes.borrow_mut();
+        let mut spots = Vec::new();
+        let mut from = 0;
+        for mine in touches.chunk_by(|a, b| a.cell == b.cell) {
+            let touches = from..from + mine.len();
+            from = touches.end;
+            let cell = mine[0].cell;
+            if informative[cell as usize] {
+                let shape = mine.iter().map(|touch| {
+                    let effect = match touch.effect {
+                        Effect::Fail(signature) => u32::from(signature) + 1,
+                        Effect::Gate => 0,
+                    };
+                    let path = u32::from(touch.path) << 16 | u32::from(touch.order);
+                    [path, touch.group as u32, effect]
+                });
+                spots.push(Spot {
+                    cell,
+                    touches,
+                    shape: shapes.number(shape.collect()),
+                });
+            }
+        }
+        spots
     }
 }
 
 /// The terms of a cause while nothing else is at fault, and what they were made of.
 pub(super) struct TermsAlone {
     pub(super) terms: Terms,
-    /// By informative cell that the cause touches.
-    made_of: Vec<MadeOf>,
+    /// By informative cell, and there by outcome whose terms depend on who else is at fault.
+    made_of: Vec<Vec<Slopes>>,
 }
 
-/// A cell's part in the terms of a cause.
-struct MadeOf {
-    cell: u32,
-    /// The touches of the cause there.
-    touches: Range<usize>,
-    /// By outcome whose terms depend on who else is at fault.
-    slopes: Vec<Slopes>,
-}
-
-/// A cause in a cell that other faults touch as well.
+/// A cause in a cell beside the faults that touch it as well.
 struct Encounter<'a> {
     model: &'a Model,
     cell: &'a Cell,
@@ -293,22 +390,41 @@ struct Encounter<'a> {
     states: &'a States,
 }
 
-/// Room to work in: a cell by state of those who act there.
+/// Room to work in: encounters by what they depend on, and there by state of those who act.
 #[derive(Default)]
-struct Scenes {
-    scenes: Vec<Scene>,
-    ready: Vec<bool>,
+pub(super) struct Scenes {
+    /// Those of one cause, then what is left of others.
+    scenes: Vec<(Vec<u32>, Vec<Scene>)>,
+    used: usize,
+    key: Vec<u32>,
     slopes: Vec<Option<Slopes>>,
 }
 
+impl Scenes {
+    /// The scenes of the encounters with this key.
+    fn place(&mut self, states: usize) -> usize {
+        let mut known = self.scenes[..self.used].iter();
+        known
+            .position(|(key, _)| *key == self.key)
+            .unwrap_or_else(|| {
+                if self.used == self.scenes.len() {
+                    self.scenes.push(Default::default());
+                }
+                let (key, scenes) = &mut self.scenes[self.used];
+                key.clone_from(&self.key);
+                scenes.iter_mut().for_each(|scene| scene.ready = false);
+                scenes.resize_with(states.max(scenes.len()), Scene::default);
+                self.used += 1;
+                self.used - 1
+            })
+    }
+}
+
 impl Encounter<'_> {
-    /// Adds what the cell's outcomes gain by the cause.
-    fn add_to(&self, terms: &mut Terms, room: &mut Scenes) {
+    /// Adds what the cell's outcomes gain by the cause, and notes for each what that was last.
+    fn add_to(&self, terms: &mut Terms, room: &mut Scenes, mut note: impl FnMut(Slopes)) {
         let states = self.states.len();
-        room.scenes
-            .resize_with(states.max(room.scenes.len()), Scene::default);
-        room.ready.clear();
-        room.ready.resize(states, false);
+        let place = room.place(states);
         for outcome in self.model.dependent(self.cell) {
             let counts = self.model.counts(outcome);
             room.slopes.clear();
@@ -316,8 +432,12 @@ impl Encounter<'_> {
             // All at once where nothing changes, else window by window.
             for counts in counts.chunks(if states == 1 { counts.len() } else { 1 }) {
                 let window = usize::from(counts[0].window);
-                let slopes = self.slopes(outcome, window, terms, room);
+                let state = self.states.of(window);
+                let scene = &mut room.scenes[place].1[state];
+                let slopes = *room.slopes[state]
+                    .get_or_insert_with(|| self.slopes(outcome, window, scene, terms));
                 terms.add(counts, &slopes, 1.0);
+                note(slopes);
             }
         }
     }
@@ -326,83 +446,105 @@ impl Encounter<'_> {
         &self,
         outcome: &Outcome,
         window: usize,
+        scene: &mut Scene,
         terms: &mut Terms,
-        room: &mut Scenes,
     ) -> Slopes {
-        let state = self.states.of(window);
-        let scene = &mut room.scenes[state];
-        if !room.ready[state] {
-            room.ready[state] = true;
+        if !scene.ready {
             let acting = self.company.acting(self.others, window);
             scene.set(self.model, self.cell, self.mine, acting);
         }
-        let gains = || scene.gains(self.model, self.cell, outcome);
-        *room.slopes[state].get_or_insert_with(|| terms.sorted(&gains()))
+        let seen = seen(outcome);
+        if let Some((_, slopes)) = scene.known.iter().find(|(known, _)| *known == seen) {
+            return *slopes;
+        }
+        let slopes = terms.sorted(&scene.gains(self.model, self.cell, outcome));
+        scene.known.push((seen, slopes));
+        slopes
     }
 }
 
 impl Model {
-    /// The terms of a cause while nothing else is at fault; only informative cells are looked at.
-    pub(super) fn terms(&self, cause: usize, informative: &[bool]) -> TermsAlone {
-        let cause = &self.causes[cause];
+    /// The terms of a cause while nothing else is at fault.
+    pub(super) fn terms(
+        &self,
+        cause: usize,
+        trace: Trace<'_>,
+        likeness: &Likeness,
+        room: &mut Scenes,
+    ) -> TermsAlone {
         let mut terms = Terms::new(self.windows);
-        for (group, passes) in Group::ALL.into_iter().zip(&cause.passes) {
+        for (group, passes) in Group::ALL.into_iter().zip(&self.causes[cause].passes) {
             if !passes.is_empty() {
                 terms.classes.push((group, -1.0));
                 terms.counts.extend_from_slice(passes);
             }
         }
-        let mut scene = Scene::default();
-        let mut made_of = Vec::new();
-        let mut from = 0;
-        for mine in cause.touches.chunk_by(|a, b| a.cell == b.cell) {
-            let touches = from..from + mine.len();
-            from = touches.end;
-            let id = mine[0].cell;
-            if !informative[id as usize] {
-                continue;
-            }
-            let cell = &self.cells[id as usize];
-            scene.set(self, cell, mine, ALONE);
-            let slopes = self.dependent(cell).map(|outcome| {
-                let slopes = terms.sorted(&scene.gains(self, cell, outcome));
-                terms.add(self.counts(outcome), &slopes, 1.0);
-                slopes
-            });
-            made_of.push(MadeOf {
-                cell: id,
-                touches,
-                slopes: slopes.collect(),
-            });
+        room.used = 0;
+        let mut known = Known::default();
+        let states = known.states(&NONE, &[], self.windows);
+        let made_of = trace.spots.iter().map(|spot| {
+            room.key.clear();
+            room.key
+                .extend([likeness.cells[spot.cell as usize], spot.shape]);
+            let encounter = Encounter {
+                model: self,
+                cell: &self.cells[spot.cell as usize],
+                mine: trace.in_spot(spot),
+                company: &NONE,
+                others: &[],
+                states,
+            };
+            let mut slopes = Vec::new();
+            encounter.add_to(&mut terms, room, |outcome| slopes.push(outcome));
+            slopes
+        });
+        TermsAlone {
+            made_of: made_of.collect(),
+            terms,
         }
-        TermsAlone { terms, made_of }
     }
 
-    /// The terms of a cause beside faults, from those alone: only cells that both touch differ.
-    pub(super) fn terms_beside(&self, alone: &TermsAlone, cause: usize, others: &[Fault]) -> Terms {
+    /// The terms of a cause beside faults, from those alone: only cells that both touch differ. `traces`
+    /// are those of the cause, and of the faults.
+    pub(super) fn terms_beside(
+        &self,
+        alone: &TermsAlone,
+        (mine, theirs): (Trace<'_>, &mut [Trace<'_>]),
+        others: &[Fault],
+        likeness: &Likeness,
+        room: &mut Scenes,
+    ) -> Terms {
         let mut terms = alone.terms.clone();
-        let touches = |other: &Fault| self.causes[other.cause].touches.as_slice();
-        let mut rest: Vec<&[Touch]> = others.iter().map(touches).collect();
         let mut known = Known::default();
-        let mut scenes = Scenes::default();
-        for part in &alone.made_of {
-            let company = Company::merge(&mut rest, part.cell);
+        room.used = 0;
+        for (spot, made_of) in mine.spots.iter().zip(&alone.made_of) {
+            let mut company = NONE;
+            room.key.clear();
+            room.key
+                .extend([likeness.cells[spot.cell as usize], spot.shape]);
+            for (place, trace) in theirs.iter_mut().enumerate() {
+                if let Some(there) = trace.at(spot.cell)
+                    && company.join(place, trace.in_spot(there))
+                {
+                    room.key.extend([index32(place), there.shape]);
+                }
+            }
             if company.is_empty() {
                 continue;
             }
-            let cell = &self.cells[part.cell as usize];
-            for (outcome, slopes) in self.dependent(cell).zip(&part.slopes) {
+            let cell = &self.cells[spot.cell as usize];
+            for (outcome, slopes) in self.dependent(cell).zip(made_of) {
                 terms.add(self.counts(outcome), slopes, -1.0);
             }
             let encounter = Encounter {
                 model: self,
                 cell,
-                mine: &self.causes[cause].touches[part.touches.clone()],
+                mine: mine.in_spot(spot),
                 company: &company,
                 others,
                 states: known.states(&company, others, self.windows),
             };
-            encounter.add_to(&mut terms, &mut scenes);
+            encounter.add_to(&mut terms, room, |_| ());
         }
         terms
     }
