@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use localize::declared::Declared;
 use localize::watch::Glimpse;
 use localize::{Arm, Firing, Observation, Outcome, RoundId, ServiceName, VantageName};
 use proto::v1;
@@ -325,10 +326,16 @@ impl State {
             return Ok(None);
         }
         let open: BTreeSet<RoundId> = self.rounds.keys().copied().collect();
+        let topology = self.path(name)?;
+        let proven = &service.record.learnt.proven;
         Ok(Some(Evidence {
             version,
             path_since_us: service.path_since_us,
-            topology: self.path(name)?,
+            declared: Declared {
+                applied_us: service.record.applied_us,
+                unproven: proven.unproven(&topology, Twins::of(&service.file)),
+            },
+            topology,
             observations: service.recent.closed_since(from_us, &open),
             reports: self.reports.since(from_us),
             standing: service.watching.standing(),
