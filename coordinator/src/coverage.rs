@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use localize::topology::BALANCER_HOST;
+use localize::verdict::NotProbed;
 use localize::{
     Arm, CdnProvider, Component, Kind, Role, Target, Topology, VantageName, VantagePoint,
 };
@@ -32,21 +33,28 @@ pub struct Part {
     pub hour: Option<f64>,
     /// The same within a day.
     pub day: Option<f64>,
+    /// Arms that would cross it and of which nothing is known: they count in none of the numbers.
+    pub not_probed: Vec<NotProbed>,
 }
 
 /// The probes that cross a component, with the share that each counts for.
 type Probes = BTreeMap<(VantageName, Arm), f64>;
 
-/// The coverage of a service's path by the vantage points in it, and what its schedule would show.
+/// The coverage of a service's path by the vantage points in it, and what its schedule would show, without
+/// the arms of which nothing is known.
 #[must_use]
-pub fn coverage(outlook: &Outlook) -> Vec<Part> {
+pub fn coverage(outlook: &Outlook, not_probed: &[NotProbed]) -> Vec<Part> {
     let topology = &outlook.topology;
-    let columns = columns(topology, outlook.twins);
+    let planned = columns(topology, outlook.twins);
+    let columns = without(planned.clone(), not_probed);
     let sight = sight::Sight::new(outlook);
     let helpers = helpers(topology);
     let helped: Vec<(&Helper, BTreeMap<Component, Probes>)> = helpers
         .iter()
-        .map(|h| (h, self::columns(&h.with(topology), outlook.twins)))
+        .map(|h| {
+            let columns = self::columns(&h.with(topology), outlook.twins);
+            (h, without(columns, not_probed))
+        })
         .collect();
     let parts = columns.iter().map(|(component, probes)| {
         let same_as = same_as(component, &columns);
@@ -58,9 +66,38 @@ pub fn coverage(outlook: &Outlook) -> Vec<Part> {
             same_as,
             hour: seen(sight::HOUR_US),
             day: seen(sight::DAY_US),
+            not_probed: crossing(&planned, component, not_probed),
         }
     });
     parts.collect()
+}
+
+/// Whether an arm is one of which nothing is known.
+fn is(left_out: &NotProbed, (vantage, arm): &(VantageName, Arm)) -> bool {
+    left_out.vantage == vantage.0 && left_out.arm == arm.label()
+}
+
+fn without(
+    mut columns: BTreeMap<Component, Probes>,
+    not_probed: &[NotProbed],
+) -> BTreeMap<Component, Probes> {
+    if !not_probed.is_empty() {
+        for probes in columns.values_mut() {
+            probes.retain(|probe, _| !not_probed.iter().any(|n| is(n, probe)));
+        }
+    }
+    columns
+}
+
+/// Those of the arms that would cross a component.
+fn crossing(
+    planned: &BTreeMap<Component, Probes>,
+    component: &Component,
+    not_probed: &[NotProbed],
+) -> Vec<NotProbed> {
+    let probes = planned.get(component);
+    let crosses = |n: &&NotProbed| probes.is_some_and(|probes| probes.keys().any(|p| is(n, p)));
+    not_probed.iter().filter(crosses).cloned().collect()
 }
 
 /// The components of a path, each with the probes that cross it.

@@ -16,4 +16,5 @@ pub mod server;
 pub mod service_file;
 pub mod store;
 pub mod tls;
+pub mod unprobed;
 pub mod watcher;

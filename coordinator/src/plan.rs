@@ -1,6 +1,7 @@
 //! Which vantage point fires which arm: pure, from what is declared and what was learnt.
 
 mod learn;
+mod proven;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use proto::v1;
 use crate::service_file::{PortReuse, ServiceFile};
 
 pub use learn::{Learnt, learn, learn_name_servers};
+pub use proven::Proven;
 
 /// Most source addresses of one vantage point that are probed from: a host has a few, and each costs
 /// one arm for every backend.

@@ -41,6 +41,12 @@ pub use verdict::{
     Outcome as VerdictOutcome, Pattern, Rate, Rival, Verdict,
 };
 
+/// The arms of a case about which nothing is known, and why, as its verdict says.
+#[must_use]
+pub fn not_probed(case: &Case) -> alloc::vec::Vec<verdict::NotProbed> {
+    judgement::unprobed::not_probed(case)
+}
+
 /// Judges a case.
 ///
 /// The observations should be those of closed rounds: while a round is open its successes are in and

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use proto::v1::agent::LeftOut;
 use proto::v1::{
     Agent, CreateTokenRequest, GetAgentRequest, ListAgentsRequest, RevokeAgentRequest, Role,
     StatusRequest,
@@ -185,7 +186,14 @@ fn as_json(agent: &Agent) -> Value {
         "clock_uncertainty_us": agent.clock_uncertainty_us,
         "durable_through": agent.durable_through,
         "spool_bytes": agent.spool_bytes, "spool_dropped": agent.spool_dropped,
+        "not_probed": agent.not_probed.iter().map(left_out).collect::<Vec<_>>(),
     })
+}
+
+fn left_out(left_out: &LeftOut) -> Value {
+    let LeftOut { service, arm } = left_out;
+    let arm = arm.clone().unwrap_or_default();
+    json!({"service": service, "arm": arm.arm, "because": arm.because})
 }
 
 fn text(agent: &Agent) -> String {
@@ -212,8 +220,22 @@ fn text(agent: &Agent) -> String {
         ("Stored through", stored(agent)),
         ("Spool", spool(agent)),
     ];
-    rows.into_iter()
+    let rows = rows
+        .into_iter()
         .filter(|(_, value)| !value.is_empty())
-        .map(|(name, value)| format!("{name:<19}{}\n", value.trim_end()))
-        .collect()
+        .map(|(name, value)| format!("{name:<19}{}\n", value.trim_end()));
+    rows.collect::<String>() + &not_probed(&agent.not_probed)
+}
+
+/// The arms of which nothing is known from here, and why.
+fn not_probed(arms: &[LeftOut]) -> String {
+    let mut text = String::new();
+    for LeftOut { service, arm } in arms {
+        let arm = arm.clone().unwrap_or_default();
+        text += &format!("  {service} {}: {}\n", arm.arm, arm.because);
+    }
+    match text.is_empty() {
+        true => text,
+        false => format!("Not probed\n{text}"),
+    }
 }

@@ -1,7 +1,7 @@
 //! `meshctl coverage`: what the scheduled rounds would show, and what no probe tells apart.
 
 use proto::v1::coverage_response::Part;
-use proto::v1::{Component, CoverageRequest, CoverageResponse};
+use proto::v1::{Component, CoverageRequest, CoverageResponse, NotProbed};
 use serde_json::{Value, json};
 
 use super::Session;
@@ -38,7 +38,12 @@ fn as_json(part: &Part) -> Value {
         "ask": part.ask,
         "rate_seen_in_an_hour": part.rate_seen_in_an_hour,
         "rate_seen_in_a_day": part.rate_seen_in_a_day,
+        "not_probed": part.not_probed.iter().map(not_probed).collect::<Vec<_>>(),
     })
+}
+
+fn not_probed(arm: &NotProbed) -> Value {
+    json!({"vantage": arm.vantage, "arm": arm.arm, "because": arm.because})
 }
 
 fn text(coverage: &CoverageResponse, width: usize) -> String {
@@ -62,7 +67,27 @@ fn text(coverage: &CoverageResponse, width: usize) -> String {
         ]);
         told.extend(&part.component);
     }
-    table.text() + &legend(coverage) + &asks(&coverage.parts, width)
+    let parts = &coverage.parts;
+    table.text() + &legend(coverage) + &unknown(parts, width) + &asks(parts, width)
+}
+
+/// The arms of which nothing is known, each once.
+fn unknown(parts: &[Part], width: usize) -> String {
+    let mut arms: Vec<&NotProbed> = Vec::new();
+    for arm in parts.iter().flat_map(|part| &part.not_probed) {
+        if !arms.contains(&arm) {
+            arms.push(arm);
+        }
+    }
+    if arms.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nNot probed, and counted nowhere:\n".to_owned();
+    for arm in arms {
+        text += &format!("  {} to {}\n", arm.vantage, arm.arm);
+        text += &wrap("      ", &arm.because, width);
+    }
+    text
 }
 
 /// The rest of a component's group, once for each group.

@@ -49,12 +49,16 @@ fn topology(vantages: Vec<VantagePoint>) -> Topology {
 
 /// What a mesh of these vantage points covers by a round every ten seconds.
 fn covered(vantages: Vec<VantagePoint>) -> Vec<Part> {
-    coverage(&Outlook {
+    coverage(&outlook(vantages), &[])
+}
+
+fn outlook(vantages: Vec<VantagePoint>) -> Outlook {
+    Outlook {
         topology: topology(vantages),
         every: Some(Duration::from_secs(10)),
         twins: TWINS,
         watch: Watch::default(),
-    })
+    }
 }
 
 fn part(parts: &[Part], kind: Kind, name: &str) -> Part {
@@ -145,10 +149,35 @@ fn without_a_schedule_nothing_is_seen() {
         twins: TWINS,
         watch: Watch::default(),
     };
-    let parts = coverage(&outlook);
+    let parts = coverage(&outlook, &[]);
     assert!(
         parts
             .iter()
             .all(|part| part.hour.is_none() && part.day.is_none())
     );
+}
+
+#[test]
+fn what_is_not_probed_covers_nothing_and_is_said() {
+    let inside = vantage("dc1", Role::Inside, None, "10.0.0.9");
+    let refused = |arm: &str| NotProbed {
+        vantage: "dc1".to_owned(),
+        arm: arm.to_owned(),
+        because: "refused".to_owned(),
+    };
+    let not_probed = [
+        refused("backend/web2"),
+        refused("backend/web2 on a reused port"),
+    ];
+    let before = covered(vec![inside.clone()]);
+    let after = coverage(&outlook(vec![inside]), &not_probed);
+    let web2 = |parts: &[Part]| part(parts, Kind::Backend, "web2");
+    assert!(web2(&before).not_probed.is_empty());
+    assert_eq!(web2(&after).not_probed, not_probed);
+    let lost = web2(&before).probes_per_round - web2(&after).probes_per_round;
+    assert!((lost - 2.0).abs() < 1e-9, "{lost}");
+    let way_back = part(&after, Kind::ReturnPath, "web2->10.0.0.9");
+    assert_eq!((way_back.probes_per_round, way_back.day), (0.0, None));
+    let web1 = |parts: &[Part]| part(parts, Kind::Backend, "web1");
+    assert!(web1(&after).not_probed.is_empty());
 }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use localize::declared::Declared;
 use localize::watch::{Alarm, Over, Watch};
 use localize::{
     Arm, NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict,
@@ -229,6 +230,8 @@ pub struct Evidence {
     pub asked_us: u64,
     /// Delivery path and vantage points.
     pub topology: Topology,
+    /// What has come of the service file since it was applied.
+    pub declared: Declared,
     /// The observations of closed rounds.
     pub observations: Vec<Arc<Observation>>,
     /// The witnesses' reports.

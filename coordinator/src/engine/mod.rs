@@ -83,6 +83,12 @@ impl Handle {
         self.happenings.subscribe()
     }
 
+    /// The names of all services.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceName> {
+        self.services.load().iter().cloned().collect()
+    }
+
     /// Whether there is such a service: facts about another are not worth storing.
     #[must_use]
     pub fn knows(&self, service: &ServiceName) -> bool {

@@ -10,7 +10,7 @@ use proto::v1::coordinator_message::Message;
 use super::rounds::AHEAD_US;
 use super::state::{Service, State};
 use super::{ClockEstimate, Presence, Refusal, Reply, What};
-use crate::plan::{self, Learnt};
+use crate::plan::{self, Learnt, Proven};
 use crate::service_file::ServiceFile;
 use crate::store::{AgentRecord, ServiceRecord, Write};
 
@@ -157,8 +157,15 @@ impl State {
             Some(_) => Applied::Changed(name.clone()),
         };
         let learnt = match &known {
-            Some(known) if known.file.url == file.url => known.record.learnt.clone(),
-            Some(_) | None => Learnt::default(),
+            Some(known) if known.file.url == file.url => {
+                let mut learnt = known.record.learnt.clone();
+                learnt.proven.revise(&known.file, &file, now_us);
+                learnt
+            }
+            Some(_) | None => Learnt {
+                proven: Proven::since(now_us),
+                ..Learnt::default()
+            },
         };
         let asked_us = match &known {
             Some(known) if known.file.asks_alike(&file) => known.record.asked_us,

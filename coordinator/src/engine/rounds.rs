@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use localize::declared::Declared;
 use localize::watch::Glimpse;
 use localize::{Arm, Firing, Observation, Outcome, RoundId, ServiceName, VantageName};
 use proto::v1;
@@ -325,11 +326,17 @@ impl State {
             return Ok(None);
         }
         let open: BTreeSet<RoundId> = self.rounds.keys().copied().collect();
+        let topology = self.path(name)?;
+        let proven = &service.record.learnt.proven;
         Ok(Some(Evidence {
             version,
             path_since_us: service.path_since_us,
             asked_us: service.record.asked_us,
-            topology: self.path(name)?,
+            declared: Declared {
+                applied_us: service.record.applied_us,
+                unproven: proven.unproven(&topology, Twins::of(&service.file)),
+            },
+            topology,
             observations: service
                 .recent
                 .closed_since(from_us.max(service.record.asked_us), &open),

@@ -21,6 +21,7 @@ use crate::enrolment::Invitation;
 use crate::localisation::{Localiser, Wish};
 use crate::mended;
 use crate::store::{RaisedRecord, Store, StoreError};
+use crate::unprobed;
 
 /// Messages that wait for a slow reader of a stream; what makes them waits then.
 const STREAM: usize = 16;
@@ -141,8 +142,13 @@ impl Operator for OperatorsService {
 
     async fn get_agent(&self, request: Request<v1::GetAgentRequest>) -> Answer<v1::Agent> {
         let name = VantageName(let_in(request)?.name);
-        let agent = self.engine.ask(|reply| Event::Agent(name, reply)).await?;
-        Ok(Response::new(view::agent(agent)))
+        let wanted = name.clone();
+        let agent = self.engine.ask(|reply| Event::Agent(wanted, reply)).await?;
+        let not_probed = unprobed::of_agent(&self.engine, &name).await?;
+        Ok(Response::new(v1::Agent {
+            not_probed: not_probed.into_iter().map(view::left_out).collect(),
+            ..view::agent(agent)
+        }))
     }
 
     async fn revoke_agent(&self, request: Request<v1::RevokeAgentRequest>) -> Answer<v1::Agent> {
@@ -338,10 +344,13 @@ impl Operator for OperatorsService {
         request: Request<v1::CoverageRequest>,
     ) -> Answer<v1::CoverageResponse> {
         let name = ServiceName(let_in(request)?.service);
-        let outlook = self.engine.ask(|reply| Event::Outlook(name, reply));
+        let wanted = name.clone();
+        let outlook = self.engine.ask(|reply| Event::Outlook(wanted, reply));
         let outlook = outlook.await?;
+        let not_probed = unprobed::of_service(&self.engine, name).await?;
         let every = outlook.every;
-        let parts = tokio::task::spawn_blocking(move || coverage::coverage(&outlook)).await;
+        let parts = move || coverage::coverage(&outlook, &not_probed);
+        let parts = tokio::task::spawn_blocking(parts).await;
         let parts = parts.map_err(|error| Status::internal(error.to_string()))?;
         Ok(Response::new(v1::CoverageResponse {
             parts: parts.into_iter().map(view::part).collect(),

@@ -4,8 +4,9 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use localize::verdict::NotProbed;
 use localize::watch::Ending;
-use localize::{CdnProvider, NameServer, Topology, Verdict, VerdictOutcome, VipMode};
+use localize::{CdnProvider, NameServer, ServiceName, Topology, Verdict, VerdictOutcome, VipMode};
 use proto::spec::Request;
 use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
@@ -131,6 +132,14 @@ pub(super) fn agent(view: AgentView) -> v1::Agent {
         durable_through,
         spool_bytes,
         spool_dropped,
+        not_probed: Vec::new(),
+    }
+}
+
+pub(super) fn left_out((service, arm): (ServiceName, NotProbed)) -> v1::agent::LeftOut {
+    v1::agent::LeftOut {
+        service: service.0,
+        arm: Some(v1::NotProbed::from(&arm)),
     }
 }
 
@@ -297,6 +306,7 @@ pub(super) fn part(part: Part) -> v1::coverage_response::Part {
         ask: part.ask,
         rate_seen_in_an_hour: part.hour,
         rate_seen_in_a_day: part.day,
+        not_probed: part.not_probed.iter().map(Into::into).collect(),
     }
 }
 

@@ -1,7 +1,6 @@
 //! What a judgement takes from the store: what was usual, and what the engine's memory does not reach
 //! back to.
 
-use localize::declared::Declared;
 use localize::{Baselines, Case, Observation, ServiceName, Topology, WitnessReport};
 
 use super::LONGEST_SINCE;
@@ -9,7 +8,7 @@ use super::standing::Alarms;
 use crate::engine::{Evidence, Refusal, WINDOW_US};
 use crate::store::{Store, StoreError};
 
-/// What is usual is learnt from the day before the window, in microseconds.
+/// What is usual is learnt from a day before the window in which nothing was wrong, in microseconds.
 const CALM_US: u64 = 24 * 3600 * 1_000_000;
 
 /// What is read from the store once.
@@ -43,11 +42,10 @@ impl Past {
             asked_us, now_us, ..
         } = span;
         let from_us = span.from_us.max(asked_us);
-        let calm_us = from_us.saturating_sub(CALM_US).max(asked_us);
         let remembered_us = now_us.saturating_sub(WINDOW_US);
         let past = tokio::task::spawn_blocking(move || -> Result<Self, StoreError> {
             let mut past = Self {
-                baselines: store.baselines(&service, calm_us, from_us)?,
+                baselines: store.baselines(&service, CALM_US, asked_us..from_us)?,
                 ..Self::default()
             };
             if from_us < remembered_us {
@@ -103,7 +101,7 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     sightings.extend(evidence.reports.iter().map(|r| r.as_ref().clone()));
     Case {
         topology,
-        declared: Declared::default(),
+        declared: evidence.declared,
         baselines: past.baselines.clone(),
         observations,
         sightings,

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use localize::{Arm, HttpFacts, Layer, NameServer, Observation, Target, VantageName};
+use localize::{HttpFacts, NameServer, Observation, Target};
 use serde::{Deserialize, Serialize};
+
+use super::Proven;
 
 /// Most public addresses kept: a CDN that hands out more is probed at enough of them.
 const MAX_EDGES: usize = 64;
 /// Most name servers kept: the root zone has 13 names.
 const MAX_NAME_SERVERS: usize = 32;
-/// Most arms remembered as reached: some ten times what a large service has.
-const MAX_REACHED: usize = 4096;
 /// An address that no answer has carried for so long is no longer the service's.
 const FORGET_US: u64 = 3600 * 1_000_000;
 /// A gap between answers of more than this tells nothing about the addresses not seen in it.
@@ -30,8 +30,10 @@ pub struct Learnt {
     pub name_servers: BTreeSet<NameServer>,
     /// Who runs the edges, as the headers of an answer told.
     pub cdn_provider: Option<String>,
-    /// The arms whose TCP layer was ever passed, by vantage point.
-    pub reached: BTreeSet<(VantageName, Arm)>,
+    /// How far each arm has come since the file was applied; nothing is known in records of versions that
+    /// did not keep it.
+    #[serde(default)]
+    pub proven: Proven,
 }
 
 /// Learns from an observation; `true` when something other than the times of answers changed, so that
@@ -39,8 +41,8 @@ pub struct Learnt {
 pub fn learn(learnt: &mut Learnt, observation: &Observation) -> bool {
     let addresses = learn_addresses(learnt, observation);
     let provider = learn_provider(learnt, observation);
-    let reached = learn_reached(learnt, observation);
-    addresses || provider || reached
+    let proven = learnt.proven.learn(observation);
+    addresses || provider || proven
 }
 
 /// Takes the name servers that an agent found in place of those known; `true` when they differ. An
@@ -115,14 +117,6 @@ fn learn_provider(learnt: &mut Learnt, observation: &Observation) -> bool {
         }
         Some(_) | None => false,
     }
-}
-
-fn learn_reached(learnt: &mut Learnt, observation: &Observation) -> bool {
-    if observation.took(Layer::Tcp).is_none() || learnt.reached.len() >= MAX_REACHED {
-        return false;
-    }
-    let reached = (observation.vantage().clone(), observation.arm.clone());
-    learnt.reached.insert(reached)
 }
 
 /// The provider that the headers of an answer name.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use localize::watch::Ending;
-use localize::{Failure, Micros, Observation, Outcome, VantageName, Verdict, WitnessReport};
+use localize::{Failure, Layer, Micros, Observation, Outcome, VantageName, Verdict, WitnessReport};
 
 use super::error::StoreError;
 use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
@@ -160,6 +160,9 @@ impl<'a> Stage<'a> {
         if let Outcome::Failed { layer, failure, .. } = observation.outcome {
             self.count(window(layer), Count::Failed(failure))?;
         }
+        if let Some(http) = &observation.facts.http {
+            self.count(window(Layer::Http), Count::Answered(http.status))?;
+        }
         Ok(())
     }
 
@@ -171,6 +174,7 @@ impl<'a> Stage<'a> {
         match count {
             Count::Passed(took) => window.pass(took),
             Count::Failed(failure) => window.fail(failure),
+            Count::Answered(status) => window.answer(status),
         }
         Ok(())
     }
@@ -340,6 +344,7 @@ pub(super) struct Staged {
 enum Count {
     Passed(Micros),
     Failed(Failure),
+    Answered(u16),
 }
 
 /// Counter of all observations ever stored.

@@ -18,6 +18,7 @@ mod shared;
 mod staging;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod value;
 mod window;
 mod writer;
@@ -261,14 +262,16 @@ impl Store {
         read::history(&self.0.shared, service, since_us)
     }
 
-    /// What was usual for a service in `[from_us, to_us)`, to the minute, beyond a day to the hour.
+    /// What was usual for a service in the last `calm_us` of a stretch in which nothing was wrong with it by
+    /// its verdicts and alarms, no farther back than seven times as long; to the minute, beyond a day to
+    /// the hour.
     pub fn baselines(
         &self,
         service: &ServiceName,
-        from_us: u64,
-        to_us: u64,
+        calm_us: u64,
+        within: std::ops::Range<u64>,
     ) -> Result<Baselines, StoreError> {
-        read::baselines(&self.0.shared, service, from_us, to_us)
+        read::baselines(&self.0.shared, service, calm_us, within)
     }
 
     /// Observations stored since the store was made, the forgotten ones included.

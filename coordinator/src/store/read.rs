@@ -2,16 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::ops::Range;
 
 use localize::{Baseline, Baselines, Layer, Observation, ServiceName, Verdict, WitnessReport};
 
 use super::error::StoreError;
 use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
 use super::records::{HistoryLine, RoundRecord, VerdictPlace};
+use super::retention::{self, HOUR_US};
 use super::series::Series;
 use super::shared::Shared;
+use super::trouble;
 use super::window::Window;
 use super::{MAX_CASE_BYTES, MAX_OBSERVATIONS};
+
+/// What is usual is looked for no farther back than so many times the calm time wanted.
+const FARTHEST: u64 = 7;
 
 /// Longest stretch of one witness report, in microseconds: reports are indexed by their end.
 const REPORT_STRETCH_US: u64 = 60_000_000;
@@ -109,7 +115,7 @@ pub(super) fn history(
     service: &ServiceName,
     since_us: u64,
 ) -> Result<Vec<HistoryLine>, StoreError> {
-    let cells = cells(shared, service, since_us, u64::MAX)?;
+    let cells = cells(shared, service, since_us..u64::MAX, &[])?;
     let lines = cells.into_iter().map(|cell| {
         let Cell {
             series,
@@ -135,10 +141,15 @@ pub(super) fn history(
 pub(super) fn baselines(
     shared: &Shared,
     service: &ServiceName,
-    from_us: u64,
-    to_us: u64,
+    calm_us: u64,
+    within: Range<u64>,
 ) -> Result<Baselines, StoreError> {
-    let cells = cells(shared, service, from_us, to_us)?;
+    let to_us = within.end;
+    let longest_us = to_us.saturating_sub(calm_us.saturating_mul(FARTHEST));
+    let longest_us = longest_us.max(within.start);
+    let trouble = trouble::stretches(shared, service, longest_us)?;
+    let from_us = calm_from(&trouble, calm_us, to_us).max(longest_us);
+    let cells = cells(shared, service, from_us..to_us, &trouble)?;
     let baselines = cells.into_iter().map(|cell| {
         let Cell {
             series,
@@ -153,7 +164,7 @@ pub(super) fn baselines(
             failed: window.failures(),
             median: window.quantile(0.5),
             p75: Some(window.quantile(0.75)),
-            statuses: Vec::new(),
+            statuses: window.statuses.iter().map(|(s, n)| (*s, *n)).collect(),
             p99: window.quantile(0.99),
         }
     });
@@ -167,23 +178,53 @@ struct Cell {
     window: Window,
 }
 
-/// The windows of a service that begin in `[from_us, to_us)`, the first minute included when `from_us`
-/// lies within it, added up by series and layer, in the order that people read in.
+/// From when on so much of the time before `to_us` is calm, as far as the stretches of trouble tell.
+fn calm_from(trouble: &[Range<u64>], calm_us: u64, to_us: u64) -> u64 {
+    let mut ends: Vec<&Range<u64>> = trouble.iter().collect();
+    // The latest end first.
+    ends.sort_by(|a, b| b.end.cmp(&a.end));
+    let (mut missing_us, mut at_us) = (calm_us, to_us);
+    for stretch in ends {
+        let calm_us = at_us.saturating_sub(stretch.end);
+        if calm_us >= missing_us {
+            break;
+        }
+        missing_us -= calm_us;
+        at_us = at_us.min(stretch.end).min(stretch.start);
+    }
+    at_us.saturating_sub(missing_us)
+}
+
+/// The windows of a service that begin within a stretch, its first minute included, and do not overlap
+/// others, added up by series and layer, in the order that people read in.
 fn cells(
     shared: &Shared,
     service: &ServiceName,
-    from_us: u64,
-    to_us: u64,
+    stretch: Range<u64>,
+    without: &[Range<u64>],
 ) -> Result<Vec<Cell>, StoreError> {
     let mut sums: BTreeMap<(SeriesId, Layer), Window> = BTreeMap::new();
     let series = shared.series().of_service(service);
-    let range = Kind::Window.at(from_us - from_us % MINUTE_US)..Kind::Window.at(to_us);
+    let from_us = stretch.start - stretch.start % MINUTE_US;
+    let hours_until_us = retention::minutes_from(shared)?;
+    let range = Kind::Window.at(from_us)..Kind::Window.at(stretch.end);
     for entry in shared.disk.db.range(range) {
         let (key, head) = entry.map_err(StoreError::database("list windows"))?;
         let Some(cell) = WindowKey::parse(&key).filter(|key| series.contains_key(&key.series))
         else {
             continue;
         };
+        let length_us = match cell.minute_us < hours_until_us {
+            true => HOUR_US,
+            false => MINUTE_US,
+        };
+        let end_us = cell.minute_us + length_us;
+        if without
+            .iter()
+            .any(|w| w.start < end_us && w.end > cell.minute_us)
+        {
+            continue;
+        }
         let Some(bytes) = shared.listed_bytes(&key, &head)? else {
             continue;
         };

@@ -13,7 +13,7 @@ use super::staging::Staging;
 use super::value::Packed;
 use super::window::Window;
 
-const HOUR_US: u64 = DAY_US / 24;
+pub(super) const HOUR_US: u64 = DAY_US / 24;
 
 /// Keys removed by one sweep, pieces included: the commits that come meanwhile wait for some ten
 /// milliseconds.
@@ -46,6 +46,11 @@ const SWEEP_WINDOWS: usize = 512;
 
 /// Start of the windows not yet added up.
 const WINDOWS_FROM: &[u8] = b"windows_from";
+
+/// Windows that begin before this instant, in microseconds of mesh time, may hold an hour.
+pub(super) fn minutes_from(shared: &Shared) -> Result<u64, StoreError> {
+    Ok(shared.get(&Kind::Meta.key(WINDOWS_FROM))?.unwrap_or(0))
+}
 
 /// Forgets what has aged out, a bounded amount of it; `true` when there is more.
 pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {

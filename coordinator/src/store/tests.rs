@@ -1,5 +1,7 @@
 //! The store as a whole, on a real folder.
 
+mod usual;
+
 use std::collections::BTreeMap;
 
 use localize::{
@@ -198,7 +200,9 @@ async fn observations_are_stored_once_and_outlive_a_restart() {
     );
     assert_eq!((history[0].p50_us, history[0].max_us), (500, 500));
     assert_eq!(history[0].arm, "backend/web1");
-    let baselines = store.baselines(&shop(), NOW, NOW + MINUTE).expect("reads");
+    let baselines = store
+        .baselines(&shop(), MINUTE, 0..NOW + MINUTE)
+        .expect("reads");
     let tcp = baselines.of(&vantage("home1"), &backend_arm("web1"), Layer::Tcp);
     assert_eq!(
         tcp.map(|b| (b.passed, b.failed, b.median)),
@@ -206,7 +210,7 @@ async fn observations_are_stored_once_and_outlive_a_restart() {
     );
     assert!(
         store
-            .baselines(&shop(), 0, NOW)
+            .baselines(&shop(), NOW, 0..NOW)
             .expect("reads")
             .0
             .is_empty()

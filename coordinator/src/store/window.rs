@@ -10,6 +10,7 @@ use flate2::read::ZlibDecoder;
 use hdrhistogram::Histogram;
 use hdrhistogram::serialization::{Deserializer, Serializer, V2DeflateSerializer};
 use localize::{Failure, Micros};
+use serde::{Deserialize, Serialize};
 
 use super::value::ValueError;
 
@@ -34,6 +35,8 @@ pub(super) struct Window {
     pub passed: u64,
     /// Probes that reached the layer and failed at it, by kind.
     pub failed: BTreeMap<Failure, u64>,
+    /// How often each status of HTTP was answered, whether that passed or failed.
+    pub statuses: BTreeMap<u16, u64>,
     times: Histogram<u32>,
 }
 
@@ -43,6 +46,7 @@ impl Window {
         Ok(Self {
             passed: 0,
             failed: BTreeMap::new(),
+            statuses: BTreeMap::new(),
             times: times.map_err(|_| ValueError::Payload)?,
         })
     }
@@ -58,11 +62,19 @@ impl Window {
         *self.failed.entry(failure).or_default() += 1;
     }
 
+    /// Counts an answer of HTTP.
+    pub(super) fn answer(&mut self, status: u16) {
+        *self.statuses.entry(status).or_default() += 1;
+    }
+
     /// Adds another window's counts.
     pub(super) fn merge(&mut self, other: &Self) -> Result<(), ValueError> {
         self.passed += other.passed;
         for (failure, count) in &other.failed {
             *self.failed.entry(*failure).or_default() += count;
+        }
+        for (status, count) in &other.statuses {
+            *self.statuses.entry(*status).or_default() += count;
         }
         self.times
             .add(&other.times)
@@ -95,15 +107,22 @@ impl Window {
         Micros(self.times.max().min(HIGHEST_US))
     }
 
-    /// Passed (8 bytes), length of the failures (4), the failures as JSON, the histogram (V2 deflate).
+    /// Passed (8 bytes), length of the counts (4), the counts as JSON, the histogram (V2 deflate).
     pub(super) fn encode(&self) -> Result<Vec<u8>, ValueError> {
-        let failed: Vec<(Failure, u64)> = self.failed.iter().map(|(f, n)| (*f, *n)).collect();
-        let failed = serde_json::to_vec(&failed).map_err(|_| ValueError::Payload)?;
-        let length = u32::try_from(failed.len()).map_err(|_| ValueError::Payload)?;
-        let mut bytes = Vec::with_capacity(256 + failed.len());
+        let failed = self.failed.iter().map(|(f, n)| (*f, *n)).collect();
+        let counts = match self.statuses.is_empty() {
+            true => Counts::Failed(failed),
+            false => Counts::Answered {
+                failed,
+                statuses: self.statuses.iter().map(|(s, n)| (*s, *n)).collect(),
+            },
+        };
+        let counts = serde_json::to_vec(&counts).map_err(|_| ValueError::Payload)?;
+        let length = u32::try_from(counts.len()).map_err(|_| ValueError::Payload)?;
+        let mut bytes = Vec::with_capacity(256 + counts.len());
         bytes.extend_from_slice(&self.passed.to_be_bytes());
         bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(&failed);
+        bytes.extend_from_slice(&counts);
         V2DeflateSerializer::new()
             .serialize(&self.times, &mut bytes)
             .map_err(|_| ValueError::Payload)?;
@@ -115,12 +134,16 @@ impl Window {
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(ValueError::Payload)?;
         let length =
             usize::try_from(u32::from_be_bytes(*length)).map_err(|_| ValueError::Payload)?;
-        let (failed, times) = rest.split_at_checked(length).ok_or(ValueError::Payload)?;
-        let failed: Vec<(Failure, u64)> =
-            serde_json::from_slice(failed).map_err(|_| ValueError::Payload)?;
+        let (counts, times) = rest.split_at_checked(length).ok_or(ValueError::Payload)?;
+        let counts = serde_json::from_slice(counts).map_err(|_| ValueError::Payload)?;
+        let (failed, statuses) = match counts {
+            Counts::Failed(failed) => (failed, Vec::new()),
+            Counts::Answered { failed, statuses } => (failed, statuses),
+        };
         let window = Self {
             passed: u64::from_be_bytes(*passed),
             failed: failed.into_iter().collect(),
+            statuses: statuses.into_iter().collect(),
             times: decode_times(times).ok_or(ValueError::Payload)?,
         };
         if window.times.len() != window.passed {
@@ -128,6 +151,18 @@ impl Window {
         }
         Ok(window)
     }
+}
+
+/// The counts of a window as they are stored. Those of layers without statuses, and of versions that did
+/// not count them, are the failures alone.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Counts {
+    Failed(Vec<(Failure, u64)>),
+    Answered {
+        failed: Vec<(Failure, u64)>,
+        statuses: Vec<(u16, u64)>,
+    },
 }
 
 /// Reads a histogram of exactly this module's shape.
@@ -200,10 +235,24 @@ mod tests {
             (&many, &[Failure::TlsAlert(40)]),
         ];
         for (times, failures) in rows {
-            let window = window(times, failures);
+            let mut window = window(times, failures);
+            let bytes = window.encode().expect("encodes");
+            assert_eq!(Window::decode(&bytes).as_ref(), Ok(&window));
+            window.answer(200);
+            window.answer(404);
             let bytes = window.encode().expect("encodes");
             assert_eq!(Window::decode(&bytes), Ok(window));
         }
+    }
+
+    #[test]
+    fn windows_of_older_versions_are_read() {
+        let window = window(&[10], &[Failure::HttpStatus(503)]);
+        let bytes = window.encode().expect("encodes");
+        let json = br#"[[{"http_status":503},1]]"#;
+        assert_eq!(&bytes[12..12 + json.len()], json);
+        let read = Window::decode(&bytes).expect("decodes");
+        assert_eq!((read.failures(), read.statuses.len()), (1, 0));
     }
 
     #[test]
@@ -221,6 +270,13 @@ mod tests {
             &[Failure::ConnectRefused, Failure::ConnectRefused],
         ))
         .expect("same shape");
+        let mut other = window(&[], &[]);
+        [404, 200, 404]
+            .into_iter()
+            .for_each(|status| other.answer(status));
+        sum.answer(200);
+        sum.merge(&other).expect("same shape");
+        assert_eq!(sum.statuses, BTreeMap::from([(200, 2), (404, 2)]));
         assert_eq!((sum.passed, sum.failures()), (3, 3));
         assert_eq!(sum.commonest_failure(), Some(Failure::ConnectRefused));
         assert_eq!(sum.quantile(0.5), Micros(20));
