@@ -159,7 +159,7 @@ impl Symptom {
             Failure::DnsRefused => Self::DnsRefused,
             Failure::DnsServfail => Self::DnsServfail,
             Failure::DnsNxdomain | Failure::DnsNoData => Self::DnsNxdomain,
-            Failure::DnsMalformed => Self::DnsMalformed,
+            Failure::DnsMalformed | Failure::DnsLame => Self::DnsMalformed,
             Failure::ConnectRefused => Self::Refused,
             Failure::ConnectTimeout => Self::SynLost,
             Failure::ConnectUnreachable => Self::Unreachable,
