@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use localize::topology::Zone;
 use localize::watch::{Alarm, Over, Watch};
 use localize::{
     Arm, NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict,
@@ -154,6 +155,8 @@ pub enum Said {
         service: ServiceName,
         /// Its name servers.
         name_servers: Vec<NameServer>,
+        /// The zone that they serve; without a name where it was not found.
+        zone: Zone,
     },
     /// Its clock.
     Clock(ClockEstimate),

@@ -59,6 +59,25 @@ pub struct VantagePoint {
     pub resolvers: Vec<SocketAddr>,
 }
 
+impl VantagePoint {
+    /// Whether its packets have a way to an address at all. To one of IPv6 they have from an address of
+    /// IPv6 alone, and from a unique local one (RFC 4193) to others of these.
+    #[must_use]
+    pub fn has_way_to(&self, to: IpAddr) -> bool {
+        let IpAddr::V6(to) = to else {
+            return true;
+        };
+        let reaches = |own: &IpAddr| match own {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(own) => {
+                let local = own.is_unicast_link_local() || own.is_loopback();
+                !local && (to.is_unique_local() || !own.is_unique_local())
+            }
+        };
+        to.is_loopback() || self.addresses.iter().any(reaches)
+    }
+}
+
 /// An authoritative name server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NameServer {
