@@ -445,6 +445,7 @@ fn an_ipv6_address_that_is_dead_is_not_a_wrong_answer() {
     const DEAD: &str = "2001:db8::99";
     let mut path = topology();
     path.edges.push(at(DEAD, 443));
+    path.vantages[2].addresses.push(ip("2001:db8:3::3"));
     let told = |ask: Ask<'_>| match ask.of {
         Of::Edge(DEAD) => Some(Said::says(Failure::DnsTimeout, 0)),
         Of::Edge(_) | Of::Resolver(2) => None,
@@ -454,6 +455,13 @@ fn an_ipv6_address_that_is_dead_is_not_a_wrong_answer() {
     let faults = &assessment.verdict.faults;
     let names: Vec<_> = faults.iter().map(|f| f.component.name.as_str()).collect();
     assert_eq!(names, [DEAD], "{}", describe(&assessment));
+    // Who has no IPv6 is not sent there, and that is said.
+    let not_probed = &assessment.verdict.not_probed;
+    let named = |vantage: &str| {
+        let mut lines = not_probed.iter().filter(|n| n.vantage == vantage);
+        lines.any(|n| n.arm == format!("edge/{DEAD}") && n.because == "no IPv6 here")
+    };
+    assert!(named("home1") && !named("home3"), "{not_probed:?}");
     // It is given to nobody any more.
     let told = |ask: Ask<'_>| match ask.of {
         Of::Edge(DEAD) => Some(Said::says(Failure::DnsTimeout, 0)),

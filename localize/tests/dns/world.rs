@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use localize::declared::Declared;
 use localize::dns::{Again, Reply, Soa, Validity};
 use localize::topology::Zone;
 use localize::{
-    Arm, Baselines, Case, CdnProvider, DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Micros,
-    NameServer, Observation, ObservationId, Outcome, Role, RoundId, Scheme, ServiceName, Stamp,
-    Step, Target, Topology, VantageName, VantagePoint, VipMode,
+    Arm, Baselines, Case, CdnProvider, DnsFacts, Expectation, Facts, Failure, Firing, HttpFacts,
+    Layer, Micros, NameServer, Observation, ObservationId, Outcome, Redirect, Role, RoundId,
+    Scheme, ServiceName, Stamp, Step, Target, Topology, VantageName, VantagePoint, VipMode,
 };
 
 /// The first round, in seconds since the Unix epoch.
@@ -183,6 +184,7 @@ pub fn topology() -> Topology {
         vips: vec![],
         vip_mode: VipMode::Auto,
         backends: vec![],
+        expect: Expectation::default(),
     }
 }
 
@@ -203,7 +205,8 @@ pub fn case(topology: &Topology, rounds: u64, told: impl Fn(Ask<'_>) -> Option<S
                 name: ns.name.clone(),
                 server: ns.server,
             });
-            let edges = topology.edges.iter().map(|e| Target::Edge { address: *e });
+            let edges = topology.edges.iter().filter(|e| place.has_way_to(e.ip()));
+            let edges = edges.map(|e| Target::Edge { address: *e });
             for target in own.chain(zone).chain(edges) {
                 let sequence = observations.len() as u64;
                 let (outcome, steps, facts) = fire(topology, round, vantage, &target, &told);
@@ -230,6 +233,7 @@ pub fn case(topology: &Topology, rounds: u64, told: impl Fn(Ask<'_>) -> Option<S
     }
     Case {
         topology: topology.clone(),
+        declared: Declared::default(),
         baselines: Baselines::default(),
         observations,
         sightings: vec![],
@@ -308,6 +312,7 @@ fn fetched() -> (Outcome, Vec<Step>, Facts) {
         body_bytes: 900,
         body_digest: "d1".into(),
         headers: vec![("server".into(), "cloudflare".into())],
+        redirect: Redirect::None,
     };
     let facts = Facts {
         http: Some(http),
