@@ -18,7 +18,7 @@ use proto::v1;
 
 use crate::service_file::{PortReuse, ServiceFile};
 
-pub use learn::{Learnt, learn, learn_name_servers};
+pub use learn::{Learnt, learn, learn_name_servers, learn_zone};
 pub use proven::Proven;
 
 /// Most source addresses of one vantage point that are probed from: a host has a few, and each costs
@@ -51,6 +51,7 @@ pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) 
         scheme: file.url.scheme,
         vantages: vantages.to_vec(),
         resolvers: file.resolvers.clone(),
+        zone: learnt.zone.clone(),
         name_servers,
         edges,
         cdn,
@@ -87,7 +88,7 @@ impl Twins {
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.
 ///
 /// Every vantage point asks its own resolvers, those of the service file and each name server. Those
-/// that run on no host of the path go to the edges as users do. The VIPs are for those behind the
+/// that run on no host of the path go to the edges as users do, to those of IPv6 where they have IPv6. The VIPs are for those behind the
 /// CDN, in the data centre and on its hosts, and for everybody where they are the public addresses.
 /// The backends are for the data centre and its hosts, from each source address. Twins come last.
 #[must_use]
@@ -207,23 +208,25 @@ fn dns_targets<'a>(
 /// The public addresses that are not the balancer's own.
 fn edge_targets<'a>(
     topology: &'a Topology,
-    vantage: &VantagePoint,
+    vantage: &'a VantagePoint,
 ) -> impl Iterator<Item = Target> + 'a {
     let edges: &[SocketAddr] = match vantage.host {
         None => &topology.edges,
         Some(_) => &[],
     };
     let edges = edges.iter().filter(|edge| !topology.vips.contains(edge));
+    let edges = edges.filter(|edge| vantage.has_way_to(edge.ip()));
     edges.map(|address| Target::Edge { address: *address })
 }
 
 fn vip_targets<'a>(
     topology: &'a Topology,
-    vantage: &VantagePoint,
+    vantage: &'a VantagePoint,
 ) -> impl Iterator<Item = Target> + 'a {
     let near = vantage.host.is_some() || vantage.role != Role::Outside;
     let vips = topology.vips.iter();
     let vips = vips.filter(move |vip| near || topology.edges.contains(vip));
+    let vips = vips.filter(|vip| vantage.has_way_to(vip.ip()));
     vips.map(|address| Target::Vip { address: *address })
 }
 

@@ -18,7 +18,7 @@ mod world;
 pub use counted::score;
 pub use course::{mended, power, watch};
 pub use engine::interval;
-pub use facts::{baseline, case, declared, observation, sighting, time, topology};
+pub use facts::{baseline, case, declared, dns, observation, sighting, time, topology};
 pub use judgement::{choice, verdict};
 
 pub use baseline::{Baseline, Baselines};

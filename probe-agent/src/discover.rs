@@ -1,11 +1,24 @@
-//! Finds the authoritative name servers of a service, as the host's own resolvers tell them.
+//! Finds the zone of a service and its name servers: as the host's own resolvers tell them, and as the
+//! zone's parent delegates to them.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use hickory_proto::op::Message;
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
+use crate::host::DNS_PORT;
 use crate::probe::dns::{Question, Recursion, ask};
+
+/// What is known of a zone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name, without the last dot; empty when no resolver tells.
+    pub name: String,
+    /// Its name servers by name, those of its parent and its own.
+    pub servers: Vec<Found>,
+}
 
 /// A name server and its addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,155 +27,291 @@ pub struct Found {
     pub name: String,
     /// Its addresses, sorted.
     pub addresses: Vec<IpAddr>,
+    /// The zone's parent delegates to it.
+    pub at_parent: bool,
+    /// The zone itself names it.
+    pub at_zone: bool,
 }
 
 /// A zone with more name servers than these is asked by the first of them: each becomes an arm.
 const MOST: usize = 16;
+/// So many servers of the parent are asked: any one of them knows the delegation.
+const PARENTS: usize = 3;
+/// The parent's word is worth waiting for, and not worth losing the zone's own.
+const PARENT_LIMIT: Duration = Duration::from_secs(8);
 
-/// The name servers of the closest zone that encloses `host`; empty when no resolver tells.
+/// The closest zone that encloses `host`, with its name servers.
 ///
 /// The zone is found by asking for NS records label by label upwards; an answer counts only when the
-/// records belong to the very name asked for, as an alias leads into another zone.
-pub async fn name_servers(host: &str, resolvers: &[SocketAddr]) -> Vec<Found> {
-    let mut zone = host.trim_end_matches('.');
-    while !zone.is_empty() {
-        let answer = first_answer(zone, RecordType::NS, resolvers).await;
-        let names = answer.map_or(Vec::new(), |answer| servers_of(zone, &answer));
-        if !names.is_empty() {
-            return with_addresses(names, resolvers).await;
-        }
-        zone = zone.split_once('.').map_or("", |(_, parent)| parent);
-    }
-    Vec::new()
+/// records belong to the very name asked for, as an alias leads into another zone. `allows` says which
+/// servers of the parent this host agrees to ask.
+pub async fn zone(
+    host: &str,
+    resolvers: &[SocketAddr],
+    allows: impl Fn(SocketAddr) -> bool,
+) -> Zone {
+    let search = Search {
+        resolvers,
+        allows,
+        port: DNS_PORT,
+    };
+    search.zone(host).await
 }
 
-async fn with_addresses(names: Vec<String>, resolvers: &[SocketAddr]) -> Vec<Found> {
-    let mut found = Vec::new();
-    for name in names.into_iter().take(MOST) {
-        let answer = first_answer(&name, RecordType::A, resolvers).await;
+struct Search<'a, A> {
+    resolvers: &'a [SocketAddr],
+    allows: A,
+    /// Where name servers listen.
+    port: u16,
+}
+
+impl<A: Fn(SocketAddr) -> bool> Search<'_, A> {
+    async fn zone(&self, host: &str) -> Zone {
+        let mut zone = host.trim_end_matches('.');
+        while !zone.is_empty() {
+            let own = self.servers(zone).await;
+            if !own.is_empty() {
+                let delegated = tokio::time::timeout(PARENT_LIMIT, self.delegation(zone)).await;
+                let delegated = delegated.unwrap_or_default();
+                return Zone {
+                    name: zone.to_ascii_lowercase(),
+                    servers: self.with_addresses(&own, &delegated).await,
+                };
+            }
+            zone = parent(zone);
+        }
+        Zone::default()
+    }
+
+    /// The name servers that a zone itself names, as resolvers tell.
+    async fn servers(&self, zone: &str) -> BTreeSet<String> {
+        let answer = self.first_answer(zone, RecordType::NS).await;
+        let records = answer.map(|answer| answer.answers).unwrap_or_default();
+        servers_of(zone, &records)
+    }
+
+    /// The name servers that the zone's parent delegates it to; empty when it was not heard, or where
+    /// its servers are the zone's as well, so that they speak for the zone.
+    async fn delegation(&self, zone: &str) -> BTreeSet<String> {
+        let mut above = parent(zone);
+        let mut parents = BTreeSet::new();
+        while parents.is_empty() && !above.is_empty() {
+            parents = self.servers(above).await;
+            above = parent(above);
+        }
+        for name in parents.iter().take(PARENTS) {
+            for address in self.addresses(name).await {
+                let server = SocketAddr::new(address, self.port);
+                let question = Question::new(zone, server, None, Recursion::NotDesired);
+                let Some(question) = question.filter(|_| (self.allows)(server)) else {
+                    continue;
+                };
+                if let Ok(answer) = ask(&question.kind(RecordType::NS)).await {
+                    return match answer.metadata.authoritative {
+                        true => BTreeSet::new(),
+                        false => servers_of(zone, &answer.authorities),
+                    };
+                }
+            }
+        }
+        BTreeSet::new()
+    }
+
+    async fn with_addresses(
+        &self,
+        own: &BTreeSet<String>,
+        delegated: &BTreeSet<String>,
+    ) -> Vec<Found> {
+        let mut found = Vec::new();
+        for name in own.union(delegated).take(MOST) {
+            found.push(Found {
+                addresses: self.addresses(name).await,
+                at_parent: delegated.contains(name),
+                at_zone: own.contains(name),
+                name: name.clone(),
+            });
+        }
+        found
+    }
+
+    async fn addresses(&self, name: &str) -> Vec<IpAddr> {
+        let answer = self.first_answer(name, RecordType::A).await;
         let records = answer.map(|answer| answer.answers).unwrap_or_default();
         let mut addresses: Vec<_> = records.iter().filter_map(|r| r.data.ip_addr()).collect();
         addresses.sort_unstable();
         addresses.dedup();
-        found.push(Found { name, addresses });
+        addresses
     }
-    found
-}
 
-/// The answer of the first resolver that has one. A name that does not exist is no answer.
-async fn first_answer(name: &str, kind: RecordType, resolvers: &[SocketAddr]) -> Option<Message> {
-    for resolver in resolvers {
-        let question = Question::new(name, *resolver, None, Recursion::Desired)?.kind(kind);
-        match ask(&question).await {
-            Ok(answer) => return Some(answer),
-            Err(failure) => tracing::debug!(name, %resolver, ?failure, "no answer"),
+    /// The answer of the first resolver that has one. A name that does not exist is no answer.
+    async fn first_answer(&self, name: &str, kind: RecordType) -> Option<Message> {
+        for resolver in self.resolvers {
+            let question = Question::new(name, *resolver, None, Recursion::Desired)?.kind(kind);
+            match ask(&question).await {
+                Ok(answer) => return Some(answer),
+                Err(failure) => tracing::debug!(name, %resolver, ?failure, "no answer"),
+            }
         }
+        None
     }
-    None
 }
 
-fn servers_of(zone: &str, answer: &Message) -> Vec<String> {
+fn parent(zone: &str) -> &str {
+    zone.split_once('.').map_or("", |(_, parent)| parent)
+}
+
+/// The servers that records name for a zone, in lower case.
+fn servers_of(zone: &str, records: &[Record]) -> BTreeSet<String> {
     let Ok(mut zone) = Name::from_utf8(zone) else {
-        return Vec::new();
+        return BTreeSet::new();
     };
     zone.set_fqdn(true);
-    let mut names: Vec<String> = answer
-        .answers
-        .iter()
-        .filter(|record| record.name == zone)
-        .filter_map(|record| {
-            if let RData::NS(server) = &record.data {
-                Some(server.0.to_ascii())
-            } else {
-                None
-            }
-        })
+    let named = records.iter().filter(|record| record.name == zone);
+    let servers = named.filter_map(|record| match &record.data {
+        RData::NS(server) => Some(server.0.to_lowercase().to_ascii()),
+        _ => None,
+    });
+    servers
         .map(|name| name.trim_end_matches('.').to_owned())
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    names
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use hickory_proto::op::{MessageType, ResponseCode};
-    use hickory_proto::rr::Record;
     use hickory_proto::rr::rdata::{A, CNAME, NS};
     use tokio::net::UdpSocket;
 
-    /// `www.shop.example` is an alias into another zone; `shop.example` is a zone with two servers.
-    fn records(name: &str, kind: RecordType) -> Vec<(&'static str, RData)> {
-        let ns = |zone, server| (zone, RData::NS(NS(Name::from_ascii(server).unwrap())));
-        match (name, kind) {
+    type Records = fn(&str, RecordType) -> Vec<(&'static str, RData)>;
+
+    fn name(text: &str) -> Name {
+        Name::from_ascii(text).unwrap()
+    }
+
+    fn ns(zone: &'static str, server: &str) -> (&'static str, RData) {
+        (zone, RData::NS(NS(name(server))))
+    }
+
+    fn a(owner: &'static str, [x, y, z, w]: [u8; 4]) -> (&'static str, RData) {
+        (owner, RData::A(A::new(x, y, z, w)))
+    }
+
+    /// `www.shop.example` is an alias into another zone; `shop.example` is a zone with two servers, and
+    /// its parent has one, of which the first address is not to be asked and the second says nothing.
+    fn records(asked: &str, kind: RecordType) -> Vec<(&'static str, RData)> {
+        match (asked, kind) {
             ("www.shop.example.", RecordType::NS) => vec![
-                (
-                    "www.shop.example.",
-                    RData::CNAME(CNAME(Name::from_ascii("cdn.test.").unwrap())),
-                ),
+                ("www.shop.example.", RData::CNAME(CNAME(name("cdn.test.")))),
                 ns("cdn.test.", "ns.cdn.test."),
             ],
             ("shop.example.", RecordType::NS) => vec![
-                ns("shop.example.", "ns2.shop.example."),
+                ns("shop.example.", "NS2.shop.example."),
                 ns("shop.example.", "ns1.shop.example."),
             ],
-            ("ns1.shop.example.", RecordType::A) => {
-                vec![("ns1.shop.example.", RData::A(A::new(192, 0, 2, 53)))]
-            }
+            ("example.", RecordType::NS) => vec![ns("example.", "a.nic.example.")],
+            ("a.nic.example.", RecordType::A) => vec![
+                a("a.nic.example.", [127, 0, 0, 2]),
+                a("a.nic.example.", [127, 0, 0, 3]),
+                a("a.nic.example.", [127, 0, 0, 4]),
+            ],
+            ("ns1.shop.example.", RecordType::A) => vec![a("ns1.shop.example.", [192, 0, 2, 53])],
+            ("ns3.shop.example.", RecordType::A) => vec![a("ns3.shop.example.", [192, 0, 2, 55])],
             _ => Vec::new(),
         }
     }
 
-    async fn resolver() -> SocketAddr {
-        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    fn delegated(_: &str, _: RecordType) -> Vec<(&'static str, RData)> {
+        vec![
+            ns("shop.example.", "ns1.shop.example."),
+            ns("shop.example.", "ns3.shop.example."),
+            ns("other.example.", "ns.other.example."),
+        ]
+    }
+
+    fn answer(query: &Message, records: Records, authoritative: bool) -> Message {
+        let asked = &query.queries[0];
+        let metadata = &query.metadata;
+        let mut answer = Message::new(metadata.id, MessageType::Response, metadata.op_code);
+        answer.add_query(asked.clone());
+        answer.metadata.authoritative = authoritative;
+        let records = records(&asked.name().to_ascii(), asked.query_type());
+        if records.is_empty() {
+            answer.metadata.response_code = ResponseCode::NXDomain;
+        }
+        for (owner, data) in records {
+            let record = Record::from_rdata(name(owner), 60, data);
+            match metadata.recursion_desired || authoritative {
+                true => answer.add_answer(record),
+                false => answer.add_authority(record),
+            };
+        }
+        answer
+    }
+
+    /// A server on some address that answers with some records.
+    async fn serve(at: &str, records: Records, authoritative: bool) -> SocketAddr {
+        let socket = UdpSocket::bind(at).await.unwrap();
         let address = socket.local_addr().unwrap();
         tokio::spawn(async move {
             let mut buffer = [0; 1500];
             while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
                 let query = Message::from_vec(&buffer[..length]).unwrap();
-                let asked = &query.queries[0];
-                let mut answer = Message::new(
-                    query.metadata.id,
-                    MessageType::Response,
-                    query.metadata.op_code,
-                );
-                answer.add_query(asked.clone());
-                let records = records(&asked.name().to_ascii(), asked.query_type());
-                if records.is_empty() {
-                    answer.metadata.response_code = ResponseCode::NXDomain;
-                }
-                for (name, data) in records {
-                    let name = Name::from_ascii(name).unwrap();
-                    answer.add_answer(Record::from_rdata(name, 60, data));
-                }
-                socket
-                    .send_to(&answer.to_vec().unwrap(), peer)
-                    .await
-                    .unwrap();
+                let bytes = answer(&query, records, authoritative).to_vec().unwrap();
+                socket.send_to(&bytes, peer).await.unwrap();
             }
         });
         address
     }
 
+    fn found(name: &str, address: Option<&str>, at: (bool, bool)) -> Found {
+        Found {
+            name: name.to_owned(),
+            addresses: address.iter().map(|a| a.parse().unwrap()).collect(),
+            at_parent: at.0,
+            at_zone: at.1,
+        }
+    }
+
     #[tokio::test]
     async fn the_closest_zone_is_found_past_aliases_and_dead_resolvers() {
-        let dead = UdpSocket::bind("127.0.0.1:0")
-            .await
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let resolvers = [dead, resolver().await];
-        let found = name_servers("www.shop.example", &resolvers).await;
+        let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let dead = closed.local_addr().unwrap();
+        drop(closed);
+        let resolvers = [dead, serve("127.0.0.1:0", records, false).await];
+        // The parent is not asked against the host's will.
+        let nobody = |_| false;
+        let zone = super::zone("www.shop.example.", &resolvers, nobody).await;
+        assert_eq!(zone.name, "shop.example");
         let expected = [
-            ("ns1.shop.example", vec!["192.0.2.53".parse().unwrap()]),
-            ("ns2.shop.example", vec![]),
+            found("ns1.shop.example", Some("192.0.2.53"), (false, true)),
+            found("ns2.shop.example", None, (false, true)),
         ];
-        let expected = expected.map(|(name, addresses)| Found {
-            name: name.to_owned(),
-            addresses,
-        });
-        assert_eq!(found, expected);
-        assert_eq!(name_servers("nowhere.test", &resolvers).await, []);
+        assert_eq!(zone.servers, expected);
+        let nowhere = super::zone("nowhere.test", &resolvers, nobody).await;
+        assert_eq!(nowhere, Zone::default());
+    }
+
+    #[tokio::test]
+    async fn the_parent_says_to_whom_it_delegates() {
+        let resolvers = [serve("127.0.0.1:0", records, false).await];
+        let parent = serve("127.0.0.4:0", delegated, false).await;
+        let search = |port| Search {
+            resolvers: &resolvers,
+            allows: |server: SocketAddr| server.ip() != IpAddr::from([127, 0, 0, 2]),
+            port,
+        };
+        let zone = search(parent.port()).zone("shop.example").await;
+        let expected = [
+            found("ns1.shop.example", Some("192.0.2.53"), (true, true)),
+            found("ns2.shop.example", None, (false, true)),
+            found("ns3.shop.example", Some("192.0.2.55"), (true, false)),
+        ];
+        assert_eq!(zone.servers, expected);
+        // A parent that serves the zone as well speaks for the zone.
+        let both = serve("127.0.0.4:0", delegated, true).await;
+        let zone = search(both.port()).zone("shop.example").await;
+        assert!(zone.servers.iter().all(|server| !server.at_parent));
+        assert_eq!(zone.servers.len(), 2);
     }
 }

@@ -1,5 +1,6 @@
 //! A round: from its announcement to the observations of its arms.
 
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -152,6 +153,12 @@ impl Rounds {
             }
         }
         answer
+    }
+
+    /// Whether this host agrees to send to a server outside of any round.
+    pub fn allows(&self, context: &Context, server: SocketAddr) -> bool {
+        let now_us = self.clock.stamp(self.clock.now()).at_us;
+        self.policy.allows(context, server, now_us).is_ok()
     }
 
     /// Waits for the probes under way, but no longer than `patience`.

@@ -426,17 +426,23 @@ impl Session<'_> {
             return;
         }
         let resolvers = self.host.resolvers.clone();
+        let (rounds, context) = (Arc::clone(&self.agent.rounds), self.context());
         self.errands.spawn(async move {
-            let search = discover::name_servers(&wanted.host, &resolvers);
+            let allows = |server| rounds.allows(&context, server);
+            let search = discover::zone(&wanted.host, &resolvers, allows);
             let found = tokio::time::timeout(DISCOVER_LIMIT, search).await;
-            let servers = found.unwrap_or_default().into_iter();
+            let zone = found.unwrap_or_default();
+            let servers = zone.servers.into_iter();
             let name_servers = servers.map(|server| v1::discovery::FoundNameServer {
                 name: server.name,
                 addresses: server.addresses.iter().map(ToString::to_string).collect(),
+                at_parent: server.at_parent,
+                at_zone: server.at_zone,
             });
             Errand::Search(v1::Discovery {
                 service: wanted.service,
                 name_servers: name_servers.collect(),
+                zone: zone.name,
             })
         });
     }

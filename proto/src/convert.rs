@@ -3,6 +3,7 @@
 //! Towards the wire they cannot fail (`From`); towards the heart (`TryFrom`) they are the last place
 //! where anything can be malformed, and [`Malformed`] says which field and why.
 
+mod dns;
 mod observation;
 mod sighting;
 mod verdict;

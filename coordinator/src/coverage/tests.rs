@@ -34,6 +34,7 @@ fn topology(vantages: Vec<VantagePoint>) -> Topology {
         scheme: Scheme::Http,
         vantages,
         resolvers: Vec::new(),
+        zone: None,
         name_servers: Vec::new(),
         edges: vec!["203.0.113.10:80".parse().unwrap()],
         cdn: CdnProvider::None,

@@ -152,11 +152,14 @@ impl State {
             Said::Found {
                 service,
                 name_servers,
+                zone,
             } => {
-                if let Some(service) = self.services.get_mut(&service)
-                    && plan::learn_name_servers(&mut service.record.learnt, &name_servers)
-                {
-                    service.learnt_more(now_us);
+                if let Some(service) = self.services.get_mut(&service) {
+                    let learnt = &mut service.record.learnt;
+                    let servers = plan::learn_name_servers(learnt, &name_servers);
+                    if plan::learn_zone(learnt, zone) || servers {
+                        service.learnt_more(now_us);
+                    }
                 }
             }
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use localize::declared::Declared;
+use localize::topology::Zone;
 use localize::watch::{Alarm, Over, Watch};
 use localize::{
     Arm, NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict,
@@ -155,6 +156,8 @@ pub enum Said {
         service: ServiceName,
         /// Its name servers.
         name_servers: Vec<NameServer>,
+        /// The zone that they serve; without a name where it was not found.
+        zone: Zone,
     },
     /// Its clock.
     Clock(ClockEstimate),

@@ -12,6 +12,7 @@ mod watching;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use localize::topology::Zone;
 use localize::{
     Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Object, Observation, ObservationId,
     Outcome, Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
@@ -601,10 +602,15 @@ fn name_servers_are_asked_of_the_most_public_agent_until_they_are_known() {
             name: "ns1.shop.example".to_owned(),
             server: "192.0.2.53:53".parse().unwrap(),
         }],
+        zone: Zone {
+            name: "shop.example".to_owned(),
+            ..Zone::default()
+        },
     };
     bench.state.heard(NOW, outside.session, found);
     let path = bench.state.path(&shop()).unwrap();
     assert_eq!(path.name_servers.len(), 1);
+    assert_eq!(path.zone_name(), "shop.example");
     bench.state.discover_due(NOW + 60 * SECOND);
     bench.state.discover_due(NOW + 600 * SECOND);
     assert_eq!(asked(&mut outside), 1);

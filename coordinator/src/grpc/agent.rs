@@ -211,10 +211,12 @@ impl Reader {
                 .await
             }
             Message::Discovery(found) => {
+                let zone = view::zone(&found);
                 let name_servers: Vec<NameServer> = view::name_servers(found.name_servers)?;
                 self.say(Said::Found {
                     service: ServiceName(found.service),
                     name_servers,
+                    zone,
                 })
                 .await
             }

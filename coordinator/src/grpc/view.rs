@@ -4,6 +4,7 @@ use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
+use localize::topology::Zone;
 use localize::verdict::NotProbed;
 use localize::watch::Ending;
 use localize::{CdnProvider, NameServer, ServiceName, Topology, Verdict, VerdictOutcome, VipMode};
@@ -94,6 +95,22 @@ pub(super) fn name_servers(
     Ok(name_servers)
 }
 
+/// The zone that an agent found, with as many of its name servers as are probed.
+pub(super) fn zone(found: &v1::Discovery) -> Zone {
+    let named = |at: fn(&v1::discovery::FoundNameServer) -> bool| {
+        let servers = found.name_servers.iter().filter(|server| at(server));
+        servers
+            .take(NAME_SERVERS)
+            .map(|server| shortened(server.name.clone()))
+            .collect()
+    };
+    Zone {
+        name: shortened(found.zone.clone()),
+        at_parent: named(|server| server.at_parent),
+        at_zone: named(|server| server.at_zone),
+    }
+}
+
 /// An agent's state in the word of the interface.
 fn presence(presence: Presence) -> &'static str {
     match presence {
@@ -149,6 +166,7 @@ pub(super) fn service(view: ServiceView) -> v1::Service {
         scheme: _,
         vantages: _,
         resolvers,
+        zone,
         name_servers,
         edges,
         cdn,
@@ -157,7 +175,15 @@ pub(super) fn service(view: ServiceView) -> v1::Service {
         backends,
         expect: _,
     } = view.topology;
-    let name_server = |known: &NameServer| format!("{} {}", known.name, known.server);
+    let listed = |name: &str| match &zone {
+        Some(zone) if zone.has_left(name) => " (at the parent alone)",
+        Some(zone) if zone.hides(name) => " (not at the parent)",
+        Some(_) | None => "",
+    };
+    let name_server = |known: &NameServer| {
+        let listed = listed(&known.name);
+        format!("{} {}{listed}", known.name, known.server)
+    };
     let backend = |known: &localize::Backend| format!("{} {}", known.name, known.address);
     v1::Service {
         name: service.0,

@@ -182,6 +182,7 @@ mod tests {
                     resolvers: Vec::new(),
                 }],
                 resolvers: Vec::new(),
+                zone: None,
                 name_servers: Vec::new(),
                 edges: Vec::new(),
                 cdn: CdnProvider::None,

@@ -105,6 +105,7 @@ mod tests {
                 scheme: Scheme::Https,
                 vantages: Vec::new(),
                 resolvers: Vec::new(),
+                zone: None,
                 name_servers: Vec::new(),
                 edges: Vec::new(),
                 cdn: CdnProvider::None,

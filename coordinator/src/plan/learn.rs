@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use localize::topology::Zone;
 use localize::{HttpFacts, NameServer, Observation, Target};
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,9 @@ pub struct Learnt {
     pub answers_since_us: u64,
     /// The latest answer, likewise.
     pub last_answer_us: u64,
+    /// The zone that the service's name stands in.
+    #[serde(default)]
+    pub zone: Option<Zone>,
     /// Authoritative name servers that agents found.
     pub name_servers: BTreeSet<NameServer>,
     /// Who runs the edges, as the headers of an answer told.
@@ -42,7 +46,8 @@ pub fn learn(learnt: &mut Learnt, observation: &Observation) -> bool {
     let addresses = learn_addresses(learnt, observation);
     let provider = learn_provider(learnt, observation);
     let proven = learnt.proven.learn(observation);
-    addresses || provider || proven
+    let zone = learn_zone_name(learnt, observation);
+    addresses || provider || proven || zone
 }
 
 /// Takes the name servers that an agent found in place of those known; `true` when they differ. An
@@ -56,10 +61,57 @@ pub fn learn_name_servers(learnt: &mut Learnt, found: &[NameServer]) -> bool {
     true
 }
 
+/// Takes what an agent found out about the zone in the place of what is known; `true` when it differs. What
+/// was not heard this time stays.
+pub fn learn_zone(learnt: &mut Learnt, mut found: Zone) -> bool {
+    if found.name.is_empty() {
+        return false;
+    }
+    if let Some(known) = learnt
+        .zone
+        .as_ref()
+        .filter(|known| known.name == found.name)
+    {
+        for (set, before) in [
+            (&mut found.at_parent, &known.at_parent),
+            (&mut found.at_zone, &known.at_zone),
+        ] {
+            if set.is_empty() {
+                set.clone_from(before);
+            }
+        }
+    }
+    let differs = learnt.zone.as_ref() != Some(&found);
+    learnt.zone = Some(found);
+    differs
+}
+
+/// A name server that answers for the zone tells its name, where no agent has found it yet.
+fn learn_zone_name(learnt: &mut Learnt, observation: &Observation) -> bool {
+    if learnt.zone.is_some() {
+        return false;
+    }
+    let asked = matches!(observation.arm.target, Target::NameServer { .. });
+    let dns = observation.facts.dns.as_ref().filter(|_| asked);
+    let soa = dns
+        .filter(|dns| dns.authoritative)
+        .and_then(|dns| dns.soa.as_ref());
+    let name = soa.map_or("", |soa| &soa.zone).to_owned();
+    learn_zone(
+        learnt,
+        Zone {
+            name,
+            ..Zone::default()
+        },
+    )
+}
+
 /// The union of what the answers carry, since each resolver may be given others.
 fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
-    let addresses: &[IpAddr] = match (&observation.arm.target, &observation.facts.dns) {
-        (Target::Resolver { .. } | Target::NameServer { .. }, Some(dns)) => &dns.addresses,
+    let addresses: Vec<IpAddr> = match (&observation.arm.target, &observation.facts.dns) {
+        (Target::Resolver { .. } | Target::NameServer { .. }, Some(dns)) => {
+            dns.held().filter(is_public_to_all).collect()
+        }
         (
             Target::Resolver { .. }
             | Target::NameServer { .. }
@@ -67,7 +119,7 @@ fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
             | Target::Vip { .. }
             | Target::Backend { .. },
             _,
-        ) => &[],
+        ) => Vec::new(),
     };
     if addresses.is_empty() {
         return false;
@@ -79,7 +131,7 @@ fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
     learnt.last_answer_us = learnt.last_answer_us.max(at_us);
 
     let known: BTreeSet<IpAddr> = learnt.edges.keys().copied().collect();
-    for address in addresses.iter().filter(|ip| !ip.is_unspecified()) {
+    for address in &addresses {
         let room = learnt.edges.len() < MAX_EDGES;
         match learnt.edges.get_mut(address) {
             Some(last_us) => *last_us = at_us.max(*last_us),
@@ -94,6 +146,19 @@ fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
         .edges
         .retain(|_, last_us| at_us.saturating_sub(since_us.max(*last_us)) <= FORGET_US);
     !known.iter().eq(learnt.edges.keys())
+}
+
+/// Whether an address is the service's for everybody: none that says that there is none, and none that a
+/// network has made for itself of an IPv4 address (RFC 6052, section 2.1, and RFC 8215).
+fn is_public_to_all(address: &IpAddr) -> bool {
+    let made = match address {
+        IpAddr::V4(_) => false,
+        IpAddr::V6(v6) => matches!(
+            v6.segments(),
+            [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0x64, 0xff9b, 1, ..]
+        ),
+    };
+    !made && !address.is_unspecified()
 }
 
 /// Only the edges' own answers tell who runs them. A provider once known stays until another one is

@@ -1,8 +1,10 @@
 //! Rows: who fires what, and what is learnt from what.
 
+use localize::dns::{Again, Reply, Soa};
+use localize::topology::Zone;
 use localize::{
-    DnsFacts, Facts, Firing, HttpFacts, Layer, Micros, NameServer, Observation, ObservationId,
-    Outcome, Redirect, RoundId, ServiceName, Stamp, Step, VantageName,
+    DnsFacts, Facts, Failure, Firing, HttpFacts, Layer, Micros, NameServer, Observation,
+    ObservationId, Outcome, Redirect, RoundId, ServiceName, Stamp, Step, VantageName,
 };
 
 use super::*;
@@ -166,6 +168,43 @@ fn every_source_address_is_an_arm() {
         // From the first source alone, and not at all where a handshake is all there is.
         assert_eq!(*last, format!("{} on a reused port", expected[0]));
     }
+}
+
+/// Users without IPv6 do not go there either; what is in the data centre is declared, and asked for.
+#[test]
+fn public_addresses_of_ipv6_are_for_who_has_ipv6() {
+    let v6 = "edge/2001:db8::1";
+    let rows: [(&[&str], bool); 6] = [
+        (&[], false),
+        (&["192.0.2.7"], false),
+        (&["192.0.2.7", "fe80::7"], false),
+        (&["192.0.2.7", "fd00::7"], false),
+        (&["192.0.2.7", "2001:db8:7::7"], true),
+        (&["2001:db8:7::7"], true),
+    ];
+    for (addresses, goes) in rows {
+        let vantage = vantage(Role::Outside, None, addresses);
+        let fired = labels(FILE, &["198.51.100.1", "2001:db8::1"], &vantage);
+        assert!(fired.contains(&EDGES[0].to_owned()), "{addresses:?}");
+        assert_eq!(fired.contains(&v6.to_owned()), goes, "{addresses:?}");
+    }
+    let rows = [
+        ("fd00::7", "fd00:1::1", true),
+        ("2001:db8:7::7", "fd00:1::1", true),
+        ("fd00::7", "2001:db8::1", false),
+        ("192.0.2.7", "::1", true),
+        ("fe80::7", "192.0.2.1", true),
+    ];
+    for (own, to, goes) in rows {
+        let vantage = vantage(Role::Outside, None, &[own]);
+        assert_eq!(vantage.has_way_to(ip(to)), goes, "{own} to {to}");
+    }
+    // So it is with a VIP that is the public address.
+    let text = FILE.replace("203.0.113.10", "[2001:db8::10]");
+    let inside = |own| vantage(Role::Inside, None, &[own]);
+    let vip = "vip/[2001:db8::10]:443".to_owned();
+    assert!(!labels(&text, &[], &inside("10.0.0.7")).contains(&vip));
+    assert!(labels(&text, &[], &inside("2001:db8::7")).contains(&vip));
 }
 
 #[test]
@@ -393,6 +432,83 @@ fn addresses_are_learnt_and_forgotten() {
         &answer(NOW + HOUR + SECOND, &["198.51.100.1"])
     ));
     assert_eq!(edges(&learnt), ["198.51.100.1"]);
+}
+
+fn asked_for_aaaa(at_us: u64, reply: Reply) -> Observation {
+    let mut seen = answer(at_us, &["198.51.100.1"]);
+    let took = Micros(1);
+    if let Some(dns) = &mut seen.facts.dns {
+        dns.aaaa = Some(Again { took, reply });
+    }
+    seen
+}
+
+#[test]
+fn every_aaaa_is_an_edge_of_its_own() {
+    let given = |texts: &[&str]| Reply::Addresses(texts.iter().map(|a| ip(a)).collect());
+    let mut learnt = Learnt::default();
+    let both = ["2001:db8::1", "2001:db8::2"];
+    assert!(learn(&mut learnt, &asked_for_aaaa(NOW, given(&both))));
+    let expected = ["198.51.100.1", "2001:db8::1", "2001:db8::2"];
+    assert_eq!(edges(&learnt), expected);
+    let path = topology(&file(FILE), &learnt, &[]);
+    assert_eq!(path.edges[1], "[2001:db8::1]:443".parse().expect("address"));
+    // None at all, or one that a network has made for itself.
+    let failed = Reply::Failed(Failure::DnsNoData);
+    assert!(!learn(&mut learnt, &asked_for_aaaa(NOW, failed)));
+    let made = given(&["64:ff9b::c633:6401", "64:ff9b:1::1", "::"]);
+    assert!(!learn(&mut learnt, &asked_for_aaaa(NOW, made)));
+    assert_eq!(edges(&learnt), expected);
+}
+
+#[test]
+fn the_zone_is_what_its_servers_say_until_an_agent_has_found_it() {
+    let told = |zone: &str, authoritative| {
+        let facts = Facts {
+            dns: Some(DnsFacts {
+                authoritative,
+                soa: Some(Soa {
+                    zone: zone.into(),
+                    primary: String::new(),
+                    serial: 1,
+                    negative_ttl: 1,
+                }),
+                ..DnsFacts::default()
+            }),
+            ..Facts::default()
+        };
+        let name = "ns1.shop.example".to_owned();
+        let server = "192.0.2.53:53".parse().expect("address");
+        observation(Target::NameServer { name, server }, NOW, facts)
+    };
+    let mut learnt = Learnt::default();
+    assert!(!learn(&mut learnt, &told("heard.example", false)));
+    assert!(learn(&mut learnt, &told("shop.example", true)));
+    assert!(!learn(&mut learnt, &told("another.example", true)));
+    let named = |learnt: &Learnt| topology(&file(FILE), learnt, &[]).zone_name().to_owned();
+    assert_eq!(named(&learnt), "shop.example");
+    let set = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    let zone = |name: &str, at_parent: &[&str], at_zone: &[&str]| Zone {
+        name: name.into(),
+        at_parent: set(at_parent),
+        at_zone: set(at_zone),
+    };
+    let found = zone("shop.example", &["ns1", "ns3"], &["ns1", "ns2"]);
+    assert!(learn_zone(&mut learnt, found.clone()));
+    assert!(found.has_left("ns3") && !found.has_left("ns2") && !found.has_left("ns1"));
+    assert!(found.hides("ns2") && !found.hides("ns3") && !found.hides("ns1"));
+    // The parent was not heard this time; nothing was.
+    assert!(!learn_zone(
+        &mut learnt,
+        zone("shop.example", &[], &["ns1", "ns2"])
+    ));
+    assert!(!learn_zone(&mut learnt, Zone::default()));
+    assert_eq!(learnt.zone, Some(found));
+    assert!(learn_zone(
+        &mut learnt,
+        zone("www.shop.example", &[], &["ns9"])
+    ));
+    assert_eq!(named(&learnt), "www.shop.example");
 }
 
 #[test]

@@ -107,6 +107,7 @@ impl Shelter {
             Self::Chosen => &[OutOfRotation, Times(0.31), Times(1.0), Times(1.34)],
             Self::ChosenLossy => &[OutOfRotation, Times(0.31), Times(1.0), Times(2.4)],
             Self::Optional => &[OutOfRotation, Spared, Times(0.31), Times(1.0), Times(2.4)],
+            Self::Cached => &[Spared, Times(0.31), Times(1.0)],
         }
     }
 }

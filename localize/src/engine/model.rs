@@ -63,6 +63,8 @@ pub(crate) enum Shelter {
     ChosenLossy,
     /// Something that it can do without: a cache answers, or another address is used.
     Optional,
+    /// Something that it cannot do without for longer than its cache lasts.
+    Cached,
 }
 
 /// When a cause acts.

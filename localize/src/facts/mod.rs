@@ -4,6 +4,7 @@ pub mod baseline;
 pub mod case;
 pub mod component;
 pub mod declared;
+pub mod dns;
 pub mod observation;
 pub mod sighting;
 pub mod time;

@@ -6,6 +6,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::facts::dns::DnsFacts;
 use crate::facts::time::{Micros, Stamp};
 use crate::facts::topology::{ServiceName, VantageName};
 
@@ -149,6 +150,9 @@ pub enum Failure {
     DnsNoData,
     /// Any other RCODE, or an answer that cannot be parsed or belongs to another question.
     DnsMalformed,
+    /// An answer without the AA bit (RFC 1035, section 4.1.1) from a name server of the zone: it refers
+    /// elsewhere, or tells what it has heard.
+    DnsLame,
     /// RST in answer to the SYN.
     ConnectRefused,
     /// No answer to any SYN within the limit.
@@ -250,21 +254,6 @@ pub enum Firing {
         /// Why, in words.
         why: String,
     },
-}
-
-/// What the DNS answer held.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DnsFacts {
-    /// The RCODE of the answer.
-    pub rcode: u8,
-    /// Every A and AAAA record of the answer, sorted.
-    pub addresses: Vec<IpAddr>,
-    /// The AA bit.
-    pub authoritative: bool,
-    /// The UDP answer was truncated, and the question asked again over TCP.
-    pub over_tcp: bool,
-    /// The smallest TTL of the answer, in seconds.
-    pub ttl: Option<u32>,
 }
 
 /// What the kernel knows of the connection (`TCP_INFO`).

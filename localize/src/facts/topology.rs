@@ -1,5 +1,6 @@
 //! The delivery path of a service, and who looks at it from where.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -58,6 +59,25 @@ pub struct VantagePoint {
     pub resolvers: Vec<SocketAddr>,
 }
 
+impl VantagePoint {
+    /// Whether its packets have a way to an address at all. To one of IPv6 they have from an address of
+    /// IPv6 alone, and from a unique local one (RFC 4193) to others of these.
+    #[must_use]
+    pub fn has_way_to(&self, to: IpAddr) -> bool {
+        let IpAddr::V6(to) = to else {
+            return true;
+        };
+        let reaches = |own: &IpAddr| match own {
+            IpAddr::V4(_) => false,
+            IpAddr::V6(own) => {
+                let local = own.is_unicast_link_local() || own.is_loopback();
+                !local && (to.is_unique_local() || !own.is_unique_local())
+            }
+        };
+        to.is_loopback() || self.addresses.iter().any(reaches)
+    }
+}
+
 /// An authoritative name server.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct NameServer {
@@ -65,6 +85,35 @@ pub struct NameServer {
     pub name: String,
     /// Address and port.
     pub server: SocketAddr,
+}
+
+/// A zone and the two sets of its name servers, which should be one (RFC 1034, section 4.2.2).
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Zone {
+    /// Its name, in lower case and without the last dot.
+    pub name: String,
+    /// The name servers to which its parent delegates it; empty where the parent was not heard.
+    pub at_parent: BTreeSet<String>,
+    /// Those that the zone itself names; empty where it was not heard.
+    pub at_zone: BTreeSet<String>,
+}
+
+impl Zone {
+    /// Whether resolvers are sent to a name server by the parent that the zone itself does not name.
+    #[must_use]
+    pub fn has_left(&self, server: &str) -> bool {
+        self.at_parent.contains(server)
+            && !self.at_zone.is_empty()
+            && !self.at_zone.contains(server)
+    }
+
+    /// Whether the zone names a name server that its parent sends nobody to.
+    #[must_use]
+    pub fn hides(&self, server: &str) -> bool {
+        self.at_zone.contains(server)
+            && !self.at_parent.is_empty()
+            && !self.at_parent.contains(server)
+    }
 }
 
 /// How a backend is spoken to.
@@ -140,6 +189,9 @@ pub struct Topology {
     pub vantages: Vec<VantagePoint>,
     /// Resolvers named in the service file, asked by every vantage point.
     pub resolvers: Vec<SocketAddr>,
+    /// The zone that the service's name stands in; `None` until it is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<Zone>,
     /// The authoritative name servers, from the service file or found.
     pub name_servers: Vec<NameServer>,
     /// Every public address that a name server or resolver has given, with the service's port.
@@ -155,6 +207,15 @@ pub struct Topology {
     /// Whether its operator says what a good answer is.
     #[serde(default)]
     pub expect: Expectation,
+}
+
+impl Topology {
+    /// The name of the zone, which is that of the service until it is known.
+    #[must_use]
+    pub fn zone_name(&self) -> &str {
+        let found = self.zone.as_ref().map(|zone| zone.name.as_str());
+        found.unwrap_or(&self.service.0)
+    }
 }
 
 /// The `host` value of the balancer's own agent.

@@ -70,7 +70,8 @@ fn about(topology: &Topology, candidate: &What) -> Vec<String> {
         What::Access(_) | What::Resolver(_) | What::NotServed(_) => {
             [second_outside(topology), None]
         }
-        What::NameServer(_) | What::Barred { .. } => [None, None],
+        What::Zone(_) => [second_outside(topology), None],
+        What::NameServer(_) | What::NameServers(_) | What::Barred { .. } => [None, None],
     };
     asked.into_iter().flatten().collect()
 }

@@ -159,7 +159,7 @@ impl<'a> Problem<'a> {
         for (part, cells) in self.cells_of.iter().enumerate() {
             let p = &self.evidence.parts[part];
             for (mode, m) in MODES.iter().enumerate() {
-                if m.class != p.class() || m.is_of_tls() && !p.speaks_tls {
+                if !m.is_of(p.class()) || m.is_of_tls() && !p.speaks_tls {
                     continue;
                 }
                 let hypothesis = Hypothesis { part, mode };
@@ -178,7 +178,9 @@ impl<'a> Problem<'a> {
                     habit: Habit::Lasting,
                     restless: Restless::default(),
                     meaning: match m.class {
-                        Class::Blamable(_) | Class::Toward => Meaning::Fault,
+                        Class::Blamable(_) | Class::Toward | Class::Zone | Class::NameServers => {
+                            Meaning::Fault
+                        }
                         Class::Firewall | Class::NotServed => Meaning::Nothing,
                     },
                     touches,
@@ -241,6 +243,7 @@ impl<'a> Problem<'a> {
                 Shelter::ChosenLossy
             }
             What::Backend(_) | What::LbBackendPath { .. } => Shelter::Chosen,
+            What::NameServers(_) | What::Zone(_) => Shelter::Cached,
             // Who loses everything that leaves a host loses what goes to the balancer, too.
             What::Return { to, .. } if to.is_wide() => Shelter::ChosenLossy,
             What::Return { .. }
@@ -276,7 +279,9 @@ impl<'a> Problem<'a> {
     fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
         let again = |c: &Crossing| c.part == hypothesis.part && c.view == View::ReusedPort;
         let plain = match MODES[hypothesis.mode].strikes {
-            Strikes::All | Strikes::LongAnswers | Strikes::LargeObjects => true,
+            Strikes::All | Strikes::LongAnswers | Strikes::LargeObjects | Strikes::Validators => {
+                true
+            }
             Strikes::ReusedPorts => crossings(cell).any(again),
         };
         plain && self.shows(hypothesis, cell)
@@ -326,7 +331,8 @@ impl<'a> Problem<'a> {
         view: View,
         stage: Stage,
     ) -> Option<&Distribution> {
-        let met = MODES[mode].strikes.meets(&cell.arm, cell.long, stage);
+        let strikes = MODES[mode].strikes;
+        let met = strikes.meets(&cell.arm, cell.long, cell.asked.validates, stage);
         self.signatures.of(mode, view, stage).filter(|_| met)
     }
 

@@ -7,9 +7,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::facts::case::Case;
-use crate::facts::observation::{Arm, Firing, Layer, Observation, Outcome};
+use crate::facts::observation::{Arm, Firing, Layer, Observation, Outcome, Target};
 use crate::facts::time::rfc3339;
-use crate::facts::topology::VantageName;
+use crate::facts::topology::{Topology, VantageName};
 use crate::judgement::verdict::NotProbed;
 use crate::world::symptom::Symptom;
 
@@ -43,8 +43,28 @@ pub(crate) fn not_probed(case: &Case) -> Vec<NotProbed> {
             because,
         }));
     }
+    unknown.extend(without_a_way(&case.topology));
     unknown.sort();
     unknown
+}
+
+/// The public addresses of IPv6 to which no probe goes from where there is no IPv6, as no user goes there.
+fn without_a_way(topology: &Topology) -> impl Iterator<Item = NotProbed> + '_ {
+    let elsewhere = topology.vantages.iter().filter(|v| v.host.is_none());
+    elsewhere.flat_map(|vantage| {
+        let barred = topology
+            .edges
+            .iter()
+            .filter(|e| !vantage.has_way_to(e.ip()));
+        barred.map(|edge| NotProbed {
+            vantage: vantage.name.to_string(),
+            arm: match topology.vips.contains(edge) {
+                true => Target::Vip { address: *edge }.label(),
+                false => Target::Edge { address: *edge }.label(),
+            },
+            because: "no IPv6 here".to_string(),
+        })
+    })
 }
 
 /// The layers of arms that no probe has passed since the service file was applied, each the first of its

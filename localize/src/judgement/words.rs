@@ -1,5 +1,7 @@
 //! The sentences of a verdict.
 
+mod dns;
+
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -20,6 +22,8 @@ pub(crate) fn noun(what: &What) -> String {
         What::Access(vantage) => format!("the access network of vantage point {vantage}"),
         What::Resolver(server) => format!("resolver {server}"),
         What::NameServer(name) => format!("name server {name}"),
+        What::NameServers(zone) => format!("all name servers of {zone}"),
+        What::Zone(name) => format!("zone {name}"),
         What::Edge(edge) => format!("CDN edge {edge}"),
         What::Provider(name) => format!("CDN {name}"),
         What::Address(address) => format!("whatever answers at {address}"),
@@ -109,6 +113,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) user_impact: bool,
     /// By how much it is late, where that is what is wrong with it.
     pub(crate) late: Option<Lateness<'a>>,
+    /// For how many seconds more a negative answer may be kept that it gives.
+    pub(crate) kept: Option<u32>,
 }
 
 /// The one sentence for the person on call: what the component does, how often, whether its siblings
@@ -189,7 +195,10 @@ pub(crate) fn duration(time: Micros) -> String {
 /// What a part in a mode does wrong, to how many of what crosses it.
 fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
     let so_many = quantity(reach);
-    let dns = matches!(what, What::Resolver(_) | What::NameServer(_));
+    let dns = matches!(
+        what,
+        What::Resolver(_) | What::NameServer(_) | What::NameServers(_) | What::Zone(_)
+    );
     let asked = if dns { "questions" } else { "requests" };
     let opened = if dns { "questions" } else { "connections" };
     match mode {
@@ -202,6 +211,21 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::WrongAnswer => {
             format!("answers {so_many} questions with an address that does not serve")
         }
+        Word::StaleAnswer => dns::stale(what, &so_many, reach.kept),
+        Word::NameMissing => dns::missing(what, &so_many),
+        Word::Lame => dns::lame(what, &so_many),
+        Word::SignaturesExpired => dns::expired(&so_many),
+        Word::Bogus => dns::bogus(&so_many),
+        Word::ValidationFails => format!(
+            "answers {so_many} questions with SERVFAIL, for signatures that other resolvers accept"
+        ),
+        Word::Filters => format!("withholds the name in {so_many} answers, as a filter does"),
+        Word::AaaaFails => format!(
+            "leaves {so_many} questions for IPv6 addresses (AAAA) unanswered, and not those for IPv4"
+        ),
+        Word::DnsIntercepted => format!(
+            "answers {so_many} questions of DNS in the place of the servers that they are sent to"
+        ),
         Word::Slow => format!("answers {so_many} {asked} {}", later(reach.late)),
         Word::Resets => format!("resets {so_many} connections"),
         Word::CertificateExpired => {
@@ -256,6 +280,8 @@ fn siblings(what: &What, well: &[What]) -> String {
         | What::Balancer(_)
         | What::Backend(_) => what.component().map(|c| c.name),
         What::Provider(_)
+        | What::NameServers(_)
+        | What::Zone(_)
         | What::OriginPath { .. }
         | What::Origin(_)
         | What::Shared(_)
@@ -284,7 +310,9 @@ pub(crate) fn owner(what: &What) -> &'static str {
     match what {
         What::Access(_) => "whoever runs that vantage point's access network",
         What::Resolver(_) => "the operator of that resolver (often the user's provider)",
-        What::NameServer(_) => "the DNS provider of the zone",
+        What::NameServer(_) | What::NameServers(_) | What::Zone(_) => {
+            "the DNS provider of the zone"
+        }
         What::Edge(_) | What::Provider(_) | What::NotServed(_) => "the CDN provider",
         What::OriginPath { .. } => {
             "the network between CDN and data centre: data-centre firewall and transit, with the CDN"
@@ -336,6 +364,15 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         | Word::Refuses
         | Word::Servfail
         | Word::WrongAnswer
+        | Word::StaleAnswer
+        | Word::NameMissing
+        | Word::Lame
+        | Word::SignaturesExpired
+        | Word::Bogus
+        | Word::ValidationFails
+        | Word::Filters
+        | Word::AaaaFails
+        | Word::DnsIntercepted
         | Word::Slow
         | Word::Http5xx
         | Word::Http4xx
@@ -351,15 +388,9 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
     }
     match what {
         What::Access(vantage) => of_access(&vantage.0, mode),
-        What::Resolver(server) => format!(
-            "ask {server} directly (`dig @{server}`), and let clients use another resolver until it is mended"
-        ),
-        What::NameServer(name) if mode == Word::WrongAnswer => format!(
-            "compare the zone's serial on {name} with its siblings, and transfer the zone again"
-        ),
-        What::NameServer(name) => format!(
-            "check that {name} is running and still serves the zone; take it out of the NS set if it stays so"
-        ),
+        What::Resolver(_) | What::NameServer(_) | What::NameServers(_) | What::Zone(_) => {
+            dns::next_step(what, mode)
+        }
         What::Edge(_) | What::Provider(_) => format!(
             "open a ticket with the CDN naming {noun}, with the evidence above; meanwhile take it out of DNS if you can"
         ),
@@ -400,6 +431,11 @@ fn of_access(vantage: &str, mode: Word) -> String {
     if mode == Word::Clock {
         return format!("set the clock of {vantage}'s host (`timedatectl`, `chronyc tracking`)");
     }
+    if mode == Word::DnsIntercepted {
+        return format!(
+            "ask a name server of the zone from {vantage} (`dig +norecurse`): an answer without the aa flag is another's; let its questions on port 53 out, or use DNS over TLS there"
+        );
+    }
     format!(
         "ignore {vantage} for this service, and check its uplink: `mtr` from there to any target shows the same loss"
     )
@@ -425,6 +461,15 @@ fn of_backend(name: &str, mode: Word) -> String {
         | Word::NoAnswer
         | Word::Servfail
         | Word::WrongAnswer
+        | Word::StaleAnswer
+        | Word::NameMissing
+        | Word::Lame
+        | Word::SignaturesExpired
+        | Word::Bogus
+        | Word::ValidationFails
+        | Word::Filters
+        | Word::AaaaFails
+        | Word::DnsIntercepted
         | Word::CertificateExpired
         | Word::CertificateInvalid
         | Word::Http5xx

@@ -13,6 +13,7 @@ use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
+use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
 use crate::reading::wanted::Worth;
 use crate::reading::witness::Witnesses;
@@ -76,6 +77,8 @@ pub(crate) struct Cell {
     pub(crate) asymmetric: bool,
     /// What the stage took, where it has a time of its own.
     pub(crate) times: Option<Times>,
+    /// What is known of who is asked, where that is DNS.
+    pub(crate) asked: Asked,
 }
 
 /// The time that a stage takes in a cell.
@@ -229,7 +232,7 @@ impl Record {
         let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
         for observation in observations {
             if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
-                || reading.repeated(observation)
+                || reading.dns().repeated(observation)
             {
                 continue;
             }
@@ -348,6 +351,7 @@ fn cell(
         long: reading.is_long(&arm),
         asymmetric: trials.iter().any(|t| t.asymmetric),
         times: times(&name, &arm, stage, trials, reading),
+        asked: reading.dns().asked(&arm),
         vantage: name,
         arm,
         stage,
@@ -518,9 +522,11 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
         }
     }
     if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
+        let sign = reading.dns().sign(observation);
+        let symptom = sign.or_else(|| Symptom::of(failure));
         match reading.wanted().of_failure(failure, &observation.arm) {
             Worth::Good => push(&mut trials, layer, None, None),
-            Worth::Bad => push(&mut trials, layer, Symptom::of(failure), late),
+            Worth::Bad => push(&mut trials, layer, symptom, late),
             Worth::Open => {}
         }
     }
@@ -545,13 +551,8 @@ fn after_passing(
     reading: &Reading<'_>,
 ) -> Option<Symptom> {
     let facts = &observation.facts;
-    if layer == Layer::Dns
-        && facts
-            .dns
-            .as_ref()
-            .is_some_and(|dns| reading.wrong_answer(&dns.addresses))
-    {
-        return Some(Symptom::WrongAnswer);
+    if let Some(sign) = reading.dns().sign(observation) {
+        return Some(sign);
     }
     if layer == Layer::Http
         && facts.http.as_ref().is_some_and(|http| {

@@ -7,10 +7,12 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::facts::case::Case;
 use crate::facts::observation::{
-    Arm, HttpFacts, Layer, Object, Observation, ObservationId, Outcome, Target,
+    Arm, Failure, HttpFacts, Layer, Object, Observation, Outcome, Target,
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
+use crate::reading::dns::Dns;
+use crate::reading::dns::addresses::removed_addresses;
 use crate::reading::unborne::unborne;
 use crate::reading::unrest::Unrest;
 use crate::reading::wanted::Wanted;
@@ -51,10 +53,10 @@ pub(crate) struct Reading<'a> {
     shortest: BTreeMap<Page, u64>,
     delays: Delays,
     unrest: Unrest,
+    dns: Dns,
     /// Declarations that never held, each with the first layer that nobody passed.
     unborne: BTreeMap<Target, Layer>,
     dead: BTreeSet<IpAddr>,
-    repeats: BTreeSet<ObservationId>,
     reached: BTreeSet<(VantageName, Target)>,
     /// The vantage points that an edge has ever served.
     served: BTreeSet<VantageName>,
@@ -74,7 +76,7 @@ impl<'a> Reading<'a> {
             unrest: Unrest::new(&delays, observations),
             unborne: unborne(case, observations),
             delays,
-            repeats: repeated_answers(observations, &dead),
+            dns: Dns::new(&case.topology, observations, &dead),
             dead,
             reached: reached(case, observations),
             served: served(case, observations),
@@ -142,15 +144,9 @@ impl<'a> Reading<'a> {
         &self.unrest
     }
 
-    /// Whether a DNS answer holds an address that serves nobody and that other servers do not give.
-    pub(crate) fn wrong_answer(&self, addresses: &[IpAddr]) -> bool {
-        addresses.iter().any(|address| self.dead.contains(address))
-    }
-
-    /// Whether a resolver's answer is one that it has given before, from its cache, while name servers
-    /// disagree: which of them it had asked is the chance of one question, however often it is told.
-    pub(crate) fn repeated(&self, observation: &Observation) -> bool {
-        self.repeats.contains(&observation.id)
+    /// What answers of DNS are signs of.
+    pub(crate) fn dns(&self) -> &Dns {
+        &self.dns
     }
 
     /// Whether an edge address is not part of the service any more: its probes say nothing about the
@@ -343,99 +339,22 @@ fn shortest(topology: &Topology, observations: &[&Observation]) -> BTreeMap<Page
     shortest
 }
 
-/// An answer older than this, before the last observation, does not say what is handed out at present.
-const RECENT_US: u64 = 30_000_000;
-
-/// Addresses that are not part of the service: those that no recent answer holds, and those that
-/// some servers hand out and others do not, and that served nobody in the window although they were
-/// tried while others served.
-fn removed_addresses(observations: &[&Observation]) -> BTreeSet<IpAddr> {
-    let now = observations
-        .iter()
-        .map(|o| o.scheduled_us)
-        .max()
-        .unwrap_or(0);
-    let mut tried: BTreeMap<IpAddr, (u32, u32)> = BTreeMap::new();
-    let mut answers: Vec<(u64, &Vec<IpAddr>)> = Vec::new();
-    for observation in observations {
-        match &observation.arm.target {
-            Target::Edge { address } => {
-                let (passed, all) = tried.entry(address.ip()).or_default();
-                *passed += u32::from(observation.outcome == Outcome::Passed);
-                *all += 1;
-            }
-            Target::NameServer { .. } | Target::Resolver { .. } => {
-                let held = observation.facts.dns.as_ref().map(|dns| &dns.addresses);
-                let held = held.filter(|addresses| !addresses.is_empty());
-                answers.extend(held.map(|addresses| (observation.scheduled_us, addresses)));
-            }
-            Target::Vip { .. } | Target::Backend { .. } => {}
-        }
-    }
-    let recent: Vec<&Vec<IpAddr>> = answers
-        .iter()
-        .filter(|(at, _)| at + RECENT_US >= now)
-        .map(|(_, addresses)| *addresses)
-        .collect();
-    let alive = tried.values().any(|(passed, _)| *passed > 0);
-    tried
-        .into_iter()
-        .filter(|(address, (passed, all))| {
-            let gone = !recent.is_empty() && recent.iter().all(|a| !a.contains(address));
-            let doubted = answers.iter().any(|(_, a)| !a.contains(address));
-            gone || alive && *passed == 0 && *all >= 2 && doubted
-        })
-        .map(|(address, _)| address)
-        .collect()
-}
-
-/// Answers of resolvers that came from their caches, when a name server hands out a dead address: the
-/// same addresses while an earlier answer had still to live, whoever asked. Times to live are whole
-/// seconds (RFC 1035, section 3.2.1).
-fn repeated_answers(
-    observations: &[&Observation],
-    dead: &BTreeSet<IpAddr>,
-) -> BTreeSet<ObservationId> {
-    let disagree = observations.iter().any(|o| {
-        let asked = matches!(o.arm.target, Target::NameServer { .. });
-        let dns = o.facts.dns.as_ref().filter(|_| asked);
-        dns.is_some_and(|dns| dns.addresses.iter().any(|a| dead.contains(a)))
-    });
-    if !disagree {
-        return BTreeSet::new();
-    }
-    let mut in_order = observations.to_vec();
-    in_order.sort_by_key(|o| o.scheduled_us);
-    let mut expires: BTreeMap<(SocketAddr, BTreeSet<IpAddr>), u64> = BTreeMap::new();
-    let mut repeats = BTreeSet::new();
-    for observation in in_order {
-        let Target::Resolver { server } = observation.arm.target else {
-            continue;
-        };
-        let Some((dns, ttl)) = observation
-            .facts
-            .dns
-            .as_ref()
-            .and_then(|dns| Some((dns, dns.ttl?)))
-        else {
-            continue;
-        };
-        let key = (server, dns.addresses.iter().copied().collect());
-        let at = observation.scheduled_us;
-        if expires.get(&key).is_some_and(|expiry| at < *expiry) {
-            repeats.insert(observation.id.clone());
-        } else {
-            expires.insert(key, at + (u64::from(ttl) + 1) * 1_000_000);
-        }
-    }
-    repeats
-}
-
 /// Which targets each vantage point has got through to, in the window or before it.
 fn reached(case: &Case, observations: &[&Observation]) -> BTreeSet<(VantageName, Target)> {
+    // Whoever answers was reached; but for REFUSED, which may be the rule's own word.
+    let answered = |o: &Observation| {
+        let refused = matches!(
+            o.outcome,
+            Outcome::Failed {
+                failure: Failure::DnsRefused,
+                ..
+            }
+        );
+        o.facts.dns.is_some() && !refused
+    };
     let now = observations
         .iter()
-        .filter(|o| !o.steps.is_empty())
+        .filter(|o| !o.steps.is_empty() || answered(o))
         .map(|o| (o.vantage().clone(), o.arm.target.clone()));
     let before = case
         .baselines

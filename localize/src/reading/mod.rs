@@ -3,6 +3,7 @@
 pub(crate) mod cells;
 pub(crate) mod comparison;
 pub(crate) mod delay;
+pub(crate) mod dns;
 pub(crate) mod epochs;
 pub(crate) mod unborne;
 pub(crate) mod unrest;

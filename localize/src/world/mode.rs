@@ -4,11 +4,12 @@
 //! passing every symptom through the proxy's own table, so that a balancer turns a refused connection
 //! into a 503 and an edge turns it into a 521.
 
+mod dns;
 mod table;
 
 pub(crate) use self::table::MODES;
 use crate::facts::component::Kind;
-use crate::facts::observation::{Arm, Object};
+use crate::facts::observation::{Arm, Object, Target};
 use crate::world::symptom::{Stage, Symptom};
 
 /// What stands between the prober's own connection and the component.
@@ -61,6 +62,10 @@ pub(crate) enum Class {
     Blamable(Kind),
     /// What a balancer does to one backend: a verdict names the balancer.
     Toward,
+    /// The zone: what its name servers are right to hand out, and what leads to them.
+    Zone,
+    /// All name servers of a zone that has several.
+    NameServers,
     /// A rule that keeps one vantage point from one target: an explanation, never a fault.
     Firewall,
     /// Whoever refuses a vantage point and serves others: an explanation, never a fault.
@@ -78,13 +83,17 @@ pub(crate) enum Strikes {
     LongAnswers,
     /// Those alone that ask for the large object.
     LargeObjects,
+    /// Of the questions to resolvers those alone that go to one that checks signatures.
+    Validators,
 }
 
 impl Strikes {
     /// Whether it strikes an arm's probes at a stage at all; `long` says that their answers take more
-    /// than one packet. Which ports are struck depends on the view.
-    pub(crate) fn meets(self, arm: &Arm, long: bool, stage: Stage) -> bool {
+    /// than one packet, `checked` that the resolver asked checks signatures. Which ports are struck
+    /// depends on the view.
+    pub(crate) fn meets(self, arm: &Arm, long: bool, checked: bool, stage: Stage) -> bool {
         match self {
+            Self::Validators => checked || !matches!(arm.target, Target::Resolver { .. }),
             Self::All | Self::ReusedPorts => true,
             Self::LongAnswers => long || stage != Stage::Http,
             Self::LargeObjects => arm.object == Object::Large,
@@ -117,6 +126,15 @@ words! {
     Refuses => "refuses",
     Servfail => "servfail",
     WrongAnswer => "wrong_answer",
+    StaleAnswer => "stale_answer",
+    NameMissing => "name_missing",
+    Lame => "lame",
+    SignaturesExpired => "signatures_expired",
+    Bogus => "bogus",
+    ValidationFails => "validation_fails",
+    Filters => "filters",
+    AaaaFails => "aaaa_fails",
+    DnsIntercepted => "dns_intercepted",
     Slow => "slow",
     CertificateExpired => "certificate_expired",
     CertificateInvalid => "certificate_invalid",
@@ -151,11 +169,20 @@ pub(crate) struct Mode {
     pub(crate) lossy: bool,
     /// What direct probes see; empty where only a proxy's clients see it.
     pub(crate) direct: &'static [AtStage],
-    /// What clients of a layer-7 balancer see, where that is not what its table makes of `direct`.
+    /// What clients of a layer-7 balancer or a resolver see, where that is not what its table makes of
+    /// `direct`.
     pub(crate) behind: Option<&'static [Weighted]>,
 }
 
 impl Mode {
+    /// Whether a part of a class can fail in this way. All name servers together fail as each does, but
+    /// for what is then the zone's own.
+    pub(crate) fn is_of(&self, part: Class) -> bool {
+        let each = self.class == Class::Blamable(Kind::AuthoritativeDns);
+        let zones = matches!(self.word, Word::NameMissing | Word::SignaturesExpired);
+        self.class == part || part == Class::NameServers && each && !zones
+    }
+
     /// Whether it is a matter of TLS alone.
     pub(crate) fn is_of_tls(&self) -> bool {
         !self.direct.is_empty() && self.direct.iter().all(|(stage, _)| *stage == Stage::Tls)

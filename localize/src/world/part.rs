@@ -61,6 +61,10 @@ pub(crate) enum What {
     Resolver(IpAddr),
     /// An authoritative name server.
     NameServer(String),
+    /// All name servers of a zone that has several.
+    NameServers(String),
+    /// A zone: what its name servers are right to hand out, and what leads to them.
+    Zone(String),
     /// One edge of a CDN.
     Edge(IpAddr),
     /// All its edges.
@@ -97,6 +101,9 @@ mod prior {
     pub(super) const CLIENT_NETWORK: f64 = 0.02;
     pub(super) const RESOLVER: f64 = 0.015;
     pub(super) const NAME_SERVER: f64 = 0.01;
+    pub(super) const NAME_SERVERS: f64 = 0.003;
+    /// A name that is not there, a delegation that leads nowhere, signatures that nobody renews.
+    pub(super) const ZONE: f64 = 0.006;
     pub(super) const EDGE: f64 = 0.01;
     pub(super) const PROVIDER: f64 = 0.004;
     pub(super) const ONE_ORIGIN_PATH: f64 = 0.004;
@@ -125,6 +132,8 @@ impl What {
             Self::Access(_) => prior::CLIENT_NETWORK,
             Self::Resolver(_) => prior::RESOLVER,
             Self::NameServer(_) => prior::NAME_SERVER,
+            Self::NameServers(_) => prior::NAME_SERVERS,
+            Self::Zone(_) => prior::ZONE,
             Self::Edge(_) | Self::Address(_) => prior::EDGE,
             Self::Provider(_) => prior::PROVIDER,
             Self::OriginPath { edge: Some(_), .. } => prior::ONE_ORIGIN_PATH,
@@ -151,6 +160,8 @@ impl What {
             Self::Access(_) => Class::Blamable(Kind::ClientNetwork),
             Self::Resolver(_) => Class::Blamable(Kind::Resolver),
             Self::NameServer(_) => Class::Blamable(Kind::AuthoritativeDns),
+            Self::NameServers(_) => Class::NameServers,
+            Self::Zone(_) => Class::Zone,
             Self::Edge(_) | Self::Provider(_) => Class::Blamable(Kind::Cdn),
             Self::OriginPath { .. } => Class::Blamable(Kind::CdnOriginPath),
             Self::Origin(_) | Self::Shared(_) | Self::Address(_) => Class::Blamable(Kind::Origin),
@@ -169,7 +180,9 @@ impl What {
         let (kind, name) = match self {
             Self::Access(vantage) => (Kind::ClientNetwork, vantage.0.clone()),
             Self::Resolver(server) => (Kind::Resolver, server.to_string()),
-            Self::NameServer(name) => (Kind::AuthoritativeDns, name.clone()),
+            Self::NameServer(name) | Self::NameServers(name) | Self::Zone(name) => {
+                (Kind::AuthoritativeDns, name.clone())
+            }
             Self::Edge(edge) => (Kind::Cdn, edge.to_string()),
             Self::Provider(name) => (Kind::Cdn, name.clone()),
             Self::Address(address) => (Kind::Origin, address.to_string()),
@@ -194,10 +207,11 @@ impl What {
         match self {
             Self::OriginPath { edge, .. } => edge.is_none(),
             Self::Return { to, .. } => to.is_wide(),
-            Self::Shared(_) => true,
+            Self::Shared(_) | Self::NameServers(_) => true,
             Self::Access(_)
             | Self::Resolver(_)
             | Self::NameServer(_)
+            | Self::Zone(_)
             | Self::Edge(_)
             | Self::Provider(_)
             | Self::Address(_)

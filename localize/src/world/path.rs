@@ -138,7 +138,9 @@ impl<'a> Paths<'a> {
             Target::Resolver { server } => self.resolver(vantage, *server),
             Target::NameServer { name, .. } => {
                 let server = self.part(What::NameServer(name.clone()));
-                vec![only(vec![self.access(&vantage.name), direct(server)])]
+                let mut crossed = vec![self.access(&vantage.name), direct(server)];
+                crossed.extend(self.zone(View::Direct));
+                vec![only(crossed)]
             }
             Target::Edge { address } => self.edge(vantage, *address, stage),
             Target::Vip { address } => self.vip(vantage, *address, stage, destination),
@@ -191,10 +193,11 @@ impl<'a> Paths<'a> {
     }
 
     fn resolver(&mut self, vantage: &VantagePoint, server: SocketAddr) -> Vec<Alternative> {
-        let front = vec![
+        let mut front = vec![
             self.access(&vantage.name),
             direct(self.part(What::Resolver(server.ip()))),
         ];
+        front.extend(self.zone(View::BehindResolver));
         let servers = self.topology.name_servers.iter();
         let behind = servers
             .map(|server| {
@@ -207,6 +210,19 @@ impl<'a> Paths<'a> {
             })
             .collect();
         fan_out(front, behind)
+    }
+
+    /// What every question about the name crosses.
+    fn zone(&mut self, view: View) -> Vec<Crossing> {
+        let name = self.topology.zone_name().to_string();
+        let mut parts = vec![self.part(What::Zone(name.clone()))];
+        if self.topology.name_servers.len() > 1 {
+            parts.push(self.part(What::NameServers(name)));
+        }
+        parts
+            .into_iter()
+            .map(|part| Crossing { part, view })
+            .collect()
     }
 
     /// A public address: an edge where there is evidence of a CDN, else whatever it is.
@@ -556,6 +572,8 @@ impl<'a> Paths<'a> {
             What::Access(_)
             | What::Resolver(_)
             | What::NameServer(_)
+            | What::NameServers(_)
+            | What::Zone(_)
             | What::OriginPath { .. }
             | What::Origin(_)
             | What::Balancer(None)

@@ -86,7 +86,14 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::DnsRefused
         | S::DnsServfail
         | S::DnsNxdomain
+        | S::DnsNoData
         | S::DnsMalformed
+        | S::DnsLame
+        | S::DnsBogus
+        | S::DnsExpired
+        | S::DnsFiltered
+        | S::AaaaFails
+        | S::StaleAnswer
         | S::WrongAnswer => &[],
     }
 }
@@ -175,7 +182,14 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         | S::DnsRefused
         | S::DnsServfail
         | S::DnsNxdomain
+        | S::DnsNoData
         | S::DnsMalformed
+        | S::DnsLame
+        | S::DnsBogus
+        | S::DnsExpired
+        | S::DnsFiltered
+        | S::AaaaFails
+        | S::StaleAnswer
         | S::WrongAnswer => &[],
     }
 }
@@ -183,12 +197,32 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
 /// What a client of a resolver sees of a symptom that the resolver meets at a name server.
 pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
-        S::DnsTimeout | S::DnsUnreachable | S::DnsRefused | S::DnsServfail | S::DnsMalformed => &[
+        S::DnsTimeout
+        | S::DnsUnreachable
+        | S::DnsRefused
+        | S::DnsServfail
+        | S::DnsMalformed
+        | S::DnsLame => &[
             (S::Slow, 0.45),
             (S::DnsServfail, 0.35),
             (S::DnsTimeout, 0.2),
         ],
-        S::DnsNxdomain | S::WrongAnswer => itself(symptom),
+        // A resolver that checks asks the next name server, and says SERVFAIL when all are alike.
+        S::DnsExpired => &[
+            (S::Slow, 0.45),
+            (S::DnsExpired, 0.35),
+            (S::DnsBogus, 0.1),
+            (S::DnsTimeout, 0.1),
+        ],
+        // It does not know which version of the zone it is told.
+        S::StaleAnswer => &[
+            (S::WrongAnswer, 0.6),
+            (S::DnsNxdomain, 0.25),
+            (S::DnsNoData, 0.15),
+        ],
+        S::DnsNxdomain | S::DnsNoData | S::DnsBogus | S::AaaaFails | S::WrongAnswer => {
+            itself(symptom)
+        }
         S::Late => &[(S::Late, 0.95), (S::Slow, 0.05)],
         S::Slow => &[(S::Slow, 0.8), (S::DnsTimeout, 0.2)],
         S::SynLost
@@ -221,6 +255,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::Cdn524
         | S::Cdn525
         | S::Cdn526
+        | S::DnsFiltered
         | S::ContentDiffers => &[],
     }
 }

@@ -92,9 +92,10 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
     match view {
         View::Direct if mode.strikes == Strikes::ReusedPorts => {}
         View::Direct | View::ReusedPort => add_direct(mode, &mut raw, stage),
-        View::BehindResolver if stage == Stage::Dns => {
-            spread(mode, &mut raw, &[through_resolver]);
-        }
+        View::BehindResolver if stage == Stage::Dns => match mode.behind {
+            Some(seen) => add(&mut raw, seen, 1.0),
+            None => spread(mode, &mut raw, &[through_resolver]),
+        },
         View::BehindLb | View::BehindCdnAndLb if stage == Stage::Http && mode.behind.is_some() => {
             let edge: &[Proxy] = if view == View::BehindLb {
                 &[]

@@ -88,7 +88,14 @@ symptoms! {
     DnsRefused => "dns_refused", Dns, 0.02;
     DnsServfail => "dns_servfail", Dns, 0.1;
     DnsNxdomain => "dns_nxdomain", Dns, 0.02;
+    DnsNoData => "dns_no_data", Dns, 0.02;
     DnsMalformed => "dns_malformed", Dns, 0.02;
+    DnsLame => "dns_lame", Dns, 0.01;
+    DnsBogus => "dns_bogus", Dns, 0.01;
+    DnsExpired => "dns_signatures_expired", Dns, 0.005;
+    DnsFiltered => "dns_filtered", Dns, 0.01;
+    AaaaFails => "dns_aaaa_fails", Dns, 0.01;
+    StaleAnswer => "stale_answer", Dns, 0.01;
     WrongAnswer => "wrong_answer", Dns, 0.02;
     SynLost => "syn_unanswered", Connect, 1.0;
     Refused => "connect_refused", Connect, 0.03;
@@ -158,8 +165,10 @@ impl Symptom {
             Failure::DnsUnreachable => Self::DnsUnreachable,
             Failure::DnsRefused => Self::DnsRefused,
             Failure::DnsServfail => Self::DnsServfail,
-            Failure::DnsNxdomain | Failure::DnsNoData => Self::DnsNxdomain,
+            Failure::DnsNxdomain => Self::DnsNxdomain,
+            Failure::DnsNoData => Self::DnsNoData,
             Failure::DnsMalformed => Self::DnsMalformed,
+            Failure::DnsLame => Self::DnsLame,
             Failure::ConnectRefused => Self::Refused,
             Failure::ConnectTimeout => Self::SynLost,
             Failure::ConnectUnreachable => Self::Unreachable,

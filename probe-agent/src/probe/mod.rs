@@ -232,6 +232,8 @@ pub struct Ladder<'a> {
     layer_begun: Local,
     /// What a first connection took above TCP that a second one has taken the place of.
     lost: Micros,
+    /// When the layer under way failed, where something was asked after that.
+    failed: Option<Local>,
     steps: Vec<Step>,
     facts: Facts,
 }
@@ -243,6 +245,7 @@ impl<'a> Ladder<'a> {
             begun,
             layer_begun: begun,
             lost: Micros(0),
+            failed: None,
             steps: Vec::new(),
             facts: Facts::default(),
         }
@@ -253,6 +256,11 @@ impl<'a> Ladder<'a> {
         let took = now.since(self.layer_begun);
         self.steps.push(Step { layer, took });
         self.layer_begun = now;
+    }
+
+    /// The layer under way was not passed; what is asked from here on does not count as its time.
+    fn stopped(&mut self) {
+        self.failed = Some(self.clock.now());
     }
 
     /// What is left of a layer's limit; a limit of the whole probe ends the layer as well.
@@ -286,7 +294,8 @@ impl<'a> Ladder<'a> {
                 self.steps.retain(|step| step.layer < layer);
                 let passed: u64 = self.steps.iter().map(|step| step.took.0).sum();
                 let before = passed.saturating_add(self.lost.0);
-                let after = self.clock.now().since(self.begun).0.saturating_sub(before);
+                let stopped = self.failed.unwrap_or_else(|| self.clock.now());
+                let after = stopped.since(self.begun).0.saturating_sub(before);
                 Outcome::Failed {
                     layer,
                     failure,

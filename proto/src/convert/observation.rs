@@ -13,8 +13,6 @@ use crate::v1;
 
 /// Layers that a probe can pass.
 const MAX_STEPS: usize = 8;
-/// Addresses of one DNS answer that are kept.
-const MAX_ADDRESSES: usize = 64;
 /// Headers of an answer that are kept, and the longest value.
 const MAX_HEADERS: usize = 32;
 const MAX_HEADER_VALUE: usize = 128;
@@ -102,7 +100,7 @@ impl TryFrom<v1::Arm> for Arm {
 }
 
 /// A failure as its kind and the code of those that have one.
-fn failure_to_wire(failure: Failure) -> (v1::FailureKind, u32) {
+pub(super) fn failure_to_wire(failure: Failure) -> (v1::FailureKind, u32) {
     use v1::FailureKind as Kind;
     match failure {
         Failure::DnsTimeout => (Kind::FailureDnsTimeout, 0),
@@ -112,6 +110,7 @@ fn failure_to_wire(failure: Failure) -> (v1::FailureKind, u32) {
         Failure::DnsNxdomain => (Kind::FailureDnsNxdomain, 0),
         Failure::DnsNoData => (Kind::FailureDnsNoData, 0),
         Failure::DnsMalformed => (Kind::FailureDnsMalformed, 0),
+        Failure::DnsLame => (Kind::FailureDnsLame, 0),
         Failure::ConnectRefused => (Kind::FailureConnectRefused, 0),
         Failure::ConnectTimeout => (Kind::FailureConnectTimeout, 0),
         Failure::ConnectUnreachable => (Kind::FailureConnectUnreachable, 0),
@@ -142,7 +141,7 @@ fn failure_to_wire(failure: Failure) -> (v1::FailureKind, u32) {
     }
 }
 
-fn failure_from_wire(kind: v1::FailureKind, code: u32) -> Result<Failure, Malformed> {
+pub(super) fn failure_from_wire(kind: v1::FailureKind, code: u32) -> Result<Failure, Malformed> {
     use v1::FailureKind as Kind;
     Ok(match kind {
         Kind::FailureUnspecified => return Err(Malformed::Missing("failure")),
@@ -153,6 +152,7 @@ fn failure_from_wire(kind: v1::FailureKind, code: u32) -> Result<Failure, Malfor
         Kind::FailureDnsNxdomain => Failure::DnsNxdomain,
         Kind::FailureDnsNoData => Failure::DnsNoData,
         Kind::FailureDnsMalformed => Failure::DnsMalformed,
+        Kind::FailureDnsLame => Failure::DnsLame,
         Kind::FailureConnectRefused => Failure::ConnectRefused,
         Kind::FailureConnectTimeout => Failure::ConnectTimeout,
         Kind::FailureConnectUnreachable => Failure::ConnectUnreachable,
@@ -193,6 +193,13 @@ fn failure_from_wire(kind: v1::FailureKind, code: u32) -> Result<Failure, Malfor
     })
 }
 
+pub(super) fn failure_kind(wire: i32) -> Result<v1::FailureKind, Malformed> {
+    v1::FailureKind::try_from(wire).map_err(|_| Malformed::Unknown {
+        field: "failure",
+        value: wire.into(),
+    })
+}
+
 fn outcome_to_wire(outcome: &Outcome) -> v1::observation::Outcome {
     use v1::observation::Outcome as Wire;
     match outcome {
@@ -220,11 +227,7 @@ fn outcome_from_wire(wire: v1::observation::Outcome) -> Result<Outcome, Malforme
         Wire::Passed(_) => Outcome::Passed,
         Wire::NotFired(_) => Outcome::NotFired,
         Wire::Failed(failed) => {
-            let kind =
-                v1::FailureKind::try_from(failed.failure).map_err(|_| Malformed::Unknown {
-                    field: "failure",
-                    value: failed.failure.into(),
-                })?;
+            let kind = failure_kind(failed.failure)?;
             Outcome::Failed {
                 layer: layer(failed.layer)?,
                 failure: failure_from_wire(kind, failed.code)?,
@@ -258,21 +261,6 @@ fn firing_from_wire(wire: v1::Firing) -> Result<Firing, Malformed> {
         Wire::Skipped(skipped) => Firing::Skipped {
             why: prose("skipped.why", skipped.why, MAX_TEXT)?,
         },
-    })
-}
-
-fn dns_from_wire(wire: v1::DnsFacts) -> Result<DnsFacts, Malformed> {
-    few("dns.addresses", &wire.addresses, MAX_ADDRESSES)?;
-    Ok(DnsFacts {
-        rcode: narrow("dns.rcode", wire.rcode, 255)?,
-        addresses: wire
-            .addresses
-            .iter()
-            .map(|text| ip("dns.addresses", text))
-            .collect::<Result<_, _>>()?,
-        authoritative: wire.authoritative,
-        over_tcp: wire.over_tcp,
-        ttl: wire.ttl,
     })
 }
 
@@ -355,13 +343,7 @@ impl From<&Observation> for v1::Observation {
                 })
                 .collect(),
             outcome: Some(outcome_to_wire(&observation.outcome)),
-            dns: facts.dns.as_ref().map(|dns| v1::DnsFacts {
-                rcode: dns.rcode.into(),
-                addresses: dns.addresses.iter().map(ToString::to_string).collect(),
-                authoritative: dns.authoritative,
-                over_tcp: dns.over_tcp,
-                ttl: dns.ttl,
-            }),
+            dns: facts.dns.as_ref().map(v1::DnsFacts::from),
             tcp: facts.tcp.as_ref().map(|tcp| v1::TcpFacts {
                 local: tcp.local.to_string(),
                 syn_retransmissions: tcp.syn_retransmissions,
@@ -433,7 +415,7 @@ impl TryFrom<v1::Observation> for Observation {
             steps,
             outcome,
             facts: Facts {
-                dns: wire.dns.map(dns_from_wire).transpose()?,
+                dns: wire.dns.map(DnsFacts::try_from).transpose()?,
                 tcp,
                 tls: wire.tls.map(tls_from_wire).transpose()?,
                 http: wire.http.map(http_from_wire).transpose()?,

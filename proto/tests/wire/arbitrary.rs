@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use localize::dns::{Again, Reply, Soa, Validity};
 use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
@@ -113,6 +114,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Failure::DnsNxdomain,
         Failure::DnsNoData,
         Failure::DnsMalformed,
+        Failure::DnsLame,
         Failure::ConnectRefused,
         Failure::ConnectTimeout,
         Failure::ConnectUnreachable,
@@ -180,15 +182,57 @@ fn course() -> impl Strategy<Value = (Vec<Step>, Outcome)> {
 
 fn dns() -> impl Strategy<Value = DnsFacts> {
     let addresses = vec(any::<IpAddr>(), 0..=64);
-    (any::<(u8, bool, bool, Option<u32>)>(), addresses).prop_map(
-        |((rcode, authoritative, over_tcp, ttl), addresses)| DnsFacts {
-            rcode,
+    let flags = any::<(u8, bool, bool, bool, Option<u32>)>();
+    let extended = vec(any::<u16>(), 0..=8);
+    let ipv6 = any::<std::net::Ipv6Addr>().prop_map(IpAddr::V6);
+    let asked = (option::of(again(ipv6)), option::of(again(any::<IpAddr>())));
+    let soa = (text(), text(), any::<u32>(), any::<u32>());
+    let signed = option::of(any::<(u32, u32)>());
+    (flags, addresses, extended, option::of(soa), signed, asked).prop_map(
+        |(
+            (rcode, authoritative, over_tcp, authentic, ttl),
+            addresses,
+            extended,
+            soa,
+            signed,
+            (aaaa, unchecked),
+        )| DnsFacts {
+            // Checking is disabled after a SERVFAIL alone.
+            rcode: if unchecked.is_some() { 2 } else { rcode },
             addresses,
             authoritative,
             over_tcp,
             ttl,
+            authentic,
+            extended,
+            soa: soa.map(|(zone, primary, serial, negative_ttl)| Soa {
+                zone,
+                primary,
+                serial,
+                negative_ttl,
+            }),
+            signed: signed.map(|(inception, expiration)| Validity {
+                inception,
+                expiration,
+            }),
+            aaaa,
+            unchecked,
         },
     )
+}
+
+fn again(address: impl Strategy<Value = IpAddr> + 'static) -> impl Strategy<Value = Again> {
+    let failures = select(vec![
+        Failure::DnsTimeout,
+        Failure::DnsServfail,
+        Failure::DnsNoData,
+        Failure::DnsLame,
+    ]);
+    let reply = prop_oneof![
+        vec(address, 1..=64).prop_map(Reply::Addresses),
+        failures.prop_map(Reply::Failed),
+    ];
+    (micros(), reply).prop_map(|(took, reply)| Again { took, reply })
 }
 
 fn tcp() -> impl Strategy<Value = TcpFacts> {

@@ -233,6 +233,70 @@ fn what_is_wrong_with_an_observation_is_said() {
         ),
         (
             |o| {
+                o.dns = Some(v1::DnsFacts {
+                    extended: vec![65_536],
+                    ..Default::default()
+                });
+            },
+            "dns.extended is over its bound of 65535",
+        ),
+        (
+            |o| {
+                o.dns = Some(v1::DnsFacts {
+                    extended: vec![6; 9],
+                    ..Default::default()
+                });
+            },
+            "dns.extended is over its bound of 8",
+        ),
+        (
+            |o| {
+                o.dns = Some(v1::DnsFacts {
+                    soa: Some(v1::DnsSoa {
+                        zone: "z".repeat(1001),
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                });
+            },
+            "dns.soa.zone is over its bound of 1000",
+        ),
+        (
+            |o| o.dns = again(&["192.0.2.1"], 0, 2),
+            "dns.aaaa and dns.aaaa.addresses contradict each other",
+        ),
+        (
+            |o| o.dns = again(&["2001:db8::1"], 0, 3),
+            "dns.unchecked and dns.rcode contradict each other",
+        ),
+        (
+            |o| o.dns = again(&["2001:db8::1"], 1, 2),
+            "dns.again.addresses and dns.again.failure contradict each other",
+        ),
+        (|o| o.dns = again(&[], 0, 2), "failure is missing"),
+        (
+            |o| o.dns = again(&[], v1::FailureKind::FailureTlsReset.into(), 2),
+            "dns.again.failure and dns contradict each other",
+        ),
+        (
+            |o| o.dns = again(&[], 4_000, 2),
+            "failure has the unknown value 4000",
+        ),
+        (
+            |o| {
+                o.dns = Some(v1::DnsFacts {
+                    aaaa: Some(v1::DnsAgain {
+                        took_us: u64::MAX,
+                        addresses: vec!["2001:db8::1".into()],
+                        ..Default::default()
+                    }),
+                    ..Default::default()
+                });
+            },
+            "dns.again.took is over its bound",
+        ),
+        (
+            |o| {
                 o.http = Some(v1::HttpFacts {
                     status: 65_536,
                     ..Default::default()
@@ -525,4 +589,19 @@ fn the_words_are_those_of_the_json() {
         let verdict = Verdict::try_from(wire).unwrap();
         assert_eq!(v1::Verdict::from(&verdict).outcome, word);
     }
+}
+
+/// Both questions that are asked beside the first one, with the same reply.
+fn again(addresses: &[&str], failure: i32, rcode: u32) -> Option<v1::DnsFacts> {
+    let again = v1::DnsAgain {
+        took_us: 1,
+        addresses: addresses.iter().map(ToString::to_string).collect(),
+        failure,
+    };
+    Some(v1::DnsFacts {
+        rcode,
+        aaaa: Some(again.clone()),
+        unchecked: Some(again),
+        ..Default::default()
+    })
 }

@@ -275,7 +275,7 @@ fn hypotheses(problem: &Problem<'_>, named: &Named<'_>) -> Vec<Hypothesis> {
             .filter(|(_, m)| m.word.text() == named.mode)
     };
     let pairs = parts.flat_map(|(part, p)| {
-        let modes = modes().filter(|(_, m)| m.class == p.class());
+        let modes = modes().filter(|(_, m)| m.is_of(p.class()));
         modes.map(move |(mode, _)| Hypothesis { part, mode })
     });
     pairs.collect()

@@ -246,7 +246,7 @@ impl<'a> Held<'a> {
             let mut hypotheses = suspect.parts.iter().flat_map(|part| {
                 let modes = (0..MODES.len()).map(|mode| Hypothesis { part: *part, mode });
                 let class = self.problem.evidence.parts[*part].class();
-                modes.filter(move |h| MODES[h.mode].class == class)
+                modes.filter(move |h| MODES[h.mode].is_of(class))
             });
             hypotheses.any(|h| self.problem.explains(h, cell, symptom))
         };

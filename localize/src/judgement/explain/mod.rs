@@ -57,6 +57,7 @@ pub(crate) fn fault(
         always,
         user_impact,
         late: rate::lateness(problem, (set, position)),
+        kept: kept(problem, hypothesis.part),
     };
     // What its rivals leave: a confidence is one of several odds that add up to one.
     let left = 1.0 / (1.0 + stand_ins.iter().map(rivals::StandIn::odds).sum::<f64>());
@@ -75,6 +76,14 @@ pub(crate) fn fault(
         next_step: words::next_step(what, mode),
         rivals: rivals::rivals(problem, &set.faults(), stand_ins),
     })
+}
+
+/// For how many seconds more one of the negative answers across a part may be kept.
+fn kept(problem: &Problem<'_>, part: PartId) -> Option<u32> {
+    let cells = problem.cells_of[part].iter();
+    cells
+        .filter_map(|cell| problem.evidence.cells[*cell].asked.kept)
+        .max()
 }
 
 /// Whether a component is late, and has been for so short a time that a queue that forms and drains

@@ -1,5 +1,6 @@
 //! Every mode, with what it does to direct probes and what clients of a balancer see of it.
 
+use super::dns::{self, signed, zone};
 use super::{AtStage, Class, Mode, Strikes, Weighted, Word};
 use crate::facts::component::Kind;
 use crate::world::symptom::{Stage, Symptom};
@@ -58,6 +59,7 @@ const MISJUDGED: &[Weighted] = &[(S::CertificateEarly, 0.5), (S::CertificateExpi
 const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
 const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
 const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.5)];
+const SLOW_ANSWERS: &[AtStage] = &[(Stage::Dns, SLOW)];
 /// Who has no time left for handshakes has none for requests.
 const OVERLOADED: &[AtStage] = &[(Stage::Http, SLOW), (Stage::Tls, SLOW_HANDSHAKE)];
 const SLOW_HANDSHAKE: &[Weighted] = &[(S::Slow, 0.8), (S::TlsTimeout, 0.2)];
@@ -116,11 +118,6 @@ const BALANCER_5XX: &[Weighted] = &[
     (S::Status504, 0.1),
     (S::Status5xx, 0.15),
 ];
-const DNS_SILENT: &[Weighted] = &[(S::DnsTimeout, 0.75), (S::DnsUnreachable, 0.25)];
-const DNS_REFUSES: &[Weighted] = &[(S::DnsRefused, 0.97), (S::DnsUnreachable, 0.03)];
-const DNS_FAILS: &[Weighted] = &[(S::DnsServfail, 0.8), (S::DnsMalformed, 0.2)];
-const DNS_WRONG: &[Weighted] = &[(S::WrongAnswer, 0.7), (S::DnsNxdomain, 0.3)];
-
 const fn mode(kind: Kind, word: Word, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         class: Class::Blamable(kind),
@@ -250,60 +247,71 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Tcp, COLLIDES), (Stage::Arrive, COLLIDES)],
     ),
     mode(
-        Kind::Resolver,
-        Word::NoAnswer,
-        0.5,
-        &[(Stage::Dns, DNS_SILENT)],
+        Kind::ClientNetwork,
+        Word::DnsIntercepted,
+        0.02,
+        dns::INTERCEPTS,
     ),
+    mode(Kind::Resolver, Word::NoAnswer, 0.5, dns::SILENT),
+    mode(Kind::Resolver, Word::Refuses, 0.1, dns::REFUSES),
+    mode(Kind::Resolver, Word::Servfail, 0.2, dns::RESOLVER_FAILS),
     mode(
         Kind::Resolver,
-        Word::Refuses,
-        0.1,
-        &[(Stage::Dns, DNS_REFUSES)],
+        Word::ValidationFails,
+        0.02,
+        dns::CHECKS_WRONG,
     ),
-    mode(
-        Kind::Resolver,
-        Word::Servfail,
-        0.2,
-        &[(Stage::Dns, DNS_FAILS)],
-    ),
-    mode(
-        Kind::Resolver,
-        Word::WrongAnswer,
-        0.1,
-        &[(Stage::Dns, DNS_WRONG)],
-    ),
-    mode(Kind::Resolver, Word::Slow, 0.1, &[(Stage::Dns, SLOW)]),
+    mode(Kind::Resolver, Word::WrongAnswer, 0.07, dns::WRONG),
+    mode(Kind::Resolver, Word::StaleAnswer, 0.04, dns::NO_SUCH_NAME),
+    mode(Kind::Resolver, Word::Filters, 0.03, dns::FILTERED),
+    mode(Kind::Resolver, Word::AaaaFails, 0.02, dns::UNANSWERED_AAAA),
+    mode(Kind::Resolver, Word::Slow, 0.1, SLOW_ANSWERS),
+    mode(Kind::AuthoritativeDns, Word::NoAnswer, 0.4, dns::SILENT),
+    mode(Kind::AuthoritativeDns, Word::Refuses, 0.2, dns::REFUSES),
+    mode(Kind::AuthoritativeDns, Word::Servfail, 0.15, dns::FAILS),
     mode(
         Kind::AuthoritativeDns,
-        Word::NoAnswer,
-        0.4,
-        &[(Stage::Dns, DNS_SILENT)],
+        Word::Lame,
+        0.06,
+        dns::DOES_NOT_SPEAK,
     ),
+    mode(Kind::AuthoritativeDns, Word::WrongAnswer, 0.12, dns::WRONG),
+    mode(Kind::AuthoritativeDns, Word::StaleAnswer, 0.05, dns::STALE),
     mode(
         Kind::AuthoritativeDns,
-        Word::Refuses,
-        0.2,
-        &[(Stage::Dns, DNS_REFUSES)],
+        Word::NameMissing,
+        0.03,
+        dns::NO_SUCH_NAME,
     ),
+    signed(mode(
+        Kind::AuthoritativeDns,
+        Word::SignaturesExpired,
+        0.03,
+        dns::OVER,
+    )),
     mode(
         Kind::AuthoritativeDns,
-        Word::Servfail,
-        0.15,
-        &[(Stage::Dns, DNS_FAILS)],
+        Word::AaaaFails,
+        0.02,
+        dns::UNANSWERED_AAAA,
     ),
-    mode(
-        Kind::AuthoritativeDns,
-        Word::WrongAnswer,
-        0.2,
-        &[(Stage::Dns, DNS_WRONG)],
-    ),
-    mode(
-        Kind::AuthoritativeDns,
-        Word::Slow,
+    mode(Kind::AuthoritativeDns, Word::Slow, 0.05, SLOW_ANSWERS),
+    zone(Word::NameMissing, 0.3, dns::NO_SUCH_NAME, None),
+    zone(Word::Lame, 0.15, &[], Some(dns::LED_ASTRAY)),
+    signed(zone(
+        Word::SignaturesExpired,
+        0.25,
+        dns::OVER,
+        Some(dns::OVER_BEHIND),
+    )),
+    // Those of the keys alone, or where no name server was asked.
+    signed(zone(
+        Word::SignaturesExpired,
         0.05,
-        &[(Stage::Dns, SLOW)],
-    ),
+        &[],
+        Some(dns::OVER_BEHIND),
+    )),
+    signed(zone(Word::Bogus, 0.25, &[], Some(dns::BOGUS_BEHIND))),
     lossy(
         Kind::Cdn,
         Word::NoAnswer,

@@ -21,6 +21,7 @@ fn topology(vip_mode: VipMode) -> Topology {
             resolvers: vec![],
         }],
         resolvers: vec![],
+        zone: None,
         name_servers: vec![],
         edges: vec![],
         cdn: CdnProvider::None,

@@ -216,6 +216,7 @@ impl World {
             scheme: Scheme::Https,
             vantages,
             resolvers: vec![],
+            zone: None,
             name_servers: (1..=2)
                 .map(|i| NameServer {
                     name: format!("ns{i}.shop.example"),
@@ -938,5 +939,6 @@ fn answer(stale: bool, ttl: u32) -> DnsFacts {
         authoritative: true,
         over_tcp: false,
         ttl: Some(ttl),
+        ..DnsFacts::default()
     }
 }

@@ -13,9 +13,9 @@ use super::super::Findings;
 use super::{failed, layers, probe, spec};
 
 /// What a responder does with a question.
-type Reply = fn(&Message) -> Vec<Vec<u8>>;
+pub(super) type Reply = fn(&Message) -> Vec<Vec<u8>>;
 
-fn answer(query: &Message, code: ResponseCode, records: Vec<RData>) -> Message {
+pub(super) fn answer(query: &Message, code: ResponseCode, records: Vec<RData>) -> Message {
     let mut message = Message::new(
         query.metadata.id,
         MessageType::Response,
@@ -31,18 +31,18 @@ fn answer(query: &Message, code: ResponseCode, records: Vec<RData>) -> Message {
     message
 }
 
-fn bytes(message: &Message) -> Vec<Vec<u8>> {
+pub(super) fn bytes(message: &Message) -> Vec<Vec<u8>> {
     vec![message.to_vec().unwrap()]
 }
 
-fn address() -> Vec<RData> {
+pub(super) fn address() -> Vec<RData> {
     vec![
         RData::A(A::new(192, 0, 2, 9)),
         RData::A(A::new(192, 0, 2, 1)),
     ]
 }
 
-async fn respond(reply: Reply) -> SocketAddr {
+pub(super) async fn respond(reply: Reply) -> SocketAddr {
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(async move {
@@ -57,11 +57,11 @@ async fn respond(reply: Reply) -> SocketAddr {
     address
 }
 
-async fn ask(server: SocketAddr) -> Findings {
+pub(super) async fn ask(server: SocketAddr) -> Findings {
     probe(spec("http"), Target::Resolver { server }).await
 }
 
-async fn ask_name_server(server: SocketAddr) -> Findings {
+pub(super) async fn ask_name_server(server: SocketAddr) -> Findings {
     let name = "ns1.example".to_owned();
     probe(spec("http"), Target::NameServer { name, server }).await
 }
@@ -109,6 +109,42 @@ async fn each_way_to_fail_has_its_failure() {
         assert_eq!(failed(&findings), (Layer::Dns, failure));
         assert_eq!(layers(&findings), []);
     }
+}
+
+#[tokio::test]
+async fn a_name_server_that_does_not_speak_for_the_zone_is_lame() {
+    let rows: [(Reply, Failure); 4] = [
+        (
+            |q| deferring(q, ResponseCode::NoError, address()),
+            Failure::DnsLame,
+        ),
+        (
+            |q| deferring(q, ResponseCode::NoError, vec![]),
+            Failure::DnsLame,
+        ),
+        (
+            |q| deferring(q, ResponseCode::NXDomain, vec![]),
+            Failure::DnsLame,
+        ),
+        (
+            |q| deferring(q, ResponseCode::ServFail, vec![]),
+            Failure::DnsServfail,
+        ),
+    ];
+    for (reply, failure) in rows {
+        let findings = ask_name_server(respond(reply).await).await;
+        assert_eq!(failed(&findings), (Layer::Dns, failure));
+        assert!(!findings.facts.dns.unwrap().authoritative);
+    }
+    // A resolver never speaks for it.
+    let told: Reply = |q| deferring(q, ResponseCode::NoError, address());
+    assert_eq!(ask(respond(told).await).await.outcome, Outcome::Passed);
+}
+
+fn deferring(query: &Message, code: ResponseCode, records: Vec<RData>) -> Vec<Vec<u8>> {
+    let mut message = answer(query, code, records);
+    message.metadata.authoritative = false;
+    bytes(&message)
 }
 
 #[tokio::test]

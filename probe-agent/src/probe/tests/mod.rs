@@ -6,7 +6,9 @@
 )]
 
 mod asked;
+mod beside;
 mod dns;
+mod dns_daemons;
 mod http;
 mod port;
 mod tcp;

@@ -155,6 +155,7 @@ impl World {
                             authoritative: ttl == TTL,
                             over_tcp: false,
                             ttl: Some(ttl),
+                            ..DnsFacts::default()
                         }),
                         ..Facts::default()
                     },

@@ -325,7 +325,8 @@ impl Answers {
             | Failure::DnsServfail
             | Failure::DnsNxdomain
             | Failure::DnsNoData
-            | Failure::DnsMalformed => self.unreachable,
+            | Failure::DnsMalformed
+            | Failure::DnsLame => self.unreachable,
         })
     }
 }

@@ -268,6 +268,7 @@ impl Site {
             scheme: self.scheme,
             vantages: self.vantages.iter().map(|v| v.point.clone()).collect(),
             resolvers: Vec::new(),
+            zone: None,
             name_servers: self.name_servers.clone(),
             edges,
             cdn: if public {
