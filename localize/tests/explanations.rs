@@ -431,7 +431,7 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
             &refuses,
             Kind::ClientNetwork,
             "home1",
-            "6 of 18 queries that crossed it failed, where name server ns2.shop.example accounts for about 6; it does not cause dns_refused",
+            "6 of 18 queries that crossed it failed, where name server ns2.shop.example accounts for about 6; home1 to nameserver/ns1.shop.example crosses it too: none of 6 queries failed",
         ),
         (
             &edge,
@@ -477,19 +477,18 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
 
 #[test]
 fn chance_is_called_chance() {
-    let chance = Fault::Backbone(0.01);
-    for faults in [vec![chance], vec![Fault::BackendStatus(1, 1.0), chance]] {
-        let verdict = localize(&case(&faults, Mesh::Full)).verdict;
-        let by_chance = verdict.exonerated.iter().filter(|e| {
-            e.because.contains("that crossed it failed, ")
-                && e.because.ends_with(", no more than by chance")
-        });
-        assert!(
-            by_chance.count() > 0,
-            "{faults:?}: {:#?}",
-            verdict.exonerated
-        );
+    let mut by_chance = 0;
+    for seed in 1..=6 {
+        let mut world = World::new(Mesh::Full, seed);
+        world.faults = vec![Fault::Backbone(0.01), Fault::BackendStatus(1, 1.0)];
+        (0..ROUNDS).for_each(|_| world.round());
+        let verdict = localize(&world.case()).verdict;
+        let reasons = verdict.exonerated.iter().map(|e| e.because.as_str());
+        let said =
+            |because: &&str| because.ends_with(" that crossed it failed, no more than by chance");
+        by_chance += reasons.filter(said).count();
     }
+    assert!(by_chance > 10, "{by_chance} lines");
 }
 
 #[test]

@@ -454,7 +454,14 @@ fn an_ipv6_address_that_is_dead_is_not_a_wrong_answer() {
     let assessment = judge(&path, 20, told);
     let faults = &assessment.verdict.faults;
     let names: Vec<_> = faults.iter().map(|f| f.component.name.as_str()).collect();
-    assert_eq!(names, [DEAD], "{}", describe(&assessment));
+    // One vantage point alone has IPv6: its own network may be what keeps it from there.
+    let rivals = assessment.verdict.alternatives.iter();
+    let candidate = rivals
+        .map(|a| a.component.name.as_str())
+        .any(|name| name == DEAD);
+    let text = describe(&assessment);
+    assert!(names.iter().all(|name| *name == DEAD), "{text}");
+    assert!(candidate || !names.is_empty(), "{text}");
     // Who has no IPv6 is not sent there, and that is said.
     let not_probed = &assessment.verdict.not_probed;
     let named = |vantage: &str| {
