@@ -4,6 +4,7 @@
 use alloc::borrow::Cow;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::array;
 use core::cell::{OnceCell, RefCell};
 use core::cmp::Ordering;
 
@@ -12,7 +13,7 @@ use super::law::abreast::{ABREAST, Lane};
 use super::law::{Course, Laws, LogSum};
 use super::memo::{Meeting, Memo};
 use super::model::{Acting, Group, Habit, Model, Restless, Shelter, Touch};
-use super::terms::{Likeness, Scenes, Spot, Terms, TermsAlone, Trace};
+use super::terms::{Classes, Likeness, Scenes, Spot, Terms, TermsAlone, Trace, growth};
 
 /// The prior of a rate: a share of hard ones, the others even over the logarithm.
 struct Rates {
@@ -335,6 +336,7 @@ impl<'a> Fitter<'a> {
         let model = self.model;
         let integrand = Integrand {
             terms,
+            classes: terms.classes(),
             prior: Rates::of(model.causes[cause].habit),
             laws: Laws::new(model.causes[cause].habit, model.windows),
             data: if terms.seen(Group::Data) {
@@ -386,6 +388,7 @@ fn disjoint(a: &[Spot], b: &[Spot]) -> bool {
 /// The likelihood of one cause over all its parameters.
 struct Integrand<'a> {
     terms: &'a Terms,
+    classes: Classes<'a>,
     prior: &'static Rates,
     laws: Laws,
     data: &'static [Elsewhere],
@@ -412,10 +415,11 @@ struct Peak {
 struct Room {
     front: Vec<f64>,
     with_data: Vec<f64>,
-    all: Vec<f64>,
+    all: Vec<Lane>,
+    single: Vec<f64>,
     ratios: Vec<f64>,
-    /// For each choice what the classes behind a proxy grow by.
-    behind: Vec<f64>,
+    /// What the classes behind a proxy grow by.
+    behind: Vec<Lane>,
     batch: Batch,
 }
 
@@ -457,7 +461,8 @@ impl Room {
         Self {
             front: zeros.clone(),
             with_data: zeros.clone(),
-            all: zeros.clone(),
+            all: vec![[0.0; ABREAST]; windows],
+            single: zeros.clone(),
             ratios: zeros,
             behind: Vec::new(),
             batch: Batch {
@@ -504,7 +509,7 @@ impl Integrand<'_> {
             telescoped: gain,
             fault,
             integral,
-            restless: self.restless(floor, restless, &mut room.all),
+            restless: self.restless(floor, restless, &mut room.front),
             present,
             rates: places()
                 .map(|p| (p.theta, libm::exp(p.mass + p.value - integral)))
@@ -540,45 +545,70 @@ impl Integrand<'_> {
         room: &mut Room,
     ) {
         room.front.fill(0.0);
-        self.terms.sum(Group::Front, theta, &mut room.front);
-        room.behind.clear();
-        for behind in self.behind {
-            let rate = elsewhere(theta, *behind);
-            self.terms.logs(Group::Behind, rate, &mut room.behind);
-        }
-        let classes = room.behind.len() / self.behind.len();
+        self.classes.sum(Group::Front, theta, &mut room.front);
+        self.grow_behind(theta, &mut room.behind);
         for data in self.data {
             let at_data = elsewhere(theta, *data);
             room.with_data.copy_from_slice(&room.front);
-            self.terms.sum(Group::Data, at_data, &mut room.with_data);
-            for (choice, behind) in self.behind.iter().enumerate() {
-                room.all.copy_from_slice(&room.with_data);
-                let masked = matches!(behind, OutOfRotation);
-                if masked {
-                    let pairs = room.all.iter_mut().zip(&self.terms.masked);
-                    pairs.for_each(|(gain, masked)| *gain += masked);
-                } else {
-                    let logs = &room.behind[choice * classes..(choice + 1) * classes];
-                    self.terms.sum_logs(Group::Behind, logs, &mut room.all);
-                }
-                let bound = bound(&room.all);
-                if peak.dwarfs(bound) {
-                    continue;
-                }
-                room.batch.push(
-                    Combination {
+            self.classes.sum(Group::Data, at_data, &mut room.with_data);
+            for (chunk, behind) in self.behind.chunks(ABREAST).enumerate() {
+                let bounds = self.sum_behind(chunk, behind, room);
+                for (row, (behind, bound)) in behind.iter().zip(bounds).enumerate() {
+                    if peak.dwarfs(bound) {
+                        continue;
+                    }
+                    let combination = Combination {
                         place,
                         theta: [theta, at_data, elsewhere(theta, *behind)],
-                        masked,
+                        masked: matches!(behind, OutOfRotation),
                         bound,
-                    },
-                    &room.all,
-                );
-                if room.batch.waiting.len() == self.laws.at_once() {
-                    self.settle(sums, peak, room);
+                    };
+                    room.batch.push(combination, row, &room.all);
+                    if room.batch.waiting.len() == self.laws.at_once() {
+                        self.settle(sums, peak, room);
+                    }
                 }
             }
         }
+    }
+
+    /// For each choice what the classes behind a proxy grow by, choices side by side.
+    fn grow_behind(&self, theta: f64, grown: &mut Vec<Lane>) {
+        grown.clear();
+        for behind in self.behind.chunks(ABREAST) {
+            for (slope, _) in self.classes.of(Group::Behind) {
+                let mut logs = [0.0; ABREAST];
+                for (log, behind) in logs.iter_mut().zip(behind) {
+                    let rate = elsewhere(theta, *behind);
+                    if rate > 0.0 {
+                        *log = growth(rate, *slope);
+                    }
+                }
+                grown.push(logs);
+            }
+        }
+    }
+
+    /// Adds to the gains so far what the choices of a chunk make of a rate, side by side, and returns what
+    /// no sums over laws of them are higher than.
+    fn sum_behind(&self, chunk: usize, behind: &[Elsewhere], room: &mut Room) -> Lane {
+        let classes = self.classes.of(Group::Behind);
+        let grown = &room.behind[chunk * classes.len()..(chunk + 1) * classes.len()];
+        let mut bounds = [0.0; ABREAST];
+        let masked = behind.iter().position(|b| matches!(b, OutOfRotation));
+        for (window, (all, so_far)) in room.all.iter_mut().zip(&room.with_data).enumerate() {
+            let mut gains = [*so_far; ABREAST];
+            for ((_, counts), grown) in classes.iter().zip(grown) {
+                let count = counts[window];
+                gains = array::from_fn(|row| gains[row] + count * grown[row]);
+            }
+            if let Some(row) = masked {
+                gains[row] += self.terms.masked[window];
+            }
+            bounds = array::from_fn(|row| bounds[row] + gains[row].max(0.0));
+            *all = gains;
+        }
+        bounds
     }
 
     /// Sums what waits over the laws, in the order in which it came.
@@ -589,7 +619,12 @@ impl Integrand<'_> {
         }
         let values = match self.laws.at_once() {
             ABREAST => self.laws.log_sums(&batch.gains),
-            _ => [self.laws.log_sum(&room.all, &mut room.ratios); ABREAST],
+            _ => {
+                let gains = batch.gains.iter().map(|gains| gains[0]);
+                room.single.clear();
+                room.single.extend(gains);
+                [self.laws.log_sum(&room.single, &mut room.ratios); ABREAST]
+            }
         };
         for (row, (combination, value)) in batch.waiting.iter().zip(values).enumerate() {
             // The peak may have risen since.
@@ -643,7 +678,7 @@ impl Integrand<'_> {
         for (rate, log_odds) in restless.0 {
             gains.fill(0.0);
             for group in Group::ALL {
-                self.terms.sum(group, floor * rate, gains);
+                self.classes.sum(group, floor * rate, gains);
             }
             all.add(log_odds + gains.iter().sum::<f64>());
         }
@@ -652,11 +687,11 @@ impl Integrand<'_> {
 }
 
 impl Batch {
-    fn push(&mut self, combination: Combination, gains: &[f64]) {
-        let row = self.waiting.len();
+    fn push(&mut self, combination: Combination, row: usize, gains: &[Lane]) {
+        let mine = self.waiting.len();
         self.waiting.push(combination);
         let pairs = self.gains.iter_mut().zip(gains);
-        pairs.for_each(|(lane, gain)| lane[row] = *gain);
+        pairs.for_each(|(lane, gains)| lane[mine] = gains[row]);
     }
 }
 
@@ -678,11 +713,6 @@ fn weigh(soft: &mut [Place], prior: f64, floor: f64, span: f64) {
         };
         place.mass = libm::log(prior * (to - from).max(1e-9) / span);
     }
-}
-
-/// No sum over laws is higher.
-fn bound(gains: &[f64]) -> f64 {
-    gains.iter().map(|g| g.max(0.0)).sum()
 }
 
 fn elsewhere(theta: f64, elsewhere: Elsewhere) -> f64 {

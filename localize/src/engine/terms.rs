@@ -61,10 +61,11 @@ impl Terms {
         }
         let mut best = self.masked.clone();
         let mut gains = vec![0.0; self.windows];
+        let classes = self.classes();
         for theta in BOUNDS {
             gains.fill(0.0);
             for group in Group::ALL {
-                self.sum(group, theta, &mut gains);
+                classes.sum(group, theta, &mut gains);
             }
             for (best, gain) in best.iter_mut().zip(&gains) {
                 *best = best.max(*gain);
@@ -86,35 +87,17 @@ impl Terms {
         masked || self.classes.iter().any(|(g, _)| *g == group)
     }
 
-    /// Adds the gains of a group at a rate to those of each window.
-    pub(super) fn sum(&self, group: Group, theta: f64, gains: &mut [f64]) {
-        for (class, slope) in self.of(group) {
-            self.sum_class(class, grown(theta, slope), gains);
-        }
-    }
-
-    /// Adds the logarithms of what the classes of a group grow by at a rate.
-    pub(super) fn logs(&self, group: Group, theta: f64, logs: &mut Vec<f64>) {
-        logs.extend(self.of(group).map(|(_, slope)| grown(theta, slope)));
-    }
-
-    /// Adds the gains of a group, whose classes have grown by this, to those of each window.
-    pub(super) fn sum_logs(&self, group: Group, logs: &[f64], gains: &mut [f64]) {
-        for ((class, _), log) in self.of(group).zip(logs) {
-            self.sum_class(class, *log, gains);
-        }
-    }
-
-    fn of(&self, group: Group) -> impl Iterator<Item = (usize, f64)> + '_ {
-        let classes = self.classes.iter().enumerate();
-        let of_group = classes.filter(move |(_, c)| c.0 == group);
-        of_group.map(|(class, (_, slope))| (class, *slope))
-    }
-
-    fn sum_class(&self, class: usize, log: f64, gains: &mut [f64]) {
-        for (gain, count) in gains.iter_mut().zip(self.counts_of(class)) {
-            *gain += count * log;
-        }
+    /// The classes that are not empty.
+    pub(super) fn classes(&self) -> Classes<'_> {
+        let of = |group: Group| {
+            let classes = self.classes.iter().enumerate();
+            let of_group = classes.filter(|(_, c)| c.0 == group);
+            of_group
+                .map(|(class, (_, slope))| (*slope, self.counts_of(class)))
+                .filter(|(_, counts)| counts.iter().any(|count| *count != 0.0))
+                .collect()
+        };
+        Classes(Group::ALL.map(of))
     }
 
     /// The gain of a fault at its rates, on as far as it was.
@@ -134,7 +117,7 @@ impl Terms {
                 }
                 let count = sum(self.counts_of(class));
                 let theta = fault.theta[*group as usize] * share;
-                gain += count * grown(theta, *slope);
+                gain += count * growth(theta, *slope);
             }
             if masked {
                 gain += sum(&self.masked);
@@ -240,8 +223,27 @@ impl Scene {
     }
 }
 
+/// Classes of outcomes by group: the slope of each with its counts by window.
+pub(super) struct Classes<'a>([Vec<(f64, &'a [f64])>; Group::COUNT]);
+
+impl Classes<'_> {
+    pub(super) fn of(&self, group: Group) -> &[(f64, &[f64])] {
+        &self.0[group as usize]
+    }
+
+    /// Adds the gains of a group at a rate to those of each window.
+    pub(super) fn sum(&self, group: Group, theta: f64, gains: &mut [f64]) {
+        for (slope, counts) in self.of(group) {
+            let growth = growth(theta, *slope);
+            for (gain, count) in gains.iter_mut().zip(*counts) {
+                *gain += count * growth;
+            }
+        }
+    }
+}
+
 /// Logarithm of what outcomes grow by at a rate.
-fn grown(theta: f64, slope: f64) -> f64 {
+pub(super) fn growth(theta: f64, slope: f64) -> f64 {
     libm::log((1.0 + theta * slope).max(TINY))
 }
 

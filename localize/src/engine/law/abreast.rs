@@ -15,6 +15,9 @@ pub(in crate::engine) const ABREAST: usize = 4;
 /// A number for each row.
 pub(in crate::engine) type Lane = [f64; ABREAST];
 
+/// A sum of less is looked at more closely.
+const SMALL_SUM: f64 = 1e-70;
+
 const ZERO: Lane = [0.0; ABREAST];
 const ONE: Lane = [1.0; ABREAST];
 
@@ -29,82 +32,127 @@ impl Laws {
 
     /// Logarithms of the likelihood ratios of the fault against nothing, given the rows' gains by window.
     pub(in crate::engine) fn log_sums(self, gains: &[Lane]) -> Lane {
-        let mut stretches = Stretches::default();
-        let mut returns = Returns::default();
-        for (window, gains) in gains.iter().enumerate() {
+        let Some((first, others)) = gains.split_first() else {
+            return ZERO;
+        };
+        let ratios = Ratios::of(first);
+        let mut stretches = Stretches::begin();
+        stretches.add(&self.stretch, &ratios);
+        let mut returns = Returns::begin(&ratios);
+        for gains in others {
             let ratios = Ratios::of(gains);
             stretches.add(&self.stretch, &ratios);
-            returns.add(window == 0, &ratios);
+            returns.add(&ratios);
         }
-        let totals = totals(gains);
+        let all = Ratios::of(&totals(gains));
+        let plain = self.plain_totals(&stretches, &returns, &all);
         from_fn(|row| {
-            let all = Scaled::exp(totals[row]);
-            let stretch = self.stretch.but_all(
-                stretches.over[row],
-                stretches.open[row],
-                stretches.steps[row],
-                all,
-            );
-            let again = Scaled::new(returns.on[row] + returns.off[row]).raised(returns.steps[row]);
-            let parts = Parts {
-                always: all.times(self.prior.always),
-                stretch: stretch.times(self.prior.stretch),
-                again: again.times(self.prior.again),
-                ..Parts::default()
-            };
-            parts.total().log()
+            let scaled = all.up[row] + stretches.steps[row] + returns.steps[row] > 0.0;
+            match (SMALL_SUM..BIG).contains(&plain[row]) && !scaled {
+                true => libm::log(plain[row]),
+                false => self.scaled_total(&stretches, &returns, &all, row),
+            }
         })
     }
+
+    /// The likelihood ratios where plain numbers hold them.
+    fn plain_totals(&self, stretches: &Stretches, returns: &Returns, all: &Ratios) -> Lane {
+        let Stretches { over, open, .. } = stretches;
+        let longer = map(open, &all.exact, |open, all| (open - all).max(0.0));
+        let stretch = map(over, &longer, |over, longer| {
+            over + self.stretch.going_on * longer
+        });
+        let again = map(&returns.on, &returns.off, |on, off| on + off);
+        let sum = map(&all.exact, &stretch, |all, stretch| {
+            all * self.prior.always + stretch * self.prior.stretch
+        });
+        map(&sum, &again, |sum, again| sum + again * self.prior.again)
+    }
+
+    /// The logarithm of one row's likelihood ratio.
+    fn scaled_total(
+        &self,
+        stretches: &Stretches,
+        returns: &Returns,
+        all: &Ratios,
+        row: usize,
+    ) -> f64 {
+        let all = Scaled::exp(all.gains[row]);
+        let Stretches {
+            over, open, steps, ..
+        } = stretches;
+        let stretch = self.stretch.but_all(over[row], open[row], steps[row], all);
+        let again = Scaled::new(returns.on[row] + returns.off[row]).raised(returns.steps[row]);
+        let parts = Parts {
+            always: all.times(self.prior.always),
+            stretch: stretch.times(self.prior.stretch),
+            again: again.times(self.prior.again),
+            ..Parts::default()
+        };
+        parts.total().log()
+    }
+}
+
+fn map(a: &Lane, b: &Lane, f: impl Fn(f64, f64) -> f64) -> Lane {
+    from_fn(|row| f(a[row], b[row]))
+}
+
+fn mul(a: &Lane, b: &Lane) -> Lane {
+    map(a, b, |a, b| a * b)
+}
+
+fn add(a: &Lane, b: &Lane) -> Lane {
+    map(a, b, |a, b| a + b)
 }
 
 /// The sum of each row, in four strands as that of a single row.
 fn totals(gains: &[Lane]) -> Lane {
-    let add = |sums: &mut Lane, gains: &Lane| {
-        let pairs = sums.iter_mut().zip(gains);
-        pairs.for_each(|(sum, gain)| *sum += gain);
-    };
     let mut strands = [ZERO; 4];
     let chunks = gains.chunks_exact(strands.len());
     let rest = chunks.remainder();
     for chunk in chunks {
-        strands
-            .iter_mut()
-            .zip(chunk)
-            .for_each(|(sums, gains)| add(sums, gains));
+        let pairs = strands.iter_mut().zip(chunk);
+        pairs.for_each(|(sums, gains)| *sums = add(sums, gains));
     }
-    let mut left = ZERO;
-    rest.iter().for_each(|gains| add(&mut left, gains));
+    let left = rest.iter().fold(ZERO, |sums, gains| add(&sums, gains));
     let [a, b, c, d] = strands;
-    from_fn(|row| (a[row] + b[row]) + (c[row] + d[row]) + left[row])
+    add(&add(&add(&a, &b), &add(&c, &d)), &left)
 }
 
 /// Likelihood ratios of a window.
 struct Ratios {
-    /// Mantissas and steps of 2^512.
+    gains: Lane,
+    /// In steps of 2^512 where they are above one.
     exact: Lane,
-    steps: Lane,
-    /// The same, but never far under one, in steps that are not negative.
-    bounded: Lane,
     up: Lane,
+    any_up: bool,
+    /// The same, but never far under one.
+    bounded: Lane,
 }
 
 impl Ratios {
     fn of(gains: &Lane) -> Self {
-        let steps: Lane = from_fn(|row| floor(gains[row] / (STEP * LN_2)));
-        let exact: Lane = from_fn(|row| exp_of_moderate(gains[row] - steps[row] * (STEP * LN_2)));
-        let low: Lane = from_fn(|row| exp_of_moderate(gains[row].min(0.0).max(-SMALL)));
+        let steps = gains.map(|gain| floor(gain / (STEP * LN_2)));
+        let moderate = map(gains, &steps, |gain, steps| gain - steps * (STEP * LN_2));
+        let sunk = steps.map(|steps| down(-steps.min(0.0)));
+        let exact = mul(&moderate.map(exp_of_moderate), &sunk);
+        let low = gains.map(|gain| exp_of_moderate(gain.clamp(-SMALL, 0.0)));
+        let up = steps.map(|steps| steps.max(0.0));
         Self {
-            bounded: from_fn(|row| {
-                if gains[row] >= 0.0 {
-                    exact[row]
-                } else {
-                    low[row]
-                }
+            gains: *gains,
+            bounded: from_fn(|row| match gains[row] >= 0.0 {
+                true => exact[row],
+                false => low[row],
             }),
-            up: from_fn(|row| steps[row].max(0.0)),
+            any_up: up.iter().any(|up| *up > 0.0),
             exact,
-            steps,
+            up,
         }
+    }
+
+    /// By what numbers shrink that keep to the scale of what the ratios have raised.
+    fn shrinking(&self) -> Lane {
+        self.up.map(down)
     }
 }
 
@@ -113,7 +161,7 @@ fn floor(x: f64) -> f64 {
     /// Adding it rounds to a whole number.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     let near = (x + ROUND) - ROUND;
-    if near > x { near - 1.0 } else { near }
+    near - if near > x { 1.0 } else { 0.0 }
 }
 
 /// 2^512 to the power of so few steps downwards; zero where that is nothing beside a mantissa.
@@ -122,9 +170,12 @@ fn down(steps: f64) -> f64 {
     if steps == 0.0 { 1.0 } else { one }
 }
 
-/// A step where a number is too big, else nothing.
-fn excess(too_big: bool) -> (f64, f64) {
-    if too_big { (DOWN, 1.0) } else { (1.0, 0.0) }
+/// The rows in which one of two numbers is too big for its scale, as the steps to take and what they come
+/// to; none where all are in range.
+fn excess(a: &Lane, b: &Lane) -> Option<(Lane, Lane)> {
+    let steps = map(a, b, |a, b| if a > BIG || b > BIG { 1.0 } else { 0.0 });
+    let any = steps.iter().any(|steps| *steps > 0.0);
+    any.then(|| (steps, steps.map(down)))
 }
 
 /// [`Stretch::sum`] as far as it has come.
@@ -136,8 +187,8 @@ struct Stretches {
     one: Lane,
 }
 
-impl Default for Stretches {
-    fn default() -> Self {
+impl Stretches {
+    fn begin() -> Self {
         Self {
             over: ZERO,
             open: ZERO,
@@ -146,32 +197,27 @@ impl Default for Stretches {
             one: ONE,
         }
     }
-}
 
-impl Stretches {
     fn add(&mut self, law: &Stretch, ratios: &Ratios) {
         for ((on, prior), end) in self.ending.iter_mut().zip(law.over).zip(ENDING) {
-            for row in 0..ABREAST {
-                self.over[row] += on[row] * prior;
-                on[row] = (on[row] * (1.0 - end) + self.one[row]) * ratios.bounded[row];
+            self.over = map(&self.over, on, |over, on| over + on * prior);
+            let stay = map(on, &self.one, |on, one| on * (1.0 - end) + one);
+            *on = mul(&stay, &ratios.bounded);
+        }
+        self.open = mul(&add(&self.open, &self.one), &ratios.bounded);
+        if ratios.any_up {
+            let scale = ratios.shrinking();
+            self.over = mul(&self.over, &scale);
+            self.one = mul(&self.one, &scale);
+            self.steps = add(&self.steps, &ratios.up);
+        }
+        if let Some((steps, scale)) = excess(&self.open, &self.over) {
+            self.steps = add(&self.steps, &steps);
+            for number in [&mut self.open, &mut self.over, &mut self.one] {
+                *number = mul(number, &scale);
             }
-        }
-        for row in 0..ABREAST {
-            let up = down(ratios.up[row]);
-            self.open[row] = (self.open[row] + self.one[row]) * ratios.bounded[row];
-            self.over[row] *= up;
-            self.one[row] *= up;
-            self.steps[row] += ratios.up[row];
-        }
-        let big: [bool; ABREAST] = from_fn(|row| self.open[row] > BIG || self.over[row] > BIG);
-        if big.contains(&true) {
-            for row in 0..ABREAST {
-                let (scale, steps) = excess(big[row]);
-                self.open[row] *= scale;
-                self.over[row] *= scale;
-                self.one[row] *= scale;
-                self.steps[row] += steps;
-                self.ending.iter_mut().for_each(|on| on[row] *= scale);
+            for on in &mut self.ending {
+                *on = mul(on, &scale);
             }
         }
     }
@@ -186,47 +232,41 @@ struct Returns {
     steps: Lane,
 }
 
-impl Default for Returns {
-    fn default() -> Self {
-        Self {
-            before: ZERO,
-            on: ZERO,
+impl Returns {
+    fn begin(ratios: &Ratios) -> Self {
+        let mut returns = Self {
+            before: [1.0 - FROM_THE_START; ABREAST],
+            on: ratios.exact.map(|ratio| ratio * FROM_THE_START),
             off: ZERO,
             steps: ZERO,
-        }
+        };
+        returns.keep_in_range(ratios);
+        returns
     }
-}
 
-impl Returns {
-    fn add(&mut self, first: bool, ratios: &Ratios) {
+    fn add(&mut self, ratios: &Ratios) {
         let stays = 1.0 - CHANGES;
-        let from: Lane = from_fn(|row| {
-            if first {
-                FROM_THE_START
-            } else {
-                self.on[row] * stays + (self.before[row] + self.off[row]) * CHANGES
-            }
+        let comes = map(&self.before, &self.off, |before, off| {
+            (before + off) * CHANGES
         });
-        for row in 0..ABREAST {
-            // Where the ratio is less than one, its steps are downwards.
-            let up = down(ratios.up[row]);
-            let sunk = down(ratios.up[row] - ratios.steps[row]);
-            self.off[row] = (self.on[row] * CHANGES + self.off[row] * stays) * up;
-            self.before[row] = match first {
-                true => (1.0 - FROM_THE_START) * up,
-                false => self.before[row] * stays * up,
-            };
-            self.on[row] = from[row] * ratios.exact[row] * sunk;
-            self.steps[row] += ratios.up[row];
+        let on = map(&self.on, &comes, |on, comes| on * stays + comes);
+        self.off = map(&self.on, &self.off, |on, off| on * CHANGES + off * stays);
+        self.before = self.before.map(|before| before * stays);
+        self.on = mul(&on, &ratios.exact);
+        self.keep_in_range(ratios);
+    }
+
+    fn keep_in_range(&mut self, ratios: &Ratios) {
+        if ratios.any_up {
+            let scale = ratios.shrinking();
+            self.before = mul(&self.before, &scale);
+            self.off = mul(&self.off, &scale);
+            self.steps = add(&self.steps, &ratios.up);
         }
-        let big: [bool; ABREAST] = from_fn(|row| self.on[row] > BIG || self.off[row] > BIG);
-        if big.contains(&true) {
-            for row in 0..ABREAST {
-                let (scale, steps) = excess(big[row]);
-                self.before[row] *= scale;
-                self.on[row] *= scale;
-                self.off[row] *= scale;
-                self.steps[row] += steps;
+        if let Some((steps, scale)) = excess(&self.on, &self.off) {
+            self.steps = add(&self.steps, &steps);
+            for number in [&mut self.before, &mut self.on, &mut self.off] {
+                *number = mul(number, &scale);
             }
         }
     }
