@@ -305,7 +305,8 @@ impl Encounter<'_> {
     /// Adds what the cell's outcomes gain by the cause.
     fn add_to(&self, terms: &mut Terms, room: &mut Scenes) {
         let states = self.states.len();
-        room.scenes.resize_with(states.max(room.scenes.len()), Scene::default);
+        room.scenes
+            .resize_with(states.max(room.scenes.len()), Scene::default);
         room.ready.clear();
         room.ready.resize(states, false);
         for outcome in self.model.dependent(self.cell) {
