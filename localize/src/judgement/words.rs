@@ -388,9 +388,9 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
     }
     match what {
         What::Access(vantage) => of_access(&vantage.0, mode),
-        What::Resolver(_) | What::NameServer(_) | What::NameServers(_) | What::Zone(_) => {
-            dns::next_step(what, mode)
-        }
+        What::Resolver(server) => dns::of_resolver(*server, mode),
+        What::NameServer(name) => dns::of_name_server(name, mode),
+        What::NameServers(zone) | What::Zone(zone) => dns::of_zone(&noun, zone, mode),
         What::Edge(_) | What::Provider(_) => format!(
             "open a ticket with the CDN naming {noun}, with the evidence above; meanwhile take it out of DNS if you can"
         ),

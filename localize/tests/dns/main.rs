@@ -252,7 +252,9 @@ fn a_name_that_is_not_there_is_nobody_s_resolver() {
     for failure in rows {
         let told = |ask: Ask<'_>| match ask.of {
             Of::Edge(_) => None,
-            of => Some(Said::negative(of, failure, Some(soa(7)))),
+            of @ (Of::Resolver(_) | Of::NameServer(_)) => {
+                Some(Said::negative(of, failure, Some(soa(7))))
+            }
         };
         let assessment = judge(&topology(), 20, told);
         holds(&assessment, zone("name_missing"));
@@ -433,7 +435,7 @@ fn questions_for_aaaa_that_go_unanswered() {
     // Lost now and then, as packets are.
     let told = |ask: Ask<'_>| {
         let lost = || Said::well(ask.of).with(aaaa(Reply::Failed(Failure::DnsTimeout)));
-        (ask.of == Of::Resolver(0) && ask.round % 5 == 0).then(lost)
+        (ask.of == Of::Resolver(0) && ask.round.is_multiple_of(5)).then(lost)
     };
     check(&topology(), told, None);
 }
@@ -445,11 +447,15 @@ fn an_ipv6_address_that_is_dead_is_not_a_wrong_answer() {
     const DEAD: &str = "2001:db8::99";
     let mut path = topology();
     path.edges.push(at(DEAD, 443));
-    path.vantages[2].addresses.push(ip("2001:db8:3::3"));
+    for place in [1, 2] {
+        path.vantages[place].addresses.push(ip("2001:db8:3::3"));
+    }
     let told = |ask: Ask<'_>| match ask.of {
         Of::Edge(DEAD) => Some(Said::says(Failure::DnsTimeout, 0)),
         Of::Edge(_) | Of::Resolver(2) => None,
-        of => Some(Said::well(of).with(aaaa(Reply::Addresses(vec![ip(DEAD)])))),
+        of @ (Of::Resolver(_) | Of::NameServer(_)) => {
+            Some(Said::well(of).with(aaaa(Reply::Addresses(vec![ip(DEAD)]))))
+        }
     };
     let assessment = judge(&path, 20, told);
     let faults = &assessment.verdict.faults;

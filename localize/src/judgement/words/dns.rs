@@ -2,45 +2,41 @@
 
 use alloc::format;
 use alloc::string::String;
+use core::net::IpAddr;
 
-use super::noun;
 use crate::world::mode::Word;
 use crate::world::part::What;
 
 /// Answers that were right once; `kept` is for how many seconds more a resolver may keep its own.
 pub(super) fn stale(what: &What, so_many: &str, kept: Option<u32>) -> String {
-    match (what, kept) {
-        (What::Resolver(_), Some(kept)) => format!(
-            "answers {so_many} questions with the kept word that there is no such name or address, for up to {} more",
-            time(kept)
-        ),
-        (What::Resolver(_), None) => format!(
-            "answers {so_many} questions with the kept word that there is no such name or address"
-        ),
-        _ => format!("answers {so_many} questions from an old version of the zone"),
+    if !matches!(what, What::Resolver(_)) {
+        return format!("answers {so_many} questions from an old version of the zone");
     }
+    let left = kept.map(|kept| format!(", for up to {} more", time(kept)));
+    format!(
+        "answers {so_many} questions with the kept word that there is no such name or address{}",
+        left.unwrap_or_default()
+    )
 }
 
 /// The name that is asked for is not there.
 pub(super) fn missing(what: &What, so_many: &str) -> String {
-    match what {
-        What::Zone(_) => {
-            format!(
-                "has no such name, or no address for it, as {so_many} answers say (is the host name in the service file right?)"
-            )
-        }
-        _ => format!("says in {so_many} answers that there is no such name, or no address for it"),
+    if matches!(what, What::Zone(_)) {
+        return format!(
+            "has no such name, or no address for it, as {so_many} answers say (is the host name in the service file right?)"
+        );
     }
+    format!("says in {so_many} answers that there is no such name, or no address for it")
 }
 
 /// Who is asked for the zone does not speak for it, or is not who should be asked.
 pub(super) fn lame(what: &What, so_many: &str) -> String {
-    match what {
-        What::Zone(_) => format!(
+    if matches!(what, What::Zone(_)) {
+        return format!(
             "is delegated so that {so_many} questions end at servers which do not answer for it, and resolvers say SERVFAIL"
-        ),
-        _ => format!("does not speak for the zone, to which it is listed, in {so_many} answers"),
+        );
     }
+    format!("does not speak for the zone that it is listed for in {so_many} answers")
 }
 
 /// Signatures that hold no longer, or not yet.
@@ -57,82 +53,86 @@ pub(super) fn bogus(so_many: &str) -> String {
     )
 }
 
-/// What to look at or change first.
-pub(super) fn next_step(what: &What, mode: Word) -> String {
-    match what {
-        What::Zone(name) | What::NameServers(name) => of_zone(what, name, mode),
-        What::NameServer(name) => of_name_server(name, mode),
-        _ => of_resolver(what, mode),
+/// What to look at or change first about a resolver.
+pub(super) fn of_resolver(server: IpAddr, mode: Word) -> String {
+    if mode == Word::StaleAnswer {
+        return format!(
+            "flush the name from the cache of {server} (`unbound-control flush_zone`, `rndc flushname`), or wait until the time is over that the zone's SOA allows for negative answers; a lower MINIMUM there makes the next time shorter"
+        );
     }
-}
-
-fn of_resolver(what: &What, mode: Word) -> String {
-    let What::Resolver(server) = what else {
-        return format!("ask {} directly with `dig`", noun(what));
-    };
-    match mode {
-        Word::StaleAnswer => format!(
-            "flush the name from the cache of {server} (`unbound-control flush_zone`, `rndc flushname`), or wait until the time that the zone's SOA allows for negative answers is over; a lower MINIMUM there makes the next time shorter"
-        ),
-        Word::ValidationFails => format!(
+    if mode == Word::ValidationFails {
+        return format!(
             "check the clock of {server} and its trust anchor (RFC 5011): it calls signatures wrong that other resolvers accept"
-        ),
-        Word::Filters => format!(
+        );
+    }
+    if mode == Word::Filters {
+        return format!(
             "ask the operator of {server} to take the name off its filter; meanwhile let clients use another resolver"
-        ),
-        Word::AaaaFails => format!(
+        );
+    }
+    if mode == Word::AaaaFails {
+        return format!(
             "compare `dig @{server} AAAA` with `dig @{server} A`: programs that ask for both wait for the one that is not answered"
-        ),
-        _ => format!(
-            "ask {server} directly (`dig @{server}`), and let clients use another resolver until it is mended"
-        ),
+        );
     }
+    format!(
+        "ask {server} directly (`dig @{server}`), and let clients use another resolver until it is mended"
+    )
 }
 
-fn of_name_server(name: &str, mode: Word) -> String {
-    match mode {
-        Word::WrongAnswer | Word::StaleAnswer | Word::NameMissing | Word::SignaturesExpired => {
-            format!(
-                "compare the zone's serial on {name} with its siblings, and transfer the zone again"
-            )
-        }
-        Word::Lame => format!(
+/// The same about one name server.
+pub(super) fn of_name_server(name: &str, mode: Word) -> String {
+    let copies = [
+        Word::WrongAnswer,
+        Word::StaleAnswer,
+        Word::NameMissing,
+        Word::SignaturesExpired,
+    ];
+    if copies.contains(&mode) {
+        return format!(
+            "compare the zone's serial on {name} with its siblings, and transfer the zone again"
+        );
+    }
+    if mode == Word::Lame {
+        return format!(
             "load the zone on {name}, or take it out of the NS set at the parent and in the zone (`dig +trace`, `dig @{name} SOA`)"
-        ),
-        Word::AaaaFails => format!(
-            "compare `dig @{name} AAAA` with `dig @{name} A`: a question for AAAA must be answered even where there is none (RFC 4074)"
-        ),
-        _ => format!(
-            "check that {name} is running and still serves the zone; take it out of the NS set if it stays so"
-        ),
+        );
     }
+    if mode == Word::AaaaFails {
+        return format!(
+            "compare `dig @{name} AAAA` with `dig @{name} A`: a question for AAAA must be answered even where there is none (RFC 4074)"
+        );
+    }
+    format!(
+        "check that {name} is running and still serves the zone; take it out of the NS set if it stays so"
+    )
 }
 
-fn of_zone(what: &What, name: &str, mode: Word) -> String {
-    match mode {
-        Word::NameMissing => format!(
+/// The same about a zone, or all its servers, as `noun` says.
+pub(super) fn of_zone(noun: &str, name: &str, mode: Word) -> String {
+    if mode == Word::NameMissing {
+        return format!(
             "the zone has no such name: is the host name in the service file right? If it is, put its address records back into {name}"
-        ),
-        Word::SignaturesExpired => format!(
-            "sign {name} again, and see why its signer stopped (`delv`, `dig +dnssec SOA {name}`); resolvers that check signatures are right to fail"
-        ),
-        Word::Bogus => format!(
-            "compare the DS record at the parent with the zone's keys (`dig DS {name}`, `dig DNSKEY {name}`), and take the DS out until they fit; resolvers that check signatures are right to fail"
-        ),
-        Word::Lame => format!(
-            "compare the NS records of {name} at its parent with those of its own servers (`dig +trace NS {name}`), and check that these answer the resolvers' networks"
-        ),
-        Word::WrongAnswer | Word::StaleAnswer => {
-            format!(
-                "look at the last change of {name}: {} hand it out alike",
-                noun(what)
-            )
-        }
-        _ => format!(
-            "check the DNS provider of {name}: {} are concerned, so the NS set alone does not help",
-            noun(what)
-        ),
+        );
     }
+    if mode == Word::SignaturesExpired {
+        return format!(
+            "sign {name} again, and see why its signer stopped (`delv`, `dig +dnssec SOA {name}`); resolvers that check signatures are right to fail"
+        );
+    }
+    if mode == Word::Bogus {
+        return format!(
+            "compare the DS record at the parent with the zone's keys (`dig DS {name}`, `dig DNSKEY {name}`), and take the DS out until they fit; resolvers that check signatures are right to fail"
+        );
+    }
+    if mode == Word::Lame {
+        return format!(
+            "compare the NS records of {name} at its parent with those of its own servers (`dig +trace NS {name}`), and check that these answer the resolvers' networks"
+        );
+    }
+    format!(
+        "ask the DNS provider of {name} what was changed last: {noun} do so alike, and another NS set does not help"
+    )
 }
 
 fn time(seconds: u32) -> String {
