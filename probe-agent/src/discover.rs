@@ -167,9 +167,12 @@ fn servers_of(zone: &str, records: &[Record]) -> BTreeSet<String> {
     };
     zone.set_fqdn(true);
     let named = records.iter().filter(|record| record.name == zone);
-    let servers = named.filter_map(|record| match &record.data {
-        RData::NS(server) => Some(server.0.to_lowercase().to_ascii()),
-        _ => None,
+    let servers = named.filter_map(|record| {
+        if let RData::NS(server) = &record.data {
+            Some(server.0.to_lowercase().to_ascii())
+        } else {
+            None
+        }
     });
     servers
         .map(|name| name.trim_end_matches('.').to_owned())

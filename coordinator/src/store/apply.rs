@@ -24,6 +24,10 @@ const CASES_KEPT: u64 = 200;
 const VERDICTS_KEPT: u64 = 10_000;
 
 /// A write with its long part packed.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every write is an observation, the largest"
+)]
 pub(super) enum Prepared {
     Plain(Write),
     Verdict { verdict: Verdict, case: Packed },

@@ -182,7 +182,7 @@ struct Cell {
 fn calm_from(trouble: &[Range<u64>], calm_us: u64, to_us: u64) -> u64 {
     let mut ends: Vec<&Range<u64>> = trouble.iter().collect();
     // The latest end first.
-    ends.sort_by(|a, b| b.end.cmp(&a.end));
+    ends.sort_by_key(|end| std::cmp::Reverse(end.end));
     let (mut missing_us, mut at_us) = (calm_us, to_us);
     for stretch in ends {
         let calm_us = at_us.saturating_sub(stretch.end);

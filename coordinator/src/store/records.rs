@@ -177,6 +177,10 @@ pub(super) struct VerdictPlace(pub u64);
 
 /// One change. All the changes of one [`super::Store::commit`] are stored together or not at all.
 #[derive(Clone, Debug)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "nearly every one is an observation, the largest"
+)]
 pub enum Write {
     /// A probe's observation: stored, counted in its latency windows, and its agent's watermark
     /// raised. One at or below the watermark is a repeat and changes nothing, so the records of one

@@ -125,7 +125,8 @@ mod tests {
         use VerdictOutcome::{Fault, Healthy, Inconclusive};
         let fault = |began, ended| told(began, ended, Fault);
         let healthy = |at| told(at, at, Healthy);
-        let rows: [(&[Told], &[(u64, u64)]); 5] = [
+        type Row<'a> = (&'a [Told], &'a [(u64, u64)]);
+        let rows: [Row<'_>; 5] = [
             (&[healthy(10), healthy(20)], &[]),
             (&[fault(10, 12)], &[(9, 12)]),
             (

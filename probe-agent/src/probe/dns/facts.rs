@@ -53,14 +53,16 @@ pub(super) fn reply(
 
 /// The first start of authority among some records.
 pub(super) fn soa<'r>(mut records: impl Iterator<Item = &'r Record>) -> Option<Soa> {
-    records.find_map(|record| match &record.data {
-        RData::SOA(soa) => Some(Soa {
+    records.find_map(|record| {
+        let RData::SOA(soa) = &record.data else {
+            return None;
+        };
+        Some(Soa {
             zone: text(&record.name),
             primary: text(&soa.mname),
             serial: soa.serial,
             negative_ttl: record.ttl.min(soa.minimum),
-        }),
-        _ => None,
+        })
     })
 }
 
@@ -77,9 +79,12 @@ fn addresses(answer: &Message, wanted: fn(&IpAddr) -> bool) -> Vec<IpAddr> {
 fn extended(answer: &Message) -> Vec<u16> {
     let options = answer.edns.iter().flat_map(|edns| edns.options().as_ref());
     let mut codes: Vec<u16> = options
-        .filter_map(|(_, option)| match option {
-            EdnsOption::Unknown(EXTENDED_ERROR, data) => data.first_chunk(),
-            _ => None,
+        .filter_map(|(_, option)| {
+            if let EdnsOption::Unknown(EXTENDED_ERROR, data) = option {
+                data.first_chunk()
+            } else {
+                None
+            }
         })
         .map(|code| u16::from_be_bytes(*code))
         .collect();

@@ -1,6 +1,11 @@
 //! DNS as it is: BIND serves a zone, unbound resolves and validates it. Where they are not installed,
 //! the tests say so and pass; `tests/packages.sh` installs them.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test waits for real daemons, and signs a zone for the present"
+)]
+
 use std::fs;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
