@@ -114,7 +114,9 @@ impl Judged {
     pub(super) fn ask_alarms(&mut self, asked_us: u64) {
         let healthy = self.assessment.verdict.outcome == VerdictOutcome::Healthy;
         if healthy && self.over.is_none() {
-            self.over = Some(self.lookback.alarms.over(&self.case, asked_us));
+            let verdict = &self.assessment.verdict;
+            let over = self.lookback.alarms.over(&self.case, verdict, asked_us);
+            self.over = Some(over);
         }
     }
 }

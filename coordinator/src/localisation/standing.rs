@@ -19,6 +19,8 @@ struct Alarm {
     began_us: Option<u64>,
     /// What it names, as a fault or as a candidate, each with its mode.
     named: Vec<(Component, String)>,
+    /// The lowest rate that the faults of its verdict may have; `None` where it names none.
+    least_rate: Option<f64>,
     /// What its verdict was made from; `None` where that is kept no longer.
     case: Option<Case>,
 }
@@ -33,10 +35,13 @@ impl Alarms {
         let mut alarms = Vec::new();
         for id in ids {
             let case = store.case(id)?;
+            let verdict = store.verdict(id)?;
+            let rates = verdict.iter().flat_map(|v| &v.faults).map(|f| f.rate.low);
             alarms.push(Alarm {
+                least_rate: rates.min_by(f64::total_cmp),
                 id: id.clone(),
                 began_us: store.raised(id)?.map(|raised| raised.began_us),
-                named: store.verdict(id)?.as_ref().map(named).unwrap_or_default(),
+                named: verdict.as_ref().map(named).unwrap_or_default(),
                 case: case.and_then(|json| serde_json::from_slice(&json).ok()),
             });
         }
@@ -61,8 +66,11 @@ impl Alarms {
 
     /// Those that the rounds of a case prove to be over. `asked_us` is when somebody asked, which is an
     /// instant that no probe has chosen.
-    pub(super) fn over(&self, case: &Case, asked_us: u64) -> Vec<String> {
-        let over = self.0.iter().filter(|alarm| alarm.is_over(case, asked_us));
+    pub(super) fn over(&self, case: &Case, verdict: &Verdict, asked_us: u64) -> Vec<String> {
+        let over = self
+            .0
+            .iter()
+            .filter(|alarm| alarm.would_have_been_seen(verdict) || alarm.is_over(case, asked_us));
         over.map(|alarm| alarm.id.clone()).collect()
     }
 
@@ -80,6 +88,15 @@ impl Alarms {
 }
 
 impl Alarm {
+    /// Whether a healthy verdict refutes it: a fault of its rate, anywhere, would have been seen with the
+    /// power that the verdict states.
+    fn would_have_been_seen(&self, verdict: &Verdict) -> bool {
+        let healthy = verdict.outcome == VerdictOutcome::Healthy;
+        let powerful = verdict.detection.power >= 0.95;
+        let seen = |rate| verdict.detection.rate <= rate;
+        healthy && powerful && self.least_rate.is_some_and(seen)
+    }
+
     fn is_over(&self, case: &Case, asked_us: u64) -> bool {
         let Some(then) = &self.case else {
             return false;
@@ -210,6 +227,7 @@ mod tests {
         Alarms(vec![Alarm {
             id: "v-1".to_owned(),
             began_us: Some(SECOND),
+            least_rate: Some(0.3),
             named: vec![(component, "refuses".to_owned())],
             case,
         }])
@@ -227,9 +245,27 @@ mod tests {
             (None, case(10, 60), false),
         ];
         for (then, now, over) in rows {
-            let found = alarms(then).over(&now, 20 * SECOND);
+            let mut verdict = localize::localize(&now).verdict;
+            verdict.detection.rate = 1.0;
+            let found = alarms(then).over(&now, &verdict, 20 * SECOND);
             assert_eq!(!found.is_empty(), over, "{found:?}");
         }
+    }
+
+    #[test]
+    fn an_alarm_is_over_when_a_fault_of_its_rate_would_have_been_seen() {
+        let now = case(0, 10);
+        let mut verdict = localize::localize(&now).verdict;
+        verdict.outcome = VerdictOutcome::Healthy;
+        verdict.detection.power = 0.95;
+        for (rate, over) in [(0.07, true), (0.3, true), (0.4, false)] {
+            verdict.detection.rate = rate;
+            let found = alarms(None).over(&now, &verdict, SECOND);
+            assert_eq!(!found.is_empty(), over, "{rate}");
+        }
+        verdict.outcome = VerdictOutcome::Inconclusive;
+        verdict.detection.rate = 0.07;
+        assert!(alarms(None).over(&now, &verdict, SECOND).is_empty());
     }
 
     #[test]
