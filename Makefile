@@ -7,10 +7,9 @@ PROGRAMS = -p coordinator -p probe-agent -p cli
 
 # What order and pauses of a chain of faults are drawn from.
 SEED ?= 1
-# One of each kind, that the test's chain lives through.
+# Hard faults of several kinds, that the test's chain lives through; `make chains` has all the others.
 AT_L7  = resolver-dead edge-500 edge-expired balancer-503 balancer-expired backend-500 \
-         backend-500-some backend-closed backend-truncates backend-drops-syns path-loses-syns \
-         return-route-dc1
+         backend-truncates backend-other-body
 # Of balancers that do not end TLS: what is at them, before them, behind them, and on the ways back.
 AT_L4  = balancer-dead edge-cut-off backend-500 backend-closed backend-drops-syns path-loses-syns \
          return-answers-lost return-route-balancer

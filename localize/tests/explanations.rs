@@ -229,9 +229,9 @@ fn rivals_are_told_with_what_speaks_against_them() {
         ),
         (
             Fault::BackendStatus(1, 0.2),
-            Kind::Origin,
-            5.0,
-            "web1 to backend/web2 would have seen hardly any of 6 requests fail, and saw 3; web3 to backend/web3 crosses it too: none of 6 requests failed",
+            Kind::LoadBalancer,
+            10.0,
+            "web1 to backend/web2 would have seen hardly any of 6 requests fail, and saw 3",
         ),
         (
             Fault::Return(0, "10.0.9.10", 1.0),

@@ -11,6 +11,7 @@ use crate::engine::model::{
 };
 use crate::engine::search::{Posterior, Set};
 use crate::facts::component::Component;
+use crate::facts::observation::Target;
 use crate::facts::topology::VantageName;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
@@ -164,7 +165,7 @@ impl<'a> Problem<'a> {
                 }
                 let hypothesis = Hypothesis { part, mode };
                 let shows = |c: &usize| self.shows_plainly(hypothesis, &self.evidence.cells[*c]);
-                if !cells.iter().any(shows) {
+                if !cells.iter().any(shows) || !self.strikes_several(hypothesis) {
                     continue;
                 }
                 let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
@@ -189,6 +190,24 @@ impl<'a> Problem<'a> {
                 self.hypotheses.push(hypothesis);
             }
         }
+    }
+
+    /// Whether what several share shows at more than one of them, where these were probed themselves: at
+    /// one alone it would be that one's.
+    fn strikes_several(&self, hypothesis: Hypothesis) -> bool {
+        if !matches!(self.evidence.parts[hypothesis.part].what, What::Shared(_)) {
+            return true;
+        }
+        let cells = self.cells_of[hypothesis.part].iter();
+        let cells = cells.map(|index| &self.evidence.cells[*index]);
+        let straight: Vec<&Cell> = cells
+            .filter(|cell| matches!(cell.arm.target, Target::Backend { .. }))
+            .filter(|cell| self.visible(hypothesis, cell))
+            .collect();
+        let probed: BTreeSet<&Target> = straight.iter().map(|c| &c.arm.target).collect();
+        let struck = straight.iter().filter(|c| self.shows(hypothesis, c));
+        let struck: BTreeSet<&Target> = struck.map(|c| &c.arm.target).collect();
+        probed.len() < 2 || struck.len() > 1
     }
 
     /// What a hypothesis does to the paths of a cell.
