@@ -235,7 +235,7 @@ pub struct Evidence {
     pub topology: Topology,
     /// What has come of the service file since it was applied.
     pub declared: Declared,
-    /// The observations of closed rounds.
+    /// The observations of the rounds before the first one that is still open.
     pub observations: Vec<Arc<Observation>>,
     /// The witnesses' reports.
     pub reports: Vec<Arc<WitnessReport>>,

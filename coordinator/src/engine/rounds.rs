@@ -1,6 +1,6 @@
 //! Rounds: announced ahead, closed when everything expected is in or cannot come any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use localize::declared::Declared;
 use localize::watch::Glimpse;
@@ -312,6 +312,12 @@ impl State {
         self.watch_round(now_us, id, round);
     }
 
+    /// The open rounds of a service, with when they fire.
+    fn open(&self, name: &ServiceName) -> BTreeMap<RoundId, u64> {
+        let open = self.rounds.iter().filter(|(_, r)| r.service == *name);
+        open.map(|(id, r)| (*id, r.fire_at_us)).collect()
+    }
+
     /// What a localisation is made from, unless it has it.
     pub(super) fn gather(
         &self,
@@ -325,7 +331,6 @@ impl State {
         if have == Some(version) {
             return Ok(None);
         }
-        let open: BTreeSet<RoundId> = self.rounds.keys().copied().collect();
         let topology = self.path(name)?;
         let proven = &service.record.learnt.proven;
         Ok(Some(Evidence {
@@ -339,7 +344,7 @@ impl State {
             topology,
             observations: service
                 .recent
-                .closed_since(from_us.max(service.record.asked_us), &open),
+                .known_since(from_us.max(service.record.asked_us), &self.open(name)),
             reports: self.reports.since(from_us),
             standing: service.watching.standing(),
         }))

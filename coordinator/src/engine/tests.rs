@@ -338,6 +338,28 @@ fn a_round_is_announced_ahead_and_closes_with_its_last_observation() {
 }
 
 #[test]
+fn rounds_that_closed_behind_an_open_one_wait_for_it() {
+    let mut bench = Bench::new();
+    let mut agent = bench.connect("a", Role::Outside);
+    let mut fire = |bench: &mut Bench, now| {
+        let round = bench.fire(now);
+        (round, agent.round().fire_at_us)
+    };
+    let slow = fire(&mut bench, NOW);
+    let quick = fire(&mut bench, NOW + SECOND);
+    let at = |(round, scheduled_us): (RoundId, u64), number, outcome| Observation {
+        scheduled_us,
+        ..agent.saw(round, number, resolver(), scheduled_us, outcome)
+    };
+    // The first probe waits for its answer, the second has had one.
+    bench.record(NOW, &agent, vec![at(quick, 1, Outcome::Passed)]);
+    assert_eq!(bench.closed().len(), 1);
+    assert_eq!(bench.gathered(), 0, "nothing is well while a probe waits");
+    bench.record(NOW, &agent, vec![at(slow, 2, failed())]);
+    assert_eq!(bench.gathered(), 2);
+}
+
+#[test]
 fn a_round_closes_without_those_that_cannot_answer() {
     let mut bench = Bench::new();
     let refusing = bench.connect("a", Role::Outside);

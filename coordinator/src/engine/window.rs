@@ -40,17 +40,18 @@ impl Observations {
         }
     }
 
-    /// Those since an instant, of rounds that are not open.
-    pub(super) fn closed_since(
+    /// Those since an instant, of the rounds before the first that is still open. Of what came after that
+    /// one only the rounds without a time-out have closed: whoever judged these would see everybody well.
+    pub(super) fn known_since(
         &self,
         from_us: u64,
-        open: &BTreeSet<RoundId>,
+        open: &BTreeMap<RoundId, u64>,
     ) -> Vec<Arc<Observation>> {
-        self.0
-            .iter()
-            .filter(|o| o.scheduled_us >= from_us && !open.contains(&o.round))
-            .cloned()
-            .collect()
+        let to_us = open.values().copied().min().unwrap_or(u64::MAX);
+        let wanted = |o: &&Arc<Observation>| {
+            (from_us..to_us).contains(&o.scheduled_us) && !open.contains_key(&o.round)
+        };
+        self.0.iter().filter(wanted).cloned().collect()
     }
 
     /// The vantage points that made one.

@@ -76,6 +76,7 @@ impl Asked {
 
 /// A round under way.
 struct Flight {
+    at_us: u64,
     closes_us: u64,
     whole: bool,
     demanded: bool,
@@ -249,6 +250,7 @@ impl Run {
             .collect();
         let ends = observations.iter().map(|seen| at_us + length(seen));
         self.flights.push(Flight {
+            at_us,
             closes_us: ends.max().unwrap_or(at_us) + DELIVERY_US,
             whole,
             demanded,
@@ -256,7 +258,8 @@ impl Run {
         });
     }
 
-    /// Takes in the rounds that have closed and what witnesses have reported; whether any did.
+    /// Takes in what witnesses have reported and the rounds before the first that is still open, as the
+    /// coordinator does; whether there were any.
     fn gather(&mut self, now: u64) -> bool {
         while self.reported_us + REPORT_US <= now {
             let (from, to) = (self.reported_us, self.reported_us + REPORT_US);
@@ -266,8 +269,10 @@ impl Run {
         }
         self.case.sightings.append(&mut self.reports);
         let flights = std::mem::take(&mut self.flights);
+        let open = flights.iter().filter(|f| f.closes_us > now);
+        let known_us = open.map(|f| f.at_us).min().unwrap_or(u64::MAX);
         let (closed, open): (Vec<_>, Vec<_>) =
-            flights.into_iter().partition(|f| f.closes_us <= now);
+            flights.into_iter().partition(|f| f.at_us < known_us);
         self.flights = open;
         let any = !closed.is_empty();
         for flight in closed {
