@@ -228,7 +228,7 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
     verdict.unknown = problem.unknown_beside(posterior, &blamed);
     verdict.not_probed.extend(turned_away(problem, posterior));
     verdict.not_probed.sort();
-    verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1);
+    verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1, &verdict.faults);
     let doubtful = open.iter().filter(|s| s.blame >= ask::DOUBT);
     let doubtful: Vec<&What> = doubtful.map(|s| &s.what).collect();
     verdict.ask = seen.question.iter().cloned().collect();
@@ -309,17 +309,17 @@ fn named(
     episodes: &[Episode],
 ) -> (Vec<Fault>, Vec<Doubted>) {
     let (mut faults, mut doubted) = (Vec::new(), Vec::new());
-    let Some((present, past)) = stretches.split_last() else {
+    let Some(present) = stretches.last() else {
         return (faults, doubted);
     };
     let now = present.problem.evidence.now;
     for suspect in present.suspects.iter().filter(|s| s.blame >= NAME) {
-        let Some(mut fault) = fault(present, suspect) else {
+        let Some(mut fault) = fault(present, suspect, suspect.blame) else {
             continue;
         };
-        let mine = |e: &&Episode| e.is_of(&fault);
-        let first = episodes.iter().filter(mine).map(|e| e.began).min();
-        let current = episodes.iter().rev().find(mine).map(|e| e.began);
+        let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
+        let first = mine.iter().map(|e| e.began()).min();
+        let current = mine.last().map(|e| e.began());
         date(seen, present, suspect, &mut fault, (first, current));
         if fault.confidence >= NAME {
             faults.push(fault);
@@ -327,21 +327,27 @@ fn named(
             doubted.push((fault.component, fault.confidence));
         }
     }
-    for (index, stretch) in past.iter().enumerate().rev() {
+    for (index, stretch) in stretches.iter().enumerate().rev() {
         for suspect in stretch.suspects.iter().filter(|s| s.was >= NAME) {
-            let Some(mut fault) = fault(stretch, suspect) else {
+            let Some(mut fault) = fault(stretch, suspect, suspect.was) else {
                 continue;
             };
-            let times: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
-            let last = times.last().is_some_and(|e| e.stretch == index);
+            let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
+            let last = mine.last().is_some_and(|e| e.stretch == index);
             if !last || faults.iter().any(|f| f.component == fault.component) {
                 continue;
             }
-            let first = times.first().map(|e| e.began);
-            date(seen, stretch, suspect, &mut fault, (first, first));
-            let quiet = now.saturating_sub(times.last().map_or(0, |e| e.ended));
-            let times: Vec<(u64, u64)> = times.iter().map(|e| (e.began, e.ended)).collect();
-            fault.confidence *= rhythm::pauses(&times, fault.period_s, quiet);
+            let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
+            let first = times.first().map(|time| time.0);
+            let rounds = date(seen, stretch, suspect, &mut fault, (first, first));
+            fault.confidence *= match fault.pattern {
+                Pattern::Bursts | Pattern::Periodic => {
+                    rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now)
+                }
+                Pattern::Steady | Pattern::ByFlow | Pattern::BySource | Pattern::ByVariant => {
+                    rhythm::pauses(&times, None, now)
+                }
+            };
             if fault.confidence >= NAME {
                 faults.push(fault);
             }
@@ -350,26 +356,26 @@ fn named(
     (faults, doubted)
 }
 
-fn fault(stretch: &Stretch<'_>, suspect: &Suspect) -> Option<Fault> {
+/// Somebody who is at fault with a probability.
+fn fault(stretch: &Stretch<'_>, suspect: &Suspect, probability: f64) -> Option<Fault> {
     let Stretch {
         problem, posterior, ..
     } = stretch;
     let well = well(problem, &stretch.suspects);
-    explain::fault(problem, posterior, suspect, &well, CEILING)
+    explain::fault(problem, posterior, suspect, &well, probability.min(CEILING))
 }
 
 /// Says since when a fault is there and how it goes on: since it first failed where it comes and goes,
-/// else since it failed last.
+/// else since it failed last. With the rounds in which it could have shown, and whether it did.
 fn date(
     seen: &Seen<'_>,
     stretch: &Stretch<'_>,
     suspect: &Suspect,
     fault: &mut Fault,
     (first, current): (Option<u64>, Option<u64>),
-) {
-    let Some(rounds) = stretch.rounds_of(suspect, seen.record, first.unwrap_or(0)) else {
-        return;
-    };
+) -> Vec<(u64, bool)> {
+    let rounds = stretch.rounds_of(suspect, seen.record, first.unwrap_or(0));
+    let rounds = rounds.unwrap_or_default();
     let (pattern, period_s) = rhythm::rhythm(&rounds);
     let began = match pattern {
         Pattern::Bursts | Pattern::Periodic => first,
@@ -386,6 +392,7 @@ fn date(
         | Pattern::BySource
         | Pattern::ByVariant => pattern,
     };
+    rounds
 }
 
 /// The parts that are cleared: a sentence names those that are siblings of one that is not.

@@ -24,7 +24,7 @@ const CLUSTERED: f64 = 3.0;
 /// How failures go on, with the period in seconds where there is one. `rounds` are all rounds in which
 /// the fault could have shown, in order of time, with whether it did.
 pub(crate) fn rhythm(rounds: &[(u64, bool)]) -> (Pattern, Option<f64>) {
-    let beginnings = beginnings(rounds);
+    let beginnings: Vec<u64> = bursts(rounds).iter().map(|burst| burst.0).collect();
     if let Some(period) = period(&beginnings) {
         return (Pattern::Periodic, Some(period));
     }
@@ -37,17 +37,21 @@ pub(crate) fn rhythm(rounds: &[(u64, bool)]) -> (Pattern, Option<f64>) {
     (pattern, None)
 }
 
-/// The first failures of all bursts.
-fn beginnings(rounds: &[(u64, bool)]) -> Vec<u64> {
-    let mut beginnings = Vec::new();
-    let mut last: Option<u64> = None;
-    for (at, _) in rounds.iter().filter(|(_, failed)| *failed) {
-        if last.is_none_or(|last| at - last > BURST_US) {
-            beginnings.push(*at);
+/// From when to when failures followed each other, in order: with no round between them that passed, or
+/// soon after one another.
+pub(crate) fn bursts(rounds: &[(u64, bool)]) -> Vec<(u64, u64)> {
+    let mut bursts: Vec<(u64, u64)> = Vec::new();
+    let mut passed = true;
+    for (at, failed) in rounds {
+        if *failed {
+            match bursts.last_mut() {
+                Some((_, last)) if !passed || at - *last <= BURST_US => *last = *at,
+                _ => bursts.push((*at, *at)),
+            }
         }
-        last = Some(*at);
+        passed = !failed;
     }
-    beginnings
+    bursts
 }
 
 /// The longest period that the beginnings keep to.
@@ -92,29 +96,33 @@ fn fewer_runs(rounds: &[(u64, bool)]) -> f64 {
 /// incident hits the same part in the same mode by chance in about one of three.
 const RETURNS: f64 = 0.03;
 const BY_CHANCE: f64 = 0.3;
+/// Odds that what kept a period goes on keeping it, as long as its next time is not overdue.
+const KEEPS: f64 = 50.0;
+/// The share of a period by which its next time may be late, and the odds of what is later.
+const OVERDUE: f64 = 0.3;
+const BROKEN: f64 = 0.01;
 
 /// Probability that something that was at fault in these times, in microseconds, goes on coming back and
-/// only pauses, after so long a quiet. Pauses are exponential, with a rate that is learnt from those
-/// before (a Lomax law for the next one); one that keeps a period pauses no longer than that.
-pub(crate) fn pauses(times: &[(u64, u64)], period_s: Option<f64>, quiet_us: u64) -> f64 {
+/// only pauses now. Pauses are exponential, with a rate that is learnt from those before (a Lomax law for
+/// the next one); one that keeps a period pauses no longer than that.
+pub(crate) fn pauses(times: &[(u64, u64)], period_s: Option<f64>, now: u64) -> f64 {
     let gaps: Vec<f64> = times
         .windows(2)
         .map(|pair| pair[1].0.saturating_sub(pair[0].1) as f64 / 1e6)
         .collect();
-    let quiet = quiet_us as f64 / 1e6;
-    if gaps.is_empty() {
+    let (Some(last), false) = (times.last(), gaps.is_empty()) else {
         return 0.0;
-    }
-    let again = RETURNS / libm::pow(BY_CHANCE, gaps.len() as f64);
-    let lasts = match period_s {
-        Some(period) if quiet <= 1.3 * period => 1.0,
-        Some(_) => 0.01,
+    };
+    let quiet = now.saturating_sub(last.1) as f64 / 1e6;
+    let odds = match period_s {
+        Some(period) if quiet <= (1.0 + OVERDUE) * period => KEEPS,
+        Some(_) => BROKEN,
         None => {
+            let again = RETURNS / libm::pow(BY_CHANCE, gaps.len() as f64);
             let sum: f64 = gaps.iter().sum::<f64>() + 10.0;
-            libm::pow(sum / (sum + quiet), gaps.len() as f64 + 1.0)
+            again * libm::pow(sum / (sum + quiet), gaps.len() as f64 + 1.0)
         }
     };
-    let odds = again * lasts;
     odds / (1.0 + odds)
 }
 
@@ -173,11 +181,15 @@ mod tests {
                 .map(|i| (begin(i), begin(i) + 2 * second))
                 .collect()
         };
-        assert!(pauses(&every(1, 30), None, 5 * second) < 0.01);
-        assert!(pauses(&every(2, 60), None, 10 * second) < 0.2);
-        assert!(pauses(&every(6, 30), Some(30.0), 20 * second) > 0.9);
-        assert!(pauses(&every(6, 30), Some(30.0), 80 * second) < 0.3);
-        assert!(pauses(&every(8, 30), None, 5 * second) > 0.9);
-        assert!(pauses(&every(8, 30), None, 900 * second) < 0.1);
+        let after = |times: &[(u64, u64)], period_s, quiet: u64| {
+            let ended = times.last().map_or(0, |time| time.1);
+            pauses(times, period_s, ended + quiet * second)
+        };
+        assert!(after(&every(1, 30), None, 5) < 0.01);
+        assert!(after(&every(2, 60), None, 10) < 0.2);
+        assert!(after(&every(6, 30), Some(30.0), 20) > 0.9);
+        assert!(after(&every(6, 30), Some(30.0), 80) < 0.3);
+        assert!(after(&every(8, 30), None, 5) > 0.9);
+        assert!(after(&every(8, 30), None, 900) < 0.1);
     }
 }

@@ -204,23 +204,33 @@ impl Stretch<'_> {
         self.suspects.iter().find(|s| s.component == *component)
     }
 
-    /// The first and the last instant at which a component was at fault here, in microseconds of mesh
-    /// time; the end of the stretch where it was so to the end.
-    fn while_at_fault(&self, suspect: &Suspect) -> (u64, u64) {
+    /// The times at which a component was at fault here, from when to when in microseconds of mesh time,
+    /// in order.
+    fn times(&self, suspect: &Suspect) -> Vec<(u64, u64)> {
         let evidence = self.problem.evidence;
         let Some((set, place)) = self.problem.blaming(&self.posterior, &suspect.parts) else {
-            return (self.span.from, self.span.to);
+            return Vec::new();
         };
         let fault = &set.fits[place].fault;
-        let on = |window: &usize| fault.on(*window);
-        let first = (0..evidence.windows).find(on).unwrap_or(0);
-        let last = (0..evidence.windows).rev().find(on).unwrap_or(first);
-        let end = evidence.starts.get(last + 1).copied();
-        let end = end.unwrap_or(match self.span.to {
-            u64::MAX => evidence.now,
+        let mut times: Vec<(u64, u64)> = Vec::new();
+        for window in (0..evidence.windows).filter(|window| fault.on(*window)) {
+            let begun = evidence.starts[window];
+            let ended = evidence.starts.get(window + 1).copied();
+            let ended = ended.unwrap_or(self.end());
+            match times.last_mut() {
+                Some((_, last)) if *last == begun => *last = ended,
+                _ => times.push((begun, ended)),
+            }
+        }
+        times
+    }
+
+    /// When the stretch ended; the last round of one that has not.
+    fn end(&self) -> u64 {
+        match self.span.to {
+            u64::MAX => self.problem.evidence.now,
             to => to,
-        });
-        (evidence.starts.get(first).copied().unwrap_or(0), end)
+        }
     }
 }
 
@@ -291,14 +301,13 @@ impl Stretch<'_> {
     }
 }
 
-/// One time that a component was at fault, over all stretches that it lasted.
+/// One time that a component was at fault, or came and went, over all stretches that this lasted.
 #[derive(Clone, Debug)]
 pub(crate) struct Episode {
     pub(crate) component: Component,
     pub(crate) mode: Word,
-    /// Microseconds of mesh time.
-    pub(crate) began: u64,
-    pub(crate) ended: u64,
+    /// From when to when it was at fault, in microseconds of mesh time, in order; at least one.
+    pub(crate) times: Vec<(u64, u64)>,
     /// Place of its last stretch among all.
     pub(crate) stretch: usize,
     /// The greatest probability in any of them.
@@ -306,6 +315,26 @@ pub(crate) struct Episode {
 }
 
 impl Episode {
+    /// Microseconds of mesh time.
+    pub(crate) fn began(&self) -> u64 {
+        self.times.first().map_or(0, |time| time.0)
+    }
+
+    /// Microseconds of mesh time.
+    pub(crate) fn ended(&self) -> u64 {
+        self.times.last().map_or(0, |time| time.1)
+    }
+
+    /// Goes on with further times, the first of which may be the end of the last.
+    fn goes_on(&mut self, times: Vec<(u64, u64)>) {
+        for time in times {
+            match self.times.last_mut() {
+                Some((_, ended)) if *ended == time.0 => *ended = time.1,
+                _ => self.times.push(time),
+            }
+        }
+    }
+
     /// Whether it is of the same component in the same mode.
     pub(crate) fn is_of(&self, fault: &Fault) -> bool {
         self.component == fault.component && self.mode.text() == fault.mode
@@ -321,7 +350,10 @@ pub(crate) fn episodes(stretches: &[Stretch<'_>]) -> Vec<Episode> {
             let Some(mode) = mode else {
                 continue;
             };
-            let (began, ended) = stretch.while_at_fault(suspect);
+            let times = stretch.times(suspect);
+            if times.is_empty() {
+                continue;
+            }
             let before = episodes.iter_mut().find(|e| {
                 e.stretch + 1 == index
                     && e.component == suspect.component
@@ -330,15 +362,14 @@ pub(crate) fn episodes(stretches: &[Stretch<'_>]) -> Vec<Episode> {
             });
             match before {
                 Some(episode) => {
-                    episode.ended = ended;
+                    episode.goes_on(times);
                     episode.stretch = index;
                     episode.confidence = episode.confidence.max(suspect.was);
                 }
                 None => episodes.push(Episode {
                     component: suspect.component.clone(),
                     mode,
-                    began,
-                    ended,
+                    times,
                     stretch: index,
                     confidence: suspect.was,
                 }),
@@ -346,22 +377,28 @@ pub(crate) fn episodes(stretches: &[Stretch<'_>]) -> Vec<Episode> {
         }
     }
     episodes.retain(|e| e.confidence >= NAME);
-    episodes.sort_by_key(|e| (e.ended, e.began));
+    episodes.sort_by_key(|e| (e.ended(), e.began()));
     episodes
 }
 
 /// What was wrong and is over, the latest first: not what is wrong now.
-pub(crate) fn earlier(episodes: &[Episode], present: &Stretch<'_>, last: usize) -> Vec<Earlier> {
+pub(crate) fn earlier(
+    episodes: &[Episode],
+    present: &Stretch<'_>,
+    last: usize,
+    faults: &[Fault],
+) -> Vec<Earlier> {
     let over = |e: &&Episode| {
         let now = present.suspect(&e.component).map_or(0.0, |s| s.blame);
-        e.stretch < last || now < LIKELY
+        let pauses = faults.iter().any(|fault| e.is_of(fault));
+        (e.stretch < last || now < LIKELY) && !(pauses && now < LIKELY)
     };
     let over = episodes.iter().rev().filter(over);
     over.map(|episode| Earlier {
         component: episode.component.clone(),
         mode: alloc::string::String::from(episode.mode.text()),
-        began_at: rfc3339(episode.began),
-        ended_at: rfc3339(episode.ended),
+        began_at: rfc3339(episode.began()),
+        ended_at: rfc3339(episode.ended()),
     })
     .collect()
 }

@@ -36,14 +36,14 @@ pub(crate) fn mode(problem: &Problem<'_>, posterior: &Posterior, parts: &[PartId
     Some(MODES[problem.hypothesis(&set.fits[place].fault).mode].word)
 }
 
-/// A blamed component with everything that a person needs to act on it. `well` are the siblings that
-/// are cleared.
+/// A component that is at fault with a probability, and everything that a person needs to act on it.
+/// `well` are the siblings that are cleared.
 pub(crate) fn fault(
     problem: &Problem<'_>,
     posterior: &Posterior,
     suspect: &Suspect,
     well: &[What],
-    ceiling: f64,
+    probability: f64,
 ) -> Option<Fault> {
     let (set, position) = problem.blaming(posterior, &suspect.parts)?;
     let hypothesis = problem.hypothesis(&set.fits[position].fault);
@@ -64,7 +64,7 @@ pub(crate) fn fault(
     Some(Fault {
         component: suspect.component.clone(),
         mode: mode.text().to_string(),
-        confidence: suspect.blame.min(ceiling).min(left),
+        confidence: probability.min(left),
         user_impact,
         began_at: String::new(),
         pattern: Pattern::Steady,
