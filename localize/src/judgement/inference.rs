@@ -320,7 +320,8 @@ fn named(
         let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
         let first = mine.iter().map(|e| e.began()).min();
         let current = mine.last().map(|e| e.began());
-        date(seen, present, suspect, &mut fault, (first, current));
+        let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
+        date(seen, present, suspect, &mut fault, (first, current), &times);
         if fault.confidence >= NAME {
             faults.push(fault);
         } else {
@@ -339,7 +340,7 @@ fn named(
             }
             let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
             let first = times.first().map(|time| time.0);
-            let rounds = date(seen, stretch, suspect, &mut fault, (first, first));
+            let rounds = date(seen, stretch, suspect, &mut fault, (first, first), &times);
             fault.confidence *= match fault.pattern {
                 Pattern::Bursts | Pattern::Periodic => {
                     rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now)
@@ -366,16 +367,22 @@ fn fault(stretch: &Stretch<'_>, suspect: &Suspect, probability: f64) -> Option<F
 }
 
 /// Says since when a fault is there and how it goes on: since it first failed where it comes and goes,
-/// else since it failed last. With the rounds in which it could have shown, and whether it did.
+/// else since it failed last. With the rounds in which it could have shown, and whether it did: what
+/// fails alike outside of its times is somebody else's.
 fn date(
     seen: &Seen<'_>,
     stretch: &Stretch<'_>,
     suspect: &Suspect,
     fault: &mut Fault,
     (first, current): (Option<u64>, Option<u64>),
+    times: &[(u64, u64)],
 ) -> Vec<(u64, bool)> {
     let rounds = stretch.rounds_of(suspect, seen.record, first.unwrap_or(0));
-    let rounds = rounds.unwrap_or_default();
+    let mut rounds = rounds.unwrap_or_default();
+    let mine = |at: u64| times.iter().any(|(from, to)| (*from..=*to).contains(&at));
+    rounds
+        .iter_mut()
+        .for_each(|(at, failed)| *failed &= mine(*at));
     let (pattern, period_s) = rhythm::rhythm(&rounds);
     let began = match pattern {
         Pattern::Bursts | Pattern::Periodic => first,

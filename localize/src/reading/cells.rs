@@ -568,6 +568,7 @@ fn after_passing(
     let delay = reading.delays().of(observation, layer, took)?;
     Some(match delay {
         Delay::Noticed => Symptom::Late,
+        Delay::Resent => Symptom::Resent,
         Delay::Great => Symptom::Slow,
     })
 }

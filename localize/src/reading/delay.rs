@@ -50,12 +50,27 @@ const LATE_AT_MOST: u64 = 100_000;
 /// Probes that a baseline needs before it counts.
 const BASELINE_ENOUGH: u64 = 20;
 
+/// When SYNs that are not answered are sent again, after the first: after a second, and then after twice the
+/// last wait (RFC 6298, section 2; RFC 9293, section 3.8.1).
+const RESENT: [u64; 3] = [1_000_000, 3_000_000, 7_000_000];
+/// How far from these an answer may be that waited for one: timers run by the tick, and answers scatter.
+const RESENT_EARLY: u64 = 50_000;
+const RESENT_LATE: u64 = 150_000;
+
+/// Whether something is late by what lost SYNs cost.
+fn is_resent(by: u64) -> bool {
+    let near = |at: &u64| (at - RESENT_EARLY..=at + RESENT_LATE).contains(&by);
+    RESENT.iter().any(|at| near(at))
+}
+
 /// By how much a passed layer was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Delay {
     /// Users notice.
     Noticed,
-    /// So much that a lost SYN explains it, too.
+    /// By what a lost SYN, or two or three of them, cost somebody on the way: no application keeps such times.
+    Resent,
+    /// So much that nobody waits for it gladly.
     Great,
 }
 
@@ -156,15 +171,18 @@ impl Delays {
         let own = waited + woken_late(observation);
         let credible = usual.typical + usual.noticed.max(usual.spread).max(unrest) + own;
         let answers = layer == Layer::Dns || layer == Layer::Http;
-        if took.0 > usual.ordinary + unrest + own {
-            Some(Delay::Great)
-        } else if answers && took.0 > credible {
-            // How late it is does not depend on how sure that is.
-            let great = took.0 > usual.typical + GREAT + own;
-            Some(if great { Delay::Great } else { Delay::Noticed })
-        } else {
-            None
-        }
+        let late = took.0 > usual.ordinary + unrest + own || answers && took.0 > credible;
+        // How late it is does not depend on how sure that is.
+        let by = took.0.saturating_sub(usual.typical);
+        late.then(|| {
+            if layer == Layer::Http && is_resent(by) {
+                Delay::Resent
+            } else if by > GREAT + own || !answers {
+                Delay::Great
+            } else {
+                Delay::Noticed
+            }
+        })
     }
 
     /// For each vantage point and round what most of its handshakes and DNS answers were late by.

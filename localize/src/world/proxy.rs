@@ -23,7 +23,8 @@ fn itself(symptom: Symptom) -> &'static [Weighted] {
 pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
         S::SynLost => &[
-            (S::Slow, 0.76),
+            (S::Resent, 0.66),
+            (S::Slow, 0.1),
             (S::Status503, 0.12),
             (S::Status504, 0.06),
             (S::Status502, 0.02),
@@ -66,6 +67,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         ],
         S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
         S::Slow => &[(S::Slow, 0.85), (S::Status504, 0.1), (S::HttpTimeout, 0.05)],
+        S::Resent => &[(S::Resent, 0.9), (S::Slow, 0.05), (S::HttpTimeout, 0.05)],
         S::Status5xx
         | S::Status502
         | S::Status503
@@ -99,54 +101,71 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
 }
 
 /// What a client of an edge sees of a symptom that the edge meets at the origin (Cloudflare 5xx
-/// errors; other providers answer 502, 503 and 504).
+/// errors; other providers answer 502, 503 and 504). Most try again until a lost SYN gets through.
 pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
         S::SynLost => &[
-            (S::Cdn522, 0.6),
-            (S::Slow, 0.15),
-            (S::Cdn523, 0.07),
-            (S::Status504, 0.08),
-            (S::Status503, 0.03),
-            (S::HttpTimeout, 0.07),
+            (S::Resent, 0.35),
+            (S::Slow, 0.05),
+            (S::Cdn522, 0.2),
+            (S::Status504, 0.17),
+            (S::Status503, 0.09),
+            (S::HttpTimeout, 0.1),
+            (S::Cdn523, 0.04),
         ],
         S::Refused => &[
-            (S::Cdn521, 0.77),
-            (S::Status502, 0.08),
+            (S::Cdn521, 0.4),
+            (S::Status502, 0.28),
+            (S::Status503, 0.22),
             (S::Cdn523, 0.06),
-            (S::Status503, 0.06),
-            (S::Cdn520, 0.03),
+            (S::Cdn520, 0.04),
         ],
         S::Unreachable => &[
-            (S::Cdn523, 0.55),
-            (S::Cdn522, 0.25),
-            (S::Cdn521, 0.1),
-            (S::Status502, 0.1),
+            (S::Cdn523, 0.35),
+            (S::Status502, 0.22),
+            (S::Status503, 0.15),
+            (S::Cdn522, 0.13),
+            (S::Cdn521, 0.07),
+            (S::Status504, 0.08),
         ],
         S::TlsTimeout => &[
-            (S::Cdn525, 0.45),
-            (S::Cdn522, 0.25),
-            (S::Cdn524, 0.1),
-            (S::Cdn520, 0.1),
-            (S::Status502, 0.1),
+            (S::Cdn525, 0.3),
+            (S::Status502, 0.2),
+            (S::Status503, 0.13),
+            (S::Cdn522, 0.13),
+            (S::Status504, 0.12),
+            (S::Cdn524, 0.06),
+            (S::Cdn520, 0.06),
         ],
-        S::TlsReset | S::TlsRefused => &[(S::Cdn525, 0.75), (S::Cdn520, 0.15), (S::Status502, 0.1)],
+        S::TlsReset | S::TlsRefused => &[
+            (S::Cdn525, 0.45),
+            (S::Status502, 0.27),
+            (S::Status503, 0.2),
+            (S::Cdn520, 0.08),
+        ],
         S::CertificateExpired
         | S::CertificateEarly
         | S::CertificateIssuer
         | S::CertificateName
-        | S::CertificateInvalid => &[(S::Cdn526, 0.75), (S::Cdn525, 0.15), (S::Status502, 0.1)],
+        | S::CertificateInvalid => &[
+            (S::Cdn526, 0.45),
+            (S::Status502, 0.27),
+            (S::Status503, 0.2),
+            (S::Cdn525, 0.08),
+        ],
         S::Reset | S::Closed => &[
-            (S::Cdn520, 0.7),
-            (S::Status502, 0.18),
-            (S::Reset, 0.04),
-            (S::Closed, 0.03),
-            (S::Cdn522, 0.05),
+            (S::Cdn520, 0.4),
+            (S::Status502, 0.33),
+            (S::Status503, 0.15),
+            (S::Reset, 0.05),
+            (S::Closed, 0.04),
+            (S::Cdn522, 0.03),
         ],
         S::HttpTimeout => &[
             (S::HttpTimeout, 0.45),
-            (S::Cdn524, 0.4),
-            (S::Status504, 0.1),
+            (S::Cdn524, 0.22),
+            (S::Status504, 0.22),
+            (S::Status503, 0.06),
             (S::Cdn522, 0.05),
         ],
         S::BodyTimeout => &[(S::BodyTimeout, 0.6), (S::Truncated, 0.3), (S::Cdn520, 0.1)],
@@ -162,6 +181,7 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         ],
         S::Late => &[(S::Late, 0.96), (S::Slow, 0.04)],
         S::Slow => &[(S::Slow, 0.9), (S::HttpTimeout, 0.05), (S::Cdn524, 0.05)],
+        S::Resent => &[(S::Resent, 0.9), (S::Slow, 0.05), (S::HttpTimeout, 0.05)],
         S::Status5xx
         | S::Status502
         | S::Status503
@@ -256,6 +276,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::Cdn525
         | S::Cdn526
         | S::DnsFiltered
+        | S::Resent
         | S::ContentDiffers => &[],
     }
 }

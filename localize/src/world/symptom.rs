@@ -44,7 +44,7 @@ macro_rules! symptoms {
     ($($name:ident => $word:literal, $stage:ident, $background:literal;)*) => {
         /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison
         /// shows: another answer or content than the siblings', or an answer later than usual.
-        /// `Late` is by tenths of a second, `Slow` by so much that a lost SYN explains it too.
+        /// `Late` is by tenths of a second, `Resent` by what a lost SYN costs, `Slow` by as much or more.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub(crate) enum Symptom { $($name,)* }
@@ -129,6 +129,7 @@ symptoms! {
     Cdn526 => "cdn_526", Http, 0.05;
     ContentDiffers => "content_differs", Http, 0.02;
     Late => "late", Answer, 2.0;
+    Resent => "late_by_a_retransmission", Http, 0.7;
     Slow => "slow", Any, 1.0;
 }
 
@@ -155,7 +156,7 @@ impl Symptom {
 
     /// Whether the probe got its answer, only later than usual: no failure.
     pub(crate) const fn is_late(self) -> bool {
-        matches!(self, Self::Late | Self::Slow)
+        matches!(self, Self::Late | Self::Resent | Self::Slow)
     }
 
     /// The symptom of a failure; `None` for trouble of the agent's own, which is no evidence.

@@ -9,7 +9,8 @@ use Symptom as S;
 /// Behind a balancer that tries again until the packet gets through: a lost SYN costs it a second or more,
 /// any packet after the handshake tenths of a second.
 const RETRIED: &[Weighted] = &[
-    (S::Slow, 0.6),
+    (S::Resent, 0.5),
+    (S::Slow, 0.1),
     (S::Late, 0.34),
     (S::HttpTimeout, 0.02),
     (S::Status504, 0.02),
@@ -21,7 +22,8 @@ const GIVEN_UP: &[Weighted] = &[
     (S::Status504, 0.22),
     (S::Status502, 0.13),
     (S::HttpTimeout, 0.1),
-    (S::Slow, 0.03),
+    (S::Resent, 0.02),
+    (S::Slow, 0.01),
     (S::Late, 0.02),
 ];
 
@@ -58,7 +60,7 @@ const INVALID: &[Weighted] = &[
 const MISJUDGED: &[Weighted] = &[(S::CertificateEarly, 0.5), (S::CertificateExpired, 0.5)];
 const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
 const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
-const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.5)];
+const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.45), (S::Resent, 0.05)];
 const SLOW_ANSWERS: &[AtStage] = &[(Stage::Dns, SLOW)];
 /// Who has no time left for handshakes has none for requests.
 const OVERLOADED: &[AtStage] = &[(Stage::Http, SLOW), (Stage::Tls, SLOW_HANDSHAKE)];
@@ -365,11 +367,15 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
-    mode(
+    lossy(
         Kind::CdnOriginPath,
         Word::Unreachable,
         0.4,
-        &[(Stage::Tcp, LOST)],
+        &[
+            (Stage::Tcp, LOST),
+            (Stage::Tls, LOSS_TLS),
+            (Stage::Http, LOSS_HTTP),
+        ],
     ),
     mode(
         Kind::CdnOriginPath,
