@@ -15,8 +15,11 @@ use super::unknown::Calm;
 const BEAM: usize = 6;
 /// Most causes in a set.
 const MAX_FAULTS: usize = 12;
-/// Causes tried as additions.
+/// Causes tried as additions, those that explain most by themselves.
 const MAX_ADDITIONS: usize = 64;
+/// Times that the best set is asked what else it lacks: a hard fault of something that is shared fills
+/// the additions with its parts, and a rare one beside it would be nobody's.
+const SECOND_LOOKS: usize = 3;
 /// A cause that cannot gain more than this is not fitted, in nats: its odds stay under one in a thousand.
 const FUTILE: f64 = -7.0;
 /// A cause that makes nothing more probable is not in a good set, in nats.
@@ -267,7 +270,7 @@ impl<'a> Search<'a> {
     /// A good set, found by adding the best fault again and again.
     pub(crate) fn greedy(fitter: &'a Fitter<'a>) -> Set {
         let mut search = Self::new(fitter, WORTHWHILE);
-        search.grow(1);
+        search.grow(1, search.beginnings(1));
         best_first(&mut search.visited);
         search.visited.swap_remove(0)
     }
@@ -275,7 +278,13 @@ impl<'a> Search<'a> {
     /// Finds the sets that matter, and weighs them.
     pub(crate) fn all(fitter: &'a Fitter<'a>) -> Posterior {
         let mut search = Self::new(fitter, FUTILE);
-        search.grow(BEAM);
+        search.grow(BEAM, search.beginnings(BEAM));
+        for _ in 0..SECOND_LOOKS {
+            let Some(best) = search.look_again() else {
+                break;
+            };
+            search.grow(BEAM, vec![best]);
+        }
         for _ in 0..SWAPS {
             if !search.swap() {
                 break;
@@ -290,23 +299,62 @@ impl<'a> Search<'a> {
         scores.fold(f64::NEG_INFINITY, f64::max)
     }
 
-    /// Larger and larger sets, from the best ones of each size.
-    fn grow(&mut self, width: usize) {
+    /// The sets of one fault from which larger ones grow.
+    fn beginnings(&self, width: usize) -> Vec<Branch> {
         let first = match self.thorough && width > 1 {
             true => self.additions.len(),
             false => width,
         };
         let alone = self.additions.iter().take(first);
-        let limits: Vec<f64> = self.additions.iter().map(|a| a.alone.score).collect();
-        let mut beam: Vec<Branch> = alone
-            .map(|a| Branch {
-                set: a.alone.clone(),
-                limits: limits.clone(),
+        alone.map(|a| self.branch(a.alone.clone())).collect()
+    }
+
+    fn branch(&self, set: Set) -> Branch {
+        let limits = self.additions.iter().map(|a| a.alone.score);
+        Branch {
+            set,
+            limits: limits.collect(),
+        }
+    }
+
+    /// Every cause that is no addition yet and makes the best set more probable becomes one. The set, if
+    /// there was any.
+    fn look_again(&mut self) -> Option<Branch> {
+        best_first(&mut self.visited);
+        let best = self.visited.first().filter(|set| !set.fits.is_empty())?;
+        let faults = best.faults();
+        let mut lacking: Vec<usize> = Vec::new();
+        for single in self.visited.iter().filter(|set| set.fits.len() == 1) {
+            let cause = single.fits[0].fault.cause;
+            let needed = WORTHWHILE - self.model.further - self.model.causes[cause].log_odds;
+            let known = self.additions.iter().any(|a| a.cause == cause) || best.has(cause);
+            if !known && self.fitter.fit_if(cause, &faults, needed).is_some() {
+                lacking.push(cause);
+            }
+        }
+        if lacking.is_empty() {
+            return None;
+        }
+        let best = best.clone();
+        let alone = |cause: &usize| {
+            let mut singles = self.visited.iter().filter(|set| set.fits.len() == 1);
+            let alone = singles.find(|set| set.has(*cause))?.clone();
+            Some(Addition {
+                alone,
+                cause: *cause,
             })
-            .collect();
+        };
+        let lacking: Vec<Addition> = lacking.iter().filter_map(alone).collect();
+        self.additions.extend(lacking);
+        Some(self.branch(best))
+    }
+
+    /// Larger and larger sets, from the best ones of each size.
+    fn grow(&mut self, width: usize, mut beam: Vec<Branch>) {
         // From every pair, where there are few of them.
         let from_pairs = self.thorough && width > 1 && self.model.components() <= TRIPLED;
-        for size in 2..=MAX_FAULTS {
+        let smallest = beam.first().map_or(1, |branch| branch.set.fits.len());
+        for size in smallest + 1..=MAX_FAULTS {
             let every = from_pairs && size == 2;
             let best = self.best();
             let mut seen: BTreeSet<Vec<usize>> = self.visited.iter().map(Set::key).collect();

@@ -177,7 +177,7 @@ impl<'a> Problem<'a> {
                     log_odds: carried.log_odds(p, m),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
-                    restless: Restless::default(),
+                    restless: Restless::default().weighed(|_| libm::log(m.by_chance())),
                     meaning: match m.class {
                         Class::Blamable(_) | Class::Toward | Class::Zone | Class::NameServers => {
                             Meaning::Fault

@@ -484,6 +484,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.18,
         &[
             (Stage::Tcp, LOST),
+            (Stage::Arrive, LOST),
             (Stage::Answer, LOST),
             (Stage::Tls, LOSS_TLS),
             (Stage::Http, LOSS_HTTP),
