@@ -116,22 +116,47 @@ pub(super) fn is_public(row: &Row<'_>, topology: &Topology) -> bool {
     public && row.object == Object::Usual
 }
 
-/// The vantage points that got no answer from anything, though they asked for several things and others
-/// got some.
+/// Whether it may be the silence of the asker's own network: nothing came back.
+pub(super) fn is_silence(failure: Failure) -> bool {
+    matches!(
+        failure,
+        Failure::DnsTimeout
+            | Failure::DnsUnreachable
+            | Failure::ConnectTimeout
+            | Failure::ConnectUnreachable
+            | Failure::ConnectLocal
+            | Failure::TlsTimeout
+            | Failure::HttpTimeout
+    )
+}
+
+/// The vantage points that heard nothing from anything, though they asked for several things, and others
+/// got through to one of these.
 pub(super) fn lost(rows: &[Row<'_>]) -> Vec<String> {
-    let mut tally: BTreeMap<&VantageName, (u32, u32)> = BTreeMap::new();
-    for spot in rows.iter().flat_map(|row| &row.spots) {
-        let (passed, failed) = tally.entry(spot.vantage).or_default();
-        match spot.came {
-            Came::Passed(_) => *passed += 1,
-            Came::Failed(..) => *failed += 1,
-            Came::LeftOut(..) | Came::Silent => {}
+    #[derive(Default)]
+    struct Tally {
+        heard: bool,
+        unheard: u32,
+        others: bool,
+    }
+    let mut tally: BTreeMap<&VantageName, Tally> = BTreeMap::new();
+    for row in rows {
+        let answered = row.passed().next().is_some();
+        for spot in &row.spots {
+            let tally = tally.entry(spot.vantage).or_default();
+            match spot.came {
+                Came::Failed(failure, _) if is_silence(failure) => {
+                    tally.unheard += 1;
+                    tally.others |= answered;
+                }
+                Came::Passed(_) | Came::Failed(..) => tally.heard = true,
+                Came::LeftOut(..) | Came::Silent => {}
+            }
         }
     }
-    if tally.values().all(|(passed, _)| *passed == 0) {
-        return Vec::new();
-    }
-    let lost = tally.iter().filter(|(_, tally)| matches!(tally, (0, 2..)));
+    let lost = tally
+        .iter()
+        .filter(|(_, tally)| !tally.heard && tally.others && tally.unheard > 1);
     lost.map(|(vantage, _)| vantage.to_string()).collect()
 }
 

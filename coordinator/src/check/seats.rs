@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use localize::topology::BALANCER_HOST;
-use localize::{Object, Role, Target};
+use localize::{Role, Target};
 
-use super::reading::{Came, Row};
+use super::reading::{Came, Row, is_silence};
 use super::words::listed;
 use super::{Finding, Grade, Scene};
 use crate::engine::{Presence, Seat};
@@ -239,33 +239,36 @@ fn silent(scene: &Scene<'_>) -> Vec<Finding> {
     counts.into_iter().map(of).collect()
 }
 
-/// A vantage point that got no answer from anything.
+/// A vantage point that heard nothing from anything.
 fn lost(vantage: &str) -> Finding {
     Finding {
         vantages: vec![vantage.to_owned()],
         ..note(
             None,
             format!(
-                "Agent {vantage} got no good answer from anything, while others did: that is its own \
-                 network rather than the file, and what it saw is left out here."
+                "Agent {vantage} heard nothing from anything, while others did: that is its own network \
+                 rather than the file, and what it saw is left out here."
             ),
             format!("See to the network of {vantage}."),
         )
     }
 }
 
-/// Nothing at all answers: then the agents' networks are in doubt as well as the file.
+/// Nothing comes back from anything: then the agents' networks are in doubt as well as the file.
 fn nothing(scene: &Scene<'_>) -> Option<Finding> {
-    let plain = |row: &&Row<'_>| row.object == Object::Usual;
-    let rows: Vec<&Row<'_>> = scene.rows.iter().filter(plain).collect();
-    let failed = rows.iter().filter(|row| row.failed().next().is_some());
-    let answered = rows.iter().any(|row| row.passed().next().is_some());
-    if answered || failed.count() < 2 {
+    let rows = scene.rows.iter();
+    let asked = rows.filter(|row| row.passed().count() + row.failed().count() > 0);
+    let asked: Vec<&Row<'_>> = asked.collect();
+    let silent = |row: &&Row<'_>| {
+        let mut failed = row.failed();
+        row.passed().next().is_none() && failed.all(|(_, failure, _)| is_silence(failure))
+    };
+    if asked.len() < 2 || !asked.iter().all(silent) {
         return None;
     }
     Some(note(
         None,
-        "Not one probe got a good answer: it may be the agents' own network rather than the file."
+        "Nothing came back from anything: it may be the agents' own network rather than the file."
             .to_owned(),
         "Another agent in another network would tell.".to_owned(),
     ))

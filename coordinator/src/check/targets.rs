@@ -99,7 +99,7 @@ fn hint(scene: &Scene<'_>, row: &Row<'_>) -> String {
             "It is asked as {}: is it a server of this site? ",
             file.url.host
         ),
-        Failure::HttpStatus(_) | Failure::UnexpectedStatus(_) if !is_edge => {
+        Failure::HttpStatus(..500) | Failure::UnexpectedStatus(..500) if !is_edge => {
             format!("Is it a server of {}? ", file.url.authority)
         }
         _ => String::new(),
@@ -160,7 +160,8 @@ fn grouped(findings: Vec<Finding>) -> Vec<Finding> {
         });
         match alike {
             Some(known) => {
-                known.what = format!("{}, {}", finding.arm, known.what);
+                let labels = known.what.split_once(": ").map_or("", |(labels, _)| labels);
+                known.what = format!("{labels}, {}", finding.what);
                 known.arm = String::new();
             }
             None => kept.push(finding),
@@ -194,9 +195,10 @@ fn same_addresses(scene: &Scene<'_>) -> Vec<Finding> {
             findings.push(Finding::new(
                 Grade::Error,
                 at,
-                "The balancer's address: what is asked of this backend goes through the balancer."
+                "The address in load_balancer.vip as well: a balancer and its backend are not one."
                     .to_owned(),
-                "Give the address at which the balancer reaches it.".to_owned(),
+                "One of the two is wrong: a backend's is the one at which the balancer reaches it."
+                    .to_owned(),
             ));
         }
     }

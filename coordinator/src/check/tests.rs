@@ -514,7 +514,7 @@ fn a_vantage_point_without_a_network_accuses_nobody() {
     };
     let said_of = said(&checked(FILE, &AGENTS, offline));
     assert_eq!(said_of.len(), 1, "{said_of:?}");
-    assert!(said_of[0].starts_with("Note 0 : Agent home1 got no good answer"));
+    assert!(said_of[0].starts_with("Note 0 : Agent home1 heard nothing"));
     // Of one that is alone nothing of the kind is known.
     let alone = said(&checked(FILE, &AGENTS[..1], offline));
     assert!(
@@ -527,8 +527,19 @@ fn a_vantage_point_without_a_network_accuses_nobody() {
         alone
             .last()
             .expect("lines")
-            .starts_with("Note 0 : Not one probe"),
+            .starts_with("Note 0 : Nothing came back"),
         "{alone:?}"
+    );
+    // Whoever hears that there is no such name has a network.
+    let misspelt: Site = |vantage, arm| match (vantage, arm.split('/').next()) {
+        (_, Some("resolver" | "nameserver")) => Fails(Failure::DnsNxdomain),
+        ("home1", _) => Fails(Failure::ConnectTimeout),
+        _ => Well,
+    };
+    let said_of = said(&checked(FILE, &AGENTS, misspelt));
+    assert!(
+        !said_of.iter().any(|line| line.starts_with("Note")),
+        "{said_of:?}"
     );
 }
 
@@ -545,8 +556,8 @@ fn addresses_that_cannot_be_right() {
     assert_eq!(
         said(&checked(&balancer, &AGENTS, |_, _| Well)),
         [
-            "Error 13 backend[1].address: The balancer's address: what is asked of this backend goes \
-          through the balancer."
+            "Error 13 backend[1].address: The address in load_balancer.vip as well: a balancer and its \
+          backend are not one."
         ]
     );
     let bare = FILE.to_owned() + "[cdn]\nprovider = \"none\"\n";
@@ -587,7 +598,7 @@ fn public_addresses_that_fail_alike_are_one_finding() {
     assert_eq!(
         said(&both),
         [
-            "Warning 2 url: edge/198.51.100.2, edge/198.51.100.1: shows a certificate that has expired \
+            "Warning 2 url: edge/198.51.100.1, edge/198.51.100.2: shows a certificate that has expired \
           just now; asked twice by cdn1, dc1 and home1."
         ]
     );

@@ -273,10 +273,11 @@ impl State {
             host: agent.host.clone(),
             presence: self.presence(agent),
         });
+        let applied = self.services.get(&check.file.name);
         let checked = Checked {
             topology: plan::topology(&check.file, &check.learnt, &vantages),
             seats: seats.collect(),
-            applied: self.services.contains_key(&check.file.name),
+            applied: applied.is_some_and(|service| service.record.toml == check.toml),
             file: check.file,
             toml: check.toml,
             announced: check.announced,

@@ -317,7 +317,7 @@ pub struct Checked {
     pub file: ServiceFile,
     /// Its text.
     pub toml: String,
-    /// Whether a service of its name is applied.
+    /// Whether it is applied as it is.
     pub applied: bool,
     /// The path as it is known by the end, with the agents that took part.
     pub topology: Topology,
