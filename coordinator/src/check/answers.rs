@@ -15,16 +15,61 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Whether a failure is a whole answer that is not the wanted one.
-pub(super) fn is_answer(failure: Failure) -> bool {
-    matches!(
-        failure,
-        Failure::HttpStatus(_)
-            | Failure::UnexpectedStatus(_)
-            | Failure::UnexpectedBody
-            | Failure::LateFirstByte
-            | Failure::HttpVersion(_)
-    )
+/// A whole answer that is not the wanted one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// By its status.
+    Status(u16),
+    /// By its status, as the file says.
+    Unexpected(u16),
+    /// By its body.
+    Body,
+    /// By when it came.
+    Late,
+    /// By the version of HTTP.
+    Version,
+}
+
+impl Answer {
+    /// `None` for what is no whole answer of the service.
+    pub(super) const fn of(failure: Failure) -> Option<Self> {
+        match failure {
+            Failure::HttpStatus(status) => Some(Self::Status(status)),
+            Failure::UnexpectedStatus(status) => Some(Self::Unexpected(status)),
+            Failure::UnexpectedBody => Some(Self::Body),
+            Failure::LateFirstByte => Some(Self::Late),
+            Failure::HttpVersion(_) => Some(Self::Version),
+            Failure::DnsTimeout
+            | Failure::DnsUnreachable
+            | Failure::DnsRefused
+            | Failure::DnsServfail
+            | Failure::DnsNxdomain
+            | Failure::DnsNoData
+            | Failure::DnsMalformed
+            | Failure::DnsLame
+            | Failure::ConnectRefused
+            | Failure::ConnectTimeout
+            | Failure::ConnectUnreachable
+            | Failure::ConnectLocal
+            | Failure::TlsTimeout
+            | Failure::TlsReset
+            | Failure::TlsAlert(_)
+            | Failure::CertificateExpired
+            | Failure::CertificateNotYetValid
+            | Failure::CertificateUnknownIssuer
+            | Failure::CertificateWrongName
+            | Failure::CertificateInvalid
+            | Failure::TlsProtocol
+            | Failure::ResetBeforeRequest
+            | Failure::ResetAfterRequest
+            | Failure::ClosedWithoutAnswer
+            | Failure::HttpTimeout
+            | Failure::BodyTimeout
+            | Failure::BodyTruncated
+            | Failure::HttpMalformed
+            | Failure::CdnStatus(_) => None,
+        }
+    }
 }
 
 /// The one answer that all give who answer the url at all, if it is not the wanted one.
@@ -36,7 +81,7 @@ pub(super) fn common(scene: &Scene<'_>) -> Option<Failure> {
             return None;
         }
         let failures = row.failed().map(|(_, failure, _)| failure);
-        let failures: Vec<Failure> = failures.filter(|f| is_answer(*f)).collect();
+        let failures: Vec<Failure> = failures.filter(|f| Answer::of(*f).is_some()).collect();
         answering += usize::from(!failures.is_empty());
         answers.extend(failures);
     }
@@ -87,7 +132,7 @@ fn asked(scene: &Scene<'_>, failure: Failure) -> Finding {
             Grade::Warning,
             place(scene, failure),
             what,
-            next(scene, failure),
+            Answer::of(failure).map_or_else(String::new, |answer| next(scene, answer)),
         )
     }
 }
@@ -95,36 +140,35 @@ fn asked(scene: &Scene<'_>, failure: Failure) -> Finding {
 /// What of the file an answer is about.
 fn place(scene: &Scene<'_>, failure: Failure) -> Option<Declaration> {
     let places = &scene.places;
-    let at = match failure {
-        Failure::UnexpectedStatus(_) => places.status(),
-        Failure::UnexpectedBody => places.body(),
-        Failure::LateFirstByte => places.max_ttfb(),
-        _ => None,
+    let at = match Answer::of(failure) {
+        Some(Answer::Unexpected(_)) => places.status(),
+        Some(Answer::Body) => places.body(),
+        Some(Answer::Late) => places.max_ttfb(),
+        Some(Answer::Status(_) | Answer::Version) | None => None,
     };
     at.or_else(|| places.url())
 }
 
 /// What to do about an answer.
-pub(super) fn next(scene: &Scene<'_>, failure: Failure) -> String {
+pub(super) fn next(scene: &Scene<'_>, answer: Answer) -> String {
     let doubt = scene.doubt();
-    match failure {
-        Failure::HttpStatus(status) | Failure::UnexpectedStatus(status) => {
-            let expected =
-                format!("If it is the good answer, say so: [expect] status = [{status}].");
-            match status {
-                401 | 403 => format!(
-                    "What lets the agents in can stand under [request] headers. {expected} {doubt}"
-                ),
-                404 | 410 => format!("Is the path right? {expected} {doubt}"),
-                405 => format!("Is [request] method right? {expected} {doubt}"),
-                429 => format!("Let the agents in, or have them ask less often. {doubt}"),
-                500.. => format!("That is rather the service's than the file's. {doubt}"),
-                _ => format!("{expected} {doubt}"),
-            }
+    let (Answer::Status(status) | Answer::Unexpected(status)) = answer else {
+        return match answer {
+            Answer::Body => format!("Is it the text of the page at url? {doubt}"),
+            Answer::Late => format!("Is that as late as usual? {doubt}"),
+            Answer::Status(_) | Answer::Unexpected(_) | Answer::Version => doubt,
+        };
+    };
+    let expected = format!("If it is the good answer, say so: [expect] status = [{status}].");
+    match status {
+        401 | 403 => {
+            format!("What lets the agents in can stand under [request] headers. {expected} {doubt}")
         }
-        Failure::UnexpectedBody => format!("Is it the text of the page at url? {doubt}"),
-        Failure::LateFirstByte => format!("Is that as late as usual? {doubt}"),
-        _ => doubt,
+        404 | 410 => format!("Is the path right? {expected} {doubt}"),
+        405 => format!("Is [request] method right? {expected} {doubt}"),
+        429 => format!("Let the agents in, or have them ask less often. {doubt}"),
+        500.. => format!("That is rather the service's than the file's. {doubt}"),
+        _ => format!("{expected} {doubt}"),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use localize::{CdnProvider, Failure, Object, Scheme, Target};
 
-use super::answers::{self, is_answer};
+use super::answers::{self, Answer};
 use super::reading::{Row, is_public};
 use super::words::{capital, listed, sentence};
 use super::{Finding, Grade, Scene};
@@ -102,7 +102,36 @@ fn hint(scene: &Scene<'_>, row: &Row<'_>) -> String {
         Failure::HttpStatus(..500) | Failure::UnexpectedStatus(..500) if !is_edge => {
             format!("Is it a server of {}? ", file.url.authority)
         }
-        _ => String::new(),
+        Failure::DnsTimeout
+        | Failure::DnsUnreachable
+        | Failure::DnsRefused
+        | Failure::DnsServfail
+        | Failure::DnsNxdomain
+        | Failure::DnsNoData
+        | Failure::DnsMalformed
+        | Failure::DnsLame
+        | Failure::ConnectRefused
+        | Failure::ConnectTimeout
+        | Failure::ConnectUnreachable
+        | Failure::ConnectLocal
+        | Failure::TlsTimeout
+        | Failure::TlsAlert(_)
+        | Failure::CertificateExpired
+        | Failure::CertificateNotYetValid
+        | Failure::CertificateInvalid
+        | Failure::ResetBeforeRequest
+        | Failure::ResetAfterRequest
+        | Failure::ClosedWithoutAnswer
+        | Failure::HttpTimeout
+        | Failure::BodyTimeout
+        | Failure::BodyTruncated
+        | Failure::HttpMalformed
+        | Failure::HttpStatus(_)
+        | Failure::CdnStatus(_)
+        | Failure::UnexpectedStatus(_)
+        | Failure::UnexpectedBody
+        | Failure::LateFirstByte
+        | Failure::HttpVersion(_) => String::new(),
     }
 }
 
@@ -124,9 +153,8 @@ pub(super) fn at_fault(
     if grade == Grade::Error {
         what += " Users are served all the same, so that it is not part of their path as declared.";
     }
-    let answer = row
-        .one_failure()
-        .filter(|f| is_answer(*f) && row.object == Object::Usual);
+    let usual = row.one_failure().filter(|_| row.object == Object::Usual);
+    let answer = usual.and_then(Answer::of);
     let next = match (grade, answer) {
         (Grade::Error | Grade::Note, _) => hint.trim_end().to_owned(),
         (_, Some(answer)) => hint + &answers::next(scene, answer),

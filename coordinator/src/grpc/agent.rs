@@ -131,10 +131,6 @@ impl AgentService for AgentsService {
 }
 
 /// A fact on its way to the disk.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "observations are both the largest and by far the commonest variant"
-)]
 enum Fact {
     Observation(Observation),
     /// One of a check, which is not kept.
