@@ -25,6 +25,10 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     findings
 }
 
+/// What to do about agents that are not there.
+const START: &str =
+    "Start mesh-agent there, or see with `meshctl agent list` what is wrong with it.";
+
 fn note(at: Option<Declaration>, what: String, next: String) -> Finding {
     Finding::new(Grade::Note, at, what, next)
 }
@@ -36,14 +40,14 @@ fn token(role: &str) -> String {
 /// No agent is connected.
 fn nobody(scene: &Scene<'_>) -> Finding {
     let away: Vec<String> = scene.checked.seats.iter().filter_map(away).collect();
-    let who = match away.is_empty() {
-        true => String::new(),
-        false => format!(" ({})", away.join("; ")),
+    let (who, next) = match away.is_empty() {
+        true => (String::new(), token("outside")),
+        false => (format!(" ({})", away.join("; ")), START.to_owned()),
     };
     note(
         None,
         format!("No agent is connected{who}, so that nothing was probed."),
-        token("outside"),
+        next,
     )
 }
 
@@ -146,11 +150,7 @@ fn missing(
             format!("no agent of role {roles} is connected"),
             token(role),
         ),
-        false => (
-            away.join("; "),
-            "Start mesh-agent there, or see with `meshctl agent list` what is wrong with it."
-                .to_owned(),
-        ),
+        false => (away.join("; "), START.to_owned()),
     }
 }
 

@@ -182,6 +182,9 @@ fn of_a_file_that_holds_nothing_is_said() {
     says(|_, _| Well, &[]);
     // One lost packet is no finding.
     says(|_, _| Once(Failure::ConnectTimeout), &[]);
+    let mut turned = checked(FILE, &AGENTS, |_, _| Once(Failure::ConnectTimeout));
+    turned.observations.reverse();
+    assert_eq!(said(&turned), [""; 0]);
     let report = report(&checked(FILE, &AGENTS, |_, _| Well));
     let arms: Vec<(&str, usize)> = report
         .arms
