@@ -17,7 +17,9 @@ use crate::since::{self, Since};
     about = "Finds the guilty component of a site's delivery path",
     after_help = "Exit status of localize and replay: 0 healthy, 1 at least one fault named, \
                   2 could not run, 3 inconclusive.\nOf mended: 0 mended, 1 not mended, 2 could not \
-                  run, 3 undecided.\nOf all other commands: 0 done, 2 not done."
+                  run, 3 undecided.\nOf service check: 0 nothing speaks against the file, 1 something \
+                  does, 2 could not run, 3 nothing was probed.\nOf all other commands: 0 done, 2 not \
+                  done."
 )]
 pub struct Args {
     /// File with the coordinator's address and your certificate
@@ -57,7 +59,7 @@ pub enum Command {
     /// The agents: invite, list, show, revoke
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// The services: apply a file, list, show, delete
+    /// The services: check a file, apply it, list, show, delete
     #[command(subcommand)]
     Service(ServiceCommand),
     /// Fire rounds at a service until the guilty component is known
@@ -187,11 +189,31 @@ pub enum RoleArg {
 /// The services.
 #[derive(Debug, Subcommand)]
 pub enum ServiceCommand {
-    /// Create or replace a service from its file
+    /// Create or replace a service from its file, and say what does not hold of it
     Apply {
         /// The service file; `-` reads standard input
         #[arg(short, long)]
         file: PathBuf,
+        /// Do not check what the file says
+        #[arg(long)]
+        no_check: bool,
+    },
+    /// Fire every arm of a service file once, and say what does not hold of it
+    ///
+    /// An arm that fails is fired once more. The file need not be applied, and nothing that is seen becomes
+    /// evidence. What does not work just now may be a fault as well as a mistake in the file: that is a
+    /// warning. An error cannot work as the file says it; a note is what was not probed, and why.
+    #[command(
+        after_help = "Exit status: 0 nothing speaks against the file, 1 at least one error or warning, \
+                      2 could not run (a file that cannot be read included), 3 nothing was probed."
+    )]
+    Check {
+        /// A service that is applied
+        #[arg(required_unless_present = "file", conflicts_with = "file")]
+        name: Option<String>,
+        /// The service file, applied or not; `-` reads standard input
+        #[arg(short, long)]
+        file: Option<PathBuf>,
     },
     /// List the services
     List,
@@ -287,6 +309,8 @@ mod tests {
             &["meshctl", "demo", "--fault", "nonsense"],
             &["meshctl", "mended"],
             &["meshctl", "mended", "v-1", "--since", "yesterday"],
+            &["meshctl", "service", "check"],
+            &["meshctl", "service", "check", "shop", "-f", "shop.toml"],
         ];
         for row in rows {
             let error = Args::try_parse_from(*row).unwrap_err();

@@ -1,8 +1,8 @@
 //! `meshctl`, the operator's command.
 //!
 //! Data goes to standard output, everything else to standard error. The exit status of `localize`
-//! and `replay` is the verdict's, that of `mended` its decision's; every other command ends with 0, or with 2 when it could not do
-//! what was asked.
+//! and `replay` is the verdict's, that of `mended` its decision's, that of `service check` tells what was
+//! found; every other command ends with 0, or with 2 when it could not do what was asked.
 
 mod args;
 mod commands;

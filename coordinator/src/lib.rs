@@ -1,6 +1,7 @@
 //! The coordinator: the agents' and operators' gRPC services, schedule, store and localisation.
 
 pub mod ca;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod coverage;

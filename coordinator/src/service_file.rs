@@ -4,6 +4,7 @@
 
 mod ask;
 mod parse;
+mod places;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -15,6 +16,8 @@ use localize::{Backend, CdnProvider, NameServer, Scheme, ServiceName, VipMode};
 use proto::spec::{
     BodyFlaw, Expect, HeaderFlaw, PatternFlaw, Request, StatusFlaw, Unknown as UnknownWord,
 };
+
+pub use places::{Declaration, Declarations};
 
 /// A service as its operator declares it.
 #[derive(Clone, Debug, PartialEq, Eq)]

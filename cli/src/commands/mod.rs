@@ -1,6 +1,7 @@
 //! One file a command: ask, convert, print.
 
 mod agent;
+mod check;
 mod completion;
 mod coverage;
 mod explain;

@@ -4,21 +4,29 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use proto::v1::check_service_request::What;
 use proto::v1::{
     ApplyServiceRequest, DeleteServiceRequest, GetServiceRequest, ListServicesRequest, Service,
 };
 use serde_json::{Value, json};
 
-use super::{Session, sure};
+use super::{Session, check, sure};
 use crate::args::ServiceCommand;
 use crate::connect::{About, Subject};
 use crate::exit::Exit;
-use crate::render::{Table, asked, micros};
+use crate::render::{self, Table, asked, micros};
 use crate::trouble::Trouble;
 
 pub async fn run(session: Session<'_>, command: ServiceCommand) -> Result<Exit, Trouble> {
     match command {
-        ServiceCommand::Apply { file } => apply(session, &file).await?,
+        ServiceCommand::Apply { file, no_check } => apply(session, &file, !no_check).await?,
+        ServiceCommand::Check { name, file } => {
+            let what = match (file, name) {
+                (Some(file), _) => What::File(request(&file)?),
+                (None, name) => What::Service(name.unwrap_or_default()),
+            };
+            return check::run(session, what).await;
+        }
         ServiceCommand::List => list(session).await?,
         ServiceCommand::Show { name } => show(session, &name).await?,
         ServiceCommand::Delete { name, yes } => delete(session, &name, yes).await?,
@@ -26,20 +34,44 @@ pub async fn run(session: Session<'_>, command: ServiceCommand) -> Result<Exit, 
     Ok(Exit::Ok)
 }
 
-async fn apply(mut session: Session<'_>, file: &Path) -> Result<(), Trouble> {
-    let toml = read(file)?;
-    let request = session.request(ApplyServiceRequest {
-        ca_pem: ca_text(&toml, file)?,
-        toml,
-    });
+async fn apply(mut session: Session<'_>, file: &Path, check: bool) -> Result<(), Trouble> {
+    let request = session.request(request(file)?);
     let answer = session
         .client
         .apply_service(request)
         .await
         .about(Subject::Mesh)?;
-    let value = json!({"name": answer.name, "result": answer.result});
-    session.output.print(&value, || {
-        format!("service {} {}\n", answer.name, answer.result)
+    let applied = format!("service {} {}\n", answer.name, answer.result);
+    let mut value = json!({"name": answer.name, "result": answer.result});
+    let output = session.output;
+    if !output.is_json() {
+        output.text(&applied)?;
+    }
+    if check {
+        let checked = check::ask(&mut session, What::Service(answer.name)).await;
+        match checked {
+            Ok(checked) => {
+                value["check"] = check::as_json(&checked);
+                if !output.is_json() {
+                    output.text(&format!("\n{}", render::check(&checked, output.style())))?;
+                }
+            }
+            // It is applied all the same.
+            Err(trouble) => output.say(&format!("meshctl: the file was not checked: {trouble}")),
+        }
+    }
+    match output.is_json() {
+        true => output.json(&value),
+        false => Ok(()),
+    }
+}
+
+/// The file's text, with that of the file that it names.
+fn request(file: &Path) -> Result<ApplyServiceRequest, Trouble> {
+    let toml = read(file)?;
+    Ok(ApplyServiceRequest {
+        ca_pem: ca_text(&toml, file)?,
+        toml,
     })
 }
 

@@ -2,6 +2,7 @@
 
 pub mod asked;
 mod beside;
+mod check;
 mod explain;
 mod mended;
 mod table;
@@ -12,6 +13,7 @@ mod wrap;
 #[cfg(test)]
 pub mod samples;
 
+pub use self::check::{check, grade, worst};
 pub use self::explain::explain;
 pub use self::mended::{mended, mended_progress};
 pub use self::table::Table;

@@ -154,6 +154,9 @@ impl State {
                 name_servers,
                 zone,
             } => {
+                if self.check_found(now_us, &service, &name_servers, &zone) {
+                    return;
+                }
                 if let Some(service) = self.services.get_mut(&service) {
                     let learnt = &mut service.record.learnt;
                     let servers = plan::learn_name_servers(learnt, &name_servers);
@@ -180,14 +183,17 @@ impl State {
         }
     }
 
+    /// The connected agent that sees best what the public sees.
+    pub(super) fn most_public(&self) -> Option<VantageName> {
+        let connected = self.sessions.keys();
+        let agents = connected.filter_map(|name| self.agents.get(name));
+        let first = agents.min_by_key(|agent| (publicness(agent.role), &agent.name));
+        first.map(|agent| agent.name.clone())
+    }
+
     /// Asks one agent for the name servers of each service where they are not declared.
     pub(super) fn discover_due(&mut self, now_us: u64) {
-        let connected = self.sessions.keys();
-        let Some(name) = connected
-            .filter_map(|name| self.agents.get(name))
-            .min_by_key(|agent| (publicness(agent.role), &agent.name))
-            .map(|agent| agent.name.clone())
-        else {
+        let Some(name) = self.most_public() else {
             return;
         };
         let mut questions = Vec::new();

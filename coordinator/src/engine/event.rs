@@ -1,5 +1,6 @@
 //! What the engine is told and asked, and what it answers.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use localize::declared::Declared;
 use localize::topology::Zone;
 use localize::watch::{Alarm, Over, Watch};
 use localize::{
-    Arm, NameServer, Observation, RoundId, ServiceName, Topology, VantageName, Verdict,
+    Arm, NameServer, Observation, Role, RoundId, ServiceName, Topology, VantageName, Verdict,
     WitnessReport,
 };
 use proto::token::JoinToken;
@@ -21,7 +22,7 @@ use super::operators::{AgentView, Applied, ServiceView, Status};
 use crate::ca::{CaError, Issued};
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::plan::Twins;
-use crate::service_file::ServiceFileError;
+use crate::service_file::{ServiceFile, ServiceFileError};
 use crate::store::{AgentRecord, RaisedRecord, RoundRecord, StoreError};
 use crate::tls::PeerCertificate;
 
@@ -67,6 +68,9 @@ pub enum Refusal {
     /// Each localisation judges twice a second.
     #[error("eight localisations are running; wait for one to end")]
     TooManyRuns,
+    /// Each check has every agent fire every arm.
+    #[error("four service files are being checked; wait for one to end")]
+    TooManyChecks,
     /// Too much waits for the store.
     #[error("the coordinator is busy: too many changes wait for the disk; try again")]
     Busy,
@@ -83,6 +87,11 @@ impl<T> Reply<T> {
     /// Answers; nobody may be waiting any more.
     pub(super) fn send(self, answer: Result<T, Refusal>) {
         let _ = self.0.send(answer);
+    }
+
+    /// Whether nobody waits for it any more.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.0.is_closed()
     }
 }
 
@@ -274,6 +283,58 @@ pub struct Outlook {
     pub watch: Watch,
 }
 
+/// What is to be checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A service file, applied or not.
+    File {
+        /// Its text.
+        toml: String,
+        /// The text of its `tls.ca_file`.
+        ca_pem: Option<String>,
+    },
+    /// The file of a service that is applied.
+    Applied(ServiceName),
+}
+
+/// Where an agent stands, and whether it is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// Its name.
+    pub name: VantageName,
+    /// Its role.
+    pub role: Role,
+    /// The backend that it runs on, or `lb`.
+    pub host: Option<String>,
+    /// Whether it is there.
+    pub presence: Presence,
+}
+
+/// What came of checking a service file.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The file.
+    pub file: ServiceFile,
+    /// Its text.
+    pub toml: String,
+    /// Whether it is applied as it is.
+    pub applied: bool,
+    /// The path as it is known by the end, with the agents that took part.
+    pub topology: Topology,
+    /// Every agent that there is.
+    pub seats: Vec<Seat>,
+    /// The arms that were announced.
+    pub announced: BTreeSet<(VantageName, Arm)>,
+    /// What was seen.
+    pub observations: Vec<Observation>,
+    /// The agents that fired nothing of a round, and why.
+    pub refused: BTreeMap<VantageName, String>,
+    /// Rounds fired.
+    pub rounds: u32,
+    /// How long it took, in microseconds.
+    pub took_us: u64,
+}
+
 /// What happens to the engine.
 #[derive(Debug)]
 pub enum Event {
@@ -333,6 +394,8 @@ pub enum Event {
         /// Answered when it is on disk.
         reply: Reply<Applied>,
     },
+    /// A service file is to be checked; answered within some seconds.
+    Check(Subject, Reply<Checked>),
     /// Every service, by name.
     Services(Reply<Vec<ServiceView>>),
     /// One service.

@@ -4,6 +4,7 @@
 //! channels that never make them wait. Facts reach the engine only when they are on disk.
 
 mod agents;
+mod checking;
 mod event;
 mod observed;
 mod operators;
@@ -28,8 +29,8 @@ use crate::clock;
 use crate::store::{AgentRecord, Store, StoreError};
 
 pub use event::{
-    Alarmed, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opening,
-    Outlook, Presence, Refusal, Reply, Said, SessionId, What,
+    Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link,
+    Opening, Outlook, Presence, Refusal, Reply, Said, Seat, SessionId, Subject, What,
 };
 pub use operators::{AgentView, Applied, ServiceView, Status};
 pub use scribe::Fatal;
@@ -56,6 +57,7 @@ pub struct Handle {
     events: mpsc::Sender<Event>,
     happenings: broadcast::Sender<Happening>,
     services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+    checks: Arc<ArcSwap<BTreeSet<ServiceName>>>,
 }
 
 impl Handle {
@@ -94,6 +96,12 @@ impl Handle {
     pub fn knows(&self, service: &ServiceName) -> bool {
         self.services.load().contains(service)
     }
+
+    /// Whether it is the name of a check under way: its facts are of use to it, and are not stored.
+    #[must_use]
+    pub fn checks(&self, name: &ServiceName) -> bool {
+        self.checks.load().contains(name)
+    }
 }
 
 /// The running engine.
@@ -120,10 +128,12 @@ pub fn start(
     let (events, waiting) = mpsc::channel(EVENTS);
     let (happenings, _) = broadcast::channel(HAPPENINGS);
     let services = Arc::new(ArcSwap::default());
+    let checks = Arc::new(ArcSwap::default());
     let handle = Handle {
         events,
         happenings: happenings.clone(),
         services: Arc::clone(&services),
+        checks: Arc::clone(&checks),
     };
     let (alarms, alarmed) = mpsc::channel(ALARMS);
     let (jobs, scribe) = scribe::start(store.clone(), fatal);
@@ -134,6 +144,7 @@ pub fn start(
             jobs,
             happenings,
             services,
+            checks,
             alarms,
         },
         clock::now_us(),

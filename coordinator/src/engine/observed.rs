@@ -25,7 +25,10 @@ impl State {
         self.seen_through.insert(vantage.clone(), through);
         for observation in observations {
             if observation.id.sequence > seen {
-                self.observed(now_us, Arc::new(observation));
+                match self.checks.contains_key(&observation.service) {
+                    true => self.checked(now_us, observation),
+                    false => self.observed(now_us, Arc::new(observation)),
+                }
             }
         }
         for report in reports {

@@ -259,6 +259,7 @@ impl State {
             service.refused = Some(format!("{vantage} fired nothing of a round: {why}"));
         }
         self.expect_nothing(now_us, id, vantage);
+        self.check_refused(now_us, id, vantage, why);
     }
 
     /// An agent fires nothing of a round.
@@ -277,6 +278,7 @@ impl State {
         for id in open {
             self.expect_nothing(now_us, id, vantage);
         }
+        self.check_without(now_us, vantage);
     }
 
     /// Closes the rounds that have been waited for long enough.

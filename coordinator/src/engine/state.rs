@@ -9,6 +9,7 @@ use proto::v1::goodbye::Reason;
 use tokio::sync::{broadcast, mpsc};
 
 use super::agents::Session;
+use super::checking::Check;
 use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
 use super::watching::Watching;
@@ -49,6 +50,7 @@ pub(super) struct Outside {
     pub(super) jobs: mpsc::Sender<Job>,
     pub(super) happenings: broadcast::Sender<Happening>,
     pub(super) services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+    pub(super) checks: Arc<ArcSwap<BTreeSet<ServiceName>>>,
     pub(super) alarms: mpsc::Sender<Alarmed>,
 }
 
@@ -151,6 +153,10 @@ pub(super) struct State {
     pub(super) services: BTreeMap<ServiceName, Service>,
     pub(super) rounds: BTreeMap<RoundId, OpenRound>,
     pub(super) schedule: Schedule,
+    /// The checks under way, by the names that agents know them by.
+    pub(super) checks: BTreeMap<ServiceName, Check>,
+    /// Checks begun since the start.
+    pub(super) check_count: u64,
     pub(super) reports: Reports,
     /// Reports seen since the start.
     pub(super) report_count: u64,
@@ -183,6 +189,8 @@ impl State {
             services: BTreeMap::new(),
             rounds: BTreeMap::new(),
             schedule: Schedule::default(),
+            checks: BTreeMap::new(),
+            check_count: 0,
             reports: Reports::default(),
             report_count: 0,
             housekeeping_us: now_us,
@@ -257,6 +265,7 @@ impl State {
                 ca_pem,
                 reply,
             } => self.apply(now_us, toml, ca_pem, reply),
+            Event::Check(subject, reply) => self.check(now_us, subject, reply),
             Event::Services(reply) => reply.send(Ok(self.service_views())),
             Event::Service(name, reply) => reply.send(self.service_view(&name)),
             Event::Delete(name, reply) => self.delete(now_us, &name, reply),
@@ -288,6 +297,7 @@ impl State {
         self.housekeeping_us
             .min(scheduled)
             .min(closing.unwrap_or(u64::MAX))
+            .min(self.checks_wake().unwrap_or(u64::MAX))
     }
 
     /// What is due.
@@ -298,6 +308,7 @@ impl State {
             }
         }
         self.close_overdue(now_us);
+        self.tick_checks(now_us);
         // A clock that was set back must not stop the housekeeping.
         if now_us >= self.housekeeping_us || self.housekeeping_us - now_us > HOUSEKEEPING_US {
             self.housekeeping_us = now_us + HOUSEKEEPING_US;

@@ -7,6 +7,7 @@
 )]
 
 mod asking;
+mod checking;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -86,6 +87,7 @@ fn state(
         jobs,
         happenings,
         services: Arc::default(),
+        checks: Arc::default(),
         alarms,
     };
     State::restore(store, setup, outside, NOW).unwrap()

@@ -131,12 +131,10 @@ impl AgentService for AgentsService {
 }
 
 /// A fact on its way to the disk.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "observations are both the largest and by far the commonest variant"
-)]
 enum Fact {
     Observation(Observation),
+    /// One of a check, which is not kept.
+    Checked(Observation),
     Report(WitnessReport),
 }
 
@@ -191,6 +189,9 @@ impl Reader {
             Message::Observation(wire) => {
                 let observation: Observation = wire.try_into().map_err(view::malformed)?;
                 self.must_be_own(observation.vantage())?;
+                if self.engine.checks(&observation.service) {
+                    return self.record(Fact::Checked(observation)).await;
+                }
                 if !self.engine.knows(&observation.service) {
                     tracing::debug!(agent = %self.name, service = %observation.service, "observation of an unknown service dropped");
                     return Ok(());
@@ -274,7 +275,9 @@ impl Recorder {
             let (mut observations, mut reports) = (Vec::new(), Vec::new());
             for fact in batch.drain(..) {
                 match fact {
-                    Fact::Observation(observation) => observations.push(observation),
+                    Fact::Observation(observation) | Fact::Checked(observation) => {
+                        observations.push(observation);
+                    }
                     Fact::Report(report) => reports.push(report),
                 }
             }
@@ -303,6 +306,10 @@ impl Recorder {
         loop {
             let writes = batch.iter().map(|fact| match fact {
                 Fact::Observation(observation) => Write::Observation(observation.clone()),
+                Fact::Checked(observation) => Write::Unkept {
+                    vantage: observation.vantage().clone(),
+                    sequence: observation.id.sequence,
+                },
                 Fact::Report(report) => Write::Report(report.clone()),
             });
             match self.store.commit(writes.collect()).await {

@@ -1,6 +1,7 @@
 //! The gRPC services: who may call, and conversion; no decisions.
 
 pub mod agent;
+mod check;
 pub mod enrolment;
 mod mended;
 pub mod operator;
@@ -97,7 +98,7 @@ fn code(refusal: &Refusal) -> Code {
             | CaError::Make(_),
         ) => Code::Internal,
         Refusal::Store(error) => store_code(error),
-        Refusal::TooManyRuns | Refusal::Busy => Code::ResourceExhausted,
+        Refusal::TooManyRuns | Refusal::TooManyChecks | Refusal::Busy => Code::ResourceExhausted,
         Refusal::Stopping => Code::Unavailable,
     }
 }

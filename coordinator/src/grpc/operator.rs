@@ -12,7 +12,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{mended as wire, view};
+use super::{check as wire_check, mended as wire, view};
+use crate::check;
 use crate::clock;
 use crate::clock::rfc3339;
 use crate::coverage;
@@ -30,8 +31,6 @@ const PIECE: usize = 256 << 10;
 /// Verdicts listed when nobody said how many, and at most.
 const VERDICTS: usize = 20;
 const MOST_VERDICTS: usize = 500;
-/// Longest service file and longest trust anchors, in bytes.
-const LONGEST_FILE: usize = 256 << 10;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -161,13 +160,7 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::ApplyServiceRequest>,
     ) -> Answer<v1::ApplyServiceResponse> {
-        let v1::ApplyServiceRequest { toml, ca_pem } = let_in(request)?;
-        if toml.len() > LONGEST_FILE || ca_pem.as_ref().is_some_and(|pem| pem.len() > LONGEST_FILE)
-        {
-            return Err(Status::invalid_argument(
-                "a service file has at most 256 KiB",
-            ));
-        }
+        let v1::ApplyServiceRequest { toml, ca_pem } = view::service_file(let_in(request)?)?;
         let apply = self.engine.ask(|reply| Event::Apply {
             toml,
             ca_pem,
@@ -208,6 +201,24 @@ impl Operator for OperatorsService {
         let name = ServiceName(let_in(request)?.name);
         self.engine.ask(|reply| Event::Delete(name, reply)).await?;
         Ok(Response::new(v1::DeleteServiceResponse {}))
+    }
+
+    async fn check_service(
+        &self,
+        request: Request<v1::CheckServiceRequest>,
+    ) -> Answer<v1::CheckServiceResponse> {
+        let subject = wire_check::subject(let_in(request)?)?;
+        let checked = self
+            .engine
+            .ask(|reply| Event::Check(subject, reply))
+            .await?;
+        let report = move || {
+            let report = check::report(&checked);
+            wire_check::response(&checked, report)
+        };
+        let response = tokio::task::spawn_blocking(report).await;
+        let response = response.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(response))
     }
 
     async fn localize(

@@ -27,6 +27,8 @@ const NAME_SERVERS: usize = 64;
 const LONGEST_TEXT: usize = 256;
 /// Longest signing request taken, in bytes: one of an RSA key of 4096 bits is a third of it.
 const LONGEST_REQUEST: usize = 8192;
+/// Longest service file and longest trust anchors, in bytes.
+const LONGEST_FILE: usize = 256 << 10;
 /// Where name servers listen.
 const DNS_PORT: u16 = 53;
 
@@ -41,6 +43,17 @@ pub(super) fn signing_request(pem: String) -> Result<String, Status> {
         return Err(malformed("the signing request is too long"));
     }
     Ok(pem)
+}
+
+/// A service file of a length that is worth parsing.
+pub(super) fn service_file(
+    file: v1::ApplyServiceRequest,
+) -> Result<v1::ApplyServiceRequest, Status> {
+    let anchors = file.ca_pem.as_ref().map_or(0, String::len);
+    if file.toml.len().max(anchors) > LONGEST_FILE {
+        return Err(malformed("a service file has at most 256 KiB"));
+    }
+    Ok(file)
 }
 
 /// The beginning of a text that only people read.
@@ -305,7 +318,7 @@ pub(super) fn history_line(line: HistoryLine) -> v1::history_response::Line {
 }
 
 /// A failure in the word of the JSON, without its number.
-fn failure_word(failure: localize::Failure) -> String {
+pub(super) fn failure_word(failure: localize::Failure) -> String {
     match serde_json::to_value(failure) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(serde_json::Value::Object(fields)) => fields

@@ -77,7 +77,7 @@ pub(super) fn service_file(
 
 /// The text, for the lines of what was found in it.
 pub(super) struct Place<'a> {
-    text: &'a str,
+    pub(super) text: &'a str,
 }
 
 impl Place<'_> {
@@ -330,7 +330,7 @@ fn is_path(text: &str) -> bool {
 }
 
 /// An address with its port, or alone where a port can be assumed.
-fn address(text: &str, default_port: Option<u16>) -> Result<SocketAddr, Problem> {
+pub(super) fn address(text: &str, default_port: Option<u16>) -> Result<SocketAddr, Problem> {
     let address = match text.parse::<SocketAddr>() {
         Ok(address) => address,
         Err(_) => {

@@ -11,7 +11,7 @@ use toml::Spanned;
 /// A text with its place in the file.
 pub(super) type Text = Spanned<String>;
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     pub name: Text,
@@ -35,13 +35,13 @@ pub(super) struct File {
     pub schedule: Schedule,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tls {
     pub ca_file: Option<Text>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Dns {
     #[serde(default)]
@@ -50,13 +50,13 @@ pub(super) struct Dns {
     pub resolvers: Vec<Text>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Cdn {
     pub provider: Option<Text>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct LoadBalancer {
     #[serde(default)]
@@ -64,7 +64,7 @@ pub(super) struct LoadBalancer {
     pub mode: Option<VipMode>,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Backend {
     pub name: Text,
@@ -73,7 +73,7 @@ pub(super) struct Backend {
     pub path: Option<Text>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Request {
     pub method: Option<Text>,
@@ -84,7 +84,7 @@ pub(super) struct Request {
     pub follow: Option<Spanned<i64>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expect {
     pub status: Option<Spanned<Vec<Spanned<Status>>>>,
@@ -93,6 +93,7 @@ pub(super) struct Expect {
 }
 
 /// A status as a number, or a class of them as a text.
+#[derive(Debug)]
 pub(super) enum Status {
     Code(i64),
     Class(String),
@@ -131,7 +132,7 @@ impl<'de> Deserialize<'de> for Status {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Schedule {
     pub every: Option<Text>,
@@ -140,7 +141,7 @@ pub(super) struct Schedule {
     pub reuse_ports: Option<bool>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Timeout {
     pub dns: Option<Text>,

@@ -103,6 +103,10 @@ impl<'a> Stage<'a> {
         match write {
             Write::Observation(observation) => self.observation(&observation),
             Write::Report(report) => self.report(&report),
+            Write::Unkept { vantage, sequence } => {
+                self.raise_watermark(&vantage, sequence);
+                Ok(())
+            }
             Write::Round(round) => self.round(&round),
             Write::Verdict { verdict, case_json } => {
                 self.verdict(&verdict, &Packed::bytes(case_json))

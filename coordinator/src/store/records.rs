@@ -188,6 +188,13 @@ pub enum Write {
     Observation(Observation),
     /// A witness's report; the watermark as for observations, on the same sequence.
     Report(WitnessReport),
+    /// That a record of an agent has come which is not kept: its watermark is raised, as for observations.
+    Unkept {
+        /// The agent.
+        vantage: VantageName,
+        /// The record's sequence.
+        sequence: u64,
+    },
     /// A closed round. A repeat of the same round changes nothing.
     Round(RoundRecord),
     /// A verdict with the JSON of its case. The verdict's `id` must be set; the same id again

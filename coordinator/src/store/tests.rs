@@ -252,6 +252,27 @@ async fn reports_share_the_sequence_of_the_observations() {
 }
 
 #[tokio::test]
+async fn what_is_not_kept_is_known_to_have_come() {
+    let dir = TempDir::new().expect("folder");
+    let store = open(&dir);
+    let unkept = Write::Unkept {
+        vantage: vantage("home1"),
+        sequence: 7,
+    };
+    store.commit(vec![unkept]).await.expect("stored");
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(store.durable_through(&vantage("home1")), Some(7));
+    assert_eq!(store.stored_count(), 0);
+    let seen = store.observations(&shop(), 0, u64::MAX - 1);
+    assert_eq!(seen.expect("reads"), []);
+    // What comes at or below it is a repeat, as beside any other record.
+    let repeat = Write::Observation(observation("home1", 7, NOW, None));
+    store.commit(vec![repeat]).await.expect("stored");
+    assert_eq!(store.stored_count(), 0);
+}
+
+#[tokio::test]
 async fn a_token_is_used_once() {
     let dir = TempDir::new().expect("folder");
     let store = open(&dir);

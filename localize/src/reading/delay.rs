@@ -60,7 +60,7 @@ const RESENT_LATE: u64 = 150_000;
 /// Whether something is late by what lost SYNs cost.
 fn is_resent(by: u64) -> bool {
     let near = |at: &u64| (at - RESENT_EARLY..=at + RESENT_LATE).contains(&by);
-    RESENT.iter().any(|at| near(at))
+    RESENT.iter().any(near)
 }
 
 /// By how much a passed layer was late.

@@ -5,7 +5,7 @@
     reason = "each test file compiles this module for itself and uses a part of it"
 )]
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -102,4 +102,30 @@ impl Mesh {
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
+}
+
+/// A name server at 127.0.0.1 that knows every name to be there too, or refuses every question (RFC 1035,
+/// section 4).
+pub fn name_server(knows: bool) -> SocketAddr {
+    const HEADER: usize = 12;
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let mut question = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut question) {
+            let labels = question[HEADER..length].iter().position(|byte| *byte == 0);
+            let end = HEADER + labels.unwrap() + 5;
+            let has_address = knows && question[end - 4..end - 2] == [0, 1];
+            let mut answer = question[..end].to_vec();
+            // An authoritative answer, or REFUSED; one question, nothing after the answers.
+            let code = if knows { [0x85, 0x80] } else { [0x80, 0x05] };
+            answer[2..4].copy_from_slice(&code);
+            answer[6..HEADER].copy_from_slice(&[0, u8::from(has_address), 0, 0, 0, 0]);
+            if has_address {
+                answer.extend([0xc0, 0x0c, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 127, 0, 0, 1]);
+            }
+            let _ = socket.send_to(&answer, from);
+        }
+    });
+    address
 }
