@@ -348,6 +348,9 @@ impl<'a> Paths<'a> {
                 crossed.extend(self.forwarded_back(&backend.name, destination));
                 behind.push((crossed, Some(index)));
             }
+            if behind.is_empty() {
+                front.push(direct(self.origin()));
+            }
             return fan_out(front, behind);
         }
         if stage != Stage::Http {
@@ -358,7 +361,7 @@ impl<'a> Paths<'a> {
             // What no service file declares is not innocent.
             let part = self.origin();
             let view = View::BehindLb;
-            return fan_out(front, vec![(vec![Crossing { part, view }], None)]);
+            front.push(Crossing { part, view });
         }
         fan_out(front, behind)
     }

@@ -105,13 +105,13 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
 pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
         S::SynLost => &[
-            (S::Resent, 0.35),
+            (S::Resent, 0.33),
             (S::Slow, 0.05),
-            (S::Cdn522, 0.2),
-            (S::Status504, 0.17),
-            (S::Status503, 0.09),
-            (S::HttpTimeout, 0.1),
-            (S::Cdn523, 0.04),
+            (S::Cdn522, 0.18),
+            (S::HttpTimeout, 0.18),
+            (S::Status504, 0.15),
+            (S::Status503, 0.08),
+            (S::Cdn523, 0.03),
         ],
         S::Refused => &[
             (S::Cdn521, 0.4),

@@ -21,22 +21,26 @@ pub(crate) const MAKES: f64 = 0.04;
 /// way, and the table says in how many of its mode's faults it is which.
 const WORD: f64 = 2.0;
 
+/// As many failures as a table's word weighs on how much of it is what the mode makes at all: what proxies
+/// make of a slow answer is now and then an error, and of a hundred slow answers none need be.
+const MADE: f64 = 5.0;
+
 /// A distribution whose product over what was seen is the probability of that when how the fault shows
 /// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
-/// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
-/// ones are among those: how much of it is lateness stays, and so does what the mode hardly shows.
+/// one of the same symptom is less of a surprise. So it is with whether it fails probes or only makes them
+/// late: one that loses packets fails them all when it loses most, and hardly any when it loses few. What
+/// the mode hardly shows stays as improbable as it is.
 pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
     let mut drawn = *table;
-    for late in [false, true] {
-        let of_this = || Symptom::ALL.iter().filter(|s| s.is_late() == late);
-        let mass: f64 = of_this().map(|s| table[*s as usize]).sum();
-        let made = of_this().filter(|s| table[**s as usize] > MAKES);
-        let many = made.clone().map(|s| seen[*s as usize]).sum();
-        for symptom in made {
-            let place = *symptom as usize;
-            let own = mean_log(WORD * table[place] / mass, seen[place]);
-            drawn[place] = mass * libm::exp(own - mean_log(WORD, many));
-        }
+    let made = || Symptom::ALL.iter().map(|s| *s as usize);
+    let made = || made().filter(|place| table[*place] > MAKES);
+    let mass: f64 = made().map(|place| table[place]).sum();
+    let all: f64 = table.iter().sum();
+    let many: f64 = made().map(|place| seen[place]).sum();
+    let share = mean_log(MADE * mass / all, many) - mean_log(MADE, many);
+    for place in made() {
+        let own = mean_log(WORD * table[place] / mass, seen[place]);
+        drawn[place] = all * libm::exp(share + own - mean_log(WORD, many));
     }
     drawn
 }
@@ -226,13 +230,19 @@ mod tests {
         let drawn = accustomed(&table, &seen);
         assert!(1000.0 * libm::log(drawn[Symptom::Reset as usize]) > -35.0);
         assert_eq!(drawn[Symptom::Slow as usize], 0.0);
-        // So it is with how late the late ones are, beside failures.
+        // So it is with whether it fails probes, or makes them late.
+        table = [0.0; Symptom::COUNT];
         table[Symptom::Slow as usize] = 0.5;
-        table[Symptom::Late as usize] = 0.5;
+        table[Symptom::HttpTimeout as usize] = 0.47;
+        table[Symptom::Reset as usize] = 0.03;
+        seen = [0.0; Symptom::COUNT];
         seen[Symptom::Slow as usize] = 40.0;
         let drawn = accustomed(&table, &seen);
         assert!(40.0 * libm::log(drawn[Symptom::Slow as usize]) > -10.0);
-        assert!(drawn[Symptom::Reset as usize] > 0.9);
+        // What it hardly shows is as rare the tenth time as the first.
+        seen[Symptom::Reset as usize] = 10.0;
+        let drawn = accustomed(&table, &seen);
+        assert!((drawn[Symptom::Reset as usize] - 0.03).abs() < 1e-9);
     }
 
     #[test]
@@ -248,6 +258,7 @@ mod tests {
         let seen = signatures
             .of(refuses, View::BehindCdn, Stage::Http)
             .expect("visible");
-        assert!(seen[Symptom::Cdn521 as usize] > 0.7);
+        assert!(seen[Symptom::Cdn521 as usize] > 0.35);
+        assert!(seen[Symptom::Cdn522 as usize] < 0.05);
     }
 }
