@@ -219,7 +219,7 @@ fn rivals_are_told_with_what_speaks_against_them() {
             Fault::EdgeStatus(0, 500, 1.0),
             Kind::Cdn,
             20.0,
-            "dc1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
+            "cdn1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
         ),
         (
             Fault::EdgeStatus(0, 500, 1.0),
@@ -231,7 +231,7 @@ fn rivals_are_told_with_what_speaks_against_them() {
             Fault::BackendStatus(1, 0.2),
             Kind::LoadBalancer,
             10.0,
-            "web1 to backend/web2 would have seen hardly any of 6 requests fail, and saw 3",
+            "what web1 to backend/web2 saw is more than 1,000 times less probable with it",
         ),
         (
             Fault::Return(0, "10.0.9.10", 1.0),
@@ -437,7 +437,7 @@ fn every_component_is_cleared_for_a_reason_of_its_own() {
             &edge,
             Kind::Cdn,
             "cloudflare",
-            "24 of 48 requests that crossed it failed, where CDN edge 198.51.100.11 accounts for about 24; at fault itself, dc1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
+            "24 of 48 requests that crossed it failed, where CDN edge 198.51.100.11 accounts for about 24; at fault itself, cdn1 to edge/198.51.100.12 would have seen about 3 of 6 requests fail, and saw none",
         ),
         (
             &edge,

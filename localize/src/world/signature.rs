@@ -25,22 +25,42 @@ const WORD: f64 = 2.0;
 /// make of a slow answer is now and then an error, and of a hundred slow answers none need be.
 const MADE: f64 = 5.0;
 
+/// A mode that both fails probes and makes them late does so in at least this share of each.
+const BOTH: f64 = 0.2;
+
 /// A distribution whose product over what was seen is the probability of that when how the fault shows
 /// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
-/// one of the same symptom is less of a surprise. So it is with whether it fails probes or only makes them
-/// late: one that loses packets fails them all when it loses most, and hardly any when it loses few. What
-/// the mode hardly shows stays as improbable as it is.
+/// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
+/// ones are among those, but where a mode does both: what loses packets fails all probes when it loses most
+/// of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
 pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
     let mut drawn = *table;
-    let made = || Symptom::ALL.iter().map(|s| *s as usize);
-    let made = || made().filter(|place| table[*place] > MAKES);
-    let mass: f64 = made().map(|place| table[place]).sum();
-    let all: f64 = table.iter().sum();
-    let many: f64 = made().map(|place| seen[place]).sum();
-    let share = mean_log(MADE * mass / all, many) - mean_log(MADE, many);
-    for place in made() {
-        let own = mean_log(WORD * table[place] / mass, seen[place]);
-        drawn[place] = all * libm::exp(share + own - mean_log(WORD, many));
+    let made = |s: &&Symptom| table[**s as usize] > MAKES;
+    let late = |s: &&Symptom| s.is_late();
+    let sum = |of: &[&Symptom], values: &Distribution| -> f64 {
+        of.iter().map(|s| values[**s as usize]).sum()
+    };
+    let all: Vec<&Symptom> = Symptom::ALL.iter().filter(made).collect();
+    let (lateness, failures): (Vec<&Symptom>, Vec<&Symptom>) = all.iter().partition(|s| late(s));
+    let whole: f64 = table.iter().sum();
+    let many = sum(&all, seen);
+    // How much of it is what the mode makes at all.
+    let share = mean_log(MADE * sum(&all, table) / whole, many) - mean_log(MADE, many);
+    let both = sum(&lateness, table).min(sum(&failures, table)) >= BOTH * whole;
+    let groups = if both {
+        vec![all.clone()]
+    } else {
+        vec![lateness, failures]
+    };
+    for group in groups {
+        let mass = sum(&group, table);
+        let many = sum(&group, seen);
+        let part = mass / sum(&all, table) * whole;
+        for symptom in group {
+            let place = *symptom as usize;
+            let own = mean_log(WORD * table[place] / mass, seen[place]);
+            drawn[place] = part * libm::exp(share + own - mean_log(WORD, many));
+        }
     }
     drawn
 }

@@ -245,7 +245,6 @@ late! {
     backend_late: [], [Fault::BackendSlow(1, 0.3)], EITHER => [(Backend, "web2")];
     backend_late_in_a_third: [], [Fault::BackendSlowAtTimes(1, 0.3, 0.33)], EITHER => [(Backend, "web2")];
     resolver_late: [], [Fault::ResolverSlow(0, 0.25)], EITHER => [(Resolver, "192.0.2.11")];
-    edge_late: [], [Fault::EdgeSlow(0, 0.3)], EITHER => [(Cdn, "198.51.100.11")];
     // Beside nothing of its kind, a balancer that is always late is late to nobody's knowledge.
     balancer_late: [], [Fault::BalancerSlow(0.3)], [Past::Known] => [(LoadBalancer, "203.0.113.10:443")];
     a_late_vantage_point_is_nobodys_fault: [], [Fault::VantageSlow("home1", 0.3)], EITHER => [];
@@ -253,6 +252,28 @@ late! {
     restless_and_well: [Fault::Restless(0.008)], [], EITHER => [];
     very_restless_and_well: [Fault::Restless(0.03)], [], EITHER => [];
     backend_late_among_the_restless: [Fault::Restless(0.008)], [Fault::BackendSlow(1, 0.3)], EITHER => [(Backend, "web2")];
+}
+
+/// No arm that ends at an edge tells whether this is late itself or waits for its origin.
+#[test]
+fn a_late_edge_may_wait_for_its_origin() {
+    for mesh in [Mesh::Full, Mesh::Bare] {
+        let mut world = World::new(mesh, 1);
+        world.learn(60);
+        world.faults.push(Fault::EdgeSlow(0, 0.3));
+        let (assessment, _) = judge(world, 50);
+        let text = describe(&assessment);
+        let mut named = assessment.verdict.alternatives.iter();
+        let listed = [Kind::Cdn, Kind::CdnOriginPath].map(|kind| {
+            let candidate = named.find(|a| a.component.kind == kind);
+            candidate.map_or(0.0, |a| a.confidence)
+        });
+        assert!(assessment.verdict.faults.is_empty(), "{mesh:?}: {text}");
+        assert!(
+            listed.iter().all(|c| (0.1..0.9).contains(c)),
+            "{mesh:?}: {text}"
+        );
+    }
 }
 
 /// Whoever is late is waited for as long as a queue may take to drain; whoever fails is not.

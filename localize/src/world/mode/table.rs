@@ -367,10 +367,16 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
+    mode(
+        Kind::CdnOriginPath,
+        Word::Unreachable,
+        0.25,
+        &[(Stage::Tcp, LOST)],
+    ),
     lossy(
         Kind::CdnOriginPath,
         Word::Unreachable,
-        0.4,
+        0.15,
         &[
             (Stage::Tcp, LOST),
             (Stage::Tls, LOSS_TLS),
