@@ -170,6 +170,26 @@ fn every_source_address_is_an_arm() {
     }
 }
 
+/// With direct return the backends have the VIP as well. Answers to it go to the balancer, and so do
+/// those that its own host's probes from there are waiting for.
+#[test]
+fn the_vip_is_a_source_on_the_balancer_alone() {
+    let from = |address: &str| format!("backend/web1 from {address}");
+    let two = ["10.0.0.51", "10.1.0.51", "203.0.113.10"];
+    let rows: [(Option<&str>, &[&str], Vec<String>); 4] = [
+        (Some("web1"), &two, vec![from(two[0]), from(two[1])]),
+        (Some("lb"), &two, two.map(from).to_vec()),
+        (Some("web1"), &two[1..], vec![BACKENDS[0].to_owned()]),
+        (None, &two[1..], vec![BACKENDS[0].to_owned()]),
+    ];
+    for (host, addresses, expected) in rows {
+        let fired = labels(FILE, &[], &vantage(Role::Inside, host, addresses));
+        let to_web1 = |label: &&String| label.starts_with(BACKENDS[0]) && !label.ends_with("port");
+        let fired: Vec<&String> = fired.iter().filter(to_web1).collect();
+        assert_eq!(fired, expected.iter().collect::<Vec<_>>(), "{host:?}");
+    }
+}
+
 /// Users without IPv6 do not go there either; what is in the data centre is declared, and asked for.
 #[test]
 fn public_addresses_of_ipv6_are_for_who_has_ipv6() {
