@@ -135,89 +135,10 @@ fn question(id: &str, named: &[(Component, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use localize::{
-        Arm, Baselines, CdnProvider, Facts, Failure, Firing, Kind, Layer, Micros, Observation,
-        ObservationId, Outcome, Role, RoundId, Scheme, ServiceName, Stamp, Step, Target, Topology,
-        VantageName, VantagePoint, VipMode,
-    };
+    use localize::Kind;
 
+    use super::super::seen::{SECOND, case};
     use super::*;
-
-    const SECOND: u64 = 1_000_000;
-
-    fn address() -> std::net::SocketAddr {
-        ([10, 0, 0, 51], 80).into()
-    }
-
-    /// A round a second, in which the one backend refuses for so many and answers from then on.
-    fn case(refuses: u64, rounds: u64) -> Case {
-        let vantage = VantageName("dc1".to_owned());
-        let seen = |round: u64| {
-            let refused = Outcome::Failed {
-                layer: Layer::Tcp,
-                failure: Failure::ConnectRefused,
-                after: Micros(800),
-            };
-            let step = |layer| Step {
-                layer,
-                took: Micros(900),
-            };
-            let (steps, outcome) = match round <= refuses {
-                true => (Vec::new(), refused),
-                false => (vec![step(Layer::Tcp), step(Layer::Http)], Outcome::Passed),
-            };
-            Observation {
-                id: ObservationId {
-                    vantage: vantage.clone(),
-                    sequence: round,
-                },
-                service: ServiceName("shop".to_owned()),
-                round: RoundId(round),
-                arm: Arm::to(Target::Backend {
-                    name: "web1".to_owned(),
-                    address: address(),
-                }),
-                started: Stamp::default(),
-                scheduled_us: round * SECOND,
-                firing: Firing::OnTime,
-                steps,
-                outcome,
-                facts: Facts::default(),
-            }
-        };
-        Case {
-            topology: Topology {
-                expect: Default::default(),
-                service: ServiceName("shop".to_owned()),
-                scheme: Scheme::Http,
-                vantages: vec![VantagePoint {
-                    name: vantage.clone(),
-                    role: Role::Inside,
-                    host: None,
-                    addresses: Vec::new(),
-                    witness: false,
-                    resolvers: Vec::new(),
-                }],
-                resolvers: Vec::new(),
-                zone: None,
-                name_servers: Vec::new(),
-                edges: Vec::new(),
-                cdn: CdnProvider::None,
-                vips: Vec::new(),
-                vip_mode: VipMode::Auto,
-                backends: vec![localize::Backend {
-                    name: "web1".to_owned(),
-                    address: address(),
-                    scheme: Scheme::Http,
-                    path: "/".to_owned(),
-                }],
-            },
-            declared: localize::declared::Declared::default(),
-            baselines: Baselines::default(),
-            observations: (1..=rounds).map(seen).collect(),
-            sightings: Vec::new(),
-        }
-    }
 
     fn alarms(case: Option<Case>) -> Alarms {
         let component = Component {

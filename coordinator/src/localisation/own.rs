@@ -1,0 +1,90 @@
+//! What the rounds of a run say by themselves: those before it tell of a time at which nobody had asked.
+//!
+//! A window that is well but for its last second is well on the whole, and a fault that strikes seldom
+//! looks the same for some seconds after it was mended. So neither is the last word before the rounds
+//! since the question say the same.
+
+use localize::mended::{Since, compare};
+use localize::{Assessment, Case, Choice, Fault, Observation, VerdictOutcome};
+
+/// A fault of this rate must show in the rounds of the run before they are called well: it is the rate
+/// at which a verdict says so at all.
+const SHOWN_RATE: f64 = 0.3;
+
+/// What to probe before a verdict may stand; `None` when the rounds since the question bear it out.
+/// `asked_us` is when somebody asked.
+pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Option<Choice> {
+    match assessment.verdict.outcome {
+        VerdictOutcome::Healthy => {
+            let own = localize::localize(&part(case, |seen| seen.scheduled_us >= asked_us));
+            (own.verdict.detection.rate > SHOWN_RATE).then_some(own.choice)
+        }
+        VerdictOutcome::Fault => {
+            let before = part(case, |seen| seen.scheduled_us < asked_us);
+            let since = Since {
+                at_us: asked_us,
+                observations: part(case, |seen| seen.scheduled_us >= asked_us).observations,
+                sightings: case.sightings.clone(),
+                every_us: None,
+            };
+            let mut faults = assessment.verdict.faults.iter();
+            let quiet = faults.any(|fault| is_quiet(&before, fault, &since));
+            quiet.then(|| assessment.choice.clone())
+        }
+        VerdictOutcome::Inconclusive => None,
+    }
+}
+
+/// Whether a fault was seen before the question and not since.
+fn is_quiet(before: &Case, fault: &Fault, since: &Since) -> bool {
+    let found = compare(before, &fault.component, &fault.mode, since);
+    found.is_some_and(|found| found.last_failure_us.is_none())
+}
+
+/// The case with some of its observations.
+fn part(case: &Case, wanted: impl Fn(&Observation) -> bool) -> Case {
+    let observations = case.observations.iter().filter(|seen| wanted(seen));
+    Case {
+        topology: case.topology.clone(),
+        declared: case.declared.clone(),
+        baselines: case.baselines.clone(),
+        observations: observations.cloned().collect(),
+        sightings: case.sightings.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::seen::{SECOND, case_of};
+    use super::*;
+
+    /// Whether more is to be probed when somebody asked after so many rounds.
+    fn lacks_since(case: &Case, asked: u64, outcome: VerdictOutcome) -> bool {
+        let assessment = localize::localize(case);
+        assert_eq!(assessment.verdict.outcome, outcome);
+        lacks(case, &assessment, asked * SECOND + 1).is_some()
+    }
+
+    #[test]
+    fn health_is_borne_out_by_as_many_probes_as_would_have_shown_a_fault() {
+        let well = case_of(60, |_| false);
+        for (asked, lacking) in [(59, true), (54, true), (50, false), (0, false)] {
+            let found = lacks_since(&well, asked, VerdictOutcome::Healthy);
+            assert_eq!(found, lacking, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_fault_is_borne_out_when_it_strikes_after_the_question() {
+        let seldom = |last: u64| move |round: u64| round <= last && round % 3 == 0;
+        let rows = [(30, 30, true), (33, 30, false), (33, 33, true)];
+        for (last, asked, lacking) in rows {
+            let case = case_of(34, seldom(last));
+            let found = lacks_since(&case, asked, VerdictOutcome::Fault);
+            assert_eq!(found, lacking, "{last} {asked}");
+        }
+        // One that was never seen before needs no more than it shows.
+        let new = case_of(34, |round| round > 30);
+        assert!(!lacks_since(&new, 30, VerdictOutcome::Fault));
+    }
+}
