@@ -14,10 +14,16 @@ const SHOWN_RATE: f64 = 0.3;
 /// What to probe before a verdict may stand; `None` when the rounds since the question bear it out.
 /// `asked_us` is when somebody asked.
 pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Option<Choice> {
+    let own = || localize::localize(&part(case, |seen| seen.scheduled_us >= asked_us));
     match assessment.verdict.outcome {
         VerdictOutcome::Healthy => {
-            let own = localize::localize(&part(case, |seen| seen.scheduled_us >= asked_us));
+            let own = own();
             (own.verdict.detection.rate > SHOWN_RATE).then_some(own.choice)
+        }
+        // Rounds before it broke have nothing to say of who broke it.
+        VerdictOutcome::Inconclusive => {
+            let own = own();
+            (!own.settled).then_some(own.choice)
         }
         VerdictOutcome::Fault => {
             let before = part(case, |seen| seen.scheduled_us < asked_us);
@@ -31,7 +37,6 @@ pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Opti
             let quiet = faults.any(|fault| is_quiet(&before, fault, &since));
             quiet.then(|| assessment.choice.clone())
         }
-        VerdictOutcome::Inconclusive => None,
     }
 }
 
@@ -71,6 +76,17 @@ mod tests {
         for (asked, lacking) in [(59, true), (54, true), (50, false), (0, false)] {
             let found = lacks_since(&well, asked, VerdictOutcome::Healthy);
             assert_eq!(found, lacking, "{asked}");
+        }
+    }
+
+    #[test]
+    fn rounds_before_the_question_alone_leave_nothing_open() {
+        let well = case_of(60, |_| false);
+        let mut assessment = localize::localize(&well);
+        assessment.verdict.outcome = VerdictOutcome::Inconclusive;
+        for (asked, lacking) in [(58, true), (0, false)] {
+            let found = lacks(&well, &assessment, asked * SECOND + 1);
+            assert_eq!(found.is_some(), lacking, "{asked}");
         }
     }
 
