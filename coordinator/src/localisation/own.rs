@@ -11,6 +11,9 @@ use localize::{Assessment, Case, Choice, Fault, Observation, VerdictOutcome};
 /// at which a verdict says so at all.
 const SHOWN_RATE: f64 = 0.3;
 
+/// A candidate beside a fault from this probability on leaves something open.
+const OPEN: f64 = 0.05;
+
 /// What to probe before a verdict may stand; `None` when the rounds since the question bear it out.
 /// `asked_us` is when somebody asked.
 pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Option<Choice> {
@@ -20,7 +23,7 @@ pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Opti
             let own = own();
             (own.verdict.detection.rate > SHOWN_RATE).then_some(own.choice)
         }
-        // Rounds before it broke have nothing to say of who broke it.
+        // What is left open by rounds before it broke may be known from those since.
         VerdictOutcome::Inconclusive => {
             let own = own();
             (!own.settled).then_some(own.choice)
@@ -34,8 +37,12 @@ pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Opti
                 every_us: None,
             };
             let mut faults = assessment.verdict.faults.iter();
-            let quiet = faults.any(|fault| is_quiet(&before, fault, &since));
-            quiet.then(|| assessment.choice.clone())
+            let mut candidates = assessment.verdict.alternatives.iter();
+            if faults.any(|fault| is_quiet(&before, fault, &since)) {
+                return Some(assessment.choice.clone());
+            }
+            let open = candidates.any(|candidate| candidate.confidence >= OPEN);
+            (open && !own().settled).then(|| assessment.choice.clone())
         }
     }
 }
@@ -60,6 +67,8 @@ fn part(case: &Case, wanted: impl Fn(&Observation) -> bool) -> Case {
 
 #[cfg(test)]
 mod tests {
+    use localize::Alternative;
+
     use super::super::seen::{SECOND, case_of};
     use super::*;
 
@@ -92,15 +101,27 @@ mod tests {
 
     #[test]
     fn a_fault_is_borne_out_when_it_strikes_after_the_question() {
-        let seldom = |last: u64| move |round: u64| round <= last && round % 3 == 0;
+        let seldom = |last: u64| move |round: u64| round <= last && round.is_multiple_of(3);
         let rows = [(30, 30, true), (33, 30, false), (33, 33, true)];
         for (last, asked, lacking) in rows {
             let case = case_of(34, seldom(last));
             let found = lacks_since(&case, asked, VerdictOutcome::Fault);
             assert_eq!(found, lacking, "{last} {asked}");
         }
-        // One that was never seen before needs no more than it shows.
+        // One that was never seen before needs no more than it shows, if that leaves nothing open.
         let new = case_of(34, |round| round > 30);
-        assert!(!lacks_since(&new, 30, VerdictOutcome::Fault));
+        assert!(!lacks_since(&new, 33, VerdictOutcome::Fault));
+        let mut assessment = localize::localize(&new);
+        for (confidence, lacking) in [(0.04, false), (0.4, true)] {
+            let component = assessment.verdict.faults[0].component.clone();
+            assessment.verdict.alternatives = vec![Alternative {
+                component,
+                mode: String::new(),
+                confidence,
+                because: String::new(),
+            }];
+            let found = lacks(&new, &assessment, 33 * SECOND + 1);
+            assert_eq!(found.is_some(), lacking, "{confidence}");
+        }
     }
 }
