@@ -71,8 +71,6 @@ pub enum Expected {
         truth: Vec<Blame>,
         /// Words of which one must be in what the verdict asks for.
         ask: Vec<&'static str>,
-        /// Whether it must ask even when it names the truth.
-        always_ask: bool,
         /// The mesh may see nothing at all, so that healthy is no lie.
         unseen: bool,
     },
@@ -241,12 +239,9 @@ pub fn judge(expected: &Expected, said: &Said) -> Judgement {
             Outcome::Fault => mistaken(blames, said),
             Outcome::Healthy | Outcome::Inconclusive => Some(format!("outcome {:?}", said.outcome)),
         },
-        Expected::Ambiguous {
-            truth,
-            ask,
-            always_ask,
-            unseen,
-        } => return judge_ambiguous(truth, ask, *always_ask, *unseen, said),
+        Expected::Ambiguous { truth, ask, unseen } => {
+            return judge_ambiguous(truth, ask, *unseen, said);
+        }
     };
     mistake.map_or(Judgement::Right, Judgement::Wrong)
 }
@@ -262,16 +257,11 @@ fn mistaken(blames: &[Blame], said: &Said) -> Option<String> {
     })
 }
 
-fn judge_ambiguous(
-    truth: &[Blame],
-    ask: &[&str],
-    always_ask: bool,
-    unseen: bool,
-    said: &Said,
-) -> Judgement {
+fn judge_ambiguous(truth: &[Blame], ask: &[&str], unseen: bool, said: &Said) -> Judgement {
     let asked = said.ask.iter().any(|t| ask.iter().any(|a| t.contains(a)));
     let dumb = || Judgement::Wrong(format!("does not ask for {}", ask.join(" or ")));
     let candidates = &said.alternatives;
+    let names_origin = said.faults.iter().any(|f| f.kind == Kind::Origin);
     let listed = |blame: &Blame| candidates.iter().any(|c| blame.has_candidate(c));
     match said.outcome {
         Outcome::Healthy if unseen => Judgement::AmbiguousOk,
@@ -285,7 +275,8 @@ fn judge_ambiguous(
             let known: Vec<Blame> = truth.iter().filter(open).cloned().collect();
             match mistaken(&known, said) {
                 Some(mistake) => Judgement::Wrong(mistake),
-                None if always_ask && !asked => dumb(),
+                // What nobody declared has parts of its own.
+                None if names_origin && !asked => dumb(),
                 None => Judgement::Right,
             }
         }

@@ -147,7 +147,6 @@ fn who_cannot_know_has_the_truth_among_the_candidates_and_asks() {
     let expected = Expected::Ambiguous {
         truth: vec![web2()],
         ask: vec!["an agent"],
-        always_ask: true,
         unseen: false,
     };
     let ask = || vec!["install an agent on web2".to_owned()];
@@ -163,18 +162,31 @@ fn who_cannot_know_has_the_truth_among_the_candidates_and_asks() {
         (open(&[("web3", 0.4)], ask()), false),
         (open(&[("web2", 0.3), ("web3", 0.6)], ask()), false),
         (said(Outcome::Healthy, Vec::new()), false),
-        (said(Outcome::Fault, named.clone()), false),
-        (
-            Said {
-                ask: ask(),
-                ..said(Outcome::Fault, named)
-            },
-            true,
-        ),
+        (said(Outcome::Fault, named), true),
     ];
     for (said, passes) in rows {
         assert_eq!(judge(&expected, &said).passes(), passes, "{said:?}");
     }
+}
+
+#[test]
+fn who_names_what_nobody_declared_asks_for_its_parts() {
+    let mut origin = web2();
+    origin.parts[0].kind = Kind::Origin;
+    let expected = Expected::Ambiguous {
+        truth: vec![origin],
+        ask: vec!["[[backend]]"],
+        unseen: false,
+    };
+    let mut fault = blamed("web2", "http_5xx", 0.99, true);
+    fault.kind = Kind::Origin;
+    let mute = said(Outcome::Fault, vec![fault]);
+    assert!(!judge(&expected, &mute).passes());
+    let asking = Said {
+        ask: texts(&["list the backends ([[backend]])"]),
+        ..mute
+    };
+    assert!(judge(&expected, &asking).passes());
 }
 
 #[test]
