@@ -1,5 +1,6 @@
 //! Which vantage point fires which arm: pure, from what is declared and what was learnt.
 
+mod given;
 mod learn;
 mod proven;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use proto::v1;
 
 use crate::service_file::{PortReuse, ServiceFile};
 
+pub use given::Given;
 pub use learn::{Learnt, learn, learn_name_servers, learn_zone};
 pub use proven::Proven;
 

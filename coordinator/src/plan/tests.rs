@@ -454,6 +454,88 @@ fn addresses_are_learnt_and_forgotten() {
     assert_eq!(edges(&learnt), ["198.51.100.1"]);
 }
 
+/// What a name server answers for both families; `None` where its answer for AAAA is lost.
+fn authority(at_us: u64, v4: &[&str], v6: Option<&[&str]>) -> Observation {
+    let server = "192.0.2.53:53".parse().expect("address");
+    let name = "ns1.shop.example".to_owned();
+    let mut seen = answer(at_us, v4);
+    seen.arm = Arm::to(Target::NameServer { name, server });
+    let reply = match v6 {
+        None => Reply::Failed(Failure::DnsTimeout),
+        Some([]) => Reply::Failed(Failure::DnsNoData),
+        Some(texts) => Reply::Addresses(texts.iter().map(|a| ip(a)).collect()),
+    };
+    if let Some(dns) = &mut seen.facts.dns {
+        let took = Micros(1);
+        dns.aaaa = Some(Again { took, reply });
+    }
+    seen
+}
+
+#[test]
+fn an_address_that_the_name_servers_give_no_longer_is_forgotten() {
+    let (v4, v6) = ("198.51.100.1", "2001:db8::1");
+    let at = |n: u64| NOW + n * 5 * SECOND;
+    let known = |later: &dyn Fn(u64) -> Vec<Observation>| {
+        let mut learnt = Learnt::default();
+        for n in 1..=10 {
+            learn(&mut learnt, &authority(at(n), &[v4], Some(&[v6])));
+        }
+        for seen in (11..=20).flat_map(later) {
+            learn(&mut learnt, &seen);
+        }
+        edges(&learnt).contains(&v6.to_owned())
+    };
+    type Later<'a> = &'a dyn Fn(u64) -> Vec<Observation>;
+    let rows: [(Later<'_>, bool); 5] = [
+        (&|n| vec![authority(at(n), &[v4], Some(&[]))], false),
+        (&|n| vec![authority(at(n), &[v4], None)], true),
+        // Another server gives it all the same.
+        (
+            &|n| {
+                let other = authority(at(n), &[v4], Some(&[v6]));
+                vec![authority(at(n), &[v4], Some(&[])), other]
+            },
+            true,
+        ),
+        // A resolver that has kept it, and one that never had it.
+        (
+            &|n| {
+                let kept = asked_for_aaaa(at(n), Reply::Addresses(vec![ip(v6)]));
+                vec![authority(at(n), &[v4], Some(&[])), kept]
+            },
+            true,
+        ),
+        (&|n| vec![answer(at(n), &[v4])], true),
+    ];
+    for (number, (later, stays)) in rows.into_iter().enumerate() {
+        assert_eq!(known(later), stays, "row {number}");
+    }
+}
+
+#[test]
+fn an_address_that_is_given_now_and_then_is_waited_for() {
+    let at = |n: u64| NOW + n * 5 * SECOND;
+    let mut learnt = Learnt::default();
+    let all = [
+        "198.51.100.1",
+        "198.51.100.2",
+        "198.51.100.3",
+        "198.51.100.4",
+    ];
+    for n in 0..40_usize {
+        let given = [all[n % 4]];
+        learn(&mut learnt, &authority(at(n as u64), &given, Some(&[])));
+    }
+    assert_eq!(edges(&learnt), all);
+    let mut rest = Vec::new();
+    for n in 40..100 {
+        learn(&mut learnt, &authority(at(n), &all[..1], Some(&[])));
+        rest.push(edges(&learnt).len());
+    }
+    assert!(rest[15] == 4 && rest[40] == 1, "{rest:?}");
+}
+
 fn asked_for_aaaa(at_us: u64, reply: Reply) -> Observation {
     let mut seen = answer(at_us, &["198.51.100.1"]);
     let took = Micros(1);
