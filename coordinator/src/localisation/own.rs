@@ -5,7 +5,7 @@
 //! since the question say the same.
 
 use localize::mended::{Since, compare};
-use localize::{Assessment, Case, Choice, Fault, Observation, VerdictOutcome};
+use localize::{Assessment, Case, Choice, Fault, Observation, Pattern, VerdictOutcome};
 
 /// A fault of this rate must show in the rounds of the run before they are called well: it is the rate
 /// at which a verdict says so at all.
@@ -47,8 +47,12 @@ pub(super) fn lacks(case: &Case, assessment: &Assessment, asked_us: u64) -> Opti
     }
 }
 
-/// Whether a fault was seen before the question and not since.
+/// Whether a fault was seen before the question and not since. Of one that keeps a period that is no
+/// wonder: the verdict has weighed how long it has been quiet.
 fn is_quiet(before: &Case, fault: &Fault, since: &Since) -> bool {
+    if fault.pattern == Pattern::Periodic {
+        return false;
+    }
     let found = compare(before, &fault.component, &fault.mode, since);
     found.is_some_and(|found| found.last_failure_us.is_none())
 }
@@ -108,6 +112,10 @@ mod tests {
             let found = lacks_since(&case, asked, VerdictOutcome::Fault);
             assert_eq!(found, lacking, "{last} {asked}");
         }
+        let periodic = case_of(34, seldom(30));
+        let mut assessment = localize::localize(&periodic);
+        assessment.verdict.faults[0].pattern = Pattern::Periodic;
+        assert!(lacks(&periodic, &assessment, 30 * SECOND + 1).is_none());
         // One that was never seen before needs no more than it shows, if that leaves nothing open.
         let new = case_of(34, |round| round > 30);
         assert!(!lacks_since(&new, 33, VerdictOutcome::Fault));
