@@ -57,6 +57,7 @@ fn of_one(fault: Fault, setting: Setting) -> Expected {
     } = setting;
     match (fault.known(declared, balancer), coverage) {
         (Known::Hidden, _) => Expected::Healthy,
+        (Known::TurnedAway(vantages), _) => Expected::TurnedAway(vantages),
         (Known::Open(truth), _) => open(truth, declared),
         (Known::Clear, Coverage::Bare) if !fault.asks_for().is_empty() => Expected::Ambiguous {
             truth: fault.truth(balancer),
@@ -85,7 +86,8 @@ fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
 /// What must be said when both are there.
 fn both(one: Expected, other: Expected) -> Expected {
     match (one, other) {
-        (Expected::Healthy, only) | (only, Expected::Healthy) => only,
+        (Expected::Healthy | Expected::TurnedAway(_), only)
+        | (only, Expected::Healthy | Expected::TurnedAway(_)) => only,
         (Expected::Faults(mut these), Expected::Faults(those)) => {
             these.extend(those);
             Expected::Faults(these)

@@ -62,6 +62,8 @@ pub struct Blame {
 pub enum Expected {
     /// Nothing is wrong.
     Healthy,
+    /// Nothing is wrong for users, and these vantage points are said not to be served.
+    TurnedAway(&'static [&'static str]),
     /// These faults, and no others.
     Faults(Vec<Blame>),
     /// The mesh cannot know. It says so, has the truth among its candidates, and asks for what would
@@ -200,7 +202,7 @@ impl Expected {
     /// The faults that may be named.
     pub fn truth(&self) -> &[Blame] {
         match self {
-            Expected::Healthy => &[],
+            Expected::Healthy | Expected::TurnedAway(_) => &[],
             Expected::Faults(blames) => blames,
             Expected::Ambiguous { truth, .. } => truth,
         }
@@ -233,8 +235,15 @@ impl Expected {
 /// Compares a verdict with what was expected.
 pub fn judge(expected: &Expected, said: &Said) -> Judgement {
     let mistake = match expected {
-        Expected::Healthy if said.outcome == Outcome::Healthy => None,
-        Expected::Healthy => Some("should be healthy".to_owned()),
+        Expected::Healthy | Expected::TurnedAway(_) if said.outcome != Outcome::Healthy => {
+            Some("should be healthy".to_owned())
+        }
+        Expected::Healthy => None,
+        Expected::TurnedAway(vantages) => {
+            let told = |vantage: &&&str| said.not_probed.iter().any(|n| n.vantage == **vantage);
+            let untold = vantages.iter().find(|vantage| !told(vantage));
+            untold.map(|vantage| format!("{vantage} is not said to be turned away"))
+        }
         Expected::Faults(blames) => match said.outcome {
             Outcome::Fault => mistaken(blames, said),
             Outcome::Healthy | Outcome::Inconclusive => Some(format!("outcome {:?}", said.outcome)),

@@ -1,7 +1,7 @@
 //! Rows: what is said, and what that is worth.
 
 use super::*;
-use crate::said::Rate;
+use crate::said::{NotProbed, Rate};
 
 fn texts(of: &[&str]) -> Vec<String> {
     of.iter().map(|t| (*t).to_owned()).collect()
@@ -39,6 +39,7 @@ fn said(outcome: Outcome, faults: Vec<Blamed>) -> Said {
         outcome,
         faults,
         alternatives: Vec::new(),
+        not_probed: Vec::new(),
         unknown: 0.0,
         ask: Vec::new(),
         probes: 1,
@@ -187,6 +188,27 @@ fn who_names_what_nobody_declared_asks_for_its_parts() {
         ..mute
     };
     assert!(judge(&expected, &asking).passes());
+}
+
+#[test]
+fn of_who_is_turned_away_it_must_be_said_and_nobody_blamed() {
+    let expected = Expected::TurnedAway(&["cdn1", "dc1"]);
+    let healthy = |vantages: &[&str]| Said {
+        not_probed: texts(vantages)
+            .into_iter()
+            .map(|vantage| NotProbed { vantage })
+            .collect(),
+        ..said(Outcome::Healthy, Vec::new())
+    };
+    let blaming = said(Outcome::Fault, vec![blamed("a", "http_4xx", 0.9, false)]);
+    let rows = [
+        (healthy(&["dc1", "cdn1"]), true),
+        (healthy(&["dc1"]), false),
+        (blaming, false),
+    ];
+    for (said, passes) in rows {
+        assert_eq!(judge(&expected, &said).passes(), passes, "{said:?}");
+    }
 }
 
 #[test]
