@@ -4,7 +4,10 @@
 //! are of the arms that the heart chooses, as it finds any worth probing.
 
 mod judging;
+mod own;
 mod past;
+#[cfg(test)]
+mod seen;
 mod standing;
 mod wanted;
 
@@ -213,7 +216,7 @@ impl Run {
             if let Some(evidence) = self.gather(&mut lookback, have).await? {
                 have = Some(evidence.evidence.version);
                 let now = self.judge(evidence).await?;
-                self.wanted.choose(&now.assessment.choice, &now.case);
+                self.wanted.choose(now.choice(), &now.case);
                 judged = Some(now);
             }
             if let Some(judged) = judged.take_if(|judged| over || judged.settled()) {

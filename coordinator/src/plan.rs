@@ -1,5 +1,6 @@
 //! Which vantage point fires which arm: pure, from what is declared and what was learnt.
 
+mod given;
 mod learn;
 mod proven;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use proto::v1;
 
 use crate::service_file::{PortReuse, ServiceFile};
 
+pub use given::Given;
 pub use learn::{Learnt, learn, learn_name_servers, learn_zone};
 pub use proven::Proven;
 
@@ -237,7 +239,7 @@ fn backend_arms<'a>(
     let inside = vantage.host.is_some() || vantage.role == Role::Inside;
     let backends: &[Backend] = if inside { &topology.backends } else { &[] };
     backends.iter().flat_map(|backend| {
-        sources(vantage, backend.address.ip())
+        sources(topology, vantage, backend.address.ip())
             .into_iter()
             .map(|source| Arm {
                 source,
@@ -250,12 +252,15 @@ fn backend_arms<'a>(
 }
 
 /// The source addresses to probe an address from: each of the host's own of that family where it has
-/// several, since the way back may differ by source; else the kernel's choice.
-fn sources(vantage: &VantagePoint, to: IpAddr) -> Vec<Option<IpAddr>> {
+/// several, since the way back may differ by source; else the kernel's choice. A VIP that a backend has
+/// as well, to answer past the balancer, is none: answers to it go to the balancer.
+fn sources(topology: &Topology, vantage: &VantagePoint, to: IpAddr) -> Vec<Option<IpAddr>> {
+    let balances = vantage.host.as_deref() == Some(BALANCER_HOST);
+    let comes_back = |own: &IpAddr| balances || topology.vips.iter().all(|vip| vip.ip() != *own);
     let usable = vantage
         .addresses
         .iter()
-        .filter(|own| own.is_ipv4() == to.is_ipv4() && !is_link_local(**own));
+        .filter(|own| own.is_ipv4() == to.is_ipv4() && !is_link_local(**own) && comes_back(own));
     let own: BTreeSet<IpAddr> = usable.copied().collect();
     if own.len() < 2 {
         return vec![None];

@@ -101,6 +101,13 @@ pub struct Candidate {
     pub confidence: f64,
 }
 
+/// An arm of which nothing is known.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct NotProbed {
+    /// The vantage point.
+    pub vantage: String,
+}
+
 /// A verdict. Fields that the lab does not judge are left out.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub struct Said {
@@ -112,6 +119,9 @@ pub struct Said {
     pub faults: Vec<Blamed>,
     /// The candidates.
     pub alternatives: Vec<Candidate>,
+    /// What nothing is known of, and why.
+    #[serde(default)]
+    pub not_probed: Vec<NotProbed>,
     /// Probability of something that no component explains.
     #[serde(default)]
     pub unknown: f64,

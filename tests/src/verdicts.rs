@@ -3,7 +3,6 @@
 use crate::expectation::{Blame, Expected};
 use crate::fault::{Fault, Known};
 use crate::net::Balancer;
-use crate::said::Kind;
 
 /// What the verdict must ask for where the file says nothing of what stands behind the edges.
 const FOR_THE_ORIGIN: [&str; 3] = ["[load_balancer]", "[[backend]]", "agent"];
@@ -58,23 +57,21 @@ fn of_one(fault: Fault, setting: Setting) -> Expected {
     } = setting;
     match (fault.known(declared, balancer), coverage) {
         (Known::Hidden, _) => Expected::Healthy,
+        (Known::TurnedAway(vantages), _) => Expected::TurnedAway(vantages),
         (Known::Open(truth), _) => open(truth, declared),
         (Known::Clear, Coverage::Bare) if !fault.asks_for().is_empty() => Expected::Ambiguous {
             truth: fault.truth(balancer),
             // Without an agent on the hosts, a packet that is missing could be missing for several
             // reasons.
             ask: fault.asks_for().to_vec(),
-            always_ask: false,
             unseen: fault.needs_agents(),
         },
         (Known::Clear, Coverage::Full | Coverage::Bare) => Expected::Faults(fault.truth(balancer)),
     }
 }
 
-/// The truth, or candidates. Who names what nobody declared says what would tell its parts apart.
+/// The truth, or candidates, and what would tell more.
 fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
-    let mut parts = truth.iter().flat_map(|blame| &blame.parts);
-    let always_ask = parts.any(|part| part.kind == Kind::Origin);
     let ask = match declared {
         Declared::Name => FOR_THE_ORIGIN.to_vec(),
         Declared::Vip | Declared::Backends | Declared::All => FOR_THE_BACKENDS.to_vec(),
@@ -82,7 +79,6 @@ fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
     Expected::Ambiguous {
         truth,
         ask,
-        always_ask,
         unseen: false,
     }
 }
@@ -90,7 +86,8 @@ fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
 /// What must be said when both are there.
 fn both(one: Expected, other: Expected) -> Expected {
     match (one, other) {
-        (Expected::Healthy, only) | (only, Expected::Healthy) => only,
+        (Expected::Healthy | Expected::TurnedAway(_), only)
+        | (only, Expected::Healthy | Expected::TurnedAway(_)) => only,
         (Expected::Faults(mut these), Expected::Faults(those)) => {
             these.extend(those);
             Expected::Faults(these)
@@ -99,7 +96,6 @@ fn both(one: Expected, other: Expected) -> Expected {
             Expected::Ambiguous {
                 mut truth,
                 ask,
-                always_ask,
                 unseen,
             },
             other,
@@ -109,17 +105,11 @@ fn both(one: Expected, other: Expected) -> Expected {
             Expected::Ambiguous {
                 mut truth,
                 ask,
-                always_ask,
                 unseen,
             },
         ) => {
             truth.extend(other.truth().iter().cloned());
-            Expected::Ambiguous {
-                truth,
-                ask,
-                always_ask,
-                unseen,
-            }
+            Expected::Ambiguous { truth, ask, unseen }
         }
     }
 }
@@ -128,6 +118,7 @@ fn both(one: Expected, other: Expected) -> Expected {
 mod tests {
     use super::*;
     use crate::fault::{BackendFault, BalancerFault, EdgeFault, WayFault};
+    use crate::said::Kind;
 
     fn setting(declared: Declared, coverage: Coverage) -> Setting {
         Setting {

@@ -148,13 +148,18 @@ fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
 }
 
 impl State {
-    /// Announces a round of a service to every connected agent that has an arm.
+    /// Announces a round of a service to every connected agent that has an arm, unless one is
+    /// announced that is yet to be fired: that one serves both.
     pub(super) fn fire(
         &mut self,
         now_us: u64,
         name: &ServiceName,
         cause: Cause,
     ) -> Result<Fired, Refusal> {
+        if let Some(id) = self.coming(now_us, name, cause) {
+            let refused = self.why_refused(name);
+            return Ok(Fired::Round { id, refused });
+        }
         let planned = self.planned(name)?;
         self.announce(now_us, name, planned, cause)
     }
@@ -176,6 +181,20 @@ impl State {
             outstanding.entry(vantage).or_default().push(arm);
         }
         self.announce(now_us, name, outstanding, Cause::Choice)
+    }
+
+    /// The whole round of a service that is yet to be fired. Two at nearly the same instant would be late
+    /// for each other's sake.
+    fn coming(&mut self, now_us: u64, name: &ServiceName, cause: Cause) -> Option<RoundId> {
+        let coming = |round: &OpenRound| {
+            round.service == *name && round.cause != Cause::Choice && round.fire_at_us > now_us
+        };
+        let mut rounds = self.rounds.iter_mut();
+        let (id, round) = rounds.find(|(_, round)| coming(round))?;
+        if cause == Cause::Schedule {
+            round.cause = Cause::Schedule;
+        }
+        Some(*id)
     }
 
     /// The arms of every connected agent.
@@ -229,8 +248,13 @@ impl State {
             });
             self.send(now_us, &agent, round);
         }
-        let refused = self.services.get_mut(name).and_then(|s| s.refused.take());
+        let refused = self.why_refused(name);
         Ok(Fired::Round { id, refused })
+    }
+
+    /// Which agent refused an earlier round and why, for the first who wants to know.
+    fn why_refused(&mut self, name: &ServiceName) -> Option<String> {
+        self.services.get_mut(name)?.refused.take()
     }
 
     /// Counts an observation for its round, and closes the round when it was the last.

@@ -448,13 +448,36 @@ fn an_observation_counts_once_and_late_ones_still_count() {
 fn rounds_in_flight_are_bounded() {
     let mut bench = Bench::new();
     let _agent = bench.connect("a", Role::Outside);
-    for _ in 0..30 {
-        bench.fire(NOW);
+    for second in 0..30 {
+        bench.fire(NOW + second * SECOND);
     }
+    let later = NOW + 30 * SECOND;
     assert_eq!(
-        bench.state.fire(NOW, &shop(), Cause::Demand).unwrap(),
+        bench.state.fire(later, &shop(), Cause::Demand).unwrap(),
         Fired::TooManyInFlight
     );
+}
+
+#[test]
+fn a_round_that_is_yet_to_be_fired_serves_whoever_wants_one() {
+    let mut bench = Bench::new();
+    let mut agent = bench.connect("a", Role::Outside);
+    let demanded = bench.fire(NOW);
+    agent.messages();
+    let fire = |bench: &mut Bench, after, cause| {
+        let fired = bench.state.fire(NOW + after, &shop(), cause);
+        let Fired::Round { id, .. } = fired.unwrap() else {
+            panic!("too many")
+        };
+        (id, bench.state.rounds[&id].cause)
+    };
+    let both = (demanded, Cause::Schedule);
+    assert_eq!(fire(&mut bench, SECOND / 5, Cause::Schedule), both);
+    assert_eq!(fire(&mut bench, SECOND / 4, Cause::Demand), both);
+    assert!(agent.messages().is_empty());
+    let (id, cause) = fire(&mut bench, SECOND, Cause::Demand);
+    assert!(id != demanded && cause == Cause::Demand);
+    assert_eq!(agent.round().round, id.0);
 }
 
 #[test]
@@ -543,12 +566,13 @@ fn chosen_rounds_leave_room_for_whole_ones() {
     let mut bench = Bench::new();
     let agent = bench.connect("a", Role::Outside);
     let chosen = vec![(agent.name.clone(), resolver())];
-    for _ in 0..15 {
-        bench.fire(NOW);
+    for second in 0..15 {
+        bench.fire(NOW + second * SECOND);
     }
-    let fired = bench.state.fire_chosen(NOW, &shop(), chosen).unwrap();
+    let later = NOW + 15 * SECOND;
+    let fired = bench.state.fire_chosen(later, &shop(), chosen).unwrap();
     assert_eq!(fired, Fired::TooManyInFlight);
-    bench.fire(NOW);
+    bench.fire(later);
 }
 
 #[test]

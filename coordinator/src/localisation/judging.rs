@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use localize::{Assessment, Case, VerdictOutcome};
+use localize::{Assessment, Case, Choice, VerdictOutcome};
 
+use super::own;
 use super::past::{Lookback, Span, case};
 use super::{Localiser, PATH_PATIENCE, Run};
 use crate::engine::{Event, Evidence, Refusal};
@@ -14,6 +15,9 @@ pub(super) struct Judged {
     pub(super) assessment: Assessment,
     /// The case speaks of the present.
     fresh: bool,
+    /// What else is to be probed although nothing more is to be learnt from all rounds together: those
+    /// of the run do not say the same by themselves.
+    lacks: Option<Choice>,
     /// The alarms that are proved to be over, where all is well otherwise and that was asked.
     pub(super) over: Option<Vec<String>>,
     pub(super) lookback: Arc<Lookback>,
@@ -79,10 +83,13 @@ impl Run {
                 assessment: localize::localize(&case),
                 case,
                 fresh,
+                lacks: None,
                 over: None,
                 lookback,
             };
-            if judged.assessment.settled {
+            if judged.assessment.settled && fresh {
+                let assessment = &judged.assessment;
+                judged.lacks = own::lacks(&judged.case, assessment, asked_us);
                 judged.ask_alarms(asked_us);
             }
             judged
@@ -107,7 +114,13 @@ impl Judged {
     pub(super) fn settled(&self) -> bool {
         let alarms = self.lookback.alarms.count();
         let stands = |over: &Vec<String>| over.len() < alarms;
-        self.fresh && self.assessment.settled && !self.over.as_ref().is_some_and(stands)
+        let more = self.lacks.is_some() || self.over.as_ref().is_some_and(stands);
+        self.fresh && self.assessment.settled && !more
+    }
+
+    /// What to probe next.
+    pub(super) fn choice(&self) -> &Choice {
+        self.lacks.as_ref().unwrap_or(&self.assessment.choice)
     }
 
     /// Finds out, where all is well otherwise, which of the alarms are over.

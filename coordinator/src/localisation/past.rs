@@ -1,7 +1,7 @@
 //! What a judgement takes from the store: what was usual, and what the engine's memory does not reach
 //! back to.
 
-use localize::{Baselines, Case, Observation, ServiceName, Topology, WitnessReport};
+use localize::{Baselines, Case, Observation, ServiceName, Target, Topology, WitnessReport};
 
 use super::LONGEST_SINCE;
 use super::standing::Alarms;
@@ -92,11 +92,13 @@ impl Lookback {
     }
 }
 
-/// A case of what is remembered and what is past.
+/// A case of what is remembered and what is past, but for what was seen of addresses that are the
+/// service's no longer.
 pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     let topology: Topology = evidence.topology;
     let mut observations = past.observations.clone();
     observations.extend(evidence.observations.iter().map(|o| o.as_ref().clone()));
+    observations.retain(|seen| is_of(&topology, seen));
     let mut sightings = past.reports.clone();
     sightings.extend(evidence.reports.iter().map(|r| r.as_ref().clone()));
     Case {
@@ -105,5 +107,54 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
         baselines: past.baselines.clone(),
         observations,
         sightings,
+    }
+}
+
+fn is_of(topology: &Topology, seen: &Observation) -> bool {
+    match &seen.arm.target {
+        Target::Edge { address } => topology.edges.contains(address),
+        Target::Resolver { .. }
+        | Target::NameServer { .. }
+        | Target::Vip { .. }
+        | Target::Backend { .. } => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use localize::Arm;
+
+    use super::super::seen;
+    use super::*;
+
+    #[test]
+    fn what_was_seen_of_former_addresses_is_left_out() {
+        let mut known = seen::case(0, 1);
+        let [former, edge] = [7, 8].map(|n| ([198, 51, 100, n], 443).into());
+        known.topology.edges = vec![edge];
+        let to_edge = |address| Observation {
+            arm: Arm::to(Target::Edge { address }),
+            ..known.observations[0].clone()
+        };
+        let past = Past {
+            observations: vec![to_edge(former), to_edge(edge)],
+            ..Past::default()
+        };
+        let observed = [to_edge(former), known.observations[0].clone()];
+        let evidence = Evidence {
+            version: 0,
+            path_since_us: 0,
+            asked_us: 0,
+            declared: known.declared.clone(),
+            topology: known.topology.clone(),
+            observations: observed.map(Arc::new).to_vec(),
+            reports: Vec::new(),
+            standing: Vec::new(),
+        };
+        let arms = case(evidence, &past).observations.into_iter();
+        let arms: Vec<Arm> = arms.map(|seen| seen.arm).collect();
+        assert_eq!(arms, [to_edge(edge).arm, known.observations[0].arm.clone()]);
     }
 }

@@ -67,10 +67,9 @@ impl Alarms {
     /// Those that the rounds of a case prove to be over. `asked_us` is when somebody asked, which is an
     /// instant that no probe has chosen.
     pub(super) fn over(&self, case: &Case, verdict: &Verdict, asked_us: u64) -> Vec<String> {
-        let over = self
-            .0
-            .iter()
-            .filter(|alarm| alarm.would_have_been_seen(verdict) || alarm.is_over(case, asked_us));
+        let over = self.0.iter().filter(|alarm| {
+            alarm.would_have_been_seen(verdict) || alarm.is_over(case, verdict, asked_us)
+        });
         over.map(|alarm| alarm.id.clone()).collect()
     }
 
@@ -91,13 +90,12 @@ impl Alarm {
     /// Whether a healthy verdict refutes it: a fault of its rate, anywhere, would have been seen with the
     /// power that the verdict states.
     fn would_have_been_seen(&self, verdict: &Verdict) -> bool {
-        let healthy = verdict.outcome == VerdictOutcome::Healthy;
-        let powerful = verdict.detection.power >= 0.95;
-        let seen = |rate| verdict.detection.rate <= rate;
-        healthy && powerful && self.least_rate.is_some_and(seen)
+        self.least_rate.is_some_and(|rate| is_seen(verdict, rate))
     }
 
-    fn is_over(&self, case: &Case, asked_us: u64) -> bool {
+    /// Whether each of what it names is: refuted by its own probes, or quiet since somebody has asked
+    /// where its rate would have been seen. A candidate has the rate that its case shows.
+    fn is_over(&self, case: &Case, verdict: &Verdict, asked_us: u64) -> bool {
         let Some(then) = &self.case else {
             return false;
         };
@@ -111,10 +109,20 @@ impl Alarm {
         };
         let mended = |(component, mode): &(Component, String)| {
             let comparison = compare(then, component, mode, &since);
-            comparison.is_some_and(|found| found.decision == Decision::Mended)
+            comparison.is_some_and(|found| {
+                let quiet = found.last_failure_us.is_none();
+                let is_mended = found.decision == Decision::Mended;
+                is_mended || quiet && is_seen(verdict, found.before.rate.low)
+            })
         };
         !self.named.is_empty() && self.named.iter().all(mended)
     }
+}
+
+/// Whether a verdict is healthy that would have seen a fault of this rate.
+fn is_seen(verdict: &Verdict, rate: f64) -> bool {
+    let healthy = verdict.outcome == VerdictOutcome::Healthy;
+    healthy && verdict.detection.power >= 0.95 && verdict.detection.rate <= rate
 }
 
 /// What would tell whether an alarm is over.
@@ -135,89 +143,10 @@ fn question(id: &str, named: &[(Component, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use localize::{
-        Arm, Baselines, CdnProvider, Facts, Failure, Firing, Kind, Layer, Micros, Observation,
-        ObservationId, Outcome, Role, RoundId, Scheme, ServiceName, Stamp, Step, Target, Topology,
-        VantageName, VantagePoint, VipMode,
-    };
+    use localize::Kind;
 
+    use super::super::seen::{SECOND, case, case_of};
     use super::*;
-
-    const SECOND: u64 = 1_000_000;
-
-    fn address() -> std::net::SocketAddr {
-        ([10, 0, 0, 51], 80).into()
-    }
-
-    /// A round a second, in which the one backend refuses for so many and answers from then on.
-    fn case(refuses: u64, rounds: u64) -> Case {
-        let vantage = VantageName("dc1".to_owned());
-        let seen = |round: u64| {
-            let refused = Outcome::Failed {
-                layer: Layer::Tcp,
-                failure: Failure::ConnectRefused,
-                after: Micros(800),
-            };
-            let step = |layer| Step {
-                layer,
-                took: Micros(900),
-            };
-            let (steps, outcome) = match round <= refuses {
-                true => (Vec::new(), refused),
-                false => (vec![step(Layer::Tcp), step(Layer::Http)], Outcome::Passed),
-            };
-            Observation {
-                id: ObservationId {
-                    vantage: vantage.clone(),
-                    sequence: round,
-                },
-                service: ServiceName("shop".to_owned()),
-                round: RoundId(round),
-                arm: Arm::to(Target::Backend {
-                    name: "web1".to_owned(),
-                    address: address(),
-                }),
-                started: Stamp::default(),
-                scheduled_us: round * SECOND,
-                firing: Firing::OnTime,
-                steps,
-                outcome,
-                facts: Facts::default(),
-            }
-        };
-        Case {
-            topology: Topology {
-                expect: Default::default(),
-                service: ServiceName("shop".to_owned()),
-                scheme: Scheme::Http,
-                vantages: vec![VantagePoint {
-                    name: vantage.clone(),
-                    role: Role::Inside,
-                    host: None,
-                    addresses: Vec::new(),
-                    witness: false,
-                    resolvers: Vec::new(),
-                }],
-                resolvers: Vec::new(),
-                zone: None,
-                name_servers: Vec::new(),
-                edges: Vec::new(),
-                cdn: CdnProvider::None,
-                vips: Vec::new(),
-                vip_mode: VipMode::Auto,
-                backends: vec![localize::Backend {
-                    name: "web1".to_owned(),
-                    address: address(),
-                    scheme: Scheme::Http,
-                    path: "/".to_owned(),
-                }],
-            },
-            declared: localize::declared::Declared::default(),
-            baselines: Baselines::default(),
-            observations: (1..=rounds).map(seen).collect(),
-            sightings: Vec::new(),
-        }
-    }
 
     fn alarms(case: Option<Case>) -> Alarms {
         let component = Component {
@@ -266,6 +195,23 @@ mod tests {
         verdict.outcome = VerdictOutcome::Inconclusive;
         verdict.detection.rate = 0.07;
         assert!(alarms(None).over(&now, &verdict, SECOND).is_empty());
+    }
+
+    #[test]
+    fn an_alarm_on_a_candidate_is_over_when_the_rate_of_its_case_would_have_been_seen() {
+        let struck = |round: u64| round == 10 || round == 12;
+        let mut candidates = alarms(Some(case_of(14, struck)));
+        candidates.0[0].least_rate = None;
+        let now = case_of(20, struck);
+        let mut verdict = localize::localize(&now).verdict;
+        verdict.outcome = VerdictOutcome::Healthy;
+        verdict.detection.power = 0.95;
+        for (rate, asked, over) in [(0.04, 14, true), (0.4, 14, false), (0.04, 11, false)] {
+            verdict.detection.rate = rate;
+            let again = case_of(20, |round| struck(round) || asked == 11 && round == 16);
+            let found = candidates.over(&again, &verdict, asked * SECOND + 1);
+            assert_eq!(!found.is_empty(), over, "{rate} {asked}");
+        }
     }
 
     #[test]

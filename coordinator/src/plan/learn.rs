@@ -7,13 +7,14 @@ use localize::topology::Zone;
 use localize::{HttpFacts, NameServer, Observation, Target};
 use serde::{Deserialize, Serialize};
 
-use super::Proven;
+use super::{Given, Proven};
 
 /// Most public addresses kept: a CDN that hands out more is probed at enough of them.
 const MAX_EDGES: usize = 64;
 /// Most name servers kept: the root zone has 13 names.
 const MAX_NAME_SERVERS: usize = 32;
-/// An address that no answer has carried for so long is no longer the service's.
+/// An address that no answer has carried for so long is no longer the service's, whatever the name
+/// servers say.
 const FORGET_US: u64 = 3600 * 1_000_000;
 /// A gap between answers of more than this tells nothing about the addresses not seen in it.
 const GAP_US: u64 = 600 * 1_000_000;
@@ -23,6 +24,9 @@ const GAP_US: u64 = 600 * 1_000_000;
 pub struct Learnt {
     /// Public addresses, with the mesh time in microseconds of the last answer that carried each.
     pub edges: BTreeMap<IpAddr, u64>,
+    /// How often the name servers gave each.
+    #[serde(default)]
+    pub given: Given,
     /// Start of the present stretch of answers without a long gap, in microseconds of mesh time.
     pub answers_since_us: u64,
     /// The latest answer, likewise.
@@ -108,23 +112,20 @@ fn learn_zone_name(learnt: &mut Learnt, observation: &Observation) -> bool {
 
 /// The union of what the answers carry, since each resolver may be given others.
 fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
-    let addresses: Vec<IpAddr> = match (&observation.arm.target, &observation.facts.dns) {
-        (Target::Resolver { .. } | Target::NameServer { .. }, Some(dns)) => {
-            dns.held().filter(is_public_to_all).collect()
-        }
-        (
-            Target::Resolver { .. }
-            | Target::NameServer { .. }
-            | Target::Edge { .. }
-            | Target::Vip { .. }
-            | Target::Backend { .. },
-            _,
-        ) => Vec::new(),
+    let authority = match observation.arm.target {
+        Target::Resolver { .. } => false,
+        Target::NameServer { .. } => true,
+        Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => return false,
     };
+    let Some(dns) = &observation.facts.dns else {
+        return false;
+    };
+    let addresses: Vec<IpAddr> = dns.held().filter(is_public_to_all).collect();
     if addresses.is_empty() {
         return false;
     }
     let at_us = observation.scheduled_us;
+    learnt.given.take(dns, authority, at_us);
     if at_us.saturating_sub(learnt.last_answer_us) > GAP_US {
         learnt.answers_since_us = at_us;
     }
@@ -141,10 +142,14 @@ fn learn_addresses(learnt: &mut Learnt, observation: &Observation) -> bool {
             None => {}
         }
     }
-    let since_us = learnt.answers_since_us;
+    let (since_us, given) = (learnt.answers_since_us, &learnt.given);
+    learnt.edges.retain(|address, last_us| {
+        let forgotten = at_us.saturating_sub(since_us.max(*last_us)) > FORGET_US;
+        !forgotten && !given.is_withdrawn(*address, *last_us, at_us)
+    });
     learnt
-        .edges
-        .retain(|_, last_us| at_us.saturating_sub(since_us.max(*last_us)) <= FORGET_US);
+        .given
+        .keep(|address| learnt.edges.contains_key(address));
     !known.iter().eq(learnt.edges.keys())
 }
 

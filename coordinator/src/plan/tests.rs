@@ -170,6 +170,26 @@ fn every_source_address_is_an_arm() {
     }
 }
 
+/// With direct return the backends have the VIP as well. Answers to it go to the balancer, and so do
+/// those that its own host's probes from there are waiting for.
+#[test]
+fn the_vip_is_a_source_on_the_balancer_alone() {
+    let from = |address: &str| format!("backend/web1 from {address}");
+    let two = ["10.0.0.51", "10.1.0.51", "203.0.113.10"];
+    let rows: [(Option<&str>, &[&str], Vec<String>); 4] = [
+        (Some("web1"), &two, vec![from(two[0]), from(two[1])]),
+        (Some("lb"), &two, two.map(from).to_vec()),
+        (Some("web1"), &two[1..], vec![BACKENDS[0].to_owned()]),
+        (None, &two[1..], vec![BACKENDS[0].to_owned()]),
+    ];
+    for (host, addresses, expected) in rows {
+        let fired = labels(FILE, &[], &vantage(Role::Inside, host, addresses));
+        let to_web1 = |label: &&String| label.starts_with(BACKENDS[0]) && !label.ends_with("port");
+        let fired: Vec<&String> = fired.iter().filter(to_web1).collect();
+        assert_eq!(fired, expected.iter().collect::<Vec<_>>(), "{host:?}");
+    }
+}
+
 /// Users without IPv6 do not go there either; what is in the data centre is declared, and asked for.
 #[test]
 fn public_addresses_of_ipv6_are_for_who_has_ipv6() {
@@ -432,6 +452,88 @@ fn addresses_are_learnt_and_forgotten() {
         &answer(NOW + HOUR + SECOND, &["198.51.100.1"])
     ));
     assert_eq!(edges(&learnt), ["198.51.100.1"]);
+}
+
+/// What a name server answers for both families; `None` where its answer for AAAA is lost.
+fn authority(at_us: u64, v4: &[&str], v6: Option<&[&str]>) -> Observation {
+    let server = "192.0.2.53:53".parse().expect("address");
+    let name = "ns1.shop.example".to_owned();
+    let mut seen = answer(at_us, v4);
+    seen.arm = Arm::to(Target::NameServer { name, server });
+    let reply = match v6 {
+        None => Reply::Failed(Failure::DnsTimeout),
+        Some([]) => Reply::Failed(Failure::DnsNoData),
+        Some(texts) => Reply::Addresses(texts.iter().map(|a| ip(a)).collect()),
+    };
+    if let Some(dns) = &mut seen.facts.dns {
+        let took = Micros(1);
+        dns.aaaa = Some(Again { took, reply });
+    }
+    seen
+}
+
+#[test]
+fn an_address_that_the_name_servers_give_no_longer_is_forgotten() {
+    let (v4, v6) = ("198.51.100.1", "2001:db8::1");
+    let at = |n: u64| NOW + n * 5 * SECOND;
+    let known = |later: &dyn Fn(u64) -> Vec<Observation>| {
+        let mut learnt = Learnt::default();
+        for n in 1..=10 {
+            learn(&mut learnt, &authority(at(n), &[v4], Some(&[v6])));
+        }
+        for seen in (11..=20).flat_map(later) {
+            learn(&mut learnt, &seen);
+        }
+        edges(&learnt).contains(&v6.to_owned())
+    };
+    type Later<'a> = &'a dyn Fn(u64) -> Vec<Observation>;
+    let rows: [(Later<'_>, bool); 5] = [
+        (&|n| vec![authority(at(n), &[v4], Some(&[]))], false),
+        (&|n| vec![authority(at(n), &[v4], None)], true),
+        // Another server gives it all the same.
+        (
+            &|n| {
+                let other = authority(at(n), &[v4], Some(&[v6]));
+                vec![authority(at(n), &[v4], Some(&[])), other]
+            },
+            true,
+        ),
+        // A resolver that has kept it, and one that never had it.
+        (
+            &|n| {
+                let kept = asked_for_aaaa(at(n), Reply::Addresses(vec![ip(v6)]));
+                vec![authority(at(n), &[v4], Some(&[])), kept]
+            },
+            true,
+        ),
+        (&|n| vec![answer(at(n), &[v4])], true),
+    ];
+    for (number, (later, stays)) in rows.into_iter().enumerate() {
+        assert_eq!(known(later), stays, "row {number}");
+    }
+}
+
+#[test]
+fn an_address_that_is_given_now_and_then_is_waited_for() {
+    let at = |n: u64| NOW + n * 5 * SECOND;
+    let mut learnt = Learnt::default();
+    let all = [
+        "198.51.100.1",
+        "198.51.100.2",
+        "198.51.100.3",
+        "198.51.100.4",
+    ];
+    for n in 0..40_usize {
+        let given = [all[n % 4]];
+        learn(&mut learnt, &authority(at(n as u64), &given, Some(&[])));
+    }
+    assert_eq!(edges(&learnt), all);
+    let mut rest = Vec::new();
+    for n in 40..100 {
+        learn(&mut learnt, &authority(at(n), &all[..1], Some(&[])));
+        rest.push(edges(&learnt).len());
+    }
+    assert!(rest[15] == 4 && rest[40] == 1, "{rest:?}");
 }
 
 fn asked_for_aaaa(at_us: u64, reply: Reply) -> Observation {

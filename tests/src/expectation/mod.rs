@@ -62,6 +62,8 @@ pub struct Blame {
 pub enum Expected {
     /// Nothing is wrong.
     Healthy,
+    /// Nothing is wrong for users, and these vantage points are said not to be served.
+    TurnedAway(&'static [&'static str]),
     /// These faults, and no others.
     Faults(Vec<Blame>),
     /// The mesh cannot know. It says so, has the truth among its candidates, and asks for what would
@@ -71,8 +73,6 @@ pub enum Expected {
         truth: Vec<Blame>,
         /// Words of which one must be in what the verdict asks for.
         ask: Vec<&'static str>,
-        /// Whether it must ask even when it names the truth.
-        always_ask: bool,
         /// The mesh may see nothing at all, so that healthy is no lie.
         unseen: bool,
     },
@@ -202,7 +202,7 @@ impl Expected {
     /// The faults that may be named.
     pub fn truth(&self) -> &[Blame] {
         match self {
-            Expected::Healthy => &[],
+            Expected::Healthy | Expected::TurnedAway(_) => &[],
             Expected::Faults(blames) => blames,
             Expected::Ambiguous { truth, .. } => truth,
         }
@@ -235,18 +235,22 @@ impl Expected {
 /// Compares a verdict with what was expected.
 pub fn judge(expected: &Expected, said: &Said) -> Judgement {
     let mistake = match expected {
-        Expected::Healthy if said.outcome == Outcome::Healthy => None,
-        Expected::Healthy => Some("should be healthy".to_owned()),
+        Expected::Healthy | Expected::TurnedAway(_) if said.outcome != Outcome::Healthy => {
+            Some("should be healthy".to_owned())
+        }
+        Expected::Healthy => None,
+        Expected::TurnedAway(vantages) => {
+            let told = |vantage: &&&str| said.not_probed.iter().any(|n| n.vantage == **vantage);
+            let untold = vantages.iter().find(|vantage| !told(vantage));
+            untold.map(|vantage| format!("{vantage} is not said to be turned away"))
+        }
         Expected::Faults(blames) => match said.outcome {
             Outcome::Fault => mistaken(blames, said),
             Outcome::Healthy | Outcome::Inconclusive => Some(format!("outcome {:?}", said.outcome)),
         },
-        Expected::Ambiguous {
-            truth,
-            ask,
-            always_ask,
-            unseen,
-        } => return judge_ambiguous(truth, ask, *always_ask, *unseen, said),
+        Expected::Ambiguous { truth, ask, unseen } => {
+            return judge_ambiguous(truth, ask, *unseen, said);
+        }
     };
     mistake.map_or(Judgement::Right, Judgement::Wrong)
 }
@@ -262,16 +266,11 @@ fn mistaken(blames: &[Blame], said: &Said) -> Option<String> {
     })
 }
 
-fn judge_ambiguous(
-    truth: &[Blame],
-    ask: &[&str],
-    always_ask: bool,
-    unseen: bool,
-    said: &Said,
-) -> Judgement {
+fn judge_ambiguous(truth: &[Blame], ask: &[&str], unseen: bool, said: &Said) -> Judgement {
     let asked = said.ask.iter().any(|t| ask.iter().any(|a| t.contains(a)));
     let dumb = || Judgement::Wrong(format!("does not ask for {}", ask.join(" or ")));
     let candidates = &said.alternatives;
+    let names_origin = said.faults.iter().any(|f| f.kind == Kind::Origin);
     let listed = |blame: &Blame| candidates.iter().any(|c| blame.has_candidate(c));
     match said.outcome {
         Outcome::Healthy if unseen => Judgement::AmbiguousOk,
@@ -285,7 +284,8 @@ fn judge_ambiguous(
             let known: Vec<Blame> = truth.iter().filter(open).cloned().collect();
             match mistaken(&known, said) {
                 Some(mistake) => Judgement::Wrong(mistake),
-                None if always_ask && !asked => dumb(),
+                // What nobody declared has parts of its own.
+                None if names_origin && !asked => dumb(),
                 None => Judgement::Right,
             }
         }

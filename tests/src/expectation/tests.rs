@@ -1,7 +1,7 @@
 //! Rows: what is said, and what that is worth.
 
 use super::*;
-use crate::said::Rate;
+use crate::said::{NotProbed, Rate};
 
 fn texts(of: &[&str]) -> Vec<String> {
     of.iter().map(|t| (*t).to_owned()).collect()
@@ -39,6 +39,7 @@ fn said(outcome: Outcome, faults: Vec<Blamed>) -> Said {
         outcome,
         faults,
         alternatives: Vec::new(),
+        not_probed: Vec::new(),
         unknown: 0.0,
         ask: Vec::new(),
         probes: 1,
@@ -147,7 +148,6 @@ fn who_cannot_know_has_the_truth_among_the_candidates_and_asks() {
     let expected = Expected::Ambiguous {
         truth: vec![web2()],
         ask: vec!["an agent"],
-        always_ask: true,
         unseen: false,
     };
     let ask = || vec!["install an agent on web2".to_owned()];
@@ -163,14 +163,48 @@ fn who_cannot_know_has_the_truth_among_the_candidates_and_asks() {
         (open(&[("web3", 0.4)], ask()), false),
         (open(&[("web2", 0.3), ("web3", 0.6)], ask()), false),
         (said(Outcome::Healthy, Vec::new()), false),
-        (said(Outcome::Fault, named.clone()), false),
-        (
-            Said {
-                ask: ask(),
-                ..said(Outcome::Fault, named)
-            },
-            true,
-        ),
+        (said(Outcome::Fault, named), true),
+    ];
+    for (said, passes) in rows {
+        assert_eq!(judge(&expected, &said).passes(), passes, "{said:?}");
+    }
+}
+
+#[test]
+fn who_names_what_nobody_declared_asks_for_its_parts() {
+    let mut origin = web2();
+    origin.parts[0].kind = Kind::Origin;
+    let expected = Expected::Ambiguous {
+        truth: vec![origin],
+        ask: vec!["[[backend]]"],
+        unseen: false,
+    };
+    let mut fault = blamed("web2", "http_5xx", 0.99, true);
+    fault.kind = Kind::Origin;
+    let mute = said(Outcome::Fault, vec![fault]);
+    assert!(!judge(&expected, &mute).passes());
+    let asking = Said {
+        ask: texts(&["list the backends ([[backend]])"]),
+        ..mute
+    };
+    assert!(judge(&expected, &asking).passes());
+}
+
+#[test]
+fn of_who_is_turned_away_it_must_be_said_and_nobody_blamed() {
+    let expected = Expected::TurnedAway(&["cdn1", "dc1"]);
+    let healthy = |vantages: &[&str]| Said {
+        not_probed: texts(vantages)
+            .into_iter()
+            .map(|vantage| NotProbed { vantage })
+            .collect(),
+        ..said(Outcome::Healthy, Vec::new())
+    };
+    let blaming = said(Outcome::Fault, vec![blamed("a", "http_4xx", 0.9, false)]);
+    let rows = [
+        (healthy(&["dc1", "cdn1"]), true),
+        (healthy(&["dc1"]), false),
+        (blaming, false),
     ];
     for (said, passes) in rows {
         assert_eq!(judge(&expected, &said).passes(), passes, "{said:?}");

@@ -103,9 +103,9 @@ impl Row for EdgeFault {
             EdgeFault::Stalls => edge(1, "stalls"),
             EdgeFault::AllReset => one(Kind::Cdn, "cloudflare", &["resets"]),
             EdgeFault::Expired => edge(0, "certificate_expired"),
-            // No user asks from there.
+            // No user asks from there, and nobody has to mend it.
             EdgeFault::RefuseDataCentres => {
-                one(Kind::Cdn, "cloudflare", &["http_4xx", "not_served"]).felt(MASKED)
+                one(Kind::Cdn, "cloudflare", &["not_served"]).felt(MASKED)
             }
             EdgeFault::StaleForGzip => edge(0, "wrong_content").in_pattern("by_variant"),
             EdgeFault::CutOff => to_vip(EDGES[0], &["unreachable"]),
@@ -116,16 +116,14 @@ impl Row for EdgeFault {
 
     fn known(&self, declared: Declared, balancer: Balancer) -> Known {
         match (declared, self) {
+            (_, EdgeFault::RefuseDataCentres) => Known::TurnedAway(&["cdn1", "dc1"]),
             // What an edge does by itself may be the doing of what nobody declared behind it.
             (Declared::Name, EdgeFault::Answers500 | EdgeFault::Stalls | EdgeFault::AllReset) => {
                 Known::Open(self.truth(balancer))
             }
             (Declared::Name, EdgeFault::CutOff) => cut_off(EDGES[0]),
             (Declared::Name, EdgeFault::FlowsDead) => cut_off("*"),
-            (
-                Declared::Name,
-                EdgeFault::Expired | EdgeFault::RefuseDataCentres | EdgeFault::StaleForGzip,
-            )
+            (Declared::Name, EdgeFault::Expired | EdgeFault::StaleForGzip)
             | (Declared::Vip | Declared::Backends | Declared::All, _) => Known::Clear,
         }
     }

@@ -46,8 +46,8 @@ impl Row for HomeFault {
 
     fn listed(&self) -> Listed {
         match self {
-            HomeFault::Lossy => Listed::Usual,
-            HomeFault::ResetsHello | HomeFault::LosesSecondQuestion => Listed::NotYet,
+            HomeFault::Lossy | HomeFault::ResetsHello => Listed::Usual,
+            HomeFault::LosesSecondQuestion => Listed::NotYet,
         }
     }
 

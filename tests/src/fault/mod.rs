@@ -74,6 +74,8 @@ pub enum Known {
     Open(Vec<Blame>),
     /// Nothing: no probe that is left meets it.
     Hidden,
+    /// That users are served, and these vantage points are not.
+    TurnedAway(&'static [&'static str]),
 }
 
 /// What is to be said of a fault.

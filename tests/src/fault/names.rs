@@ -69,12 +69,12 @@ impl Row for NameFault {
         match self {
             NameFault::ResolverDead
             | NameFault::ResolverLossy
+            | NameFault::ResolverKeepsNegative
             | NameFault::ServerRefuses
-            | NameFault::ServerRemovedEdge => Listed::Usual,
-            NameFault::ResolverKeepsNegative
+            | NameFault::ServerRemovedEdge
             | NameFault::ZoneLame
-            | NameFault::ZoneExpired
-            | NameFault::Ipv6Silent => Listed::NotYet,
+            | NameFault::ZoneExpired => Listed::Usual,
+            NameFault::Ipv6Silent => Listed::NotYet,
         }
     }
 
