@@ -47,6 +47,9 @@ pub(crate) struct Hypothesis {
     pub(crate) mode: usize,
 }
 
+/// What nothing makes by chance happens all the same, once in a while.
+const HARDLY: f64 = 0.01;
+
 /// What earlier stretches make probable: components in a mode, each with a probability.
 #[derive(Default)]
 pub(crate) struct Carried(BTreeMap<(Component, Word), f64>);
@@ -170,6 +173,7 @@ impl<'a> Problem<'a> {
                 }
                 let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
                 let mut touches: Vec<Touch> = touches.collect();
+                let by_chance = self.by_chance(hypothesis);
                 let tables = &mut self.model.signatures;
                 accustom(&mut touches, self.evidence, self.signatures, tables);
                 self.model.push_cause(Cause {
@@ -177,7 +181,7 @@ impl<'a> Problem<'a> {
                     log_odds: carried.log_odds(p, m),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
-                    restless: Restless::default().weighed(|_| libm::log(m.by_chance())),
+                    restless: Restless::default().weighed(|_| libm::log(by_chance)),
                     meaning: match m.class {
                         Class::Blamable(_) | Class::Toward | Class::Zone | Class::NameServers => {
                             Meaning::Fault
@@ -190,6 +194,25 @@ impl<'a> Problem<'a> {
                 self.hypotheses.push(hypothesis);
             }
         }
+    }
+
+    /// How readily what is seen of a hypothesis comes about while nothing is at fault: 1 for packets that
+    /// are lost and answers that are late, next to 0 for certificates that are over. Unrest makes the former.
+    fn by_chance(&self, hypothesis: Hypothesis) -> f64 {
+        let cells = self.cells_of[hypothesis.part].iter();
+        let cells = cells.map(|index| &self.evidence.cells[*index]);
+        let (mut share, mut all) = (0.0, 0.0);
+        for cell in cells {
+            for tally in &cell.tallies {
+                let shown = tally.symptom;
+                if let Some(symptom) = shown.filter(|s| self.explains(hypothesis, cell, *s)) {
+                    let total = tally.total() as f64;
+                    share += total * symptom.background().min(1.0);
+                    all += total;
+                }
+            }
+        }
+        (share / all.max(1.0)).clamp(HARDLY, 1.0)
     }
 
     /// Whether what several share shows at more than one of them, where these were probed themselves: at

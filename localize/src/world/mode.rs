@@ -155,9 +155,6 @@ words! {
     PortReuseCollision => "port_reuse_collision",
 }
 
-/// What nothing makes by chance happens all the same, once in a while.
-const HARDLY: f64 = 0.01;
-
 /// A way in which components of a kind fail.
 pub(crate) struct Mode {
     /// What has this mode.
@@ -178,16 +175,6 @@ pub(crate) struct Mode {
 }
 
 impl Mode {
-    /// How readily what this mode shows comes about by chance where nothing is at fault: 1 for what packets
-    /// that are lost or late show, next to 0 for a certificate that is over.
-    pub(crate) fn by_chance(&self) -> f64 {
-        let direct = self.direct.iter().flat_map(|(_, shown)| *shown);
-        let shown = direct.chain(self.behind.unwrap_or_default());
-        let shares = shown.map(|(symptom, share)| share * symptom.background().min(1.0));
-        let likeliest = shares.fold(0.0, f64::max);
-        likeliest.clamp(HARDLY, 1.0)
-    }
-
     /// Whether a part of a class can fail in this way. All name servers together fail as each does, but
     /// for what is then the zone's own.
     pub(crate) fn is_of(&self, part: Class) -> bool {
