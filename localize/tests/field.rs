@@ -125,6 +125,9 @@ fn a_site_without_a_cdn_has_an_origin() {
         world.faults = vec![Fault::Everything(500)];
         let verdict = ask(&mut world).verdict;
         assert!(names(&verdict, Kind::Origin, SERVICE), "{}", told(&verdict));
+        // Whoever is named is more than one, and a line of the file would tell them apart.
+        let asked = verdict.ask.iter().any(|line| line.contains("[[backend]]"));
+        assert!(asked, "{:?}", verdict.ask);
     }
 }
 

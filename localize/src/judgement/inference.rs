@@ -229,7 +229,13 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
     verdict.not_probed.extend(turned_away(problem, posterior));
     verdict.not_probed.sort();
     verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1, &verdict.faults);
-    let doubtful = open.iter().filter(|s| s.blame >= ask::DOUBT);
+    // Whoever is named may still be more than one.
+    let several = |s: &&Suspect| {
+        let undeclared = matches!(s.what, What::Origin(_) | What::Address(_));
+        undeclared && verdict.faults.iter().any(|f| f.component == s.component)
+    };
+    let doubtful = open.iter().copied().filter(|s| s.blame >= ask::DOUBT);
+    let doubtful = doubtful.chain(suspects.iter().filter(several));
     let doubtful: Vec<&What> = doubtful.map(|s| &s.what).collect();
     verdict.ask = seen.question.iter().cloned().collect();
     verdict.ask.extend(ask::questions(

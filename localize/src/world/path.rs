@@ -423,7 +423,9 @@ impl<'a> Paths<'a> {
             parts.push(self.lb_backend_path(vip, &backend.name));
             parts.push(self.part(What::Backend(backend.name.clone())));
             parts.extend(self.shared());
-            parts.extend(self.return_to_sources(&backend.name));
+            if self.topology.vip_mode != VipMode::Dsr {
+                parts.extend(self.return_to_sources(&backend.name));
+            }
             let crossed = parts
                 .into_iter()
                 .map(|part| Crossing { part, view })

@@ -1,5 +1,7 @@
 //! Which ways a probe crosses.
 
+use alloc::format;
+
 use super::*;
 use crate::facts::topology::{Backend, Expectation, Scheme, ServiceName};
 
@@ -37,22 +39,26 @@ fn topology(vip_mode: VipMode) -> Topology {
     }
 }
 
-/// The ways back by which answers to a forwarded connection may come.
-fn ways_back(vip_mode: VipMode) -> Vec<(String, View)> {
-    let topology = topology(vip_mode);
-    let mut paths = Paths::new(&topology, Balancing::Forwarded);
-    let arm = Arm::to(Target::Vip {
-        address: topology.vips[0],
-    });
+/// What a probe of a target crosses at a stage, by name, where the balancer only forwards.
+fn crossed(topology: &Topology, target: Target, stage: Stage) -> Vec<(String, View)> {
+    let mut paths = Paths::new(topology, Balancing::Forwarded);
     let vantage = &topology.vantages[0];
     let to = vantage.addresses.first().copied();
-    let alternatives = paths.alternatives(vantage, &arm, Stage::Tcp, to, GOT);
+    let alternatives = paths.alternatives(vantage, &Arm::to(target), stage, to, GOT);
     let parts = paths.into_parts();
     let crossed = alternatives.into_iter().flat_map(|a| a.crossed);
     crossed
         .filter_map(|c| Some((parts[c.part].component()?.name, c.view)))
-        .filter(|(name, _)| name.starts_with("web1->"))
         .collect()
+}
+
+/// The ways back by which answers to a forwarded connection may come.
+fn ways_back(vip_mode: VipMode) -> Vec<(String, View)> {
+    let topology = topology(vip_mode);
+    let address = topology.vips[0];
+    let mut ways = crossed(&topology, Target::Vip { address }, Stage::Tcp);
+    ways.retain(|(name, _)| name.starts_with("web1->"));
+    ways
 }
 
 #[test]
@@ -65,4 +71,34 @@ fn answers_to_forwarded_connections_may_come_back_by_the_balancer() {
     }
     let direct_return = ways_back(VipMode::Dsr);
     assert!(direct_return.contains(&to_client) && !direct_return.contains(&to_balancer));
+}
+
+#[test]
+fn past_a_balancer_answers_reach_an_edge_by_no_way_to_the_balancer() {
+    let edge = SocketAddr::from(([198, 51, 100, 11], 443));
+    let ways = |vip_mode| {
+        let mut topology = topology(vip_mode);
+        topology.edges = vec![edge];
+        topology.cdn = CdnProvider::Named("cdn".into());
+        let ways = crossed(&topology, Target::Edge { address: edge }, Stage::Http);
+        let to = |address: &str| {
+            ways.iter()
+                .any(|(name, _)| *name == format!("web1->{address}"))
+        };
+        (to("198.51.100.11"), to("203.0.113.10"))
+    };
+    assert_eq!(ways(VipMode::Dsr), (true, false));
+    assert_eq!(ways(VipMode::L4), (true, true));
+}
+
+#[test]
+fn what_nobody_declared_behind_a_balancer_is_crossed() {
+    for stage in [Stage::Tcp, Stage::Tls, Stage::Http] {
+        let mut topology = topology(VipMode::L4);
+        topology.backends.clear();
+        let address = topology.vips[0];
+        let met = crossed(&topology, Target::Vip { address }, stage);
+        let origin = met.iter().any(|(name, _)| name == "shop.example");
+        assert!(origin, "{stage:?}: {met:?}");
+    }
 }
