@@ -25,7 +25,7 @@ use crate::world::symptom::Stage;
 /// Past stretches with failures that are judged, the latest: what comes before them is told by history.
 const PAST: usize = 12;
 /// What a change must make more probable, in nats.
-const CHANGED: f64 = 2.0;
+const CHANGED: f64 = 3.0;
 /// A fault of one stretch that is there in the next one, too, when the pattern changes all the same.
 const GOES_ON: f64 = 0.5;
 /// A component that failed earlier in the window is likelier to fail again than others.
