@@ -468,6 +468,12 @@ mod tests {
             (&known, Layer::Http, 121, Some(Delay::Noticed)),
             (&known, Layer::Http, 710, Some(Delay::Noticed)),
             (&known, Layer::Http, 730, Some(Delay::Great)),
+            // What lost SYNs cost, and not what is near it.
+            (&known, Layer::Http, 960, Some(Delay::Great)),
+            (&known, Layer::Http, 1_020, Some(Delay::Resent)),
+            (&known, Layer::Http, 1_200, Some(Delay::Great)),
+            (&known, Layer::Http, 3_100, Some(Delay::Resent)),
+            (&known, Layer::Tls, 1_020, Some(Delay::Great)),
             // A TLS handshake has no application behind it.
             (&known, Layer::Tls, 700, None),
             (&known, Layer::Tls, 765, Some(Delay::Great)),
