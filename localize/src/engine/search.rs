@@ -323,28 +323,21 @@ impl<'a> Search<'a> {
         best_first(&mut self.visited);
         let best = self.visited.first().filter(|set| !set.fits.is_empty())?;
         let faults = best.faults();
-        let mut lacking: Vec<usize> = Vec::new();
-        for single in self.visited.iter().filter(|set| set.fits.len() == 1) {
-            let cause = single.fits[0].fault.cause;
-            let needed = WORTHWHILE - self.model.further - self.model.causes[cause].log_odds;
+        let singles = self.visited.iter().filter(|set| set.fits.len() == 1);
+        let lacking = singles.filter_map(|alone| {
+            let cause = alone.fits[0].fault.cause;
             let known = self.additions.iter().any(|a| a.cause == cause) || best.has(cause);
-            if !known && self.fitter.fit_if(cause, &faults, needed).is_some() {
-                lacking.push(cause);
-            }
-        }
+            let needed = WORTHWHILE - self.model.further - self.model.causes[cause].log_odds;
+            (!known && self.fitter.fit_if(cause, &faults, needed).is_some()).then(|| Addition {
+                alone: alone.clone(),
+                cause,
+            })
+        });
+        let lacking: Vec<Addition> = lacking.collect();
         if lacking.is_empty() {
             return None;
         }
         let best = best.clone();
-        let alone = |cause: &usize| {
-            let mut singles = self.visited.iter().filter(|set| set.fits.len() == 1);
-            let alone = singles.find(|set| set.has(*cause))?.clone();
-            Some(Addition {
-                alone,
-                cause: *cause,
-            })
-        };
-        let lacking: Vec<Addition> = lacking.iter().filter_map(alone).collect();
         self.additions.extend(lacking);
         Some(self.branch(best))
     }

@@ -390,8 +390,11 @@ pub(crate) fn earlier(
 ) -> Vec<Earlier> {
     let over = |e: &&Episode| {
         let now = present.suspect(&e.component).map_or(0.0, |s| s.blame);
+        if now >= LIKELY {
+            return e.stretch < last;
+        }
         let pauses = faults.iter().any(|fault| e.is_of(fault));
-        (e.stretch < last || now < LIKELY) && !(pauses && now < LIKELY)
+        !pauses
     };
     let over = episodes.iter().rev().filter(over);
     over.map(|episode| Earlier {

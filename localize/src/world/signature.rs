@@ -36,12 +36,12 @@ const BOTH: f64 = 0.2;
 pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
     let mut drawn = *table;
     let made = |s: &&Symptom| table[**s as usize] > MAKES;
-    let late = |s: &&Symptom| s.is_late();
     let sum = |of: &[&Symptom], values: &Distribution| -> f64 {
         of.iter().map(|s| values[**s as usize]).sum()
     };
     let all: Vec<&Symptom> = Symptom::ALL.iter().filter(made).collect();
-    let (lateness, failures): (Vec<&Symptom>, Vec<&Symptom>) = all.iter().partition(|s| late(s));
+    let (lateness, failures): (Vec<&Symptom>, Vec<&Symptom>) =
+        all.iter().partition(|s| s.is_late());
     let whole: f64 = table.iter().sum();
     let many = sum(&all, seen);
     // How much of it is what the mode makes at all.
