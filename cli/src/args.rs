@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
 use crate::demo::fault::Fault;
 use crate::duration;
@@ -205,11 +205,11 @@ pub enum ServiceCommand {
     /// warning. An error cannot work as the file says it; a note is what was not probed, and why.
     #[command(
         after_help = "Exit status: 0 nothing speaks against the file, 1 at least one error or warning, \
-                      2 could not run (a file that cannot be read included), 3 nothing was probed."
+                      2 could not run (a file that cannot be read included), 3 nothing was probed.",
+        group = ArgGroup::new("what").args(["name", "file"]).required(true)
     )]
     Check {
         /// A service that is applied
-        #[arg(required_unless_present = "file", conflicts_with = "file")]
         name: Option<String>,
         /// The service file, applied or not; `-` reads standard input
         #[arg(short, long)]
