@@ -18,13 +18,14 @@ mod world;
 pub use counted::score;
 pub use course::{mended, power, watch};
 pub use engine::interval;
-pub use facts::{baseline, case, declared, dns, observation, sighting, time, topology};
+pub use facts::{baseline, case, declared, dns, host, observation, sighting, time, topology};
 pub use judgement::{choice, verdict};
 
 pub use baseline::{Baseline, Baselines};
 pub use case::Case;
 pub use choice::{Choice, Promise};
 pub use facts::component::{Component, Kind};
+pub use facts::host::{Counter, HostReading, Setting};
 pub use observation::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, HttpVersion, LARGE_READ, Layer, Object,
     Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect, RoundId, SourcePort, Step, Target,

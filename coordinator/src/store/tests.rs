@@ -233,6 +233,7 @@ async fn reports_share_the_sequence_of_the_observations() {
             to: stamp(to),
             dropped: 0,
             flows: Vec::new(),
+            host: None,
         })
     };
     let writes = vec![

@@ -5,6 +5,7 @@ pub mod case;
 pub mod component;
 pub mod declared;
 pub mod dns;
+pub mod host;
 pub mod observation;
 pub mod sighting;
 pub mod time;

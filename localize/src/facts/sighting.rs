@@ -6,6 +6,7 @@ use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::facts::host::HostReading;
 use crate::facts::time::Stamp;
 use crate::facts::topology::VantageName;
 
@@ -78,4 +79,8 @@ pub struct WitnessReport {
     /// The flows of which a packet was seen in this stretch, with that stretch's counts: a flow may
     /// stand in several reports, and its counts add up.
     pub flows: Vec<FlowSighting>,
+    /// What the host's kernel counted in this stretch; absent where the agent cannot read that, or does
+    /// not know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<HostReading>,
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use localize::{Direction, FlowSighting, Packet, Seen, Stamp};
+use localize::{Direction, FlowSighting, HostReading, Packet, Seen, Stamp};
 
 use super::WitnessBatch;
 use super::parse::{Segment, SegmentKind};
@@ -168,6 +168,7 @@ impl FlowTable {
             to,
             dropped: std::mem::take(&mut self.dropped) + kernel_dropped,
             flows: flows.collect(),
+            host: HostReading::default(),
         }
     }
 
@@ -550,6 +551,7 @@ mod tests {
             to: batch.to,
             dropped: batch.dropped,
             flows: batch.flows,
+            host: Some(batch.host),
         };
         let bytes = prost::Message::encoded_len(&proto::v1::WitnessReport::from(&report));
         assert!(bytes < 4 << 20, "{bytes}");

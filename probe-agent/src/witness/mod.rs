@@ -2,10 +2,12 @@
 //!
 //! A witness tells a server that did not answer from an answer that got lost, which no probe can.
 //! It looks at the TCP ports of the services alone, and at handshakes and resets alone; no payload
-//! ever leaves the kernel.
+//! ever leaves the kernel. Beside that it reads what the host's kernel counts, which needs no privilege
+//! and goes on where nothing may be captured.
 
 mod filter;
 mod flows;
+mod kernel;
 #[cfg(test)]
 mod lab;
 mod parse;
@@ -15,13 +17,14 @@ use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 
-use localize::{FlowSighting, Stamp, VantageName};
+use localize::{FlowSighting, HostReading, Stamp, VantageName};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use self::filter::{MAX_PORTS, SNAP_LENGTH};
 use self::flows::{FlowTable, Sighted};
+use self::kernel::Kernel;
 use self::sys::Capture;
 
 /// Batches that wait for the reader. While it is full the stretch under way simply goes on, so that
@@ -62,6 +65,8 @@ pub struct WitnessBatch {
     pub dropped: u64,
     /// The flows seen, sorted by client and server.
     pub flows: Vec<FlowSighting>,
+    /// What the host's kernel counted.
+    pub host: HostReading,
 }
 
 /// The host does not let us watch.
@@ -105,6 +110,7 @@ pub fn start(
     let mut witness = Witness {
         table: FlowTable::new(now()),
         capture,
+        kernel: Kernel::start(),
         ports,
         blind: too_many(&first),
         out,
@@ -112,18 +118,49 @@ pub fn start(
     };
     let name = config.name;
     let interval = config.interval;
-    std::thread::Builder::new()
-        .name("witness".to_owned())
-        .spawn(move || match witness.run(interval) {
-            Ok(()) => tracing::debug!(vantage = %name, "the witness ends"),
-            Err(error) => tracing::error!(vantage = %name, %error, "the witness failed"),
-        })
-        .map_err(WitnessError::Thread)?;
+    thread(move || match witness.run(interval) {
+        Ok(()) => tracing::debug!(vantage = %name, "the witness ends"),
+        Err(error) => tracing::error!(vantage = %name, %error, "the witness failed"),
+    })?;
     Ok(batches)
+}
+
+/// Starts what is left of a witness that may not capture: what the host's kernel counts. Every batch
+/// says that all packets were missed. It ends as [`start`]'s does.
+///
+/// # Errors
+/// When the system gives no thread.
+pub fn start_blind(
+    interval: Duration,
+    now: impl Fn() -> Stamp + Send + 'static,
+) -> Result<mpsc::Receiver<WitnessBatch>, WitnessError> {
+    let (out, batches) = mpsc::channel(WAITING_BATCHES);
+    let (mut table, mut kernel) = (FlowTable::new(now()), Kernel::start());
+    thread(move || {
+        while !out.is_closed() {
+            std::thread::sleep(interval);
+            if let Ok(room) = out.try_reserve() {
+                let batch = table.close(now(), BLIND, sys::interface_name);
+                let host = kernel.read();
+                room.send(WitnessBatch { host, ..batch });
+            }
+        }
+    })?;
+    Ok(batches)
+}
+
+/// How many packets are said to be missed by who sees none: any number but zero says that silence proves
+/// nothing.
+const BLIND: u64 = 1;
+
+fn thread(work: impl FnOnce() + Send + 'static) -> Result<(), WitnessError> {
+    let thread = std::thread::Builder::new().name("witness".to_owned());
+    thread.spawn(work).map(drop).map_err(WitnessError::Thread)
 }
 
 struct Witness<N> {
     capture: Capture,
+    kernel: Kernel,
     table: FlowTable,
     ports: watch::Receiver<BTreeSet<u16>>,
     /// Not every port that should be watched is.
@@ -194,7 +231,9 @@ impl<N: Fn() -> Stamp> Witness<N> {
         match self.out.try_reserve() {
             Ok(room) => {
                 let missed = self.capture.drops()? + u64::from(self.blind);
-                room.send(self.table.close(now, missed, sys::interface_name));
+                let batch = self.table.close(now, missed, sys::interface_name);
+                let host = self.kernel.read();
+                room.send(WitnessBatch { host, ..batch });
             }
             Err(_) => self.table.forget(now.at_us),
         }

@@ -1,6 +1,9 @@
 //! What witnesses saw.
 
-use localize::{Direction, FlowSighting, Packet, Seen, VantageName, WitnessReport};
+use localize::{
+    Counter, Direction, FlowSighting, HostReading, Packet, Seen, Setting, VantageName,
+    WitnessReport,
+};
 
 use super::{Malformed, few, name, socket};
 use crate::v1;
@@ -8,6 +11,8 @@ use crate::v1;
 /// Flows of one report, and kinds of packet of one flow: six packets, two ways, a few interfaces.
 const MAX_FLOWS: usize = 20_000;
 const MAX_SEEN: usize = 64;
+/// Values of one reading of a host: several times as many as are known.
+const MAX_VALUES: usize = 200;
 
 fn packet_to_wire(packet: Packet) -> v1::Packet {
     match packet {
@@ -83,6 +88,53 @@ impl TryFrom<v1::FlowSighting> for FlowSighting {
     }
 }
 
+fn values<T>(
+    known: impl IntoIterator<Item = (T, u64)>,
+    word: fn(T) -> &'static str,
+) -> Vec<v1::host_reading::Value> {
+    let value = |(item, value)| v1::host_reading::Value {
+        word: word(item).to_owned(),
+        value,
+    };
+    known.into_iter().map(value).collect()
+}
+
+impl From<&HostReading> for v1::HostReading {
+    fn from(reading: &HostReading) -> Self {
+        let rose = reading.rose.iter().map(|(counter, by)| (*counter, *by));
+        let settings = reading.settings.iter().map(|(setting, to)| (*setting, *to));
+        let unread = reading.unread.iter();
+        Self {
+            rose: values(rose, Counter::word),
+            unread: unread.map(|counter| counter.word().to_owned()).collect(),
+            settings: values(settings, Setting::word),
+        }
+    }
+}
+
+/// A newer agent may read more than is known here: its words are left out, and not refused.
+impl TryFrom<v1::HostReading> for HostReading {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::HostReading) -> Result<Self, Malformed> {
+        few("host.rose", &wire.rose, MAX_VALUES)?;
+        few("host.unread", &wire.unread, MAX_VALUES)?;
+        few("host.settings", &wire.settings, MAX_VALUES)?;
+        let rose = wire.rose.iter();
+        let unread = wire.unread.iter();
+        let settings = wire.settings.iter();
+        Ok(Self {
+            rose: rose
+                .filter_map(|v| Some((Counter::of_word(&v.word)?, v.value)))
+                .collect(),
+            unread: unread.filter_map(|word| Counter::of_word(word)).collect(),
+            settings: settings
+                .filter_map(|v| Some((Setting::of_word(&v.word)?, v.value)))
+                .collect(),
+        })
+    }
+}
+
 impl From<&WitnessReport> for v1::WitnessReport {
     fn from(report: &WitnessReport) -> Self {
         Self {
@@ -92,6 +144,7 @@ impl From<&WitnessReport> for v1::WitnessReport {
             to: Some(report.to.into()),
             dropped: report.dropped,
             flows: report.flows.iter().map(v1::FlowSighting::from).collect(),
+            host: report.host.as_ref().map(Into::into),
         }
     }
 }
@@ -115,6 +168,7 @@ impl TryFrom<v1::WitnessReport> for WitnessReport {
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            host: wire.host.map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -5,13 +5,13 @@ use std::net::{IpAddr, SocketAddr};
 use localize::dns::{Again, Reply, Soa, Validity};
 use localize::verdict::{Earlier, NotProbed};
 use localize::{
-    Alternative, Arm, Clock, Component, Detection, Direction, DnsFacts, Evidence, Exonerated,
-    Facts, Failure, Fault, Firing, FlowSighting, HttpFacts, HttpVersion, Kind, Layer, Micros,
-    Object, Observation, ObservationId, Outcome, Packet, Pattern, Rate, Redirect, Rival, RoundId,
-    Seen, ServiceName, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, VantageName, Verdict,
-    VerdictOutcome, WitnessReport,
+    Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
+    Exonerated, Facts, Failure, Fault, Firing, FlowSighting, HostReading, HttpFacts, HttpVersion,
+    Kind, Layer, Micros, Object, Observation, ObservationId, Outcome, Packet, Pattern, Rate,
+    Redirect, Rival, RoundId, Seen, ServiceName, Setting, SourcePort, Stamp, Step, Target,
+    TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
 };
-use proptest::collection::vec;
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -329,6 +329,21 @@ fn seen() -> impl Strategy<Value = Seen> {
     )
 }
 
+/// What a host's kernel counted.
+fn host_reading() -> impl Strategy<Value = HostReading> {
+    let counter = || select(Counter::ALL.to_vec());
+    (
+        btree_map(counter(), any::<u64>(), 0..6),
+        btree_set(counter(), 0..3),
+        btree_map(select(Setting::ALL.to_vec()), any::<u64>(), 0..6),
+    )
+        .prop_map(|(rose, unread, settings)| HostReading {
+            rose,
+            unread,
+            settings,
+        })
+}
+
 /// A witness's report.
 pub fn report() -> impl Strategy<Value = WitnessReport> {
     let flow =
@@ -343,15 +358,17 @@ pub fn report() -> impl Strategy<Value = WitnessReport> {
         stamp(),
         stamp(),
         vec(flow, 0..8),
+        option::of(host_reading()),
     )
         .prop_map(
-            |(witness, (sequence, dropped), from, to, flows)| WitnessReport {
+            |(witness, (sequence, dropped), from, to, flows, host)| WitnessReport {
                 witness: VantageName(witness),
                 sequence,
                 from,
                 to,
                 dropped,
                 flows,
+                host,
             },
         )
 }

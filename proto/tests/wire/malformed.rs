@@ -1,10 +1,11 @@
 //! One bad message for each reason.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use localize::{
-    Arm, Component, Facts, Firing, Layer, Observation, ObservationId, Outcome, RoundId,
-    ServiceName, Stamp, Target, VantageName, Verdict, WitnessReport,
+    Arm, Component, Counter, Facts, Firing, HostReading, Layer, Observation, ObservationId,
+    Outcome, RoundId, ServiceName, Setting, Stamp, Target, VantageName, Verdict, WitnessReport,
 };
 use proto::convert::Malformed;
 use proto::v1;
@@ -425,10 +426,37 @@ fn what_is_wrong_with_a_report_is_said() {
             }]),
             "seen.interface is missing",
         ),
+        (
+            v1::WitnessReport {
+                host: Some(v1::HostReading {
+                    unread: vec![String::new(); 201],
+                    ..Default::default()
+                }),
+                ..report()
+            },
+            "host.unread is over its bound of 200",
+        ),
     ];
     for (wire, says) in rows {
         refused(WitnessReport::try_from(wire), says);
     }
+}
+
+#[test]
+fn what_a_newer_agent_counts_is_left_out() {
+    let value = |word: &str, value| v1::host_reading::Value {
+        word: word.to_owned(),
+        value,
+    };
+    let wire = v1::HostReading {
+        rose: vec![value("listen_overflows", 31), value("tcp_of_2040", 7)],
+        unread: vec!["tcp_of_2041".to_owned()],
+        settings: vec![value("tcp_timestamps", 0), value("sysctl_of_2040", 1)],
+    };
+    let read = HostReading::try_from(wire).expect("nothing is wrong with it");
+    assert_eq!(read.rose, BTreeMap::from([(Counter::ListenOverflows, 31)]));
+    assert!(read.unread.is_empty());
+    assert_eq!(read.settings, BTreeMap::from([(Setting::TcpTimestamps, 0)]));
 }
 
 #[test]

@@ -912,6 +912,7 @@ impl World {
             },
             dropped: 0,
             flows,
+            host: None,
         });
     }
 }
