@@ -320,7 +320,7 @@ fn named(
     };
     let now = present.problem.evidence.now;
     for suspect in present.suspects.iter().filter(|s| s.blame >= NAME) {
-        let Some(mut fault) = fault(present, suspect, suspect.blame) else {
+        let Some(mut fault) = fault(seen, present, suspect, suspect.blame) else {
             continue;
         };
         let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
@@ -336,7 +336,7 @@ fn named(
     }
     for (index, stretch) in stretches.iter().enumerate().rev() {
         for suspect in stretch.suspects.iter().filter(|s| s.was >= NAME) {
-            let Some(mut fault) = fault(stretch, suspect, suspect.was) else {
+            let Some(mut fault) = fault(seen, stretch, suspect, suspect.was) else {
                 continue;
             };
             let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
@@ -364,12 +364,23 @@ fn named(
 }
 
 /// Somebody who is at fault with a probability.
-fn fault(stretch: &Stretch<'_>, suspect: &Suspect, probability: f64) -> Option<Fault> {
+fn fault(
+    seen: &Seen<'_>,
+    stretch: &Stretch<'_>,
+    suspect: &Suspect,
+    probability: f64,
+) -> Option<Fault> {
     let Stretch {
         problem, posterior, ..
     } = stretch;
     let well = well(problem, &stretch.suspects);
-    explain::fault(problem, posterior, suspect, &well, probability.min(CEILING))
+    let probability = probability.min(CEILING);
+    let mut fault = explain::fault(problem, posterior, suspect, &well, probability)?;
+    if let Some(mode) = explain::mode(problem, posterior, &suspect.parts) {
+        let lines = explain::kernel(seen.case, &suspect.what, mode);
+        fault.evidence.extend(lines);
+    }
+    Some(fault)
 }
 
 /// Says since when a fault is there and how it goes on: since it first failed where it comes and goes,

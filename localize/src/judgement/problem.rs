@@ -167,6 +167,14 @@ impl<'a> Problem<'a> {
                     continue;
                 }
                 let hypothesis = Hypothesis { part, mode };
+                let told = |c: &usize| {
+                    self.evidence.cells[*c]
+                        .symptoms()
+                        .any(|s| m.told == Some(s))
+                };
+                if m.told.is_some() && !cells.iter().any(told) {
+                    continue;
+                }
                 let shows = |c: &usize| self.shows_plainly(hypothesis, &self.evidence.cells[*c]);
                 if !cells.iter().any(shows) || !self.strikes_several(hypothesis) {
                     continue;

@@ -252,6 +252,23 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
             "fails {so_many} requests that it sends there, while the backend answers all who ask it directly"
         ),
         Word::SynUnanswered => format!("leaves {so_many} SYNs that reach it unanswered"),
+        Word::AcceptQueueFull => {
+            format!("leaves {so_many} SYNs that reach it unanswered: its listen queue is full")
+        }
+        Word::HostFirewall => {
+            format!(
+                "leaves {so_many} SYNs that reach it unanswered: a packet filter on it drops them"
+            )
+        }
+        Word::ReversePathFilter => format!(
+            "keeps {so_many} SYNs unanswered: it leaves by another interface than they come in by, and the host's reverse-path filter drops them for that"
+        ),
+        Word::ConnectionTableFull => {
+            format!("leaves {so_many} SYNs that reach it unanswered: its connection table is full")
+        }
+        Word::StackSilent => format!(
+            "leaves {so_many} SYNs that reach its TCP stack unanswered, and its kernel counts no drop"
+        ),
         Word::AnswersLost => format!("loses {so_many} answers that have left the host"),
         Word::MtuBlackHole => format!("loses {so_many} answers that take more than one packet"),
         Word::LargeAnswersFail => format!("fails {so_many} large answers"),
@@ -384,7 +401,12 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         | Word::SynUnanswered
         | Word::AnswersLost
         | Word::NotServed
-        | Word::Forbidden => {}
+        | Word::Forbidden
+        | Word::AcceptQueueFull
+        | Word::HostFirewall
+        | Word::ReversePathFilter
+        | Word::ConnectionTableFull
+        | Word::StackSilent => {}
     }
     match what {
         What::Access(vantage) => of_access(&vantage.0, mode),
@@ -417,6 +439,9 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
             "check links, policies and counters between the balancer and that backend, in that direction".to_string()
         }
         What::Backend(name) => of_backend(name, mode),
+        What::Return { host, to } if mode == Word::ReversePathFilter => format!(
+            "on {host} let `ip route get {to}` lead out of the interface by which requests from there come in; where the ways are to differ, rp_filter=2 (loose) lets them (`sysctl net.ipv4.conf.all.rp_filter`)"
+        ),
         What::Return { host, to } => format!(
             "on {host} compare `ip route get {to}` with the interface by which requests from there come in; then follow the answer hop by hop"
         ),
@@ -446,6 +471,18 @@ fn of_backend(name: &str, mode: Word) -> String {
         Word::Refuses => format!("start the service on {name}: nothing listens there"),
         Word::SynUnanswered => format!(
             "on {name} look at `nstat` for ListenDrops, ListenOverflows and TCPReqQFullDrop, the host firewall, and tcp_timestamps"
+        ),
+        Word::AcceptQueueFull => format!(
+            "on {name} see which listener is full (`ss -ltn`: Recv-Q above Send-Q): its application accepts too slowly, or its backlog and net.core.somaxconn are too small; `nstat -az TcpExtListenOverflows TcpExtTCPReqQFullDrop` counts it"
+        ),
+        Word::HostFirewall => format!(
+            "on {name} read the packet filter's rules and their counters as root (`nft list ruleset`, `iptables -vnL`): they drop SYNs to its own service; rate limits are rules, too"
+        ),
+        Word::ConnectionTableFull => format!(
+            "on {name} compare net.netfilter.nf_conntrack_count with nf_conntrack_max and raise it, or leave the service's port out of tracking (`notrack`); `conntrack -S` counts the drops"
+        ),
+        Word::StackSilent => format!(
+            "on {name} no listen queue, filter on input, reverse path or connection table has dropped them: look at rules on output, at what stands between the filter and TCP (XDP, BPF, MD5 signatures), and at tcp_timestamps"
         ),
         Word::Slow | Word::Stalls => {
             format!(
@@ -483,6 +520,7 @@ fn of_backend(name: &str, mode: Word) -> String {
         | Word::Forbidden
         | Word::MtuBlackHole
         | Word::LargeAnswersFail
+        | Word::ReversePathFilter
         | Word::PortReuseCollision => format!(
             "take {name} out of rotation, then read its error log at the times of the failed probes"
         ),
@@ -563,6 +601,25 @@ pub(crate) fn outcome(stage: Stage, tried: Tried) -> String {
         _ if tried.mixed => format!("{failed} of {of} {tested} {past} (mostly {word})"),
         (Symptom::SynLost, Stage::Arrive) => format!("{failed} of {of} {tested} did not arrive"),
         (Symptom::SynLost, Stage::Answer) => format!("{failed} of {of} {tested} were not answered"),
+        (Symptom::QueueFull, _) => {
+            format!(
+                "{failed} of {of} {tested} were not answered, while its listen queues overflowed"
+            )
+        }
+        (Symptom::Filtered, _) => format!(
+            "{failed} of {of} {tested} were not answered, and were handed to nobody by its kernel"
+        ),
+        (Symptom::Unrouted, _) => {
+            format!("{failed} of {of} {tested} were dropped by its reverse-path filter")
+        }
+        (Symptom::TableFull, _) => {
+            format!(
+                "{failed} of {of} {tested} were not answered, while its connection table was full"
+            )
+        }
+        (Symptom::Silent, _) => {
+            format!("{failed} of {of} {tested} were not answered, and its kernel counted no drop")
+        }
         (Symptom::SynLost, Stage::Return) => format!("{failed} of {of} {tested} did not come back"),
         (Symptom::SynLost, _) => format!("{failed} of {of} {tested} were not answered"),
         _ => format!("{failed} of {of} {tested} failed ({word})"),

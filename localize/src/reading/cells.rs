@@ -15,8 +15,9 @@ use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
+use crate::reading::kernel::Reason;
 use crate::reading::wanted::Worth;
-use crate::reading::witness::Witnesses;
+use crate::reading::witness::{Seen, Witnesses};
 use crate::world::part::Part;
 use crate::world::path::{Alternative, Balancing, Paths};
 use crate::world::symptom::{Stage, Symptom};
@@ -270,7 +271,9 @@ impl Record {
             .map(|(key, trials)| (key, within(trials)))
             .filter(|(_, trials)| !trials.is_empty())
             .collect();
-        let mut paths = Paths::new(&case.topology, self.balancing);
+        let mut trials = by_cell.values().flatten();
+        let strict = trials.any(|t| t.symptom == Some(Symptom::Unrouted));
+        let mut paths = Paths::new(&case.topology, self.balancing).strict(strict);
         let bounds = boundaries(&by_cell);
         let instants = || by_cell.values().flatten().map(|t| t.at);
         let now = instants().max().unwrap_or(0);
@@ -650,7 +653,7 @@ fn handshake(
             } else {
                 seen.answers.min(MAX_SYNS)
             };
-            vec![
+            let mut trials = vec![
                 trial(Stage::Arrive, None, arrived),
                 trial(
                     Stage::Arrive,
@@ -664,13 +667,35 @@ fn handshake(
                 ),
                 trial(Stage::Answer, None, answered),
                 trial(Stage::Answer, other, u32::from(refused)),
-                trial(Stage::Answer, lost, silent),
                 trial(Stage::Return, None, came_back),
                 trial(Stage::Return, lost, lost_back),
-            ]
+            ];
+            let told = told(&seen, silent).into_iter();
+            trials.extend(told.map(|(symptom, count)| trial(Stage::Answer, Some(symptom), count)));
+            trials
         }
     };
     trials.into_iter().flatten().collect()
+}
+
+/// So many SYNs that arrived and were not answered, by what the far host's kernel says of them.
+fn told(seen: &Seen, silent: u32) -> Vec<(Symptom, u32)> {
+    let mut left = silent;
+    let mut told = Vec::new();
+    for (reason, count) in &seen.reasons {
+        let symptom = match reason {
+            Reason::QueueFull => Symptom::QueueFull,
+            Reason::Filtered => Symptom::Filtered,
+            Reason::Unrouted => Symptom::Unrouted,
+            Reason::TableFull => Symptom::TableFull,
+            Reason::Silent => Symptom::Silent,
+        };
+        let count = left.min(*count);
+        left -= count;
+        told.push((symptom, count));
+    }
+    told.push((Symptom::SynLost, left));
+    told
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub(crate) mod comparison;
 pub(crate) mod delay;
 pub(crate) mod dns;
 pub(crate) mod epochs;
+pub(crate) mod kernel;
 pub(crate) mod unborne;
 pub(crate) mod unrest;
 pub(crate) mod wanted;

@@ -8,6 +8,7 @@ use core::net::SocketAddr;
 use crate::facts::observation::{Layer, Observation, Outcome, Target};
 use crate::facts::sighting::{Direction, Packet, WitnessReport};
 use crate::facts::topology::{BALANCER_HOST, Topology, VantageName};
+use crate::reading::kernel::{Kernels, Reason, unanswered};
 
 /// How long after a probe's first SYN its packets are still taken for the same connection.
 const SAME_CONNECTION_US: u64 = 15_000_000;
@@ -27,6 +28,8 @@ pub(crate) struct Seen {
     pub(crate) answers: u32,
     /// RSTs that the host sent.
     pub(crate) resets: u32,
+    /// SYNs that arrived and were not answered, by what the host's kernel says of them.
+    pub(crate) reasons: BTreeMap<Reason, u32>,
     /// Interfaces by which SYNs arrived.
     pub(crate) arrived_by: BTreeSet<String>,
     /// Interfaces by which SYN-ACKs left.
@@ -70,8 +73,9 @@ impl Witnesses {
             .iter()
             .map(|r| ((r.witness.clone(), r.sequence), r))
             .collect();
+        let kernels = Kernels::new(unique.values().copied());
         for report in unique.into_values() {
-            witnesses.add(report);
+            witnesses.add(report, &kernels);
         }
         for stretches in witnesses.coverage.values_mut() {
             stretches.sort_unstable();
@@ -103,7 +107,7 @@ impl Witnesses {
         self.hosts.get(host)
     }
 
-    fn add(&mut self, report: &WitnessReport) {
+    fn add(&mut self, report: &WitnessReport, kernels: &Kernels) {
         if report.dropped == 0 {
             self.coverage
                 .entry(report.witness.clone())
@@ -115,6 +119,11 @@ impl Witnesses {
                 continue;
             };
             let mut counted = Seen::default();
+            let lost = unanswered(flow);
+            let reason = kernels.reason(report, flow.server.is_ipv4());
+            if let Some(reason) = reason.filter(|_| lost > 0) {
+                counted.reasons.insert(reason, lost);
+            }
             for seen in &flow.seen {
                 match (seen.packet, seen.direction) {
                     (Packet::Syn, Direction::In) => {
@@ -172,6 +181,9 @@ impl Witnesses {
                 total.syns += seen.syns;
                 total.answers += seen.answers;
                 total.resets += seen.resets;
+                for (reason, count) in &seen.reasons {
+                    *total.reasons.entry(*reason).or_default() += count;
+                }
                 total.arrived_by.extend(seen.arrived_by.iter().cloned());
                 total.left_by.extend(seen.left_by.iter().cloned());
             }

@@ -153,6 +153,11 @@ words! {
     MtuBlackHole => "mtu_black_hole",
     LargeAnswersFail => "large_answers_fail",
     PortReuseCollision => "port_reuse_collision",
+    AcceptQueueFull => "accept_queue_full",
+    HostFirewall => "host_firewall",
+    ReversePathFilter => "reverse_path_filter",
+    ConnectionTableFull => "connection_table_full",
+    StackSilent => "stack_silent",
 }
 
 /// A way in which components of a kind fail.
@@ -165,6 +170,9 @@ pub(crate) struct Mode {
     pub(crate) share: f64,
     /// Which direct probes it strikes.
     pub(crate) strikes: Strikes,
+    /// It is a cause only where something shows just this: without the counters of a host's kernel nobody
+    /// tells it from its like.
+    pub(crate) told: Option<Symptom>,
     /// Packets are lost: what is seen after the handshake has a rate of its own.
     pub(crate) lossy: bool,
     /// What direct probes see; empty where only a proxy's clients see it.

@@ -88,6 +88,8 @@ pub(crate) struct Paths<'a> {
     /// Prefixes that hold at least two of the addresses that backends answer to.
     prefixes: BTreeSet<IpAddr>,
     balancing: Balancing,
+    /// Some host does not answer where the way back leads elsewhere: ways back decide on that, too.
+    strict: bool,
 }
 
 impl<'a> Paths<'a> {
@@ -114,7 +116,13 @@ impl<'a> Paths<'a> {
             balancer_host: balancer_host(topology),
             prefixes,
             balancing,
+            strict: false,
         }
+    }
+
+    /// The same, where a host's kernel says, or does not, that its reverse-path filter drops SYNs.
+    pub(crate) fn strict(self, strict: bool) -> Self {
+        Self { strict, ..self }
     }
 
     /// The parts made so far.
@@ -474,7 +482,10 @@ impl<'a> Paths<'a> {
         let mut crossed = Vec::new();
         match stage {
             Stage::Arrive => crossed.extend(forward),
-            Stage::Answer => crossed.extend(backend),
+            Stage::Answer => {
+                crossed.extend(backend);
+                crossed.extend(back.into_iter().filter(|_| self.strict));
+            }
             Stage::Return => {
                 crossed.extend(back);
                 if vantage.host.as_deref() != Some(BALANCER_HOST) {

@@ -44,6 +44,7 @@ macro_rules! symptoms {
     ($($name:ident => $word:literal, $stage:ident, $background:literal;)*) => {
         /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison
         /// shows: another answer or content than the siblings', or an answer later than usual.
+        /// A SYN that was not answered is `SynLost`, but where the far host's kernel says why.
         /// `Late` is by tenths of a second, `Resent` by what a lost SYN costs, `Slow` by as much or more.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
@@ -76,6 +77,7 @@ macro_rules! symptoms {
 enum Home {
     Dns,
     Connect,
+    Told,
     Tls,
     Http,
     Answer,
@@ -98,6 +100,11 @@ symptoms! {
     StaleAnswer => "stale_answer", Dns, 0.01;
     WrongAnswer => "wrong_answer", Dns, 0.02;
     SynLost => "syn_unanswered", Connect, 1.0;
+    QueueFull => "syn_unanswered", Told, 0.1;
+    Filtered => "syn_unanswered", Told, 0.1;
+    Unrouted => "syn_unanswered", Told, 0.1;
+    TableFull => "syn_unanswered", Told, 0.1;
+    Silent => "syn_unanswered", Told, 0.1;
     Refused => "connect_refused", Connect, 0.03;
     Unreachable => "connect_unreachable", Connect, 0.03;
     TlsTimeout => "tls_timeout", Tls, 0.3;
@@ -147,6 +154,8 @@ impl Symptom {
                     Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return
                 )
             }
+            // Only where a host's kernel says so: no host must.
+            Home::Told => false,
             Home::Tls => stage == Stage::Tls,
             Home::Http => stage == Stage::Http,
             Home::Answer => matches!(stage, Stage::Dns | Stage::Http),

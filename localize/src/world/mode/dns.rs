@@ -71,6 +71,7 @@ pub(super) const fn zone(
         word,
         share,
         strikes: Strikes::All,
+        told: None,
         lossy: false,
         direct,
         behind,

@@ -126,6 +126,7 @@ const fn mode(kind: Kind, word: Word, share: f64, direct: &'static [AtStage]) ->
         word,
         share,
         strikes: Strikes::All,
+        told: None,
         lossy: false,
         direct,
         behind: None,
@@ -194,6 +195,68 @@ const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode 
         ..mode(kind, Word::LargeAnswersFail, share, direct)
     }
 }
+
+/// SYNs arrive and are not answered, and the host's kernel says why. Behind a balancer that looks as any
+/// other lost SYN does.
+const fn told(
+    kind: Kind,
+    word: Word,
+    symptom: Symptom,
+    behind: &'static [Weighted],
+    direct: &'static [AtStage],
+) -> Mode {
+    Mode {
+        told: Some(symptom),
+        behind: Some(behind),
+        ..lossy(kind, word, TOLD_SHARE, direct)
+    }
+}
+
+/// Each of them, tried again or given up behind a balancer.
+const TOLD_SHARE: f64 = 0.015;
+
+/// Nearly all that a reason is told for: in the first second of a stretch a host may tell nothing, and two
+/// reasons at once tell none.
+const QUEUE_FULL: &[AtStage] = &[
+    (Stage::Tcp, LOST),
+    (
+        Stage::Answer,
+        &[(S::QueueFull, 0.8), (S::SynLost, 0.1), (S::Silent, 0.1)],
+    ),
+];
+const FILTERED: &[AtStage] = &[
+    (Stage::Tcp, LOST),
+    (
+        Stage::Answer,
+        &[(S::Filtered, 0.8), (S::SynLost, 0.1), (S::Silent, 0.1)],
+    ),
+];
+const UNROUTED: &[AtStage] = &[
+    (Stage::Tcp, LOST),
+    (
+        Stage::Answer,
+        &[(S::Unrouted, 0.8), (S::SynLost, 0.1), (S::Silent, 0.1)],
+    ),
+];
+const TABLE_FULL: &[AtStage] = &[
+    (Stage::Tcp, LOST),
+    (
+        Stage::Answer,
+        &[(S::TableFull, 0.8), (S::SynLost, 0.1), (S::Silent, 0.1)],
+    ),
+];
+const SILENT: &[AtStage] = &[
+    (Stage::Tcp, LOST),
+    (
+        Stage::Answer,
+        &[
+            (S::Silent, 0.8),
+            (S::SynLost, 0.1),
+            (S::QueueFull, 0.05),
+            (S::Filtered, 0.05),
+        ],
+    ),
+];
 
 /// Every mode. The order is that of the numbers that the inference uses.
 pub(crate) const MODES: &[Mode] = &[
@@ -480,6 +543,7 @@ pub(crate) const MODES: &[Mode] = &[
         word: Word::Misdirected,
         share: 1.0,
         strikes: Strikes::All,
+        told: None,
         lossy: false,
         direct: &[],
         behind: Some(MISDIRECTED),
@@ -677,6 +741,56 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
     ),
+    told(
+        Kind::Backend,
+        Word::AcceptQueueFull,
+        S::QueueFull,
+        RETRIED,
+        QUEUE_FULL,
+    ),
+    told(
+        Kind::Backend,
+        Word::AcceptQueueFull,
+        S::QueueFull,
+        GIVEN_UP,
+        QUEUE_FULL,
+    ),
+    told(
+        Kind::Backend,
+        Word::HostFirewall,
+        S::Filtered,
+        RETRIED,
+        FILTERED,
+    ),
+    told(
+        Kind::Backend,
+        Word::HostFirewall,
+        S::Filtered,
+        GIVEN_UP,
+        FILTERED,
+    ),
+    told(
+        Kind::Backend,
+        Word::ConnectionTableFull,
+        S::TableFull,
+        RETRIED,
+        TABLE_FULL,
+    ),
+    told(
+        Kind::Backend,
+        Word::ConnectionTableFull,
+        S::TableFull,
+        GIVEN_UP,
+        TABLE_FULL,
+    ),
+    told(Kind::Backend, Word::StackSilent, S::Silent, RETRIED, SILENT),
+    told(
+        Kind::Backend,
+        Word::StackSilent,
+        S::Silent,
+        GIVEN_UP,
+        SILENT,
+    ),
     behind(
         Kind::ReturnPath,
         Word::AnswersLost,
@@ -703,6 +817,20 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Http, LOSS_HTTP),
         ],
     ),
+    told(
+        Kind::ReturnPath,
+        Word::ReversePathFilter,
+        S::Unrouted,
+        RETRIED,
+        UNROUTED,
+    ),
+    told(
+        Kind::ReturnPath,
+        Word::ReversePathFilter,
+        S::Unrouted,
+        GIVEN_UP,
+        UNROUTED,
+    ),
     black_hole_behind(0.04, SHORT_CHAIN, HELD_UP),
     black_hole_behind(0.04, SHORT_CHAIN, BROKEN_OFF),
     black_hole_behind(0.02, LONG_CHAIN, HELD_UP),
@@ -711,6 +839,7 @@ pub(crate) const MODES: &[Mode] = &[
         word: Word::NotServed,
         share: 1.0,
         strikes: Strikes::All,
+        told: None,
         lossy: false,
         direct: &[(Stage::Http, TURNED_AWAY)],
         behind: None,
@@ -720,6 +849,7 @@ pub(crate) const MODES: &[Mode] = &[
         word: Word::Forbidden,
         share: 1.0,
         strikes: Strikes::All,
+        told: None,
         lossy: false,
         direct: &[
             (
