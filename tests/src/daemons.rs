@@ -142,6 +142,16 @@ pub fn application(run: &Run, number: usize) -> Result<Daemon> {
     Ok(daemon)
 }
 
+/// Starts a listener with a full accept queue in the place of a backend's nginx (0 to 2).
+pub fn full(run: &Run, number: usize) -> Result<Daemon> {
+    let host = crate::address::BACKEND_NAMES[number];
+    let mut command = run.command(host, this_program()?);
+    command.args(["full", "--listen", "0.0.0.0:80", "--listen", "0.0.0.0:443"]);
+    let mut daemon = Daemon::start(&format!("full-{host}"), command, &run.folder())?;
+    daemon.wait_ready(|| listens(run, host, "-t", "0.0.0.0", 443))?;
+    Ok(daemon)
+}
+
 /// Starts stopping a process on a host now and then.
 pub fn pauses(run: &Run, host: &str, process: &Daemon) -> Result<Pauses> {
     let pid = i32::try_from(process.pid()).context("a process number")?;

@@ -21,6 +21,7 @@ pub mod delay;
 pub mod edge;
 pub mod expectation;
 pub mod fault;
+pub mod full;
 pub mod killing;
 pub mod mesh;
 pub mod namespace;

@@ -10,6 +10,7 @@ use lab::app::{self, App};
 use lab::chain;
 use lab::edge::{self, Edge};
 use lab::fault::Fault;
+use lab::full::{self, Full};
 use lab::killing;
 use lab::namespace;
 use lab::net::{Balancer, HOSTS, Options};
@@ -78,6 +79,9 @@ enum What {
     /// Stop a process now and then
     #[command(hide = true)]
     Pause(Pause),
+    /// Listen with a full accept queue
+    #[command(hide = true)]
+    Full(Full),
     /// Delay the packets of a netfilter queue
     #[command(hide = true)]
     Delay {
@@ -271,6 +275,7 @@ fn act(what: What) -> Result<bool> {
         }
         What::App(settings) => app::serve(settings).map(|()| true),
         What::Edge(settings) => edge::serve(settings).map(|()| true),
+        What::Full(settings) => full::serve(&settings).map(|()| true),
         What::Pause(settings) => pausing::serve(settings).map(|()| true),
         What::Delay { ms } => lab::delay::serve(Duration::from_millis(ms)).map(|()| true),
     }

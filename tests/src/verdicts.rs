@@ -60,7 +60,7 @@ fn of_one(fault: Fault, setting: Setting) -> Expected {
         (Known::TurnedAway(vantages), _) => Expected::TurnedAway(vantages),
         (Known::Open(truth), _) => open(truth, declared),
         (Known::Clear, Coverage::Bare) if !fault.asks_for().is_empty() => Expected::Ambiguous {
-            truth: fault.truth(balancer),
+            truth: fault.unaided(balancer),
             // Without an agent on the hosts, a packet that is missing could be missing for several
             // reasons.
             ask: fault.asks_for().to_vec(),

@@ -35,7 +35,7 @@ pub enum BackendFault {
     Pauses,
     /// Backend 1's port is closed, and health checks, where there are any, have taken it out.
     Closed,
-    /// Backend 2's stack does not answer 40 % of the SYNs that reach it.
+    /// Backend 2's packet filter drops 40 % of the SYNs that reach it.
     DropsSyns,
     /// Backend 3 resets connections once it has read the request.
     Resets,
@@ -162,7 +162,7 @@ impl BackendFault {
             BackendFault::DropsSyns => Facts {
                 at_the_edges: &["slow", "no_answer", "http_5xx"],
                 strength: Strength::Intermittent,
-                ..Facts::of("backend-drops-syns", web2, "syn_unanswered")
+                ..Facts::of("backend-drops-syns", web2, "host_firewall")
             },
             BackendFault::Resets => Facts {
                 told: told(AppBehaviour::Reset),
@@ -250,6 +250,17 @@ impl Row for BackendFault {
             | BackendFault::OtherBody => blame,
         };
         vec![blame]
+    }
+
+    fn unaided(&self, balancer: Balancer) -> Vec<Blame> {
+        let mut truth = self.truth(balancer);
+        // Without an agent there a packet filter is one reason of several.
+        if *self == BackendFault::DropsSyns {
+            for part in truth.iter_mut().flat_map(|blame| &mut blame.parts) {
+                part.modes.push("syn_unanswered");
+            }
+        }
+        truth
     }
 
     fn asks_for(&self) -> &'static [&'static str] {

@@ -6,6 +6,7 @@ mod backends;
 mod balancers;
 mod edges;
 mod homes;
+mod hosts;
 mod names;
 mod ways;
 
@@ -17,6 +18,7 @@ pub use self::backends::BackendFault;
 pub use self::balancers::BalancerFault;
 pub use self::edges::EdgeFault;
 pub use self::homes::HomeFault;
+pub use self::hosts::HostFault;
 pub use self::names::NameFault;
 pub use self::ways::WayFault;
 use crate::blame::{Modes, origin};
@@ -39,6 +41,8 @@ pub enum Fault {
     Balancer(BalancerFault),
     /// A backend.
     Backend(BackendFault),
+    /// A backend's host, whose kernel counts what it does not answer.
+    Host(HostFault),
     /// A way between balancer and backends, or back.
     Way(WayFault),
     /// Backend 2 answers 500 to every page and home 1's resolver is not there.
@@ -109,6 +113,11 @@ trait Row {
     /// Whom a mesh names that sees everything.
     fn truth(&self, balancer: Balancer) -> Vec<Blame>;
 
+    /// The same as one must name it, or have it among its candidates, that has no agents on the hosts.
+    fn unaided(&self, balancer: Balancer) -> Vec<Blame> {
+        self.truth(balancer)
+    }
+
     /// Hosts of which a mesh without agents on balancer and backends must ask for one, since it cannot
     /// tell this fault from others; none where it can.
     fn asks_for(&self) -> &'static [&'static str] {
@@ -139,6 +148,7 @@ impl Fault {
             .chain(EdgeFault::EVERY.into_iter().map(Fault::Edge))
             .chain(BalancerFault::EVERY.into_iter().map(Fault::Balancer))
             .chain(BackendFault::EVERY.into_iter().map(Fault::Backend))
+            .chain(HostFault::EVERY.into_iter().map(Fault::Host))
             .chain(WayFault::EVERY.into_iter().map(Fault::Way))
             .chain([Fault::TwoAtOnce])
     }
@@ -166,6 +176,7 @@ impl Fault {
             | Fault::Edge(_)
             | Fault::Balancer(_)
             | Fault::Backend(_)
+            | Fault::Host(_)
             | Fault::Way(_) => vec![self],
         }
     }
@@ -178,6 +189,7 @@ impl Fault {
             Fault::Edge(fault) => fault,
             Fault::Balancer(fault) => fault,
             Fault::Backend(fault) => fault,
+            Fault::Host(fault) => fault,
             Fault::Way(fault) => fault,
             Fault::TwoAtOnce => &BackendFault::Fails,
         }
@@ -192,6 +204,7 @@ impl Fault {
             | Fault::Edge(_)
             | Fault::Balancer(_)
             | Fault::Backend(_)
+            | Fault::Host(_)
             | Fault::Way(_) => self.row().name(),
         }
     }
@@ -227,6 +240,11 @@ impl Fault {
     pub fn truth(self, balancer: Balancer) -> Vec<Blame> {
         let parts = self.parts();
         parts.iter().flat_map(|f| f.row().truth(balancer)).collect()
+    }
+
+    /// The fault that is one, as a mesh without agents on the hosts names it.
+    pub fn unaided(self, balancer: Balancer) -> Vec<Blame> {
+        self.row().unaided(balancer)
     }
 
     /// Hosts of which a mesh without agents on balancer and backends must ask for one.

@@ -247,7 +247,7 @@ fn answers_of_web2(balancer: Balancer) -> String {
 
 /// A backend's answers to a network leave by its second interface, whose link forwards nothing from
 /// a foreign source.
-fn by_second_link(lab: &Lab, number: usize, network: &str, on: bool) -> Result<()> {
+pub(super) fn by_second_link(lab: &Lab, number: usize, network: &str, on: bool) -> Result<()> {
     let router = BACKENDS_SECOND_ROUTER[number];
     let line = format!("{network} via {router} dev eth1");
     route(lab, BACKEND_NAMES[number], on, &line)

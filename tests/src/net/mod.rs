@@ -104,7 +104,7 @@ fn make_host(run: &Run, host: &str) -> Result<()> {
 }
 
 /// Sets kernel parameters in a namespace.
-fn set(namespace: &str, settings: &[&str]) -> Result<()> {
+pub fn set(namespace: &str, settings: &[&str]) -> Result<()> {
     let mut words = vec!["netns", "exec", namespace, "sysctl", "-q", "-w"];
     words.extend(settings);
     shell::run("ip", words)?;
