@@ -101,6 +101,10 @@ pub enum Command {
         /// Write what the verdict was made from to this file, for `replay`
         #[arg(long, value_name = "FILE")]
         case: Option<PathBuf>,
+        /// Write everything behind it to this file (.tar.gz), for whoever has to mend it: verdict, probes,
+        /// packets seen, kernel counters, clocks, and a README
+        #[arg(long, value_name = "FILE")]
+        bundle: Option<PathBuf>,
     },
     /// Is the fault of a verdict mended: what its probes saw before against what they see since
     Mended {

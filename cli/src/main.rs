@@ -5,6 +5,7 @@
 //! found; every other command ends with 0, or with 2 when it could not do what was asked.
 
 mod args;
+mod bundle;
 mod commands;
 mod connect;
 mod context;

@@ -55,8 +55,10 @@ fn only(verdict: &Verdict) -> (Kind, &str, &str) {
 
 #[test]
 fn the_counter_that_rises_names_the_mode() {
+    /// What rises with the fault, what rises all day, and the mode.
+    type Row<'a> = (Option<Counter>, &'a [(Counter, u64)], &'a str);
     let busy = (Counter::Undelivered, 5);
-    let rows: [(Option<Counter>, &[(Counter, u64)], &str); 8] = [
+    let rows: [Row<'_>; 8] = [
         (Some(Counter::ListenOverflows), &[], "accept_queue_full"),
         (Some(Counter::RequestQueueDrops), &[], "accept_queue_full"),
         (Some(Counter::Undelivered), &[], "host_firewall"),

@@ -1,18 +1,29 @@
-//! `meshctl explain`, and the case file for `meshctl replay`.
+//! `meshctl explain`, the case file for `meshctl replay`, and the bundle for the other team.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
+use ::localize::Case;
 use proto::v1::GetVerdictRequest;
 
 use super::Session;
 use super::raised::Kept;
+use crate::bundle::bundle;
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render;
 use crate::trouble::Trouble;
 
-pub async fn run(mut session: Session<'_>, id: &str, case: Option<&Path>) -> Result<Exit, Trouble> {
+/// What is to be written beside the text.
+pub struct Files {
+    /// What the verdict was made from.
+    pub case: Option<PathBuf>,
+    /// Everything behind it.
+    pub bundle: Option<PathBuf>,
+}
+
+pub async fn run(mut session: Session<'_>, id: &str, files: Files) -> Result<Exit, Trouble> {
     let request = || GetVerdictRequest { id: id.to_owned() };
     let request_verdict = session.request(request());
     let wire = session
@@ -21,8 +32,9 @@ pub async fn run(mut session: Session<'_>, id: &str, case: Option<&Path>) -> Res
         .await
         .about(Subject::Verdict(id))?;
     let kept = Kept::read(wire)?;
-    if let Some(path) = case {
-        write_case(&mut session, request(), path).await?;
+    if files.case.is_some() || files.bundle.is_some() {
+        let json = case_of(&mut session, request()).await?;
+        write(&session, &kept, &json, &files)?;
     }
     session.output.print(&kept, || {
         kept.story() + &render::explain(&kept.verdict, session.output.style())
@@ -30,11 +42,11 @@ pub async fn run(mut session: Session<'_>, id: &str, case: Option<&Path>) -> Res
     Ok(Exit::Ok)
 }
 
-async fn write_case(
+/// The JSON of the case that a verdict was made from.
+async fn case_of(
     session: &mut Session<'_>,
     request: GetVerdictRequest,
-    path: &Path,
-) -> Result<(), Trouble> {
+) -> Result<Vec<u8>, Trouble> {
     let id = request.id.clone();
     let subject = Subject::Verdict(&id);
     let mut pieces = session.client.export_case(request).await.about(subject)?;
@@ -46,13 +58,34 @@ async fn write_case(
     {
         json.extend_from_slice(&piece.json);
     }
-    fs::write(path, &json).map_err(|source| Trouble::Write {
+    Ok(json)
+}
+
+fn write(session: &Session<'_>, kept: &Kept, json: &[u8], files: &Files) -> Result<(), Trouble> {
+    let output = session.output;
+    if let Some(path) = &files.case {
+        fs::write(path, json).map_err(unwritten(path))?;
+        output.say(&format!(
+            "The case is in {0}: `meshctl replay {0}` judges it again.",
+            path.display()
+        ));
+    }
+    if let Some(path) = &files.bundle {
+        let case: Case = serde_json::from_slice(json)
+            .map_err(|source| CallError::Unreadable(source.to_string()))?;
+        let packed = bundle(kept, &case, json).map_err(unwritten(path))?;
+        fs::write(path, packed).map_err(unwritten(path))?;
+        output.say(&format!(
+            "The bundle is in {0}: `tar -xzf {0}`, and its README.txt says what is what.",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+fn unwritten(path: &Path) -> impl Fn(io::Error) -> Trouble {
+    move |source| Trouble::Write {
         path: path.to_owned(),
         source,
-    })?;
-    session.output.say(&format!(
-        "The case is in {0}: `meshctl replay {0}` judges it again.",
-        path.display()
-    ));
-    Ok(())
+    }
 }

@@ -25,6 +25,7 @@ use tonic::Request;
 #[cfg(test)]
 pub use self::mended::Stretch as MendedStretch;
 pub use self::mended::{Decision, Fault as MendedFault, Mended};
+pub use self::raised::Kept;
 use crate::args::{Args, Command};
 use crate::connect::{CallError, Client, connect};
 use crate::demo;
@@ -70,7 +71,10 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
             history::run(session.await?, &name, duration::millis(since)).await
         }
         Command::Verdicts { name, limit } => verdicts::run(session.await?, name, limit).await,
-        Command::Explain { id, case } => explain::run(session.await?, &id, case.as_deref()).await,
+        Command::Explain { id, case, bundle } => {
+            let files = explain::Files { case, bundle };
+            explain::run(session.await?, &id, files).await
+        }
         Command::Mended { id, since, wait } => {
             mended::run(session.await?, &id, since, wait.unwrap_or_default()).await
         }

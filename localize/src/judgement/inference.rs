@@ -377,7 +377,7 @@ fn fault(
     let probability = probability.min(CEILING);
     let mut fault = explain::fault(problem, posterior, suspect, &well, probability)?;
     if let Some(mode) = explain::mode(problem, posterior, &suspect.parts) {
-        let lines = explain::kernel(seen.case, &suspect.what, mode);
+        let lines = explain::kernel(seen.case, stretch.span, &suspect.what, mode);
         fault.evidence.extend(lines);
     }
     Some(fault)

@@ -91,7 +91,9 @@ impl Row for HostFault {
             HostFault::Strict => return vec![returning("web1", &[DC1], modes).felt(MASKED)],
         };
         match balancer.checks_health() {
-            true => vec![blame.felt(MASKED)],
+            // Users feel it for the two seconds until health checks have taken it out, and probes are
+            // there then or not.
+            true => vec![blame.felt(None)],
             false => vec![blame],
         }
     }

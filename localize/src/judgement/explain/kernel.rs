@@ -12,17 +12,18 @@ use crate::facts::host::{Counter, Setting};
 use crate::facts::sighting::WitnessReport;
 use crate::facts::topology::VantageName;
 use crate::judgement::verdict::Evidence;
+use crate::reading::epochs::Span;
 use crate::reading::kernel::{settings, unanswered};
 use crate::world::mode::Word;
 use crate::world::part::What;
 
-/// Counters of which a line is made: what else rises is a consequence of these.
+/// Counters of which a line is made.
 const MOST_COUNTERS: usize = 2;
 /// A counter tells something when it rose so many times as much as at any sibling.
 const BEYOND: u64 = 3;
 
-/// The lines about one fault; none where no agent reads the kernel of the host that it is of.
-pub(crate) fn kernel(case: &Case, what: &What, mode: Word) -> Vec<Evidence> {
+/// The lines about one fault that is there in a stretch; none where no agent reads the kernel of the host that it is of.
+pub(crate) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Evidence> {
     let (counted, set) = speaks(mode);
     let Some(host) = host(what).and_then(|name| Host::of(case, name)) else {
         return Vec::new();
@@ -36,7 +37,7 @@ pub(crate) fn kernel(case: &Case, what: &What, mode: Word) -> Vec<Evidence> {
         .collect();
     let mut lines = Vec::new();
     if counted {
-        lines.extend(counters(&host, &siblings));
+        lines.extend(counters(span, &host, &siblings));
     }
     if set {
         lines.extend(differences(case, &host, &siblings));
@@ -138,10 +139,11 @@ impl<'c> Host<'c> {
         })
     }
 
-    /// The stretches in which it left SYNs unanswered, in microseconds of mesh time.
-    fn struck(&self) -> Vec<(u64, u64)> {
+    /// When in a span it left SYNs unanswered, in microseconds of mesh time.
+    fn struck(&self, span: Span) -> Vec<(u64, u64)> {
         let lost = |report: &&&WitnessReport| report.flows.iter().any(|flow| unanswered(flow) > 0);
-        let struck = self.reports.iter().filter(lost);
+        let within = |report: &&&WitnessReport| span.holds(report.to.at_us);
+        let struck = self.reports.iter().filter(within).filter(lost);
         struck
             .map(|report| (report.from.at_us, report.to.at_us))
             .collect()
@@ -172,8 +174,8 @@ struct Told<'h> {
 }
 
 /// What the host counted while it left SYNs unanswered, and its siblings did not.
-fn counters(host: &Host<'_>, siblings: &[Host<'_>]) -> Vec<Evidence> {
-    let struck = host.struck();
+fn counters(span: Span, host: &Host<'_>, siblings: &[Host<'_>]) -> Vec<Evidence> {
+    let struck = host.struck(span);
     let seconds: u64 = struck.iter().map(|(from, to)| to - from).sum();
     let told = Counter::ALL.iter().filter_map(|counter| {
         let rise = host.rise(*counter, &struck).unwrap_or(0);
@@ -188,7 +190,10 @@ fn counters(host: &Host<'_>, siblings: &[Host<'_>]) -> Vec<Evidence> {
         })
     });
     let mut told: Vec<Told<'_>> = told.collect();
-    told.sort_by_key(|t| (is_consequence(t.counter), Reverse(t.rise), t.counter));
+    if told.iter().any(|t| !is_consequence(t.counter)) {
+        told.retain(|t| !is_consequence(t.counter));
+    }
+    told.sort_by_key(|t| (Reverse(t.rise), t.counter));
     told.truncate(MOST_COUNTERS);
     let lines = told.iter().map(|t| {
         let text = format!(
@@ -207,9 +212,12 @@ fn counters(host: &Host<'_>, siblings: &[Host<'_>]) -> Vec<Evidence> {
 /// Whether a counter rises because of what keeps answers back, and says nothing of why.
 fn is_consequence(counter: Counter) -> bool {
     match counter {
-        Counter::RetransSegs | Counter::SynRetrans | Counter::TimeWaits => true,
+        Counter::RetransSegs
+        | Counter::SynRetrans
+        | Counter::TimeWaits
+        // They hold the overflows, and what other counters say the reason of.
+        | Counter::ListenDrops => true,
         Counter::ListenOverflows
-        | Counter::ListenDrops
         | Counter::RequestQueueDrops
         | Counter::RequestQueueCookies
         | Counter::SyncookiesSent
