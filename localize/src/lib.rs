@@ -25,7 +25,7 @@ pub use baseline::{Baseline, Baselines};
 pub use case::Case;
 pub use choice::{Choice, Promise};
 pub use facts::component::{Component, Kind};
-pub use facts::host::{Counter, HostReading, Setting};
+pub use facts::host::{Counter, HostReading, ListenQueue, Setting};
 pub use observation::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, HttpVersion, LARGE_READ, Layer, Object,
     Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect, RoundId, SourcePort, Step, Target,

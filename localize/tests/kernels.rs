@@ -7,7 +7,8 @@
 mod world;
 
 use localize::{
-    Case, Counter, Direction, FlowSighting, HostReading, Kind, Packet, Setting, Verdict, localize,
+    Case, Counter, Direction, FlowSighting, HostReading, Kind, ListenQueue, Packet, Setting,
+    Verdict, localize,
 };
 use world::{Fault, Mesh, World};
 
@@ -118,6 +119,16 @@ fn a_strict_host_and_a_way_back_that_leads_elsewhere() {
 fn evidence_says_what_was_counted_and_what_differs() {
     let mut case = case(Fault::BackendSyn(1, 0.4), 1);
     counted(&mut case, Some(Counter::ListenOverflows), &[]);
+    let queue = |waiting, room| ListenQueue {
+        local: "0.0.0.0:80".parse().expect("an address"),
+        waiting,
+        room,
+    };
+    let of_web2 = case.sightings.iter_mut().filter(|r| r.witness.0 == "web2");
+    for (report, waiting) in of_web2.zip(1..) {
+        let host = report.host.as_mut().expect("just read");
+        host.queues = vec![queue(waiting % 4, 2), queue(5, 511)];
+    }
     let verdict = localize(&case).verdict;
     let fault = verdict.faults.first().expect("one fault");
     let of_kernel = fault
@@ -125,7 +136,7 @@ fn evidence_says_what_was_counted_and_what_differs() {
         .iter()
         .filter(|e| e.arm.starts_with("kernel/"));
     let texts: Vec<&str> = of_kernel.map(|e| e.text.as_str()).collect();
-    let [counted, set] = texts[..] else {
+    let [counted, full, set] = texts[..] else {
         panic!("{texts:?}")
     };
     assert!(
@@ -133,6 +144,10 @@ fn evidence_says_what_was_counted_and_what_differs() {
             && counted.contains(" listen overflows in the ")
             && counted.ends_with(" s in which it left SYNs unanswered, web1 and web3 none"),
         "{counted}"
+    );
+    assert_eq!(
+        full,
+        "web2's listener at 0.0.0.0:80 had 3 connections waiting to be accepted, and room for 2"
     );
     assert_eq!(
         set,

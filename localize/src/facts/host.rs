@@ -1,6 +1,8 @@
 //! What a host's kernel counts and how it is set: why a SYN may have gone unanswered.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -142,6 +144,17 @@ impl Setting {
     }
 }
 
+/// A listener with connections that nobody has accepted yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListenQueue {
+    /// Where it listens.
+    pub local: SocketAddr,
+    /// How many wait.
+    pub waiting: u32,
+    /// Its backlog: SYNs are dropped where more than so many wait.
+    pub room: u32,
+}
+
 /// What a kernel counted in one stretch, in the agent's network namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostReading {
@@ -154,6 +167,9 @@ pub struct HostReading {
     /// How the kernel is set. Empty where that was told a few readings ago and has not changed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub settings: BTreeMap<Setting, u64>,
+    /// The listeners at which connections waited at the stretch's end, the longest queue first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub queues: Vec<ListenQueue>,
 }
 
 impl HostReading {

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use localize::{Counter, HostReading, Setting};
 
+use super::queues::Queues;
+
 /// How the kernel is set is told in one of so many readings: nobody changes that every second, and a
 /// witness reports every second.
 const SETTINGS_EVERY: u32 = 10;
@@ -21,6 +23,7 @@ pub(super) struct Kernel {
     /// The highest total of each counter so far. What is reckoned from several may for an instant be
     /// higher than it is, while a packet is between two of them, and must not be counted again.
     highest: BTreeMap<Counter, i64>,
+    queues: Queues,
     readings: u32,
 }
 
@@ -29,6 +32,7 @@ impl Kernel {
     pub(super) fn start() -> Self {
         Self {
             highest: Totals::read().0,
+            queues: Queues::open(),
             readings: 0,
         }
     }
@@ -42,6 +46,7 @@ impl Kernel {
             unread: totals.unread(),
             rose: self.rises(totals),
             settings: if told { settings() } else { BTreeMap::new() },
+            queues: self.queues.waiting(),
         }
     }
 
@@ -346,6 +351,7 @@ Inter-|   Receive                                                |  Transmit
     fn only_what_rises_beyond_what_was_is_told() {
         let mut kernel = Kernel {
             highest: BTreeMap::new(),
+            queues: Queues::open(),
             readings: 0,
         };
         let total = |total| Totals(BTreeMap::from([(Counter::Undelivered, total)]));

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use localize::{Direction, Packet};
+use localize::{Counter, Direction, Packet};
 use nix::sched::{CloneFlags, setns};
 
 use super::*;
@@ -362,4 +362,107 @@ fn a_reader_that_is_slow_gets_longer_stretches_and_loses_nothing() {
             .sum::<usize>();
     }
     assert_eq!(seen, 3);
+}
+
+/// Why a host leaves a SYN unanswered, by how it is broken and what its kernel counts then.
+struct Unanswered {
+    case: &'static str,
+    fault: &'static [&'static str],
+    to: &'static str,
+    counted: &'static [Counter],
+}
+
+/// Nobody accepts here, and the queue is full: see `full_listener`.
+const FULL: &str = "10.77.0.2:82";
+
+const UNANSWERED: [Unanswered; 5] = [
+    Unanswered {
+        case: "nothing is wrong",
+        fault: &[],
+        to: "10.77.0.2:80",
+        counted: &[],
+    },
+    Unanswered {
+        case: "a full accept queue",
+        fault: &[],
+        to: FULL,
+        counted: &[Counter::ListenOverflows, Counter::ListenDrops],
+    },
+    Unanswered {
+        case: "a packet filter",
+        fault: &[
+            "ip netns exec SERVER nft add table inet wt",
+            "ip netns exec SERVER nft add chain inet wt in { type filter hook input priority 0 ; }",
+            "ip netns exec SERVER nft add rule inet wt in tcp dport 80 drop",
+        ],
+        to: "10.77.0.2:80",
+        counted: &[Counter::Undelivered],
+    },
+    Unanswered {
+        case: "a strict reverse-path filter and another way back",
+        fault: &[
+            "ip netns exec SERVER sysctl -q -w net.ipv4.conf.s0.rp_filter=1",
+            "ip -n SERVER route add 10.77.0.1/32 via 10.77.1.1 dev s1",
+        ],
+        to: "10.77.0.2:80",
+        counted: &[Counter::ReversePathDrops],
+    },
+    Unanswered {
+        case: "answers that a packet filter drops",
+        fault: &[
+            "ip netns exec SERVER nft add table inet wt",
+            "ip netns exec SERVER nft add chain inet wt out { type filter hook output priority 0 ; }",
+            "ip netns exec SERVER nft add rule inet wt out tcp sport 80 drop",
+        ],
+        to: "10.77.0.2:80",
+        counted: &[],
+    },
+];
+
+/// A listener that never accepts, with its queue filled from the host itself.
+fn full_listener() -> (socket2::Socket, Vec<TcpStream>) {
+    let to: SocketAddr = FULL.parse().unwrap();
+    let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let listener = listener.unwrap();
+    listener.bind(&to.into()).unwrap();
+    listener.listen(1).unwrap();
+    let filling = std::iter::from_fn(|| TcpStream::connect_timeout(&to, INTERVAL).ok());
+    (listener, filling.collect())
+}
+
+/// What rises while a connection is tried, without what only tells that packets were sent again.
+fn rises(lab: &Lab, to: &str) -> (HostReading, Vec<Counter>) {
+    inside(&lab.server, || {
+        let _full = full_listener();
+        let mut kernel = Kernel::start();
+        connect(
+            &lab.client,
+            to.parse().unwrap(),
+            Duration::from_millis(1500),
+        );
+        let reading = kernel.read();
+        let sent_again = [Counter::RetransSegs, Counter::SynRetrans];
+        let rises = reading.rose.keys().copied();
+        let rises = rises.filter(|counter| !sent_again.contains(counter));
+        let rises = rises.collect();
+        (reading, rises)
+    })
+}
+
+#[test]
+fn the_kernel_counts_why_a_syn_goes_unanswered() {
+    for row in &UNANSWERED {
+        let Some(lab) = Lab::new() else { return };
+        let to = "10.77.0.2:80".parse().unwrap();
+        listen(&lab.server, to);
+        // The hosts know each other's link addresses: a strict host does not even tell its own.
+        assert!(connect(&lab.client, to, INTERVAL));
+        for command in row.fault {
+            run(&command.replace("SERVER", &lab.server));
+        }
+        let (reading, rises) = rises(&lab, row.to);
+        assert_eq!(rises, row.counted, "{}: {reading:?}", row.case);
+        let full = reading.queues.iter().find(|q| q.local.to_string() == FULL);
+        assert!(full.is_some_and(|q| q.waiting > q.room), "{reading:?}");
+    }
 }

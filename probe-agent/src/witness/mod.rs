@@ -11,6 +11,7 @@ mod kernel;
 #[cfg(test)]
 mod lab;
 mod parse;
+mod queues;
 mod sys;
 
 use std::collections::BTreeSet;

@@ -1,7 +1,7 @@
 //! What witnesses saw.
 
 use localize::{
-    Counter, Direction, FlowSighting, HostReading, Packet, Seen, Setting, VantageName,
+    Counter, Direction, FlowSighting, HostReading, ListenQueue, Packet, Seen, Setting, VantageName,
     WitnessReport,
 };
 
@@ -88,6 +88,28 @@ impl TryFrom<v1::FlowSighting> for FlowSighting {
     }
 }
 
+impl From<&ListenQueue> for v1::host_reading::Queue {
+    fn from(queue: &ListenQueue) -> Self {
+        Self {
+            local: queue.local.to_string(),
+            waiting: queue.waiting,
+            room: queue.room,
+        }
+    }
+}
+
+impl TryFrom<v1::host_reading::Queue> for ListenQueue {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::host_reading::Queue) -> Result<Self, Malformed> {
+        Ok(Self {
+            local: socket("queue.local", &wire.local)?,
+            waiting: wire.waiting,
+            room: wire.room,
+        })
+    }
+}
+
 fn values<T>(
     known: impl IntoIterator<Item = (T, u64)>,
     word: fn(T) -> &'static str,
@@ -108,6 +130,7 @@ impl From<&HostReading> for v1::HostReading {
             rose: values(rose, Counter::word),
             unread: unread.map(|counter| counter.word().to_owned()).collect(),
             settings: values(settings, Setting::word),
+            queues: reading.queues.iter().map(Into::into).collect(),
         }
     }
 }
@@ -120,6 +143,7 @@ impl TryFrom<v1::HostReading> for HostReading {
         few("host.rose", &wire.rose, MAX_VALUES)?;
         few("host.unread", &wire.unread, MAX_VALUES)?;
         few("host.settings", &wire.settings, MAX_VALUES)?;
+        few("host.queues", &wire.queues, MAX_VALUES)?;
         let rose = wire.rose.iter();
         let unread = wire.unread.iter();
         let settings = wire.settings.iter();
@@ -131,6 +155,11 @@ impl TryFrom<v1::HostReading> for HostReading {
             settings: settings
                 .filter_map(|v| Some((Setting::of_word(&v.word)?, v.value)))
                 .collect(),
+            queues: wire
+                .queues
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
         })
     }
 }

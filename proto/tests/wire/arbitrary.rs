@@ -7,8 +7,8 @@ use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
     Exonerated, Facts, Failure, Fault, Firing, FlowSighting, HostReading, HttpFacts, HttpVersion,
-    Kind, Layer, Micros, Object, Observation, ObservationId, Outcome, Packet, Pattern, Rate,
-    Redirect, Rival, RoundId, Seen, ServiceName, Setting, SourcePort, Stamp, Step, Target,
+    Kind, Layer, ListenQueue, Micros, Object, Observation, ObservationId, Outcome, Packet, Pattern,
+    Rate, Redirect, Rival, RoundId, Seen, ServiceName, Setting, SourcePort, Stamp, Step, Target,
     TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
 };
 use proptest::collection::{btree_map, btree_set, vec};
@@ -336,11 +336,20 @@ fn host_reading() -> impl Strategy<Value = HostReading> {
         btree_map(counter(), any::<u64>(), 0..6),
         btree_set(counter(), 0..3),
         btree_map(select(Setting::ALL.to_vec()), any::<u64>(), 0..6),
+        vec((address(), any::<u32>(), any::<u32>()), 0..3),
     )
-        .prop_map(|(rose, unread, settings)| HostReading {
+        .prop_map(|(rose, unread, settings, queues)| HostReading {
             rose,
             unread,
             settings,
+            queues: queues
+                .into_iter()
+                .map(|(local, waiting, room)| ListenQueue {
+                    local,
+                    waiting,
+                    room,
+                })
+                .collect(),
         })
 }
 

@@ -436,6 +436,16 @@ fn what_is_wrong_with_a_report_is_said() {
             },
             "host.unread is over its bound of 200",
         ),
+        (
+            v1::WitnessReport {
+                host: Some(v1::HostReading {
+                    queues: vec![v1::host_reading::Queue::default()],
+                    ..Default::default()
+                }),
+                ..report()
+            },
+            "queue.local is no address",
+        ),
     ];
     for (wire, says) in rows {
         refused(WitnessReport::try_from(wire), says);
@@ -452,6 +462,7 @@ fn what_a_newer_agent_counts_is_left_out() {
         rose: vec![value("listen_overflows", 31), value("tcp_of_2040", 7)],
         unread: vec!["tcp_of_2041".to_owned()],
         settings: vec![value("tcp_timestamps", 0), value("sysctl_of_2040", 1)],
+        ..Default::default()
     };
     let read = HostReading::try_from(wire).expect("nothing is wrong with it");
     assert_eq!(read.rose, BTreeMap::from([(Counter::ListenOverflows, 31)]));

@@ -39,6 +39,9 @@ pub(crate) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Ev
     if counted {
         lines.extend(counters(span, &host, &siblings));
     }
+    if mode == Word::AcceptQueueFull {
+        lines.extend(host.fullest(span));
+    }
     if set {
         lines.extend(differences(case, &host, &siblings));
     }
@@ -147,6 +150,19 @@ impl<'c> Host<'c> {
         struck
             .map(|report| (report.from.at_us, report.to.at_us))
             .collect()
+    }
+
+    /// The listener that had most waiting of those that had more than their room, in a span.
+    fn fullest(&self, span: Span) -> Option<Evidence> {
+        let within = self.reports.iter().filter(|r| span.holds(r.to.at_us));
+        let queues = within.flat_map(|report| report.host.iter().flat_map(|host| &host.queues));
+        let full = queues.filter(|queue| queue.waiting > queue.room);
+        let fullest = full.max_by_key(|queue| (queue.waiting, queue.local))?;
+        let text = format!(
+            "{}'s listener at {} had {} connections waiting to be accepted, and room for {}",
+            self.name, fullest.local, fullest.waiting, fullest.room
+        );
+        Some(line(self, "listen_queue", text))
     }
 
     /// By how much a counter rose in these stretches; a report counts for the one that holds its middle.
