@@ -159,3 +159,30 @@ fn evidence_says_what_was_counted_and_what_differs() {
         fault.summary
     );
 }
+
+/// A verdict does not stand before the host has had time to say why, where one is there that does.
+#[test]
+fn what_the_host_is_about_to_say_is_waited_for() {
+    let mut early = case(Fault::BackendSyn(1, 1.0), 1);
+    counted(&mut early, Some(Counter::ListenOverflows), &[]);
+    let told = localize(&early);
+    assert!(told.settled);
+    let rounds: Vec<u64> = early.observations.iter().map(|o| o.scheduled_us).collect();
+    let fifth = rounds.iter().min().expect("a round") + 5_000_000;
+    early.observations.retain(|o| o.scheduled_us < fifth);
+    early
+        .sightings
+        .iter_mut()
+        .filter(|r| r.witness.0 == "web2")
+        .for_each(|report| {
+            // Nothing has come yet of when it failed.
+            report.to = report.from;
+            report.flows.clear();
+        });
+    let assessment = localize(&early);
+    assert_eq!(
+        only(&assessment.verdict),
+        (Kind::Backend, "web2", "syn_unanswered")
+    );
+    assert!(!assessment.settled);
+}

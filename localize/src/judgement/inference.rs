@@ -255,8 +255,10 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
     let choice = choice::choose(problem, posterior, &now, lack);
     let clear = lack != Lack::Identity;
     let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
-    let mut leaders = suspects.iter().filter(|s| s.blame >= NAME);
-    let passing = leaders.any(|s| explain::may_pass(problem, posterior, s));
+    let leaders = || suspects.iter().filter(|s| s.blame >= NAME);
+    let awaited = rounds < enough::ROUNDS_EXHAUSTED
+        && leaders().any(|s| explain::awaited(case, problem, posterior, s));
+    let passing = awaited || leaders().any(|s| explain::may_pass(problem, posterior, s));
     let questioned = seen.question.is_some() && rounds >= enough::ROUNDS_EXHAUSTED;
     let settled = !passing && settled(&verdict, clear, asked, healthy, rounds) || questioned;
     let (leading, leading_confidence) = leading(suspects, healthy, unknown);

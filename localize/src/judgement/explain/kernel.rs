@@ -7,15 +7,19 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
+use crate::engine::search::Posterior;
 use crate::facts::case::Case;
 use crate::facts::host::{Counter, Setting};
 use crate::facts::sighting::WitnessReport;
 use crate::facts::topology::VantageName;
+use crate::judgement::problem::Problem;
+use crate::judgement::stretch::Suspect;
 use crate::judgement::verdict::Evidence;
 use crate::reading::epochs::Span;
 use crate::reading::kernel::{settings, unanswered};
 use crate::world::mode::Word;
 use crate::world::part::What;
+use crate::world::symptom::Stage;
 
 /// Counters of which a line is made.
 const MOST_COUNTERS: usize = 2;
@@ -46,6 +50,26 @@ pub(crate) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Ev
         lines.extend(differences(case, &host, &siblings));
     }
     lines
+}
+
+/// Whether a host that leaves SYNs unanswered is about to say why: reports come a second after what they
+/// are of, and none has come yet for a probe that failed.
+pub(crate) fn awaited(
+    case: &Case,
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+    suspect: &Suspect,
+) -> bool {
+    let unanswered = super::mode(problem, posterior, &suspect.parts) == Some(Word::SynUnanswered);
+    let told = || host(&suspect.what).and_then(|name| Host::of(case, name));
+    let cells = suspect
+        .parts
+        .iter()
+        .flat_map(|part| &problem.cells_of[*part]);
+    let mut cells = cells.map(|cell| &problem.evidence.cells[*cell]);
+    unanswered
+        && told().is_some()
+        && !cells.any(|cell| cell.stage == Stage::Answer && cell.failed() > 0)
 }
 
 /// Whether counters and settings of the host have to do with a mode.

@@ -13,7 +13,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 pub(crate) use self::cleared::{cleared, exonerated};
-pub(crate) use self::kernel::kernel;
+pub(crate) use self::kernel::{awaited, kernel};
 pub(crate) use self::rivals::candidate;
 
 use crate::engine::fit::Fault as Fitted;
