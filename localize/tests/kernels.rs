@@ -160,29 +160,33 @@ fn evidence_says_what_was_counted_and_what_differs() {
     );
 }
 
-/// A verdict does not stand before the host has had time to say why, where one is there that does.
+/// A verdict does not stand before the host has had time to say why, where one is there that does; nor on
+/// what it said of another fault just before.
 #[test]
 fn what_the_host_is_about_to_say_is_waited_for() {
-    let mut early = case(Fault::BackendSyn(1, 1.0), 1);
-    counted(&mut early, Some(Counter::ListenOverflows), &[]);
-    let told = localize(&early);
-    assert!(told.settled);
-    let rounds: Vec<u64> = early.observations.iter().map(|o| o.scheduled_us).collect();
-    let fifth = rounds.iter().min().expect("a round") + 5_000_000;
-    early.observations.retain(|o| o.scheduled_us < fifth);
-    early
-        .sightings
-        .iter_mut()
-        .filter(|r| r.witness.0 == "web2")
-        .for_each(|report| {
-            // Nothing has come yet of when it failed.
-            report.to = report.from;
-            report.flows.clear();
-        });
-    let assessment = localize(&early);
-    assert_eq!(
-        only(&assessment.verdict),
-        (Kind::Backend, "web2", "syn_unanswered")
-    );
-    assert!(!assessment.settled);
+    let mut whole = case(Fault::BackendSyn(1, 1.0), 1);
+    counted(&mut whole, Some(Counter::ListenOverflows), &[]);
+    assert!(localize(&whole).settled);
+    let mut rounds = whole.observations.iter().map(|o| o.scheduled_us);
+    let first = rounds.next().expect("a round");
+    // The rounds that are there, and since when nothing has come of the host.
+    let rows = [
+        (first + 5_000_000, 0, "syn_unanswered"),
+        (first + 6_000_000, first + 1_000_000, "accept_queue_full"),
+    ];
+    for (to, unsaid, mode) in rows {
+        let mut case = whole.clone();
+        case.observations.retain(|o| o.scheduled_us <= to);
+        for report in case.sightings.iter_mut().filter(|r| r.witness.0 == "web2") {
+            if report.from.at_us > unsaid {
+                report.to = report.from;
+                report.flows.clear();
+                report.host = Some(HostReading::default());
+            }
+        }
+        let assessment = localize(&case);
+        let named = only(&assessment.verdict);
+        assert_eq!(named, (Kind::Backend, "web2", mode));
+        assert!(!assessment.settled, "{mode}");
+    }
 }

@@ -15,6 +15,7 @@ use crate::facts::topology::VantageName;
 use crate::judgement::problem::Problem;
 use crate::judgement::stretch::Suspect;
 use crate::judgement::verdict::Evidence;
+use crate::reading::cells::Cell;
 use crate::reading::epochs::Span;
 use crate::reading::kernel::{settings, unanswered};
 use crate::world::mode::Word;
@@ -23,6 +24,8 @@ use crate::world::symptom::Stage;
 
 /// Counters of which a line is made.
 const MOST_COUNTERS: usize = 2;
+/// By so much, in microseconds, probes are ahead of the reports of a host that says all.
+const LAG_US: u64 = 3_000_000;
 /// A counter tells something when it rose so many times as much as at any sibling.
 const BEYOND: u64 = 3;
 
@@ -53,23 +56,29 @@ pub(crate) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Ev
 }
 
 /// Whether a host that leaves SYNs unanswered is about to say why: reports come a second after what they
-/// are of, and none has come yet for a probe that failed.
+/// are of, and those of the last probes that failed have not. What it said of others may be over.
 pub(crate) fn awaited(
     case: &Case,
     problem: &Problem<'_>,
     posterior: &Posterior,
     suspect: &Suspect,
 ) -> bool {
-    let unanswered = super::mode(problem, posterior, &suspect.parts) == Some(Word::SynUnanswered);
-    let told = || host(&suspect.what).and_then(|name| Host::of(case, name));
+    let mode = super::mode(problem, posterior, &suspect.parts);
+    if !mode.is_some_and(|mode| speaks(mode).0) {
+        return false;
+    }
     let cells = suspect
         .parts
         .iter()
         .flat_map(|part| &problem.cells_of[*part]);
-    let mut cells = cells.map(|cell| &problem.evidence.cells[*cell]);
-    unanswered
-        && told().is_some()
-        && !cells.any(|cell| cell.stage == Stage::Answer && cell.failed() > 0)
+    let cells = cells.map(|cell| &problem.evidence.cells[*cell]);
+    let failing: Vec<&Cell> = cells.filter(|cell| cell.failed() > 0).collect();
+    let last = |stage| {
+        let at = failing.iter().filter(|cell| cell.stage == stage);
+        at.map(|cell| cell.last).max().unwrap_or(0)
+    };
+    let told = || host(&suspect.what).and_then(|name| Host::of(case, name));
+    last(Stage::Tcp) > last(Stage::Answer) + LAG_US && told().is_some()
 }
 
 /// Whether counters and settings of the host have to do with a mode.
