@@ -256,8 +256,10 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
     let clear = lack != Lack::Identity;
     let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
     let leaders = || suspects.iter().filter(|s| s.blame >= NAME);
-    let awaited = rounds < enough::ROUNDS_EXHAUSTED
-        && leaders().any(|s| explain::awaited(case, problem, posterior, s));
+    let awaited = leaders().any(|s| {
+        let since = explain::awaited(case, problem, posterior, s);
+        since.is_some_and(|since| rounds_since(&now, since) < enough::ROUNDS_EXHAUSTED)
+    });
     let passing = awaited || leaders().any(|s| explain::may_pass(problem, posterior, s));
     let questioned = seen.question.is_some() && rounds >= enough::ROUNDS_EXHAUSTED;
     let settled = !passing && settled(&verdict, clear, asked, healthy, rounds) || questioned;
@@ -474,6 +476,12 @@ fn recent_rounds(observations: &[&Observation]) -> usize {
     }
     let largest = rounds.values().copied().max().unwrap_or(1);
     (rounds.values().sum::<usize>() + largest / 2) / largest
+}
+
+/// The same of those after an instant.
+fn rounds_since(observations: &[&Observation], since: u64) -> usize {
+    let later = observations.iter().filter(|o| o.scheduled_us > since);
+    recent_rounds(&later.copied().collect::<Vec<_>>())
 }
 
 /// What the verdict lacks: who it is, or the probes that would have shown another fault.

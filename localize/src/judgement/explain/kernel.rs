@@ -55,17 +55,18 @@ pub(crate) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Ev
     lines
 }
 
-/// Whether a host that leaves SYNs unanswered is about to say why: reports come a second after what they
-/// are of, and those of the last probes that failed have not. What it said of others may be over.
+/// Since when a host that leaves SYNs unanswered has not said why, where it is about to: reports come a
+/// second after what they are of, and those of the last probes that failed have not. What it said of others
+/// may be over.
 pub(crate) fn awaited(
     case: &Case,
     problem: &Problem<'_>,
     posterior: &Posterior,
     suspect: &Suspect,
-) -> bool {
-    let mode = super::mode(problem, posterior, &suspect.parts);
-    if !mode.is_some_and(|mode| speaks(mode).0) {
-        return false;
+) -> Option<u64> {
+    let mode = super::mode(problem, posterior, &suspect.parts)?;
+    if !speaks(mode).0 {
+        return None;
     }
     let cells = suspect
         .parts
@@ -77,8 +78,9 @@ pub(crate) fn awaited(
         let at = failing.iter().filter(|cell| cell.stage == stage);
         at.map(|cell| cell.last).max().unwrap_or(0)
     };
-    let told = || host(&suspect.what).and_then(|name| Host::of(case, name));
-    last(Stage::Tcp) > last(Stage::Answer) + LAG_US && told().is_some()
+    let told = last(Stage::Answer);
+    let says = || Host::of(case, host(&suspect.what)?);
+    (last(Stage::Tcp) > told + LAG_US && says().is_some()).then_some(told)
 }
 
 /// Whether counters and settings of the host have to do with a mode.
