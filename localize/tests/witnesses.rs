@@ -32,7 +32,8 @@ fn silence_counts_from_who_is_seen_to_see() {
     let seeing = verdict(|_| {});
     assert_eq!(seeing.faults[0].mode, "syn_unanswered");
     assert_ne!(seeing, without);
-    let rows: [(&str, fn(&mut WitnessReport)); 3] = [
+    type Row<'a> = (&'a str, fn(&mut WitnessReport));
+    let rows: [Row<'_>; 3] = [
         ("it says itself that it missed packets", |r| r.dropped = 1),
         // Of the connections that were good it saw none: something rewrites addresses on the way.
         ("it sees nobody", |r| r.flows.clear()),
