@@ -56,7 +56,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration::parse)]
         wait: Option<Duration>,
     },
-    /// The agents: invite, list, show, revoke
+    /// The agents: invite, list, show, let in again, rename, revoke, delete
     #[command(subcommand)]
     Agent(AgentCommand),
     /// The services: check a file, apply it, list, show, delete
@@ -145,6 +145,33 @@ pub enum AgentCommand {
         /// The agent
         name: String,
     },
+    /// Make a token for an agent that is known, to let it in again as who it is: after its certificate has
+    /// ended for too long, or on another host
+    Rejoin {
+        /// The agent
+        name: String,
+        /// How long the token can be used
+        #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::at_least_a_second)]
+        ttl: Duration,
+        /// Whoever joins takes the place of the agent while that one is connected
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Give an agent another name; it keeps its history and goes on by itself
+    Rename {
+        /// The name that it has
+        old: String,
+        /// The name that it gets
+        new: String,
+    },
+    /// Forget an agent with all that was observed from it
+    Delete {
+        /// The agent
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Refuse an agent's certificates from now on and end its session
     Revoke {
         /// The agent
@@ -171,8 +198,11 @@ pub struct TokenArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
     /// How long the token can be used
-    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::at_least_a_second)]
     pub ttl: Duration,
+    /// Whoever joins takes the place of an agent that is connected by this name
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// Where an agent stands.

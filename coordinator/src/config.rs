@@ -15,6 +15,9 @@ const DEFAULT_AGENT: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_SERVER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Lifetime of the first operator's certificate, which lies in a file.
 const DEFAULT_OPERATOR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long after its end an agent's certificate may be renewed: a month without a coordinator, or of a
+/// laptop in a drawer.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest lifetime: below that a certificate ends while it is being fetched.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// The longest lifetime.
@@ -58,6 +61,8 @@ pub struct Lifetimes {
     pub server: Duration,
     /// Of the operator's in `admin.toml`.
     pub operator: Duration,
+    /// How long after its end an agent's certificate may still be renewed.
+    pub grace: Duration,
 }
 
 /// The configuration, checked.
@@ -90,6 +95,7 @@ struct Certificates {
     agent: Option<String>,
     server: Option<String>,
     operator: Option<String>,
+    grace: Option<String>,
 }
 
 impl Config {
@@ -135,6 +141,7 @@ impl Config {
                     times.operator.as_deref(),
                     DEFAULT_OPERATOR,
                 )?,
+                grace: grace(times.grace.as_deref())?,
             },
         })
     }
@@ -201,16 +208,29 @@ fn lifetime(
     let Some(text) = text else {
         return Ok(default);
     };
-    let refused = |reason: String| ConfigError::Value { field, reason };
-    let length = duration(text).ok_or_else(|| {
-        refused(format!(
-            "{text:?} is not a length of time, as in \"24h\" or \"20s\""
-        ))
-    })?;
+    let length = length(field, text)?;
     if length < SHORTEST || length > LONGEST {
-        return Err(refused(format!("{text:?} is not between 2s and 5 years")));
+        let reason = format!("{text:?} is not between 2s and 5 years");
+        return Err(ConfigError::Value { field, reason });
     }
     Ok(length)
+}
+
+fn grace(text: Option<&str>) -> Result<Duration, ConfigError> {
+    let field = "certificates.grace";
+    let grace = text.map_or(Ok(DEFAULT_GRACE), |text| length(field, text))?;
+    if grace > LONGEST {
+        let reason = "longer than 5 years; 0s lets no certificate be renewed that has ended".into();
+        return Err(ConfigError::Value { field, reason });
+    }
+    Ok(grace)
+}
+
+fn length(field: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    duration(text).ok_or_else(|| ConfigError::Value {
+        field,
+        reason: format!("{text:?} is not a length of time, as in \"24h\" or \"20s\""),
+    })
 }
 
 /// A whole number and one of `s`, `m`, `h`, `d`.
@@ -251,6 +271,11 @@ mod tests {
             ),
             ("[certificates]\nagent = \"1 day\"", "not a length of time"),
             ("[certificates]\nagent = \"1s\"", "not between"),
+            ("[certificates]\ngrace = \"6000d\"", "longer than 5 years"),
+            (
+                "[certificates]\ngrace = \"a month\"",
+                "not a length of time",
+            ),
         ] {
             let message = from_file(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");
@@ -263,6 +288,7 @@ mod tests {
             from_file("listen = \"127.0.0.1:1\"\n[certificates]\nagent = \"20s\"").unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.lifetimes.agent, Duration::from_secs(20));
+        assert_eq!(config.lifetimes.grace, DEFAULT_GRACE);
         let listen = Some("127.0.0.1:2".to_owned());
         let config = Config::new("d".into(), listen, Vec::new(), None).unwrap();
         assert_eq!(config.listen.port(), 2);

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
-use crate::ca::{Authority, CaError};
+use crate::ca::{Authority, CaError, Mesh};
 use crate::clock;
 use crate::config::Config;
 use crate::engine::{self, Fatal, Setup};
@@ -30,12 +30,14 @@ use crate::grpc::enrolment::EnrolmentService;
 use crate::grpc::operator::OperatorsService;
 use crate::grpc::{self, LARGEST_MESSAGE};
 use crate::localisation::Localiser;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 use crate::watcher;
 
 /// Name of the operator whose context is written at the first start.
 const FIRST_OPERATOR: &str = "admin";
+/// The file of that context, in the data folder.
+const CONTEXT: &str = "admin.toml";
 /// Streams of one connection at once: an agent has two, `meshctl` one.
 const STREAMS: u32 = 32;
 /// A peer is asked whether it is there this often ...
@@ -116,7 +118,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     files::make_folder(&config.data_dir)?;
     let store = open_store(&config.data_dir)?;
     let now_us = clock::now_us();
-    let authority = Arc::new(Authority::open(&config.data_dir.join("ca"), now_us)?);
+    let authority = Arc::new(open_authority(&config.data_dir, &store, now_us).await?);
     let listener = TcpListener::bind(config.listen).await;
     let listen_error = |source| ServerError::Listen {
         address: config.listen,
@@ -245,6 +247,35 @@ fn open_store(data_dir: &Path) -> Result<Store, ServerError> {
     Store::open(&data_dir.join("store")).map_err(|error| store_error(data_dir, error))
 }
 
+/// Opens the authority, and has the store remember which one it is.
+async fn open_authority(
+    data_dir: &Path,
+    store: &Store,
+    now_us: u64,
+) -> Result<Authority, ServerError> {
+    let failed = |source| store_error(data_dir, source);
+    let known = store.authority().map_err(failed)?;
+    let used = store.is_used().map_err(failed)?;
+    let folder = data_dir.join("ca");
+    let mesh = match known.is_some() || used || data_dir.join(CONTEXT).exists() {
+        true => Mesh::Relied,
+        false => Mesh::Fresh,
+    };
+    let authority = Authority::open(&folder, mesh, now_us)?;
+    match known {
+        Some(known) => authority.must_be(&folder, &known)?,
+        None => {
+            let write = Write::Authority(authority.fingerprint());
+            match store.commit(vec![write]).await {
+                // It is written at a later start; without room the store is read all the same.
+                Ok(()) | Err(StoreError::DiskFull { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    Ok(authority)
+}
+
 fn store_error(data_dir: &Path, error: StoreError) -> ServerError {
     let folder = data_dir.display().to_string();
     if matches!(error, StoreError::Locked) {
@@ -263,7 +294,7 @@ fn write_context(
     bound: SocketAddr,
     now_us: u64,
 ) -> Result<(), ServerError> {
-    let path = config.data_dir.join("admin.toml");
+    let path = config.data_dir.join(CONTEXT);
     if let Some(text) = files::read(&path)? {
         if let Some(trouble) = context_trouble(&text, authority, now_us) {
             tracing::warn!(path = %path.display(), trouble, "remove the file and start again for a new one");
@@ -375,7 +406,7 @@ mod tests {
         const NOW: u64 = 1_700_000_000_000_000;
         let make = || {
             let folder = tempfile::tempdir().unwrap();
-            let authority = Authority::open(folder.path(), NOW).unwrap();
+            let authority = Authority::open(folder.path(), Mesh::Fresh, NOW).unwrap();
             let identity = Identity::Operator("admin".to_owned());
             let lifetime = Duration::from_secs(60);
             let (issued, key) = authority.issue_client(&identity, NOW, lifetime).unwrap();

@@ -9,13 +9,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use proto::identity::Identity;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,6 +31,7 @@ use tonic::transport::server::Connected;
 
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
 
 use crate::ca::{Authority, CaError, Serial};
 
@@ -183,6 +188,7 @@ pub fn server_config(
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .allow_unauthenticated()
         .build()?;
+    let verifier = Arc::new(Undated(verifier));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -191,6 +197,70 @@ pub fn server_config(
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(config)
+}
+
+/// Checks who has signed a client certificate and what for, at a time at which it is valid: whether it is
+/// valid at this time is for each service to say. So an agent that was away may renew, and whoever comes
+/// too late is told in words, where a handshake could only break off. A certificate that begins later was
+/// made while this clock was ahead.
+#[derive(Debug)]
+struct Undated(Arc<dyn ClientCertVerifier>);
+
+impl ClientCertVerifier for Undated {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
+
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let at = within_validity(end_entity, now);
+        self.0.verify_client_cert(end_entity, intermediates, at)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
+    }
+}
+
+/// The time nearest to `now` at which a certificate is valid; `now` for what is no certificate.
+fn within_validity(der: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+        return now;
+    };
+    let seconds = |at: ASN1Time| u64::try_from(at.timestamp()).unwrap_or(0);
+    let validity = certificate.validity();
+    let (begin, end) = (seconds(validity.not_before), seconds(validity.not_after));
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().min(end).max(begin)))
 }
 
 /// A connection whose handshake is done.

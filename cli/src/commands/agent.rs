@@ -1,10 +1,12 @@
 //! `meshctl agent`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use proto::v1::agent::LeftOut;
 use proto::v1::{
-    Agent, CreateTokenRequest, GetAgentRequest, ListAgentsRequest, RevokeAgentRequest, Role,
+    Agent, CreateTokenRequest, CreateTokenResponse, DeleteAgentRequest, GetAgentRequest,
+    ListAgentsRequest, RejoinAgentRequest, RenameAgentRequest, RevokeAgentRequest, Role,
     StatusRequest,
 };
 use serde_json::{Value, json};
@@ -21,6 +23,9 @@ pub async fn run(session: Session<'_>, command: AgentCommand) -> Result<Exit, Tr
         AgentCommand::Token(args) => token(session, args).await?,
         AgentCommand::List => list(session).await?,
         AgentCommand::Show { name } => show(session, &name).await?,
+        AgentCommand::Rejoin { name, ttl, replace } => rejoin(session, name, ttl, replace).await?,
+        AgentCommand::Rename { old, new } => rename(session, old, new).await?,
+        AgentCommand::Delete { name, yes } => delete(session, &name, yes).await?,
         AgentCommand::Revoke { name, yes } => revoke(session, &name, yes).await?,
     }
     Ok(Exit::Ok)
@@ -38,16 +43,69 @@ async fn token(mut session: Session<'_>, args: TokenArgs) -> Result<(), Trouble>
         host: args.host.unwrap_or_default(),
         labels: args.labels.into_iter().collect::<HashMap<_, _>>(),
         ttl_seconds: args.ttl.as_secs(),
+        replace: args.replace,
     });
     let answer = session
         .client
         .create_token(request)
         .await
         .about(Subject::Mesh)?;
-    let value = json!({"name": args.name, "token": answer.token, "expires_at": answer.expires_at});
+    print_token(&session, &args.name, &answer)
+}
+
+fn print_token(
+    session: &Session<'_>,
+    name: &str,
+    answer: &CreateTokenResponse,
+) -> Result<(), Trouble> {
+    let value = json!({"name": name, "token": answer.token, "expires_at": answer.expires_at});
     session
         .output
         .print(&value, || format!("{}\n", answer.token))
+}
+
+async fn rejoin(
+    mut session: Session<'_>,
+    name: String,
+    ttl: Duration,
+    replace: bool,
+) -> Result<(), Trouble> {
+    let request = session.request(RejoinAgentRequest {
+        name: name.clone(),
+        ttl_seconds: ttl.as_secs(),
+        replace,
+    });
+    let answer = session.client.rejoin_agent(request).await;
+    let answer = answer.about(Subject::Agent(&name))?;
+    print_token(&session, &name, &answer)
+}
+
+async fn rename(mut session: Session<'_>, old: String, new: String) -> Result<(), Trouble> {
+    let request = session.request(RenameAgentRequest {
+        from: old.clone(),
+        to: new,
+    });
+    let agent = session.client.rename_agent(request).await;
+    let agent = agent.about(Subject::Agent(&old))?;
+    session.output.print(&as_json(&agent), || {
+        format!("agent {old} is agent {} now\n", agent.name)
+    })
+}
+
+async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
+    sure(
+        yes,
+        &format!("Delete agent {name} with all that was observed from it?"),
+    )?;
+    let request = session.request(DeleteAgentRequest {
+        name: name.to_owned(),
+    });
+    let deleted = session.client.delete_agent(request).await;
+    deleted.about(Subject::Agent(name))?;
+    let value = json!({"name": name, "state": "deleted"});
+    session
+        .output
+        .print(&value, || format!("agent {name} deleted\n"))
 }
 
 async fn list(mut session: Session<'_>) -> Result<(), Trouble> {

@@ -71,6 +71,9 @@ pub enum Refusal {
     /// Each check has every agent fire every arm.
     #[error("four service files are being checked; wait for one to end")]
     TooManyChecks,
+    /// Every former name is kept, since certificates carry it.
+    #[error("agent {0} has had 16 other names already; delete it and invite it anew instead")]
+    TooManyNames(VantageName),
     /// Too much waits for the store.
     #[error("the coordinator is busy: too many changes wait for the disk; try again")]
     Busy,
@@ -121,6 +124,17 @@ pub struct Opening {
     pub host: Host,
     /// The way to it.
     pub link: Link,
+}
+
+/// A session that was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Names it.
+    pub id: SessionId,
+    /// The agent's name, which its certificate may not carry yet.
+    pub name: VantageName,
+    /// Names that it had before, which its facts may still carry.
+    pub former: Vec<VantageName>,
 }
 
 /// What an agent says about its host.
@@ -339,7 +353,7 @@ pub struct Checked {
 #[derive(Debug)]
 pub enum Event {
     /// An agent opens a session; answered when the welcome is on its way.
-    Connect(Opening, Reply<SessionId>),
+    Connect(Opening, Reply<Opened>),
     /// A session has ended.
     Gone(SessionId),
     /// An agent says something.
@@ -378,13 +392,35 @@ pub enum Event {
     /// The whole in numbers.
     Status(Reply<Status>),
     /// An operator invites an agent.
-    Invite(Invitation, Reply<JoinToken>),
+    Invite(Invitation, Reply<(JoinToken, u64)>),
     /// Every agent, by name.
     Agents(Reply<Vec<AgentView>>),
     /// One agent.
     Agent(VantageName, Reply<AgentView>),
     /// An operator revokes an agent.
     Revoke(VantageName, Reply<AgentView>),
+    /// An operator wants a token for an agent that is known.
+    Rejoin {
+        /// The agent.
+        name: VantageName,
+        /// How long the token is to be valid.
+        ttl: Duration,
+        /// Whether it takes the place of one that is connected.
+        replace: bool,
+        /// Answered with the token and its end when it is on disk.
+        reply: Reply<(JoinToken, u64)>,
+    },
+    /// An operator gives an agent another name.
+    Rename {
+        /// The name that it has.
+        from: VantageName,
+        /// The name that it gets.
+        to: String,
+        /// Answered when it is on disk.
+        reply: Reply<AgentView>,
+    },
+    /// An operator deletes an agent with what was observed from it.
+    DeleteAgent(VantageName, Reply<()>),
     /// A service file.
     Apply {
         /// Its text.

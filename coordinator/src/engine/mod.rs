@@ -6,6 +6,7 @@
 mod agents;
 mod checking;
 mod event;
+mod identities;
 mod observed;
 mod operators;
 mod rounds;
@@ -29,7 +30,7 @@ use crate::clock;
 use crate::store::{AgentRecord, Store, StoreError};
 
 pub use event::{
-    Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link,
+    Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opened,
     Opening, Outlook, Presence, Refusal, Reply, Said, Seat, SessionId, Subject, What,
 };
 pub use operators::{AgentView, Applied, ServiceView, Status};

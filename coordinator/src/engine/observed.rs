@@ -14,9 +14,17 @@ impl State {
         &mut self,
         now_us: u64,
         vantage: &VantageName,
-        observations: Vec<Observation>,
-        reports: Vec<WitnessReport>,
+        mut observations: Vec<Observation>,
+        mut reports: Vec<WitnessReport>,
     ) {
+        // The agent may have got another name while they waited for the disk.
+        let vantage = &self.present_name(vantage.clone());
+        for observation in &mut observations {
+            observation.id.vantage.clone_from(vantage);
+        }
+        for report in &mut reports {
+            report.witness.clone_from(vantage);
+        }
         let seen = self.seen_through.get(vantage).copied().unwrap_or(0);
         let sequences = observations.iter().map(|o| o.id.sequence);
         let through = sequences

@@ -260,6 +260,14 @@ impl State {
             Event::Agents(reply) => reply.send(Ok(self.agent_views())),
             Event::Agent(name, reply) => reply.send(self.agent_view(&name)),
             Event::Revoke(name, reply) => self.revoke(now_us, &name, reply),
+            Event::Rejoin {
+                name,
+                ttl,
+                replace,
+                reply,
+            } => self.rejoin(now_us, &name, ttl, replace, reply),
+            Event::Rename { from, to, reply } => self.rename(now_us, &from, to, reply),
+            Event::DeleteAgent(name, reply) => self.delete_agent(now_us, &name, reply),
             Event::Apply {
                 toml,
                 ca_pem,

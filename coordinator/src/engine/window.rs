@@ -40,6 +40,19 @@ impl Observations {
         }
     }
 
+    /// A vantage point has another name from now on.
+    pub(super) fn rename(&mut self, from: &VantageName, to: &VantageName) {
+        for observation in self.0.iter_mut().filter(|o| o.vantage() == from) {
+            Arc::make_mut(observation).id.vantage.clone_from(to);
+        }
+    }
+
+    /// Forgets what a vantage point saw.
+    pub(super) fn forget(&mut self, vantage: &VantageName) {
+        self.0
+            .retain(|observation| observation.vantage() != vantage);
+    }
+
     /// Those since an instant, of the rounds before the first that is still open. Of what came after that
     /// one only the rounds without a time-out have closed: whoever judged these would see everybody well.
     pub(super) fn known_since(
@@ -87,6 +100,18 @@ impl Reports {
         while self.0.front().is_some_and(|r| r.to.at_us < oldest) {
             self.0.pop_front();
         }
+    }
+
+    /// A witness has another name from now on.
+    pub(super) fn rename(&mut self, from: &VantageName, to: &VantageName) {
+        for report in self.0.iter_mut().filter(|r| r.witness == *from) {
+            Arc::make_mut(report).witness.clone_from(to);
+        }
+    }
+
+    /// Forgets what a witness saw.
+    pub(super) fn forget(&mut self, witness: &VantageName) {
+        self.0.retain(|report| report.witness != *witness);
     }
 
     /// Those that end at or after an instant.

@@ -19,7 +19,7 @@ use super::view;
 use crate::ca::Authority;
 use crate::clock;
 use crate::engine::{
-    ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Opening, Said, SessionId,
+    ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Opened, Opening, Said, SessionId,
 };
 use crate::store::{Store, StoreError, Write};
 
@@ -81,13 +81,13 @@ impl AgentService for AgentsService {
         };
         let opening = Opening {
             peer,
-            name: name.clone(),
+            name,
             version: view::shortened(hello.agent_version),
             host,
             link,
         };
         let connect = self.engine.ask(|reply| Event::Connect(opening, reply));
-        let id = connect.await?;
+        let Opened { id, name, former } = connect.await?;
         let (facts, waiting) = mpsc::channel(WAITING);
         let recorder = Recorder {
             name: name.clone(),
@@ -100,6 +100,7 @@ impl AgentService for AgentsService {
         let reader = Reader {
             id,
             name,
+            former,
             engine: self.engine.clone(),
             facts,
             outgoing,
@@ -142,6 +143,7 @@ enum Fact {
 struct Reader {
     id: SessionId,
     name: VantageName,
+    former: Vec<VantageName>,
     engine: Handle,
     facts: mpsc::Sender<Fact>,
     outgoing: mpsc::Sender<Result<CoordinatorMessage, Status>>,
@@ -187,8 +189,8 @@ impl Reader {
                 send(&self.outgoing, coordinator_message::Message::Clock(reply)).await
             }
             Message::Observation(wire) => {
-                let observation: Observation = wire.try_into().map_err(view::malformed)?;
-                self.must_be_own(observation.vantage())?;
+                let mut observation: Observation = wire.try_into().map_err(view::malformed)?;
+                observation.id.vantage = self.own(observation.id.vantage)?;
                 if self.engine.checks(&observation.service) {
                     return self.record(Fact::Checked(observation)).await;
                 }
@@ -199,8 +201,8 @@ impl Reader {
                 self.record(Fact::Observation(observation)).await
             }
             Message::Report(wire) => {
-                let report: WitnessReport = wire.try_into().map_err(view::malformed)?;
-                self.must_be_own(&report.witness)?;
+                let mut report: WitnessReport = wire.try_into().map_err(view::malformed)?;
+                report.witness = self.own(report.witness)?;
                 self.record(Fact::Report(report)).await
             }
             Message::RoundAnswer(answer) if answer.refused.is_empty() => Ok(()),
@@ -232,12 +234,12 @@ impl Reader {
         }
     }
 
-    /// The name in a message must be the certificate's.
-    fn must_be_own(&self, vantage: &VantageName) -> Result<(), Status> {
-        if *vantage == self.name {
-            return Ok(());
+    /// The name in a message must be the certificate's, or one that the agent had before.
+    fn own(&self, vantage: VantageName) -> Result<VantageName, Status> {
+        if vantage == self.name || self.former.contains(&vantage) {
+            return Ok(self.name.clone());
         }
-        Err(Status::permission_denied(format!(
+        Err(Status::invalid_argument(format!(
             "agent {} sent a fact of {vantage}",
             self.name
         )))

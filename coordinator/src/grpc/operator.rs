@@ -87,7 +87,7 @@ impl Operator for OperatorsService {
     type ExportCaseStream = ReceiverStream<Result<v1::CasePiece, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        let_in(request)?;
+        let (operator, certificate) = super::operator(&request, clock::now_us())?;
         let status = self.engine.ask(Event::Status).await?;
         let store_bytes = self.read(Store::size_on_disk).await?;
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -100,6 +100,8 @@ impl Operator for OperatorsService {
             observations_stored: self.store.stored_count(),
             store_bytes,
             now_us: clock::now_us(),
+            operator,
+            operator_certificate_expires_at: rfc3339(certificate.not_after_us),
         }))
     }
 
@@ -116,16 +118,41 @@ impl Operator for OperatorsService {
             request.labels.into_iter().collect(),
             Duration::from_secs(request.ttl_seconds),
         )
-        .map_err(Refusal::from)?;
-        let expires_us = clock::now_us().saturating_add(invitation.ttl_us());
-        let token = self
-            .engine
-            .ask(|reply| Event::Invite(invitation, reply))
-            .await?;
-        Ok(Response::new(v1::CreateTokenResponse {
-            token: token.to_string(),
-            expires_at: rfc3339(expires_us),
-        }))
+        .map_err(Refusal::from)?
+        .replacing(request.replace);
+        let invite = self.engine.ask(|reply| Event::Invite(invitation, reply));
+        Ok(Response::new(view::token(invite.await?)))
+    }
+
+    async fn rejoin_agent(
+        &self,
+        request: Request<v1::RejoinAgentRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        let request = let_in(request)?;
+        let rejoin = self.engine.ask(|reply| Event::Rejoin {
+            name: VantageName(request.name),
+            ttl: Duration::from_secs(request.ttl_seconds),
+            replace: request.replace,
+            reply,
+        });
+        Ok(Response::new(view::token(rejoin.await?)))
+    }
+
+    async fn rename_agent(&self, request: Request<v1::RenameAgentRequest>) -> Answer<v1::Agent> {
+        let v1::RenameAgentRequest { from, to } = let_in(request)?;
+        let from = VantageName(from);
+        let rename = self.engine.ask(|reply| Event::Rename { from, to, reply });
+        Ok(Response::new(view::agent(rename.await?)))
+    }
+
+    async fn delete_agent(
+        &self,
+        request: Request<v1::DeleteAgentRequest>,
+    ) -> Answer<v1::DeleteAgentResponse> {
+        let name = VantageName(let_in(request)?.name);
+        let delete = self.engine.ask(|reply| Event::DeleteAgent(name, reply));
+        delete.await?;
+        Ok(Response::new(v1::DeleteAgentResponse {}))
     }
 
     async fn list_agents(

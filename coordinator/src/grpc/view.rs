@@ -9,6 +9,7 @@ use localize::verdict::NotProbed;
 use localize::watch::Ending;
 use localize::{CdnProvider, NameServer, ServiceName, Topology, Verdict, VerdictOutcome, VipMode};
 use proto::spec::Request;
+use proto::token::JoinToken;
 use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 use tonic::Status;
@@ -163,6 +164,13 @@ pub(super) fn agent(view: AgentView) -> v1::Agent {
         spool_bytes,
         spool_dropped,
         not_probed: Vec::new(),
+    }
+}
+
+pub(super) fn token((token, expires_us): (JoinToken, u64)) -> v1::CreateTokenResponse {
+    v1::CreateTokenResponse {
+        token: token.to_string(),
+        expires_at: rfc3339(expires_us),
     }
 }
 

@@ -35,7 +35,7 @@ pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use records::{
     AgentRecord, AgentState, HistoryLine, IssuedCertificate, RaisedRecord, RoundRecord,
-    RoundSummary, SecretHash, ServiceRecord, TokenRecord, Write,
+    RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
 };
 pub use value::ValueError;
 
@@ -133,6 +133,23 @@ impl Store {
     #[must_use]
     pub fn durable_through(&self, agent: &VantageName) -> Option<u64> {
         self.0.shared.durable_through(agent)
+    }
+
+    /// The fingerprint of the authority that the agents and operators of this store rely on.
+    pub fn authority(&self) -> Result<Option<String>, StoreError> {
+        self.0.shared.get(&Kind::Meta.key(apply::AUTHORITY))
+    }
+
+    /// Whether anybody was invited or anything applied yet.
+    pub fn is_used(&self) -> Result<bool, StoreError> {
+        for kind in [Kind::Agent, Kind::Token, Kind::Service] {
+            let mut range = self.0.shared.disk.db.range(kind.start()..kind.end());
+            if let Some(first) = range.next() {
+                first.map_err(StoreError::database("list"))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Every agent, by name.

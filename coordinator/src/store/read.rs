@@ -35,10 +35,16 @@ pub(super) fn observations(
         // The newest first, so that the bound cuts off the oldest.
         for entry in shared.disk.db.range(range).rev().take(MAX_OBSERVATIONS) {
             let (key, head) = entry.map_err(StoreError::database("list observations"))?;
-            let ours = key::series_of_observation(&key).is_some_and(|id| series.contains_key(&id));
-            if ours {
-                found.extend(shared.listed(&key, &head)?);
-            }
+            let id = key::series_of_observation(&key);
+            let Some(series) = id.and_then(|id| series.get(&id)) else {
+                continue;
+            };
+            let observation: Option<Observation> = shared.listed(&key, &head)?;
+            // The agent may have had another name when it was stored.
+            found.extend(observation.map(|mut observation| {
+                observation.id.vantage.clone_from(&series.vantage);
+                observation
+            }));
         }
     }
     found.sort_by(|a: &Observation, b| (a.scheduled_us, &a.id).cmp(&(b.scheduled_us, &b.id)));
@@ -56,7 +62,13 @@ pub(super) fn reports(
     for entry in shared.disk.db.range(kind.at(from_us)..kind.at(last)) {
         let (key, head) = entry.map_err(StoreError::database("list reports"))?;
         let report: Option<WitnessReport> = shared.listed(&key, &head)?;
-        found.extend(report.filter(|report| report.from.at_us <= to_us));
+        let wanted = report.filter(|report| report.from.at_us <= to_us);
+        found.extend(wanted.map(|mut report| {
+            if let Some(name) = shared.renamed(&report.witness) {
+                report.witness = name;
+            }
+            report
+        }));
     }
     Ok(found)
 }

@@ -79,6 +79,12 @@ impl SeriesTable {
             .collect()
     }
 
+    /// The series of a vantage point.
+    pub(super) fn of_vantage(&self, vantage: &VantageName) -> Vec<(SeriesId, Series)> {
+        let ours = self.by_id.iter().filter(|(_, s)| s.vantage == *vantage);
+        ours.map(|(id, series)| (*id, series.clone())).collect()
+    }
+
     /// The series last observed before a day.
     pub(super) fn idle_since(&self, day: u64) -> Vec<SeriesId> {
         let idle = self.by_id.iter().filter(|(_, s)| s.last_day < day);

@@ -13,6 +13,7 @@ use super::apply::{STORED, Staged};
 use super::disk::{Disk, SpaceLimits};
 use super::error::StoreError;
 use super::key::{self, Kind};
+use super::records::AgentRecord;
 use super::series::{Series, SeriesTable};
 use super::staging::{MAX_RECORD_BYTES, Staging, read_value};
 use super::value::{self, Packed};
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     series: RwLock<SeriesTable>,
     /// Of what is on disk, never of what is on its way there.
     watermarks: RwLock<BTreeMap<VantageName, u64>>,
+    /// The names of agents by those that they had before.
+    names: RwLock<BTreeMap<VantageName, VantageName>>,
     stored: AtomicU64,
     next_round: AtomicU64,
     /// Rounds below this are reserved on disk.
@@ -41,6 +44,7 @@ impl Shared {
             pieces: RwLock::default(),
             series: RwLock::default(),
             watermarks: RwLock::default(),
+            names: RwLock::default(),
             stored: AtomicU64::new(0),
             next_round: AtomicU64::new(0),
             rounds_end: AtomicU64::new(0),
@@ -72,6 +76,7 @@ impl Shared {
                 watermarks.insert(VantageName(name.to_owned()), sequence);
             }
         })?;
+        self.each::<AgentRecord>(Kind::Agent, |_, agent| self.know(&agent))?;
         let stored: Option<u64> = self.get(&Kind::Meta.key(STORED))?;
         self.stored.store(stored.unwrap_or(0), Ordering::Relaxed);
         let rounds: Option<u64> = self.get(&Kind::Meta.key(b"rounds"))?;
@@ -129,10 +134,25 @@ impl Shared {
     /// Makes known what has reached the disk.
     pub(super) fn publish(&self, staged: &Staged) {
         let mut watermarks = write(&self.watermarks);
+        watermarks.retain(|agent, _| !staged.forgotten.contains(agent));
+        write(&self.names).retain(|_, name| !staged.forgotten.contains(name));
+        staged.renamed.iter().for_each(|agent| self.know(agent));
         for (agent, sequence) in &staged.watermarks {
             watermarks.insert(agent.clone(), *sequence);
         }
         self.stored.fetch_add(staged.stored, Ordering::Relaxed);
+    }
+
+    fn know(&self, agent: &AgentRecord) {
+        let mut names = write(&self.names);
+        for former in &agent.former {
+            names.insert(former.clone(), agent.name.clone());
+        }
+    }
+
+    /// The name that an agent of this name has, when it is another one.
+    pub(super) fn renamed(&self, name: &VantageName) -> Option<VantageName> {
+        read(&self.names).get(name).cloned()
     }
 
     /// Stops the store for good. The first trouble is the one told.

@@ -90,6 +90,8 @@ fn agent(name: &str) -> AgentRecord {
         labels: BTreeMap::new(),
         state: AgentState::Enrolled,
         certificates: Vec::new(),
+        revoked: Vec::new(),
+        former: Vec::new(),
         version: "0.1.0".into(),
         last_seen_us: Some(NOW),
         addresses: Vec::new(),
@@ -108,6 +110,8 @@ fn token(secret: u8) -> TokenRecord {
         labels: BTreeMap::new(),
         expires_us: NOW + MINUTE,
         used_at_us: None,
+        used_for: None,
+        replace: false,
     }
 }
 
@@ -115,6 +119,10 @@ fn burn(secret: u8, used_at_us: u64) -> Vec<Write> {
     vec![Write::BurnToken {
         secret: SecretHash([secret; 32]),
         used_at_us,
+        used_for: Use {
+            key_sha256: [7; 32],
+            serial: "aa".into(),
+        },
         agent: agent("home1"),
     }]
 }
