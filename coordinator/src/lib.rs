@@ -5,6 +5,8 @@ pub mod check;
 pub mod clock;
 pub mod config;
 pub mod coverage;
+pub mod crowd;
+pub mod doors;
 pub mod engine;
 pub mod enrolment;
 pub mod files;

@@ -19,16 +19,18 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic::transport::server::Router;
 
 use crate::ca::{Authority, CaError, Mesh};
 use crate::clock;
 use crate::config::Config;
+use crate::doors;
 use crate::engine::{self, Fatal, Setup};
 use crate::files::{self, Access, FileError};
 use crate::grpc::agent::AgentsService;
 use crate::grpc::enrolment::EnrolmentService;
 use crate::grpc::operator::OperatorsService;
-use crate::grpc::{self, LARGEST_MESSAGE};
+use crate::grpc::{self, LARGEST_MESSAGE, STRANGERS_MESSAGE};
 use crate::localisation::Localiser;
 use crate::store::{Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
@@ -48,6 +50,12 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
 const PENDING_RESETS: usize = 32;
 /// Headers of a request, in bytes.
 const LARGEST_HEADERS: u32 = 16 << 10;
+/// The same of a stranger, which has one call to make ...
+const STRANGERS_STREAMS: u32 = 4;
+/// ... in bytes of headers ...
+const STRANGERS_HEADERS: u32 = 4 << 10;
+/// ... and of what may be on its way to us: the least that HTTP/2 starts with.
+const STRANGERS_WINDOW: u32 = (64 << 10) - 1;
 /// How long calls may take to end when the coordinator goes down.
 const LEAVE: Duration = Duration::from_secs(5);
 /// How often the store is asked to forget what has aged out.
@@ -155,10 +163,15 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         fatal: fatal.clone(),
         stop: stop.clone(),
     };
-    let incoming = ReceiverStream::new(tls::accept(listener, tls, stop.clone()));
-    let router = services.router().await?;
-    let server =
-        tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()));
+    let doors = doors::accept(listener, tls, stop.clone());
+    let routers = services.routers().await?;
+    let serve = |router: Router, door| {
+        let over = stop.clone().cancelled_owned();
+        tokio::spawn(router.serve_with_incoming_shutdown(ReceiverStream::new(door), over))
+    };
+    // It ends with the process.
+    serve(routers.strangers, doors.strangers);
+    let server = serve(routers.known, doors.known);
     tracing::info!(address = %bound, advertise = ?addresses, data_dir = %config.data_dir.display(), "listening");
 
     let ended = until_told(&fatal).await;
@@ -193,8 +206,14 @@ struct Services {
     stop: CancellationToken,
 }
 
+/// Both ways in.
+struct Routers {
+    known: Router,
+    strangers: Router,
+}
+
 impl Services {
-    async fn router(self) -> Result<tonic::transport::server::Router, ServerError> {
+    async fn routers(self) -> Result<Routers, ServerError> {
         let Self {
             engine,
             store,
@@ -206,6 +225,8 @@ impl Services {
         let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal.clone());
         let localiser = Localiser::new(engine.clone(), store.clone(), fatal);
         let operators = OperatorsService::new(engine, store, localiser, stop);
+        let (enrolment, agents) = (Arc::new(enrolment), Arc::new(agents));
+        let operators = Arc::new(operators);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter
             .set_serving::<OperatorServer<OperatorsService>>()
@@ -217,30 +238,53 @@ impl Services {
             .register_encoded_file_descriptor_set(proto::DESCRIPTOR_SET)
             .build_v1()
             .map_err(|error| ServerError::Reflection(error.to_string()))?;
-        Ok(Server::builder()
-            .max_concurrent_streams(STREAMS)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-            .http2_max_header_list_size(LARGEST_HEADERS)
-            .add_service(health)
-            .add_service(InterceptedService::new(reflection, grpc::anybody_known))
-            .add_service(
-                EnrolmentServer::new(enrolment)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE),
-            )
-            .add_service(
-                AgentServiceServer::new(agents)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE),
-            )
-            .add_service(
-                OperatorServer::new(operators)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE),
-            ))
+        let enrol = |largest| {
+            EnrolmentServer::from_arc(Arc::clone(&enrolment))
+                .max_decoding_message_size(largest)
+                .max_encoding_message_size(LARGEST_MESSAGE)
+        };
+        let agents = AgentServiceServer::from_arc(agents)
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        let operators = OperatorServer::from_arc(operators)
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        // Who may call is decided before the first byte of a message is read.
+        let agents = InterceptedService::new(agents, grpc::agents_alone);
+        let operators = InterceptedService::new(operators, grpc::operators_alone);
+        Ok(Routers {
+            known: for_the_known()
+                .add_service(health.clone())
+                .add_service(InterceptedService::new(reflection, grpc::anybody_known))
+                .add_service(enrol(LARGEST_MESSAGE))
+                .add_service(agents.clone())
+                .add_service(operators.clone()),
+            strangers: for_strangers()
+                .add_service(health)
+                .add_service(enrol(STRANGERS_MESSAGE))
+                .add_service(agents)
+                .add_service(operators),
+        })
     }
+}
+
+fn for_the_known() -> Server {
+    Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_header_list_size(LARGEST_HEADERS)
+}
+
+/// A stranger's connection holds at most a window of what it sends, for as long as it may stay.
+fn for_strangers() -> Server {
+    Server::builder()
+        .max_concurrent_streams(STRANGERS_STREAMS)
+        .initial_stream_window_size(STRANGERS_WINDOW)
+        .initial_connection_window_size(STRANGERS_WINDOW)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_header_list_size(STRANGERS_HEADERS)
 }
 
 fn open_store(data_dir: &Path) -> Result<Store, ServerError> {

@@ -1,10 +1,7 @@
 //! The coordinator's end of the link: TLS 1.3 alone, HTTP/2 alone, clients known by certificate.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -21,31 +18,11 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
-
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 
 use crate::ca::{Authority, CaError, Serial};
-
-/// A handshake takes one round trip; five seconds are for links that lose packets.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-/// Handshakes under way at once: each costs a signature and waits at most five seconds for its peer;
-/// the rest wait in the kernel's queue.
-const HANDSHAKES: usize = 512;
-/// Connections without a client certificate at once: they can only join, which takes a second.
-const STRANGERS: usize = 64;
-/// Connections handed over and not yet taken by the server, which takes them at once.
-const HANDED_OVER: usize = 64;
-/// Pause after the kernel refused to accept, which it does when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// TLS cannot be set up.
 #[derive(Debug, Error)]
@@ -261,128 +238,4 @@ fn within_validity(der: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
     let validity = certificate.validity();
     let (begin, end) = (seconds(validity.not_before), seconds(validity.not_after));
     UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().min(end).max(begin)))
-}
-
-/// A connection whose handshake is done.
-pub struct Connection {
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-    /// A place among those without certificate, given back when the connection ends.
-    _stranger: Option<OwnedSemaphorePermit>,
-}
-
-impl Connected for Connection {
-    type ConnectInfo = Peer;
-
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
-    }
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Accepts connections until `stop`, and hands those over whose handshake succeeds.
-#[must_use]
-pub fn accept(
-    listener: TcpListener,
-    config: ServerConfig,
-    stop: CancellationToken,
-) -> mpsc::Receiver<Result<Connection, io::Error>> {
-    let (handed, taken) = mpsc::channel(HANDED_OVER);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = accept_all(listener, config, handed) => {}
-        }
-    });
-    taken
-}
-
-async fn accept_all(
-    listener: TcpListener,
-    config: ServerConfig,
-    handed: mpsc::Sender<Result<Connection, io::Error>>,
-) {
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
-    // The semaphore is never closed, so that the loop ends only with the listener's task.
-    while let Ok(turn) = Arc::clone(&handshakes).acquire_owned().await {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (acceptor, strangers, handed) =
-            (acceptor.clone(), Arc::clone(&strangers), handed.clone());
-        tokio::spawn(async move {
-            let done =
-                tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, strangers));
-            let done = done.await;
-            drop(turn);
-            match done {
-                // Nobody takes connections when the server is going down.
-                Ok(Ok(connection)) => drop(handed.send(Ok(connection)).await),
-                Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
-                Err(_) => tracing::debug!(%address, "handshake took too long"),
-            }
-        });
-    }
-}
-
-async fn shake(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    address: SocketAddr,
-    strangers: Arc<Semaphore>,
-) -> io::Result<Connection> {
-    // Clock replies and announcements are small and must not wait for more.
-    stream.set_nodelay(true)?;
-    let stream = acceptor.accept(stream).await?;
-    let (_, session) = stream.get_ref();
-    let certificate = session
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .and_then(PeerCertificate::read);
-    let stranger = match certificate {
-        Some(_) => None,
-        None => Some(strangers.try_acquire_owned().map_err(io::Error::other)?),
-    };
-    Ok(Connection {
-        stream,
-        peer: Peer {
-            address,
-            certificate,
-        },
-        _stranger: stranger,
-    })
 }

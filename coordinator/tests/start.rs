@@ -74,6 +74,30 @@ async fn reasons_not_to_start_are_told_with_status_2() {
 }
 
 #[tokio::test]
+async fn an_authority_that_is_gone_is_told_and_its_key_is_kept() {
+    let first = Coordinator::start();
+    let data = first.data();
+    let (_, _folder) = first.terminate().await;
+    let (key, pem) = (data.join("ca/ca.key"), data.join("ca/ca.pem"));
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&pem).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("ca.pem is missing") && said.contains("field `ca`"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(&key).unwrap(), kept);
+    std::fs::remove_dir_all(data.join("ca")).unwrap();
+    // The context may have gone to a laptop: the store knows all the same.
+    std::fs::remove_file(data.join("admin.toml")).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("restore the folder"), "{said}");
+    assert!(!data.join("ca").exists());
+}
+
+#[tokio::test]
 async fn health_is_open_to_strangers() {
     let coordinator = Coordinator::start();
     let mut health = HealthClient::new(coordinator.channel(None).await);

@@ -28,6 +28,9 @@ use self::segment::{Records, Segment};
 /// writes the mark a few times an hour.
 const RESERVED_BLOCK: u64 = 10_000;
 
+/// No clock leads to a number from here on: microseconds of more than a hundred thousand years.
+const FARTHEST: u64 = 1 << 62;
+
 /// A segment's aim. Small enough that dropping one loses little and reading one costs little, for the
 /// newest is read whenever a record is sent; large enough that a spool of 256 MiB has no more than
 /// two thousand files.
@@ -160,12 +163,18 @@ impl Spool {
         }
     }
 
-    /// Forgets every record up to and including `through`. A number that was never given out counts
-    /// as the last one given.
+    /// Forgets every record up to and including `through`. Where that was never given out, an earlier
+    /// spool of this agent is lost whose clock was ahead: the next record is numbered beyond it, since
+    /// lower numbers would be taken for repeats, and those at hand are counted as dropped. What no clock
+    /// could have led to counts as the last one given.
     ///
     /// # Errors
     /// When a segment cannot be removed; it is tried again at the next call.
     pub fn acknowledge(&mut self, through: u64) -> Result<(), SpoolError> {
+        let given = self.next.saturating_sub(1);
+        if through > given && through < FARTHEST {
+            self.leap(through)?;
+        }
         let given = self.next.saturating_sub(1);
         self.acknowledged = self.acknowledged.max(through.min(given));
         while let Some(oldest) = self.segments.front() {
@@ -176,6 +185,26 @@ impl Spool {
             remove(&oldest.path)?;
             self.segments.pop_front();
         }
+        Ok(())
+    }
+
+    fn leap(&mut self, through: u64) -> Result<(), SpoolError> {
+        let mut lost = 0;
+        for segment in &self.segments {
+            lost += segment.records_after(self.acknowledged)?;
+        }
+        tracing::warn!(
+            through,
+            lost,
+            "the coordinator has higher numbers of this agent than its spool; the next record goes beyond them"
+        );
+        self.acknowledged = through;
+        self.replace_mark(Mark {
+            reserved: through + RESERVED_BLOCK,
+            dropped: self.mark.dropped + lost,
+            ..self.mark
+        })?;
+        self.next = through + 1;
         Ok(())
     }
 

@@ -20,6 +20,8 @@ use crate::tls::{Peer, PeerCertificate};
 
 /// Largest message in either direction: a round of thousands of arms is a tenth of it.
 pub const LARGEST_MESSAGE: usize = 4 << 20;
+/// Largest message of a stranger: a join with a signing request of the longest kind is half of it.
+pub const STRANGERS_MESSAGE: usize = 16 << 10;
 
 /// The certificate of whoever calls.
 ///
@@ -78,6 +80,24 @@ pub fn anybody_known(request: Request<()>) -> Result<Request<()>, Status> {
         true => Ok(request),
         false => Err(Status::unauthenticated("the certificate has ended")),
     }
+}
+
+/// Lets agents in, before anything of the call is read.
+///
+/// # Errors
+/// As every call of theirs.
+pub fn agents_alone(request: Request<()>) -> Result<Request<()>, Status> {
+    agent(&request)?;
+    Ok(request)
+}
+
+/// Lets operators in, before anything of the call is read.
+///
+/// # Errors
+/// As every call of theirs.
+pub fn operators_alone(request: Request<()>) -> Result<Request<()>, Status> {
+    operator(&request, clock::now_us())?;
+    Ok(request)
 }
 
 /// A refusal as it crosses the wire.

@@ -23,6 +23,26 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_spool_made_anew_numbers_beyond_what_the_coordinator_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path(), 1 << 20);
+    spool.append(b"a").unwrap();
+    // The clock of the lost spool was a day ahead.
+    let ahead = FIRST + 86_400_000_000;
+    spool.acknowledge(ahead).unwrap();
+    assert_eq!((numbers(&spool).len(), spool.dropped()), (0, 1));
+    spool.append(b"b").unwrap();
+    assert_eq!(numbers(&spool), [ahead + 1]);
+    spool.acknowledge(ahead).unwrap();
+    assert_eq!(numbers(&spool), [ahead + 1]);
+    drop(spool);
+    let mut spool = open(dir.path(), 1 << 20);
+    assert_eq!((numbers(&spool), spool.dropped()), (vec![ahead + 1], 1));
+    spool.append(b"c").unwrap();
+    assert_eq!(numbers(&spool), [ahead + 1, ahead + 2]);
+}
+
+#[test]
 fn records_come_back_in_order_until_they_are_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path(), 1 << 20);
