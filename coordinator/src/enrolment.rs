@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use localize::{Role, VantageName};
+use proto::convert::printable;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -46,7 +47,9 @@ pub enum InviteError {
     #[error("{0:?} is not a host's name: 1 to 63 printable characters")]
     Host(String),
     /// Too many or too long labels.
-    #[error("labels: at most 32, each name and value at most 128 bytes, no name empty")]
+    #[error(
+        "labels: at most 32, each name and value at most 128 bytes of printable text, no name empty"
+    )]
     Labels,
     /// The validity is too long.
     #[error("a token is valid for at most 24 h, not for {0} s")]
@@ -193,12 +196,14 @@ impl Invitation {
             return Err(InviteError::Name(name));
         }
         if let Some(host) = &host
-            && (host.is_empty() || host.len() > LONGEST_NAME || host.contains(char::is_control))
+            && (host.is_empty() || host.len() > LONGEST_NAME || printable(host.clone()) != *host)
         {
             return Err(InviteError::Host(host.clone()));
         }
         let fits = |(key, value): (&String, &String)| {
-            !key.is_empty() && key.len() <= LONGEST_LABEL && value.len() <= LONGEST_LABEL
+            let plain =
+                |text: &str| text.len() <= LONGEST_LABEL && printable(text.to_owned()) == *text;
+            !key.is_empty() && plain(key) && plain(value)
         };
         if labels.len() > LABELS || !labels.iter().all(fits) {
             return Err(InviteError::Labels);

@@ -32,7 +32,7 @@ use crate::grpc::enrolment::EnrolmentService;
 use crate::grpc::operator::OperatorsService;
 use crate::grpc::{self, LARGEST_MESSAGE, STRANGERS_MESSAGE};
 use crate::localisation::Localiser;
-use crate::store::{Store, StoreError, Write};
+use crate::store::{self, Audit, Saved, Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 use crate::watcher;
 
@@ -40,6 +40,8 @@ use crate::watcher;
 const FIRST_OPERATOR: &str = "admin";
 /// The file of that context, in the data folder.
 const CONTEXT: &str = "admin.toml";
+/// The folder of the store there.
+const STORE: &str = "store";
 /// Streams of one connection at once: an agent has two, `meshctl` one.
 const STREAMS: u32 = 32;
 /// A peer is asked whether it is there this often ...
@@ -75,8 +77,13 @@ pub enum ServerError {
     /// Another process has the store open.
     #[error("another coordinator runs on {0}; stop it first, or use another --data-dir")]
     InUse(String),
+    /// The folder has a mesh's context and no store.
+    #[error(
+        "{0} holds the context of a mesh and no store: agents, services and all that was observed are gone. Put folder `store` back from a backup, or begin with an empty one by `mesh-coordinator repair --data-dir {0}`"
+    )]
+    StoreGone(String),
     /// The store.
-    #[error("the store in {folder}: {source}")]
+    #[error("the store in {folder}: {source}{}", advice(source, folder))]
     Store {
         /// Its folder.
         folder: String,
@@ -106,6 +113,16 @@ pub enum ServerError {
     /// The store broke while running.
     #[error("the store broke, and its state is known only to the next start: {0}")]
     Broken(String),
+}
+
+/// What to do about a store that does not open.
+fn advice(error: &StoreError, folder: &str) -> String {
+    match error.is_damage() {
+        false => String::new(),
+        true => format!(
+            ". Nothing is served from it. A backup of the folder from before is best; without one, `mesh-coordinator repair --data-dir {folder}` saves what can be read and keeps the damaged store beside it, and agents send again what they still have"
+        ),
+    }
 }
 
 /// What to do about it.
@@ -288,7 +305,32 @@ fn for_strangers() -> Server {
 }
 
 fn open_store(data_dir: &Path) -> Result<Store, ServerError> {
-    Store::open(&data_dir.join("store")).map_err(|error| store_error(data_dir, error))
+    let dir = data_dir.join(STORE);
+    // The context is written after the store is made.
+    if data_dir.join(CONTEXT).exists() && !store::exists(&dir) {
+        return Err(ServerError::StoreGone(data_dir.display().to_string()));
+    }
+    Store::open(&dir).map_err(|error| store_error(data_dir, error))
+}
+
+/// Looks at the store of a data folder without changing it.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn check(data_dir: &Path) -> Result<Audit, ServerError> {
+    let dir = data_dir.join(STORE);
+    if !store::exists(&dir) {
+        return Err(ServerError::StoreGone(data_dir.display().to_string()));
+    }
+    store::check(&dir).map_err(|error| store_error(data_dir, error))
+}
+
+/// Puts the store of a data folder aside and makes a new one with what can be read of it.
+///
+/// # Errors
+/// When that is not possible.
+pub fn repair(data_dir: &Path) -> Result<Saved, ServerError> {
+    store::repair(&data_dir.join(STORE)).map_err(|error| store_error(data_dir, error))
 }
 
 /// Opens the authority, and has the store remember which one it is.

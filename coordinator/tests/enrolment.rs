@@ -251,7 +251,7 @@ async fn renew(
 
 #[tokio::test]
 async fn an_ended_certificate_renews_within_the_grace_and_never_once_revoked() {
-    let config = "[certificates]\nagent = \"2s\"\noperator = \"3s\"\ngrace = \"4s\"";
+    let config = "[certificates]\nagent = \"2s\"\noperator = \"3s\"\ngrace = \"6s\"";
     let coordinator = Coordinator::start_with(config);
     let (late, gone) = (
         coordinator.enrol("late").await,
@@ -263,7 +263,7 @@ async fn an_ended_certificate_renews_within_the_grace_and_never_once_revoked() {
         .revoke_agent(RevokeAgentRequest { name })
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(3500)).await;
+    tokio::time::sleep(Duration::from_millis(4500)).await;
     let refused = renew(&coordinator, &gone).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
     renew(&coordinator, &late).await.unwrap();
@@ -273,7 +273,7 @@ async fn an_ended_certificate_renews_within_the_grace_and_never_once_revoked() {
     let mut again = coordinator.operator().await;
     let refused = again.status(StatusRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
-    tokio::time::sleep(Duration::from_millis(3500)).await;
+    tokio::time::sleep(Duration::from_millis(5500)).await;
     let refused = renew(&coordinator, &late).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     assert!(refused.message().contains("agent rejoin late"), "{refused}");

@@ -36,6 +36,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest where somebody must act before the coordinator lets the agent in.
 const LONGEST_PAUSE_REFUSED: Duration = Duration::from_secs(120);
+/// After a session of this length, in microseconds, the pauses begin anew.
+const STEADY_US: u64 = 5_000_000;
 /// Records taken from the spool at once.
 const FROM_SPOOL: usize = 128;
 /// Clock exchanges at the start of a session, their pace, and the pace later on.
@@ -141,7 +143,7 @@ impl Agent {
                 () = stop.cancelled() => return Ok(()),
                 ended = self.attempt(&address, &config, &presented) => ended,
             };
-            if self.clock.now().since(began).0 > 30_000_000 {
+            if self.clock.now().since(began).0 > STEADY_US {
                 pauses = Pauses::default();
             }
             let wait = match ended {

@@ -15,7 +15,7 @@ use localize::{
 use proto::token::JoinToken;
 use proto::v1;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::operators::{AgentView, Applied, ServiceView, Status};
@@ -366,6 +366,8 @@ pub enum Event {
         observations: Vec<Observation>,
         /// Reports.
         reports: Vec<WitnessReport>,
+        /// The room that they take of what may be under way, given back when they are counted.
+        held: Vec<OwnedSemaphorePermit>,
     },
     /// Somebody wants to join.
     Join {

@@ -236,6 +236,7 @@ impl State {
             service.dirty = true;
         }
         self.reports.rename(from, &to);
+        self.outside.given.rename(from, &to);
         let write = Write::RenameAgent {
             from: from.clone(),
             agent,
@@ -285,6 +286,7 @@ impl State {
             service.version += 1;
         }
         self.reports.forget(name);
+        self.outside.given.forget(name);
         self.settle(vec![Write::DeleteAgent(name.clone())], (), reply);
     }
 }

@@ -10,6 +10,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::agents::Session;
 use super::checking::Check;
+use super::given::Given;
 use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
 use super::watching::Watching;
@@ -17,7 +18,7 @@ use super::window::{Observations, Reports, WINDOW_US};
 use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
 use crate::ca::Authority;
 use crate::config::Lifetimes;
-use crate::plan::{self, Learnt};
+use crate::plan::{self, Learnt, Twins};
 use crate::schedule::Schedule;
 use crate::service_file::ServiceFile;
 use crate::store::{AgentRecord, ServiceRecord, Store, StoreError, Write};
@@ -51,6 +52,7 @@ pub(super) struct Outside {
     pub(super) happenings: broadcast::Sender<Happening>,
     pub(super) services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
     pub(super) checks: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+    pub(super) given: Given,
     pub(super) alarms: mpsc::Sender<Alarmed>,
 }
 
@@ -207,7 +209,20 @@ impl State {
         for report in state.store.reports(from_us, u64::MAX - WINDOW_US)? {
             state.reports.push(Arc::new(report), now_us);
         }
+        state.give_again();
         Ok(state)
+    }
+
+    /// What agents still have in their spools is of arms that an earlier process has given them.
+    fn give_again(&self) {
+        let vantages: Vec<VantagePoint> = self.agents.values().map(vantage_point).collect();
+        for (name, service) in &self.services {
+            let topology = plan::topology(&service.file, &service.record.learnt, &vantages);
+            for vantage in &vantages {
+                let arms = plan::arms(&topology, vantage, Twins::of(&service.file));
+                self.outside.given.add(name, &vantage.name, &arms);
+            }
+        }
     }
 
     /// Takes a service in, in place of the one of its name.
@@ -236,8 +251,10 @@ impl State {
                 vantage,
                 observations,
                 reports,
+                held,
             } => {
                 self.recorded(now_us, &vantage, observations, reports);
+                drop(held);
             }
             Event::Join {
                 secret,

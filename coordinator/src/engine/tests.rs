@@ -90,6 +90,7 @@ fn state(
         happenings,
         services: Arc::default(),
         checks: Arc::default(),
+        given: super::given::Given::default(),
         alarms,
     };
     State::restore(store, setup, outside, NOW).unwrap()

@@ -3,6 +3,7 @@
 pub mod agent;
 mod check;
 pub mod enrolment;
+mod intake;
 mod mended;
 pub mod operator;
 mod view;
@@ -160,6 +161,9 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::Locked
         | StoreError::Layout { .. }
         | StoreError::Io { .. }
+        | StoreError::Gone { .. }
+        | StoreError::Lost { .. }
+        | StoreError::GaveUp { .. }
         | StoreError::Database { .. }
         | StoreError::Damaged { .. }
         | StoreError::Encode(_) => Code::Internal,

@@ -8,6 +8,7 @@ use localize::topology::Zone;
 use localize::verdict::NotProbed;
 use localize::watch::Ending;
 use localize::{CdnProvider, NameServer, ServiceName, Topology, Verdict, VerdictOutcome, VipMode};
+use proto::convert::printable;
 use proto::spec::Request;
 use proto::token::JoinToken;
 use proto::v1;
@@ -57,14 +58,14 @@ pub(super) fn service_file(
     Ok(file)
 }
 
-/// The beginning of a text that only people read.
+/// The beginning of a text of a peer that only people read, printable.
 pub(super) fn shortened(mut text: String) -> String {
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     text.truncate(end);
-    text
+    printable(text)
 }
 
 /// What an agent says about its host.
@@ -84,8 +85,12 @@ fn list<T: FromStr>(field: &str, texts: &[String], most: usize) -> Result<Vec<T>
         return Err(malformed(format!("more than {most} {field}")));
     }
     let parse = |text: &String| {
-        text.parse()
-            .map_err(|_| malformed(format!("{field}: {text:?} is not an address")))
+        text.parse().map_err(|_| {
+            malformed(format!(
+                "{field}: {:?} is not an address",
+                shortened(text.clone())
+            ))
+        })
     };
     texts.iter().map(parse).collect()
 }

@@ -85,7 +85,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Writes out what was held back while staging.
-    pub(super) fn finish(mut self) -> Result<Staged, StoreError> {
+    pub(super) fn finish(mut self) -> Result<Staged<'a>, StoreError> {
         for (key, window) in std::mem::take(&mut self.windows) {
             let key = key.bytes();
             let bytes = window.encode().map_err(StoreError::damaged(&key))?;
@@ -101,7 +101,7 @@ impl<'a> Stage<'a> {
                 .put(Kind::Meta.key(STORED), &Packed::json(&stored)?)?;
         }
         Ok(Staged {
-            batch: (!self.staging.is_empty()).then(|| self.staging.into_batch()),
+            staging: (!self.staging.is_empty()).then_some(self.staging),
             watermarks: self.watermarks,
             forgotten: self.forgotten,
             renamed: self.renamed,
@@ -423,9 +423,9 @@ pub(super) fn stored_window(staging: &Staging<'_>, key: WindowKey) -> Result<Win
 }
 
 /// A group of commits ready to be applied.
-pub(super) struct Staged {
+pub(super) struct Staged<'a> {
     /// `None` when everything was a repeat.
-    pub(super) batch: Option<sled::Batch>,
+    pub(super) staging: Option<Staging<'a>>,
     pub(super) watermarks: BTreeMap<VantageName, u64>,
     pub(super) forgotten: BTreeSet<VantageName>,
     pub(super) renamed: Vec<AgentRecord>,

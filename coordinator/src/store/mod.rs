@@ -10,9 +10,12 @@ mod apply;
 mod disk;
 mod error;
 mod key;
+mod ledger;
+mod mark;
 mod read;
 mod records;
 mod retention;
+mod salvage;
 mod series;
 mod shared;
 mod staging;
@@ -33,10 +36,12 @@ use tokio::sync::{mpsc, oneshot};
 
 pub use disk::SpaceLimits;
 pub use error::StoreError;
+pub use ledger::Loss;
 pub use records::{
     AgentRecord, AgentState, HistoryLine, IssuedCertificate, RaisedRecord, RoundRecord,
     RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
 };
+pub use salvage::{Audit, Saved, check, repair};
 pub use value::ValueError;
 
 use apply::Prepared;
@@ -45,8 +50,11 @@ use shared::Shared;
 use value::Packed;
 use writer::Command;
 
-/// Number of the layout on disk that this version writes and reads.
-const LAYOUT: u64 = 1;
+/// Number of the layout on disk that this version writes. Layout 1 is the same without a ledger, and is
+/// read; a version that knows no ledger must not write beside it.
+const LAYOUT: u64 = 2;
+/// The oldest layout that is read.
+const OLDEST_LAYOUT: u64 = 1;
 
 /// Most writes of one commit: a batch is held in memory, and others wait for it.
 pub const MAX_WRITES: usize = 4096;
@@ -64,6 +72,12 @@ const WAITING_COMMITS: usize = 1024;
 
 /// The trouble when the writer's thread is gone: sled asserts its invariants by panics.
 const WRITER_ENDED: &str = "its writer ended";
+
+/// Whether there is a database in a store's folder, sound or not.
+#[must_use]
+pub fn exists(dir: &Path) -> bool {
+    dir.join("db").exists() || dir.join(mark::FILE).exists()
+}
 
 /// The open store. Cloning is cheap; the last clone to go closes it.
 #[derive(Clone)]
@@ -150,6 +164,13 @@ impl Store {
             }
         }
         Ok(false)
+    }
+
+    /// Whether anything was stored of the observation's arm, in whatever way it was fired, and how many
+    /// series its vantage point has of its service.
+    #[must_use]
+    pub fn knows_arm(&self, observation: &Observation) -> (bool, usize) {
+        self.0.shared.series().lane(observation)
     }
 
     /// Every agent, by name.

@@ -3,26 +3,30 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use localize::VantageName;
 use serde::de::DeserializeOwned;
 
-use super::LAYOUT;
 use super::apply::{STORED, Staged};
-use super::disk::{Disk, SpaceLimits};
+use super::disk::{Disk, SpaceLimits, guarded};
 use super::error::StoreError;
 use super::key::{self, Kind};
+use super::ledger::Ledger;
+use super::mark::Mark;
 use super::records::AgentRecord;
 use super::series::{Series, SeriesTable};
 use super::staging::{MAX_RECORD_BYTES, Staging, read_value};
 use super::value::{self, Packed};
+use super::{LAYOUT, OLDEST_LAYOUT};
 
 /// Round numbers reserved on disk at a time: a restart skips what is left of them.
 const ROUNDS_RESERVED: u64 = 1024;
 
 pub(super) struct Shared {
     pub(super) disk: Disk,
+    mark: Mark,
+    ledger: Mutex<Ledger>,
     /// Held by the writer while a batch goes in, by a reader while it gathers the pieces of one value.
     pieces: RwLock<()>,
     series: RwLock<SeriesTable>,
@@ -38,9 +42,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Opens the database and holds it against its ledger and the high mark, before anybody reads it.
     pub(super) fn open(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
+        let (disk, mark, commits) = Disk::open(dir, space)?;
+        let ledger = guarded("be read", || audit(&disk, commits))?;
+        mark.raise(ledger.commits)?;
         let shared = Self {
-            disk: Disk::open(dir, space)?,
+            disk,
+            mark,
+            ledger: Mutex::new(ledger),
             pieces: RwLock::default(),
             series: RwLock::default(),
             watermarks: RwLock::default(),
@@ -50,17 +60,8 @@ impl Shared {
             rounds_end: AtomicU64::new(0),
             trouble: OnceLock::new(),
         };
-        shared.check_layout()?;
-        shared.load()?;
+        guarded("be read", || shared.load())?;
         Ok(shared)
-    }
-
-    /// A folder of a later layout is left untouched.
-    fn check_layout(&self) -> Result<(), StoreError> {
-        match self.get::<u64>(&Kind::Meta.key(b"layout"))? {
-            None | Some(LAYOUT) => Ok(()),
-            Some(found) => Err(StoreError::Layout { found }),
-        }
     }
 
     /// Reads what is kept in memory, and reserves round numbers.
@@ -101,7 +102,7 @@ impl Shared {
         let mut staging = Staging::new(&self.disk.db);
         staging.put(Kind::Meta.key(b"layout"), &Packed::json(&LAYOUT)?)?;
         staging.put(Kind::Meta.key(b"rounds"), &Packed::json(&end)?)?;
-        self.apply(staging.into_batch())?;
+        self.apply(staging)?;
         self.rounds_end.store(end, Ordering::Release);
         Ok(())
     }
@@ -122,17 +123,32 @@ impl Shared {
     }
 
     /// Applies a batch durably, hidden from readers of long values until it is whole.
-    pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
+    pub(super) fn apply(&self, staging: Staging<'_>) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (batch, after) = staging.into_batch(&ledger)?;
         {
             let _whole = write(&self.pieces);
             self.disk.apply(batch)?;
         }
         // Readers need not wait for the disk: what they see early is not acknowledged yet.
-        self.disk.sync()
+        self.disk.sync()?;
+        *ledger = after;
+        self.mark.raise(ledger.commits)
+    }
+
+    /// Forces the high mark to the disk.
+    pub(super) fn sync_mark(&self) -> Result<(), StoreError> {
+        self.mark.sync()
+    }
+
+    /// How many records there are, by kind in words; with how many batches were written.
+    pub(super) fn counts(&self) -> (u64, Vec<(&'static str, u64)>) {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        (ledger.commits, ledger.counts())
     }
 
     /// Makes known what has reached the disk.
-    pub(super) fn publish(&self, staged: &Staged) {
+    pub(super) fn publish(&self, staged: &Staged<'_>) {
         let mut watermarks = write(&self.watermarks);
         watermarks.retain(|agent, _| !staged.forgotten.contains(agent));
         write(&self.names).retain(|_, name| !staged.forgotten.contains(name));
@@ -253,6 +269,43 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the database holds what was written to it: the ledger, if so. One of before ledgers has what it
+/// has.
+fn audit(disk: &Disk, mark: Option<u64>) -> Result<Ledger, StoreError> {
+    check_layout(disk)?;
+    let found = Ledger::of(&disk.db)?;
+    let written = disk.read::<Ledger>(&Ledger::key())?;
+    let missing = |commits: u64| mark.unwrap_or(0).saturating_sub(commits);
+    match written {
+        None if missing(0) > 0 && found.counts().is_empty() => Err(StoreError::Gone {
+            commits: missing(0),
+        }),
+        None if missing(0) > 0 => Err(StoreError::Lost {
+            missing_commits: missing(0),
+            losses: Vec::new(),
+        }),
+        None => Ok(found),
+        Some(written) => {
+            let (missing_commits, losses) = (missing(written.commits), written.losses(&found));
+            match missing_commits == 0 && losses.is_empty() {
+                true => Ok(written),
+                false => Err(StoreError::Lost {
+                    missing_commits,
+                    losses,
+                }),
+            }
+        }
+    }
+}
+
+/// A folder of a later layout is left untouched.
+fn check_layout(disk: &Disk) -> Result<(), StoreError> {
+    match disk.read::<u64>(&Kind::Meta.key(b"layout"))? {
+        None | Some(OLDEST_LAYOUT..=LAYOUT) => Ok(()),
+        Some(found) => Err(StoreError::Layout { found }),
     }
 }
 

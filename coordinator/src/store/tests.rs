@@ -1,5 +1,6 @@
 //! The store as a whole, on a real folder.
 
+mod damage;
 mod usual;
 
 use std::collections::BTreeMap;
@@ -548,7 +549,7 @@ async fn a_damaged_window_starts_afresh() {
         value[12] ^= 1;
         batch.insert(key, value);
     }
-    store.0.shared.apply(batch).expect("applied");
+    store.0.shared.disk.apply(batch).expect("applied");
     assert!(
         store.history(&shop(), 0).expect("reads").is_empty(),
         "left out"
@@ -625,7 +626,7 @@ async fn a_layout_of_the_future_is_left_alone() {
     let mut batch = sled::Batch::default();
     let (head, _) = Packed::json(&99_u64).expect("encodes").pieces();
     batch.insert(Kind::Meta.key(b"layout"), head);
-    store.0.shared.apply(batch).expect("applied");
+    store.0.shared.disk.apply(batch).expect("applied");
     drop(store);
     let refused = Store::open(dir.path());
     assert!(matches!(refused, Err(StoreError::Layout { found: 99 })));
