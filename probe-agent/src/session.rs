@@ -450,7 +450,7 @@ impl Session<'_> {
             self.agent.identity.save(&self.agent.data_dir)?;
         }
         let after = welcome.durable_through;
-        self.agent.outbox.acknowledge(after).await;
+        self.agent.outbox.welcomed(after).await;
         let outbox = self.agent.outbox.clone();
         let uplink = self.uplink.clone();
         self.errands.spawn(async move {
