@@ -462,8 +462,9 @@ pub fn accept(
     let agent = agent.ok_or_else(|| Unaccepted::Unknown(name.clone()))?;
     let serial = &peer.serial.0;
     let revoked = match agent.state {
-        AgentState::Enrolled => lists(&agent.revoked, serial),
-        AgentState::Revoked | AgentState::Invited => true,
+        // An invited one that shows a certificate has joined a store that knows more than this one.
+        AgentState::Enrolled | AgentState::Invited => lists(&agent.revoked, serial),
+        AgentState::Revoked => true,
     };
     if revoked {
         return Err(Unaccepted::Revoked(name.clone()));
@@ -722,6 +723,8 @@ mod tests {
         assert!(refused(&agent, Purpose::Session) && refused(&agent, Purpose::Renewal));
         let again = invitation.invited(Some(&agent)).unwrap();
         assert_eq!(again.state, AgentState::Invited);
+        let unlisted = accepted_at(Some(&again), "zz", Purpose::Session, NOW);
+        assert!(matches!(unlisted, Err(Unaccepted::Unlisted(_))));
         assert!(refused(&again, Purpose::Renewal));
         let again = enrolled(
             &token,

@@ -108,11 +108,8 @@ fn check(folder: &Folder) -> anyhow::Result<ExitCode> {
             );
             Ok(ExitCode::SUCCESS)
         }
-        Err(ServerError::Store { folder, source }) if source.is_damage() => {
-            eprintln!(
-                "mesh-coordinator: {}",
-                ServerError::Store { folder, source }
-            );
+        Err(ServerError::Store { folder, cause }) if cause.is_damage() => {
+            eprintln!("mesh-coordinator: {}", ServerError::Store { folder, cause });
             Ok(ExitCode::from(DAMAGED))
         }
         Err(error @ ServerError::StoreGone(_)) => {
@@ -132,7 +129,7 @@ fn repair(folder: &Folder) -> anyhow::Result<ExitCode> {
     );
     println!("the damaged store is kept in {}", saved.kept_at.display());
     println!(
-        "Join tokens are void. What was decided shortly before the damage may be undone: look at `meshctl agent list` (an agent that was revoked may be back: revoke it again; one that is missing needs `meshctl agent token`) and at `meshctl service list`."
+        "Join tokens are void; agents and services come from a list of their own beside the database. Look whether `meshctl agent list` and `meshctl service list` show what you expect: `agent rejoin NAME` lets in an agent whose certificate is not known."
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -83,13 +83,16 @@ pub enum ServerError {
     )]
     StoreGone(String),
     /// The store.
-    #[error("the store in {folder}: {source}{}", advice(source, folder))]
+    #[error("the store in {folder}: {cause}{}", advice(cause, folder))]
     Store {
         /// Its folder.
         folder: String,
-        /// What is wrong.
-        source: StoreError,
+        /// What is wrong, which the text says.
+        cause: StoreError,
     },
+    /// There is nothing to look at.
+    #[error("there is no store in {0}")]
+    NoStore(String),
     /// The port.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen {
@@ -320,7 +323,11 @@ fn open_store(data_dir: &Path) -> Result<Store, ServerError> {
 pub fn check(data_dir: &Path) -> Result<Audit, ServerError> {
     let dir = data_dir.join(STORE);
     if !store::exists(&dir) {
-        return Err(ServerError::StoreGone(data_dir.display().to_string()));
+        let folder = data_dir.display().to_string();
+        return Err(match data_dir.join(CONTEXT).exists() {
+            true => ServerError::StoreGone(folder),
+            false => ServerError::NoStore(folder),
+        });
     }
     store::check(&dir).map_err(|error| store_error(data_dir, error))
 }
@@ -369,7 +376,7 @@ fn store_error(data_dir: &Path, error: StoreError) -> ServerError {
     }
     ServerError::Store {
         folder,
-        source: error,
+        cause: error,
     }
 }
 

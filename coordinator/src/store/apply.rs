@@ -9,6 +9,7 @@ use localize::{
 };
 
 use super::error::StoreError;
+use super::journal::Member;
 use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
 use super::records::{
     AgentRecord, RaisedRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, Use,
@@ -47,6 +48,8 @@ pub(super) struct Stage<'a> {
     forgotten: BTreeSet<VantageName>,
     /// Agents that this group gives another name.
     renamed: Vec<AgentRecord>,
+    /// What this group says of the members of the mesh.
+    members: Vec<Member>,
     /// Observations that this group adds.
     pub(super) stored: u64,
 }
@@ -60,6 +63,7 @@ impl<'a> Stage<'a> {
             watermarks: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             renamed: Vec::new(),
+            members: Vec::new(),
             stored: 0,
         }
     }
@@ -105,6 +109,7 @@ impl<'a> Stage<'a> {
             watermarks: self.watermarks,
             forgotten: self.forgotten,
             renamed: self.renamed,
+            members: self.members,
             stored: self.stored,
         })
     }
@@ -145,10 +150,13 @@ impl<'a> Stage<'a> {
             Write::Agent(agent) => self.agent(&agent),
             Write::RenameAgent { from, agent } => self.rename_agent(&from, &agent),
             Write::DeleteAgent(name) => self.delete_agent(&name),
-            Write::Service(service) => self
-                .staging
-                .put(key::service(&service.name), &Packed::json(&service)?),
+            Write::Service(service) => {
+                self.members.push(Member::Service(service.clone()));
+                let key = key::service(&service.name);
+                self.staging.put(key, &Packed::json(&service)?)
+            }
             Write::DeleteService(name) => {
+                self.members.push(Member::NoService(name.clone()));
                 self.staging.remove(&key::round_summary(&name))?;
                 self.staging.remove(&key::watch(&name))?;
                 self.staging.remove(&key::service(&name))
@@ -332,6 +340,7 @@ impl<'a> Stage<'a> {
     }
 
     fn agent(&mut self, agent: &AgentRecord) -> Result<(), StoreError> {
+        self.members.push(Member::Agent(agent.clone()));
         self.staging
             .put(key::agent(&agent.name), &Packed::json(agent)?)
     }
@@ -362,6 +371,7 @@ impl<'a> Stage<'a> {
     fn forget_agent(&mut self, name: &VantageName) -> Result<(), StoreError> {
         self.watermarks.remove(name);
         self.forgotten.insert(name.clone());
+        self.members.push(Member::NoAgent(name.clone()));
         self.staging.remove(&key::watermark(name))?;
         self.staging.remove(&key::agent(name))
     }
@@ -429,6 +439,7 @@ pub(super) struct Staged<'a> {
     pub(super) watermarks: BTreeMap<VantageName, u64>,
     pub(super) forgotten: BTreeSet<VantageName>,
     pub(super) renamed: Vec<AgentRecord>,
+    pub(super) members: Vec<Member>,
     pub(super) stored: u64,
 }
 

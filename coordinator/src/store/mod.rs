@@ -9,6 +9,7 @@
 mod apply;
 mod disk;
 mod error;
+mod journal;
 mod key;
 mod ledger;
 mod mark;

@@ -10,8 +10,10 @@ use super::MAX_CASE_BYTES;
 use super::SpaceLimits;
 use super::disk::{Disk, guarded};
 use super::error::StoreError;
+use super::journal::{self, About, Member};
 use super::key::{self, Kind};
 use super::ledger::Ledger;
+use super::records::ServiceRecord;
 use super::series::Series;
 use super::shared::Shared;
 use super::staging::{Staging, read_value};
@@ -93,6 +95,8 @@ pub fn repair(dir: &Path) -> Result<Saved, StoreError> {
             Err(error) => tracing::warn!(%error, "the damaged database does not open"),
         }
     }
+    new.skip_rounds()?;
+    new.bring_back(journal::read(&kept_at))?;
     mark.raise(new.ledger.commits)?;
     saved.records = new.ledger.counts();
     drop(lock);
@@ -135,7 +139,6 @@ impl New {
                 | Kind::Meta => self.save_kind(old, kind, saved)?,
             }
         }
-        self.skip_rounds()?;
         self.raise_watermarks()
     }
 
@@ -209,6 +212,31 @@ impl New {
         self.disk.apply(batch)?;
         self.disk.sync()?;
         self.ledger = ledger;
+        Ok(())
+    }
+
+    /// What is known of the members of the mesh besides: of agents that says more than their records, of
+    /// services as much, but for what is learnt of them again.
+    fn bring_back(&mut self, members: BTreeMap<About, Member>) -> Result<(), StoreError> {
+        let db = self.disk.db.clone();
+        for member in members.into_values() {
+            let mut staging = Staging::new(&db);
+            match member {
+                Member::Agent(agent) => {
+                    staging.put(key::agent(&agent.name), &Packed::json(&agent)?)?
+                }
+                Member::NoAgent(name) => staging.remove(&key::agent(&name))?,
+                Member::Service(service) => {
+                    let key = key::service(&service.name);
+                    let known = staging.get::<ServiceRecord>(&key).ok().flatten();
+                    if known.is_none_or(|known| known.applied_us != service.applied_us) {
+                        staging.put(key, &Packed::json(&service)?)?;
+                    }
+                }
+                Member::NoService(name) => staging.remove(&key::service(&name))?,
+            }
+            self.apply(staging)?;
+        }
         Ok(())
     }
 

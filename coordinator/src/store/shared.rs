@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use super::apply::{STORED, Staged};
 use super::disk::{Disk, SpaceLimits, guarded};
 use super::error::StoreError;
+use super::journal::{Journal, Member};
 use super::key::{self, Kind};
 use super::ledger::Ledger;
 use super::mark::Mark;
@@ -27,6 +28,8 @@ pub(super) struct Shared {
     pub(super) disk: Disk,
     mark: Mark,
     ledger: Mutex<Ledger>,
+    /// `None` where there was no room for it at the start.
+    journal: Mutex<Option<Journal>>,
     /// Held by the writer while a batch goes in, by a reader while it gathers the pieces of one value.
     pieces: RwLock<()>,
     series: RwLock<SeriesTable>,
@@ -51,6 +54,7 @@ impl Shared {
             disk,
             mark,
             ledger: Mutex::new(ledger),
+            journal: Mutex::default(),
             pieces: RwLock::default(),
             series: RwLock::default(),
             watermarks: RwLock::default(),
@@ -61,6 +65,7 @@ impl Shared {
             trouble: OnceLock::new(),
         };
         guarded("be read", || shared.load())?;
+        shared.begin_journal(dir)?;
         Ok(shared)
     }
 
@@ -134,6 +139,28 @@ impl Shared {
         self.disk.sync()?;
         *ledger = after;
         self.mark.raise(ledger.commits)
+    }
+
+    fn begin_journal(&self, dir: &Path) -> Result<(), StoreError> {
+        let mut members = Vec::new();
+        self.each(Kind::Agent, |_, agent| members.push(Member::Agent(agent)))?;
+        self.each(Kind::Service, |_, service| {
+            members.push(Member::Service(service))
+        })?;
+        // With a full disk the store opens for reading, and that of the last start is kept.
+        if self.disk.check_space(1.0).is_ok() {
+            let journal = Journal::begin(dir, members)?;
+            *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
+        }
+        Ok(())
+    }
+
+    /// Writes down what a batch that is on disk says of the members of the mesh.
+    pub(super) fn add_members(&self, members: &[Member]) -> Result<(), StoreError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal
+            .as_mut()
+            .map_or(Ok(()), |journal| journal.add(members))
     }
 
     /// Forces the high mark to the disk.

@@ -118,6 +118,7 @@ fn apply(shared: &Shared, stage: Stage<'_>) -> Result<(), StoreError> {
     let mut staged = stage.finish()?;
     if let Some(staging) = staged.staging.take() {
         shared.apply(staging)?;
+        shared.add_members(&staged.members)?;
     }
     shared.publish(&staged);
     Ok(())

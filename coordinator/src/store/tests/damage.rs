@@ -166,6 +166,7 @@ async fn no_damage_is_served_from_in_silence_and_repair_saves_what_it_can() {
         assert!(report.kept_at.exists());
         let store = Store::open_with(&dir, limits()).unwrap_or_else(|e| panic!("{how}: {e}"));
         let left = seen(&store);
+        assert_eq!(left.1, AGENTS.len(), "{how}: an agent is lost");
         assert!(left.0.is_subset(&whole.0), "{how}: invented");
         saved += left.0.len();
         for (name, through) in AGENTS.iter().zip(left.2) {
