@@ -100,8 +100,9 @@ pub enum StoreError {
 }
 
 fn said(missing_commits: u64, losses: &[Loss]) -> String {
-    let end = (missing_commits > 0)
-        .then(|| format!("its end is missing, {missing_commits} batches that were acknowledged"));
+    let end = (missing_commits > 0).then(|| {
+        format!("the last {missing_commits} of the batches that were acknowledged are missing")
+    });
     let losses = losses.iter().map(ToString::to_string);
     end.into_iter().chain(losses).collect::<Vec<_>>().join("; ")
 }

@@ -71,13 +71,11 @@ fn copy(from: &Path, to: &Path) {
 
 /// Damages a file of the store, and says how.
 fn damage(dir: &Path, numbers: &mut Numbers) -> String {
-    let snapshots = fs::read_dir(dir)
+    let mut snapshots = fs::read_dir(dir)
         .expect("lists")
         .flatten()
         .map(|e| e.path());
-    let snapshot = snapshots
-        .filter(|path| path.to_string_lossy().contains("snap."))
-        .next();
+    let snapshot = snapshots.find(|path| path.to_string_lossy().contains("snap."));
     let path = match (numbers.below(8), snapshot) {
         (0, Some(snapshot)) => snapshot,
         _ => dir.join("db"),
