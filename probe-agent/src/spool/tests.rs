@@ -196,7 +196,8 @@ fn damage_inside_a_segment_costs_its_record_alone_and_counts() {
 
 #[test]
 fn what_was_counted_is_taken_out() {
-    let rows: [(&[(u64, u64)], &[(u64, u64)]); 5] = [
+    type Row<'a> = (&'a [(u64, u64)], &'a [(u64, u64)]);
+    let rows: [Row<'_>; 5] = [
         (&[], &[(3, 9)]),
         (&[(1, 2), (10, 11)], &[(3, 9)]),
         (&[(3, 9)], &[]),
