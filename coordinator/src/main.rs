@@ -54,7 +54,7 @@ struct Run {
     /// [default: the address listened on, else every address of this host]
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Vec<String>,
-    /// TOML file with listen, advertise and the table `certificates`; flags win
+    /// TOML file with listen, advertise and the table `certificates`; flags win. SIGHUP has it read again
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the log on stderr; RUST_LOG chooses what is in it
@@ -154,12 +154,16 @@ fn run(arguments: Run) -> anyhow::Result<()> {
         config,
         log_format: _,
     } = arguments;
-    let config = Config::new(data_dir, listen, advertise, config.as_deref())?;
+    let load = move || {
+        let (data_dir, listen) = (data_dir.clone(), listen.clone());
+        Config::new(data_dir, listen, advertise.clone(), config.as_deref())
+    };
+    let config = load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(server::run(config))?;
+    runtime.block_on(server::run(config, load))?;
     Ok(())
 }
 

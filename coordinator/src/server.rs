@@ -15,6 +15,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
@@ -23,9 +24,9 @@ use tonic::transport::server::Router;
 
 use crate::ca::{Authority, CaError, Mesh};
 use crate::clock;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::doors;
-use crate::engine::{self, Fatal, Setup};
+use crate::engine::{self, Event, Fatal, Reconfigured, Setup};
 use crate::files::{self, Access, FileError};
 use crate::grpc::agent::AgentsService;
 use crate::grpc::enrolment::EnrolmentService;
@@ -138,11 +139,14 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Runs a coordinator until SIGTERM or SIGINT.
+/// Runs a coordinator until SIGTERM or SIGINT. SIGHUP has it `reload` its configuration.
 ///
 /// # Errors
 /// When it cannot start, or its store breaks.
-pub async fn run(config: Config) -> Result<(), ServerError> {
+pub async fn run(
+    config: Config,
+    reload: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+) -> Result<(), ServerError> {
     files::make_folder(&config.data_dir)?;
     let store = open_store(&config.data_dir)?;
     let now_us = clock::now_us();
@@ -165,6 +169,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         authority: Arc::clone(&authority),
         lifetimes: config.lifetimes,
         addresses: addresses.clone(),
+        advertised: config.advertise.clone(),
     };
     let started = engine::start(store.clone(), setup, fatal.clone(), stop.clone());
     let started = started.map_err(|source| store_error(&config.data_dir, source))?;
@@ -176,6 +181,16 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         lifetime,
     ));
     tokio::spawn(retain(store.clone(), fatal.clone()));
+    let hangups = signal(SignalKind::hangup()).map_err(ServerError::Runtime)?;
+    let users = signal(SignalKind::user_defined1()).map_err(ServerError::Runtime)?;
+    tokio::spawn(reload_on(
+        hangups,
+        users,
+        config.clone(),
+        bound,
+        engine.clone(),
+        reload,
+    ));
     let services = Services {
         engine,
         store,
@@ -206,9 +221,51 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     ended
 }
 
+/// Takes over the configuration at each SIGHUP; one that is not usable changes nothing. SIGUSR1 means
+/// nothing here, and ends nobody.
+async fn reload_on(
+    mut hangups: Signal,
+    mut users: Signal,
+    mut config: Config,
+    bound: SocketAddr,
+    engine: engine::Handle,
+    reload: impl Fn() -> Result<Config, ConfigError>,
+) {
+    loop {
+        tokio::select! {
+            Some(()) = hangups.recv() => {}
+            Some(()) = users.recv() => {
+                tracing::info!("SIGUSR1 means nothing to a coordinator; SIGHUP reloads its configuration");
+                continue;
+            }
+            else => return,
+        }
+        let next = match reload() {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(%error, "the configuration is not usable; the one before stays");
+                continue;
+            }
+        };
+        if (next.listen, next.lifetimes.server) != (config.listen, config.lifetimes.server) {
+            tracing::warn!("`listen` and `certificates.server` change at the next start");
+        }
+        let addresses = next.addresses(bound, &own_addresses());
+        let changed = Event::Reconfigured(Reconfigured {
+            lifetimes: next.lifetimes,
+            addresses,
+            advertised: next.advertise.clone(),
+        });
+        if engine.tell(changed).await.is_err() {
+            return;
+        }
+        tracing::info!(advertise = ?next.advertise, "configuration reloaded");
+        config = next;
+    }
+}
+
 /// Waits for a signal (Ok) or a broken store.
 async fn until_told(fatal: &Fatal) -> Result<(), ServerError> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
     tokio::select! {

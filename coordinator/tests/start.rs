@@ -98,6 +98,35 @@ async fn an_authority_that_is_gone_is_told_and_its_key_is_kept() {
 }
 
 #[tokio::test]
+async fn a_changed_configuration_is_told_to_agents_and_a_bad_one_changes_nothing() {
+    use proto::v1::coordinator_message::Message;
+    let coordinator = Coordinator::start();
+    let agent = coordinator.enrol("home1").await;
+    let mut session = coordinator.session(&agent).await.unwrap();
+    let file = coordinator.folder.path().join("coordinator.toml");
+    for text in [
+        "advertise = [\"nonsense\"]",
+        "advertise = [\"mesh.example:7443\"]",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        coordinator.signal(nix::sys::signal::Signal::SIGUSR1);
+        coordinator.signal(nix::sys::signal::Signal::SIGHUP);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let moved = session.until(|message| match message {
+        Message::Moved(moved) => Some(moved.addresses),
+        _ => None,
+    });
+    assert_eq!(moved.await, ["mesh.example:7443"]);
+    let mut next = coordinator.session(&agent).await.unwrap();
+    let welcome = next.until(|message| match message {
+        Message::Welcome(welcome) => Some(welcome.addresses),
+        _ => None,
+    });
+    assert_eq!(welcome.await, ["mesh.example:7443"]);
+}
+
+#[tokio::test]
 async fn health_is_open_to_strangers() {
     let coordinator = Coordinator::start();
     let mut health = HealthClient::new(coordinator.channel(None).await);

@@ -238,5 +238,10 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
             stop.cancel();
         });
     }
+    // They mean nothing to an agent, and end nobody.
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1()] {
+        let mut signals = signal(kind).context("cannot listen for signals")?;
+        tokio::spawn(async move { while signals.recv().await.is_some() {} });
+    }
     Ok(stop)
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
+use proto::token::{MAX_ADDRESSES, is_address};
 use proto::v1::agent_message::Message as Up;
 use proto::v1::agent_service_client::AgentServiceClient;
 use proto::v1::coordinator_message::Message as Down;
@@ -417,6 +418,7 @@ impl Session<'_> {
             }
             Some(Down::Ack(ack)) => self.agent.outbox.acknowledge(ack.durable_through).await,
             Some(Down::Discover(wanted)) => self.discover(wanted),
+            Some(Down::Moved(moved)) => self.moved(moved.addresses)?,
             Some(Down::Goodbye(goodbye)) => return Err(leave(goodbye.reason())),
             // A message of a later version has nothing for this one.
             None => {}
@@ -449,6 +451,7 @@ impl Session<'_> {
             self.agent.identity.name.clone_from(&welcome.name);
             self.agent.identity.save(&self.agent.data_dir)?;
         }
+        self.moved(welcome.addresses.clone())?;
         let after = welcome.durable_through;
         self.agent.outbox.welcomed(after).await;
         let outbox = self.agent.outbox.clone();
@@ -457,6 +460,18 @@ impl Session<'_> {
             let Err(interrupted) = drain(outbox, uplink, after).await;
             Errand::Spool(interrupted)
         });
+        Ok(())
+    }
+
+    /// Remembers where the coordinator is reached from now on, and tries what was known before after that.
+    fn moved(&mut self, addresses: Vec<String>) -> Result<(), IdentityError> {
+        let known = &self.agent.identity.addresses;
+        let addresses = told_addresses(addresses, known);
+        if addresses != *known {
+            tracing::info!(?addresses, "the coordinator is reached otherwise");
+            self.agent.identity.addresses = addresses;
+            self.agent.identity.save(&self.agent.data_dir)?;
+        }
         Ok(())
     }
 
@@ -598,6 +613,18 @@ impl Session<'_> {
     }
 }
 
+/// Addresses that somebody has told, before those known.
+fn told_addresses(told: Vec<String>, known: &[String]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let told = told.into_iter().filter(|address| is_address(address));
+    for address in told.chain(known.iter().cloned()) {
+        if all.len() < MAX_ADDRESSES && !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
+}
+
 /// Sends the spool's records above a sequence, in order, for as long as spool and stream last.
 async fn drain(
     outbox: Outbox,
@@ -647,6 +674,26 @@ mod tests {
         assert_eq!(last, [Code::PermissionDenied]);
         assert_eq!(refusal(Code::Unauthenticated), Refusal::Ended);
         assert_eq!(refusal(Code::FailedPrecondition), Refusal::Lasting);
+    }
+
+    #[test]
+    fn what_was_told_is_tried_first_and_what_was_known_is_kept() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let known = texts(&["192.0.2.1:7443"]);
+        let rows: [(&[&str], &[&str]); 4] = [
+            (&[], &["192.0.2.1:7443"]),
+            (
+                &["mesh.example:7443"],
+                &["mesh.example:7443", "192.0.2.1:7443"],
+            ),
+            (&["192.0.2.1:7443"], &["192.0.2.1:7443"]),
+            (&["no address", "a:0", "x\u{1b}[2J:1"], &["192.0.2.1:7443"]),
+        ];
+        for (told, expected) in rows {
+            assert_eq!(told_addresses(texts(told), &known), texts(expected));
+        }
+        let many = (0..99).map(|n| format!("192.0.2.1:{}", 1000 + n)).collect();
+        assert_eq!(told_addresses(many, &known).len(), MAX_ADDRESSES);
     }
 
     #[test]

@@ -3,11 +3,12 @@
 use localize::VantageName;
 use proto::v1::coordinator_message::Message;
 use proto::v1::goodbye::Reason;
-use proto::v1::{CoordinatorMessage, Discover, Goodbye, Welcome};
+use proto::v1::{CoordinatorMessage, Discover, Goodbye, Moved, Welcome};
 
 use super::state::State;
 use super::{
-    ClockEstimate, Host, Link, Opened, Opening, Presence, Refusal, Said, SessionId, publicness,
+    ClockEstimate, Host, Link, Opened, Opening, Presence, Reconfigured, Refusal, Said, SessionId,
+    publicness,
 };
 use crate::enrolment::Purpose;
 use crate::plan;
@@ -65,6 +66,7 @@ impl State {
             coordinator_version: env!("CARGO_PKG_VERSION").to_owned(),
             name: name.0.clone(),
             durable_through: self.store.durable_through(&name).unwrap_or(0),
+            addresses: self.setup.advertised.clone(),
         }));
         for service in self.services.values() {
             session.send(Message::Service(plan::spec(&service.file)));
@@ -178,6 +180,26 @@ impl State {
         }
         if let Some(session) = self.sessions.get_mut(name) {
             session.host = host;
+        }
+    }
+
+    /// Takes over what the configuration says from now on, and tells the agents where to.
+    pub(super) fn reconfigure(&mut self, now_us: u64, changed: Reconfigured) {
+        let Reconfigured {
+            lifetimes,
+            addresses,
+            advertised,
+        } = changed;
+        self.setup.lifetimes = lifetimes;
+        self.setup.addresses = addresses;
+        if self.setup.advertised != advertised {
+            self.setup.advertised.clone_from(&advertised);
+            self.send_to_all(
+                now_us,
+                &Message::Moved(Moved {
+                    addresses: advertised,
+                }),
+            );
         }
     }
 

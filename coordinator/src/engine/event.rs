@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::operators::{AgentView, Applied, ServiceView, Status};
 use crate::ca::{CaError, Issued};
+use crate::config::Lifetimes;
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::plan::Twins;
 use crate::service_file::{ServiceFile, ServiceFileError};
@@ -349,6 +350,17 @@ pub struct Checked {
     pub took_us: u64,
 }
 
+/// What of the configuration can change while the coordinator runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Lifetimes of certificates.
+    pub lifetimes: Lifetimes,
+    /// What join tokens say about where the coordinator is.
+    pub addresses: Vec<String>,
+    /// What the operator says about it; empty when nothing.
+    pub advertised: Vec<String>,
+}
+
 /// What happens to the engine.
 #[derive(Debug)]
 pub enum Event {
@@ -391,6 +403,8 @@ pub enum Event {
         /// Answered when it is on disk.
         reply: Reply<Issued>,
     },
+    /// The operator has changed the configuration.
+    Reconfigured(Reconfigured),
     /// The whole in numbers.
     Status(Reply<Status>),
     /// An operator invites an agent.

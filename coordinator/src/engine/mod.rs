@@ -34,7 +34,7 @@ use given::Given;
 
 pub use event::{
     Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opened,
-    Opening, Outlook, Presence, Refusal, Reply, Said, Seat, SessionId, Subject, What,
+    Opening, Outlook, Presence, Reconfigured, Refusal, Reply, Said, Seat, SessionId, Subject, What,
 };
 pub use operators::{AgentView, Applied, ServiceView, Status};
 pub use scribe::Fatal;

@@ -44,6 +44,8 @@ pub struct Setup {
     pub lifetimes: Lifetimes,
     /// What join tokens say about where the coordinator is.
     pub addresses: Vec<String>,
+    /// What the operator says about it, for those who have joined; empty when nothing.
+    pub advertised: Vec<String>,
 }
 
 /// Where the engine's wishes go.
@@ -272,6 +274,7 @@ impl State {
             } => {
                 self.renew(now_us, &peer, &name, &csr_pem, reply);
             }
+            Event::Reconfigured(changed) => self.reconfigure(now_us, changed),
             Event::Status(reply) => reply.send(Ok(self.status())),
             Event::Invite(invitation, reply) => self.invite(now_us, &invitation, reply),
             Event::Agents(reply) => reply.send(Ok(self.agent_views())),

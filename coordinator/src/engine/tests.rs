@@ -83,6 +83,7 @@ fn state(
             grace: 30 * day,
         },
         addresses: vec!["127.0.0.1:7443".to_owned()],
+        advertised: Vec::new(),
     };
     let store = Store::open(&folder.path().join("store")).unwrap();
     let outside = Outside {

@@ -116,6 +116,11 @@ impl Coordinator {
             .unwrap()
     }
 
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
+    }
+
     pub fn data(&self) -> PathBuf {
         self.folder.path().join("data")
     }
