@@ -80,7 +80,7 @@ pub enum ServerError {
     InUse(String),
     /// The folder has a mesh's context and no store.
     #[error(
-        "{0} holds the context of a mesh and no store: agents, services and all that was observed are gone. Put folder `store` back from a backup, or begin with an empty one by `mesh-coordinator repair --data-dir {0}`"
+        "{0} holds the authority or the context of a mesh and no store: agents, services and all that was observed are gone. Put folder `store` back from a backup, or begin with an empty one by `mesh-coordinator repair --data-dir {0}`"
     )]
     StoreGone(String),
     /// The store.
@@ -366,11 +366,15 @@ fn for_strangers() -> Server {
 
 fn open_store(data_dir: &Path) -> Result<Store, ServerError> {
     let dir = data_dir.join(STORE);
-    // The context is written after the store is made.
-    if data_dir.join(CONTEXT).exists() && !store::exists(&dir) {
+    if had_store(data_dir) && !store::exists(&dir) {
         return Err(ServerError::StoreGone(data_dir.display().to_string()));
     }
     Store::open(&dir).map_err(|error| store_error(data_dir, error))
+}
+
+/// Authority and context are written after the store is made.
+fn had_store(data_dir: &Path) -> bool {
+    data_dir.join(CONTEXT).exists() || data_dir.join("ca/ca.pem").exists()
 }
 
 /// Looks at the store of a data folder without changing it.
@@ -381,7 +385,7 @@ pub fn check(data_dir: &Path) -> Result<Audit, ServerError> {
     let dir = data_dir.join(STORE);
     if !store::exists(&dir) {
         let folder = data_dir.display().to_string();
-        return Err(match data_dir.join(CONTEXT).exists() {
+        return Err(match had_store(data_dir) {
             true => ServerError::StoreGone(folder),
             false => ServerError::NoStore(folder),
         });

@@ -98,6 +98,29 @@ async fn an_authority_that_is_gone_is_told_and_its_key_is_kept() {
 }
 
 #[tokio::test]
+async fn a_store_that_is_gone_is_told_and_not_made_anew_in_silence() {
+    let first = Coordinator::start();
+    let data = first.data();
+    let (_, _folder) = first.terminate().await;
+    std::fs::rename(data.join("store/db"), data.join("db")).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("the database is gone") && said.contains("repair"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(data.join("store")).unwrap();
+    std::fs::remove_file(data.join("admin.toml")).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("no store") && said.contains("repair"),
+        "{said}"
+    );
+    assert!(!data.join("store").exists());
+}
+
+#[tokio::test]
 async fn a_changed_configuration_is_told_to_agents_and_a_bad_one_changes_nothing() {
     use proto::v1::coordinator_message::Message;
     let coordinator = Coordinator::start();

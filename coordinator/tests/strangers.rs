@@ -1,4 +1,4 @@
-//! What strangers can do to the coordinator: little, and not for long.
+//! What strangers and loud agents can do to the coordinator: little, and not for long.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -98,4 +98,49 @@ async fn silence_keeps_nobody_out() {
         "{:?}",
         started.elapsed()
     );
+}
+
+#[tokio::test]
+async fn a_loud_witness_costs_a_bounded_part_of_memory() {
+    use proto::v1::agent_message::Message as Up;
+    use proto::v1::coordinator_message::Message as Down;
+    let coordinator = Coordinator::start();
+    let credentials = coordinator.enrol("home1").await;
+    let mut session = coordinator.session(&credentials).await.unwrap();
+    let at = Some(proto::v1::Stamp {
+        at_us: coordinator::clock::now_us(),
+        uncertainty_us: 1,
+    });
+    let seen = proto::v1::Seen {
+        packet: proto::v1::Packet::Syn.into(),
+        out: false,
+        interface: "eth0".to_owned(),
+        count: 1,
+        first: at,
+    };
+    let flow = proto::v1::FlowSighting {
+        client: "192.0.2.1:40000".to_owned(),
+        server: "192.0.2.2:443".to_owned(),
+        seen: vec![seen; 16],
+    };
+    let before = coordinator.resident_mib();
+    for sequence in 1..=20 {
+        let report = proto::v1::WitnessReport {
+            witness: "home1".to_owned(),
+            sequence,
+            from: at,
+            to: at,
+            dropped: 0,
+            flows: vec![flow.clone(); 6000],
+        };
+        session.say(Up::Report(report)).await;
+    }
+    let last = session.until(|message| match message {
+        Down::Ack(ack) if ack.durable_through == 20 => Some(()),
+        _ => None,
+    });
+    last.await;
+    let grown = coordinator.resident_mib().saturating_sub(before);
+    assert!(grown < 100, "{grown} MiB");
+    println!("{grown} MiB more");
 }
