@@ -226,3 +226,26 @@ async fn a_database_that_is_gone_or_of_an_earlier_day_is_told() {
     assert!(matches!(error, StoreError::Gone { .. }), "{error}");
     assert!(!dir.join("db").exists(), "nothing is made in its place");
 }
+
+#[tokio::test]
+async fn a_record_that_is_gone_from_the_middle_is_told() {
+    let folder = TempDir::new().expect("folder");
+    fill(folder.path()).await;
+    let store = Store::open_with(folder.path(), limits()).expect("opens");
+    let disk = &store.0.shared.disk;
+    let first = disk.db.range(Kind::Observation.start()..).next();
+    let (key, _) = first.expect("is there").expect("reads");
+    let mut batch = sled::Batch::default();
+    batch.remove(key);
+    disk.apply(batch).expect("applied");
+    disk.sync().expect("synced");
+    drop(store);
+    let error = Store::open_with(folder.path(), limits()).err();
+    let said = error.expect("refused").to_string();
+    assert_eq!(
+        said,
+        "the database is damaged: of 480 observations 1 are missing"
+    );
+    let saved = repair(folder.path()).expect("repaired");
+    assert!(saved.records.contains(&("observations", 479)), "{saved:?}");
+}
