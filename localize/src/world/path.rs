@@ -235,7 +235,7 @@ impl<'a> Paths<'a> {
                 front.push(direct(self.part(What::Address(edge.ip()))));
             }
             let behind = match stage {
-                Stage::Http => self.pool(None, View::BehindLb),
+                Stage::Http => self.pool(Vip::Undeclared, View::BehindLb),
                 Stage::Dns
                 | Stage::Tcp
                 | Stage::Arrive
@@ -276,7 +276,7 @@ impl<'a> Paths<'a> {
             if pool.is_empty() {
                 let mut path = origin;
                 // What stands behind a balancer that is declared, and is not.
-                path.extend(vip.map(|_| Crossing {
+                path.extend(vip.address().map(|_| Crossing {
                     part: self.origin(),
                     view,
                 }));
@@ -294,18 +294,17 @@ impl<'a> Paths<'a> {
 
     /// What an edge meets on its way to a virtual address, and there.
     fn behind_edge(&mut self, edge: IpAddr, vip: Vip, several: bool) -> Vec<Crossing> {
-        let edge = What::OriginPath {
-            edge: Some(edge),
-            to: vip,
-        };
-        let mut met = vec![edge];
-        match vip {
-            Some(_) => {
-                let edge = None;
-                met.extend(several.then_some(What::OriginPath { edge, to: vip }));
-                met.push(What::Balancer(vip));
-            }
-            None => met.push(What::Origin(self.topology.service.0.clone())),
+        let froms = [Some(Some(edge)), several.then_some(None)];
+        let mut met = Vec::new();
+        for to in self.extents(vip) {
+            let from = froms.iter().flatten().copied();
+            let declared = to != Vip::Undeclared;
+            let from = from.filter(|edge| declared || edge.is_some());
+            met.extend(from.map(|edge| What::OriginPath { edge, to }));
+            met.push(match to {
+                Vip::One(_) | Vip::Any(_) => What::Balancer(to),
+                Vip::Undeclared => What::Origin(self.topology.service.0.clone()),
+            });
         }
         met.into_iter()
             .map(|what| Crossing {
@@ -326,24 +325,27 @@ impl<'a> Paths<'a> {
         stage: Stage,
         destination: Option<IpAddr>,
     ) -> Vec<Alternative> {
-        let balancer = direct(self.part(What::Balancer(Some(vip))));
+        let balancer: Vec<Crossing> = self
+            .extents(Vip::One(vip))
+            .into_iter()
+            .map(|vip| direct(self.part(What::Balancer(vip))))
+            .collect();
         match stage {
             Stage::Arrive => return vec![only(self.outbound(vantage, vip.ip()))],
-            Stage::Answer => return vec![only(vec![balancer])],
+            Stage::Answer => return vec![only(balancer)],
             Stage::Return => return vec![only(vec![self.access(&vantage.name)])],
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {}
         }
-        let mut front = vec![balancer];
+        let mut front = balancer;
         if vantage.host.as_deref() != Some(BALANCER_HOST) {
             front.extend(self.outbound(vantage, vip.ip()));
         }
         if self.balancing.at_layer_4() {
             let mut behind = Vec::new();
             for (index, backend) in self.topology.backends.iter().enumerate() {
-                let mut crossed = vec![
-                    direct(self.lb_backend_path(Some(vip), &backend.name)),
-                    direct(self.part(What::Backend(backend.name.clone()))),
-                ];
+                let way = self.lb_backend_path(Vip::One(vip), &backend.name);
+                let mut crossed: Vec<Crossing> = way.into_iter().map(direct).collect();
+                crossed.push(direct(self.part(What::Backend(backend.name.clone()))));
                 crossed.extend(self.shared().map(direct));
                 crossed.extend(self.forwarded_back(&backend.name, destination));
                 behind.push((crossed, Some(index)));
@@ -356,7 +358,7 @@ impl<'a> Paths<'a> {
         if stage != Stage::Http {
             return vec![only(front)];
         }
-        let behind = self.pool(Some(vip), View::BehindLb);
+        let behind = self.pool(Vip::One(vip), View::BehindLb);
         if behind.is_empty() {
             // What no service file declares is not innocent.
             let part = self.origin();
@@ -415,12 +417,12 @@ impl<'a> Paths<'a> {
         for (index, backend) in self.topology.backends.iter().enumerate() {
             let mut parts = Vec::new();
             if !self.balancing.at_layer_4() {
-                parts.push(self.part(What::Toward {
-                    vip,
-                    backend: backend.name.clone(),
+                parts.extend(self.extents(vip).into_iter().map(|vip| {
+                    let backend = backend.name.clone();
+                    self.part(What::Toward { vip, backend })
                 }));
             }
-            parts.push(self.lb_backend_path(vip, &backend.name));
+            parts.extend(self.lb_backend_path(vip, &backend.name));
             parts.push(self.part(What::Backend(backend.name.clone())));
             parts.extend(self.shared());
             if self.topology.vip_mode != VipMode::Dsr {
@@ -451,8 +453,9 @@ impl<'a> Paths<'a> {
             };
         }
         let forward = if vantage.host.as_deref() == Some(BALANCER_HOST) {
-            let vip = self.vips().first().copied().flatten();
-            vec![direct(self.lb_backend_path(vip, name))]
+            let vip = self.vips().first().copied().unwrap_or(Vip::Undeclared);
+            let ways = self.lb_backend_path(vip, name);
+            ways.into_iter().map(direct).collect()
         } else {
             match self
                 .topology
@@ -496,11 +499,23 @@ impl<'a> Paths<'a> {
         several.then(|| self.part(What::Shared(self.topology.service.0.clone())))
     }
 
-    fn lb_backend_path(&mut self, vip: Vip, backend: &str) -> PartId {
-        self.part(What::LbBackendPath {
-            vip,
-            backend: backend.to_string(),
-        })
+    fn lb_backend_path(&mut self, vip: Vip, backend: &str) -> Vec<PartId> {
+        let extents = self.extents(vip).into_iter();
+        extents
+            .map(|vip| {
+                let backend = backend.to_string();
+                self.part(What::LbBackendPath { vip, backend })
+            })
+            .collect()
+    }
+
+    /// A virtual address by itself, and where there are several all of them.
+    fn extents(&self, vip: Vip) -> Vec<Vip> {
+        let several = self.topology.vips.len() > 1;
+        let first = self.topology.vips.first().filter(|_| several);
+        let mut extents = vec![vip];
+        extents.extend(first.map(|first| Vip::Any(*first)));
+        extents
     }
 
     /// The ways back from a backend to an address: to it alone, to the balancer whatever its address,
@@ -538,13 +553,13 @@ impl<'a> Paths<'a> {
     /// The virtual addresses; where none is declared, one of which nothing is known.
     fn vips(&self) -> Vec<Vip> {
         match self.topology.vips.as_slice() {
-            [] => vec![None],
-            vips => vips.iter().copied().map(Some).collect(),
+            [] => vec![Vip::Undeclared],
+            vips => vips.iter().copied().map(Vip::One).collect(),
         }
     }
 
     fn part(&mut self, what: What) -> PartId {
-        let prior = what.prior();
+        let prior = what.prior(self.topology.vips.len());
         self.part_with(what, prior)
     }
 
@@ -571,9 +586,10 @@ impl<'a> Paths<'a> {
         match what {
             What::Backend(name) => declared(name),
             What::Shared(_) => self.topology.backends.iter().any(|b| declared(&b.name)),
-            What::Edge(_) | What::Provider(_) | What::Address(_) | What::Balancer(Some(_)) => {
-                self.topology.scheme == Scheme::Https
-            }
+            What::Edge(_)
+            | What::Provider(_)
+            | What::Address(_)
+            | What::Balancer(Vip::One(_) | Vip::Any(_)) => self.topology.scheme == Scheme::Https,
             What::Access(_)
             | What::Resolver(_)
             | What::NameServer(_)
@@ -581,7 +597,7 @@ impl<'a> Paths<'a> {
             | What::Zone(_)
             | What::OriginPath { .. }
             | What::Origin(_)
-            | What::Balancer(None)
+            | What::Balancer(Vip::Undeclared)
             | What::Toward { .. }
             | What::LbBackendPath { .. }
             | What::Return { .. }
