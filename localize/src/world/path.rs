@@ -45,7 +45,7 @@ pub(crate) struct Alternative {
 pub(crate) struct Got {
     /// Some layer was passed.
     pub(crate) through: bool,
-    /// A request was answered as wanted, by this edge or another.
+    /// A request was answered as wanted, by this edge or another, in the stretch that is judged.
     pub(crate) served: bool,
 }
 
@@ -55,6 +55,12 @@ mod barred {
     pub(super) const EXPECTED_CLOSED: f64 = 0.5;
     pub(super) const PERHAPS_CLOSED: f64 = 0.2;
     pub(super) const NEVER_CLOSED: f64 = 0.0002;
+}
+
+/// How probable it is beforehand that a vantage point is turned away by all edges.
+mod not_served {
+    /// Where users are; elsewhere the part says.
+    pub(super) const HOMES: f64 = 0.006;
 }
 
 /// How a balancer works. What is not declared is read in every way that it may be, and decided by the
@@ -151,7 +157,14 @@ impl<'a> Paths<'a> {
                 Some(self.barred(vantage, &arm.target))
             }
             Stage::Http if !got.served && matches!(arm.target, Target::Edge { .. }) => {
-                Some(self.part(What::NotServed(vantage.name.clone())))
+                let what = What::NotServed(vantage.name.clone());
+                let homes = vantage.role == Role::Outside;
+                let prior = if homes {
+                    not_served::HOMES
+                } else {
+                    what.prior(1)
+                };
+                Some(self.part_with(what, prior))
             }
             Stage::Dns
             | Stage::Tcp
