@@ -8,7 +8,6 @@ mod explain;
 mod history;
 mod localize;
 mod mended;
-mod raised;
 mod replay;
 mod service;
 mod status;
@@ -20,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::localize::Verdict;
+use proto::kept::Kept;
 use tonic::Request;
 
 #[cfg(test)]
@@ -97,6 +97,11 @@ async fn open(
 /// The verdict as the heart has it.
 fn verdict(wire: proto::v1::Verdict) -> Result<Verdict, CallError> {
     Verdict::try_from(wire).map_err(|source| CallError::Unreadable(source.to_string()))
+}
+
+/// The verdict as the coordinator keeps it.
+fn kept(wire: proto::v1::Verdict) -> Result<Kept, CallError> {
+    Kept::read(wire).map_err(|source| CallError::Unreadable(source.to_string()))
 }
 
 /// Asks before something that cannot be taken back, where there is somebody to ask.

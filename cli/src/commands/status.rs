@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proto::json;
 use proto::v1::{StatusRequest, StatusResponse};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::connect::{About, Subject, connect};
@@ -31,7 +31,7 @@ pub async fn run(
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     };
-    output.print(&as_json(&status), || text(&status))?;
+    output.print(&json::status(&status), || text(&status))?;
     Ok(Exit::Ok)
 }
 
@@ -42,19 +42,6 @@ async fn attempt(path: Option<PathBuf>, timeout: Duration) -> Result<StatusRespo
     let mut request = tonic::Request::new(StatusRequest {});
     request.set_timeout(timeout);
     Ok(client.status(request).await.about(Subject::Mesh)?)
-}
-
-fn as_json(status: &StatusResponse) -> Value {
-    json!({
-        "version": status.version,
-        "started_at": status.started_at,
-        "agents_connected": status.agents_connected,
-        "agents_known": status.agents_known,
-        "services": status.services,
-        "observations_stored": status.observations_stored,
-        "store_bytes": status.store_bytes,
-        "now_us": status.now_us,
-    })
 }
 
 fn text(status: &StatusResponse) -> String {
