@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::operators::{AgentView, Applied, ServiceView, Status};
+use super::tally::Tally;
 use crate::ca::{CaError, Issued};
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::plan::Twins;
@@ -377,6 +378,8 @@ pub enum Event {
     },
     /// The whole in numbers.
     Status(Reply<Status>),
+    /// What all probes came to since the start.
+    Tally(Reply<Tally>),
     /// An operator invites an agent.
     Invite(Invitation, Reply<JoinToken>),
     /// Every agent, by name.

@@ -11,6 +11,7 @@ mod operators;
 mod rounds;
 mod scribe;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -35,6 +36,7 @@ pub use event::{
 pub use operators::{AgentView, Applied, ServiceView, Status};
 pub use scribe::Fatal;
 pub use state::Setup;
+pub use tally::{BOUNDS_US, Counted, Group, Phase, Tally, Times};
 pub use window::WINDOW_US;
 
 /// Events that wait: handlers take microseconds, and a full queue holds the senders back, which in

@@ -12,6 +12,7 @@ use super::agents::Session;
 use super::checking::Check;
 use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
+use super::tally::Tally;
 use super::watching::Watching;
 use super::window::{Observations, Reports, WINDOW_US};
 use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
@@ -160,6 +161,8 @@ pub(super) struct State {
     pub(super) reports: Reports,
     /// Reports seen since the start.
     pub(super) report_count: u64,
+    /// What all probes came to since the start.
+    pub(super) tally: Tally,
     housekeeping_us: u64,
 }
 
@@ -193,6 +196,7 @@ impl State {
             check_count: 0,
             reports: Reports::default(),
             report_count: 0,
+            tally: Tally::default(),
             housekeeping_us: now_us,
             setup,
             outside,
@@ -256,6 +260,7 @@ impl State {
                 self.renew(now_us, &peer, &name, &csr_pem, reply);
             }
             Event::Status(reply) => reply.send(Ok(self.status())),
+            Event::Tally(reply) => reply.send(Ok(self.tally.clone())),
             Event::Invite(invitation, reply) => self.invite(now_us, &invitation, reply),
             Event::Agents(reply) => reply.send(Ok(self.agent_views())),
             Event::Agent(name, reply) => reply.send(self.agent_view(&name)),

@@ -8,6 +8,7 @@
 
 mod asking;
 mod checking;
+mod tallying;
 mod watching;
 
 use std::collections::BTreeMap;

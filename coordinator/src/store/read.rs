@@ -78,6 +78,22 @@ pub(super) fn rounds(
     Ok(found)
 }
 
+pub(super) fn each_round(
+    shared: &Shared,
+    from_us: u64,
+    mut take: impl FnMut(RoundRecord),
+) -> Result<(), StoreError> {
+    for entry in shared
+        .disk
+        .db
+        .range(Kind::Round.at(from_us)..Kind::Round.end())
+    {
+        let (key, head) = entry.map_err(StoreError::database("list rounds"))?;
+        shared.listed(&key, &head)?.map(&mut take);
+    }
+    Ok(())
+}
+
 pub(super) fn verdicts(
     shared: &Shared,
     service: Option<&ServiceName>,
