@@ -9,6 +9,7 @@ mod history;
 mod localize;
 mod mended;
 mod replay;
+mod report;
 mod service;
 mod status;
 mod verdicts;
@@ -71,6 +72,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Verdicts { name, limit } => verdicts::run(session.await?, name, limit).await,
         Command::Explain { id, case } => explain::run(session.await?, &id, case.as_deref()).await,
+        Command::Report { id, html } => report::run(session.await?, &id, html).await,
         Command::Mended { id, since, wait } => {
             mended::run(session.await?, &id, since, wait.unwrap_or_default()).await
         }

@@ -5,7 +5,7 @@ mod check;
 pub mod enrolment;
 mod mended;
 pub mod operator;
-mod view;
+pub(crate) mod view;
 
 use localize::VantageName;
 use proto::identity::Identity;
