@@ -5,7 +5,7 @@
 set -eu
 
 wanted="iproute2 nftables iptables util-linux procps unbound bind9 bind9-dnsutils haproxy nginx-light
-        tcpdump curl"
+        tcpdump curl prometheus"
 
 missing=""
 for package in $wanted; do

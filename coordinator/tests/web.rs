@@ -117,7 +117,6 @@ async fn prometheus_asks_for_a_localisation_as_it_asks_blackbox_exporter() {
         text.contains(&format!("mesh_verdict_fault_confidence_ratio{named}")),
         "{text}"
     );
-    assert!(text.ends_with("# EOF\n"), "{text}");
 
     let (_, _, metrics) = coordinator.http("GET", "/metrics").await;
     assert!(

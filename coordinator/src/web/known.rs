@@ -119,12 +119,13 @@ impl Knowledge {
             known.learn(&cleared.component, Mark::Cleared, sure, &cleared.because);
         }
         for rival in verdict.alternatives.iter().rev() {
-            let sure = format!(", {}", percent(rival.confidence));
+            let sure = format!(" {}", percent(rival.confidence));
             known.learn(&rival.component, Mark::Candidate, sure, &rival.because);
         }
         for fault in &verdict.faults {
-            let sure = format!(", {} sure", percent(fault.confidence));
-            known.learn(&fault.component, Mark::Blamed, sure, &fault.summary);
+            let (sure, rate) = (percent(fault.confidence), percent(fault.rate.estimate));
+            let numbers = format!(" {sure}, fails {rate}");
+            known.learn(&fault.component, Mark::Blamed, numbers, &fault.summary);
         }
         known
     }
@@ -191,12 +192,12 @@ mod tests {
         let crossed = [samples::uncrossed(Kind::Backend, "web9")];
         let known = Knowledge::new(Some(&verdict), &crossed);
         let rows = [
-            (Kind::Backend, "web2", Mark::Blamed, "blamed, 98% sure"),
+            (Kind::Backend, "web2", Mark::Blamed, "blamed 98%, fails 41%"),
             (
                 Kind::LbBackendPath,
                 "203.0.113.10:443->web2",
                 Mark::Candidate,
-                "candidate, 1%",
+                "candidate 1%",
             ),
             (Kind::Backend, "web1", Mark::Cleared, "cleared, 99% sure"),
             (Kind::Backend, "web9", Mark::NotProbed, "not probed"),

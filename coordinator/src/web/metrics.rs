@@ -3,13 +3,13 @@
 //! Labels are bounded by what operators declare: services, agents, backends. No URL, no address and no
 //! verdict's id is one.
 
+mod classic;
 pub(super) mod families;
 
 use std::collections::BTreeMap;
 
 use axum::extract::State;
-use axum::http::header;
-use axum::response::IntoResponse;
+use axum::http::{HeaderMap, HeaderName, header};
 use localize::{Component, ServiceName};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
@@ -23,6 +23,11 @@ use crate::store::Store;
 
 /// OpenMetrics 1.0.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The text that came before it, which every other reader knows.
+const CLASSIC: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Metrics with the form that they are in.
+pub(super) type Exposition = ([(HeaderName, &'static str); 1], String);
 
 /// Everything that a scrape tells.
 #[derive(Debug)]
@@ -37,20 +42,38 @@ pub(super) struct Snapshot {
     pub(super) store_bytes: u64,
 }
 
-pub(super) async fn metrics(State(face): Shared) -> Result<impl IntoResponse, Trouble> {
+pub(super) async fn metrics(
+    State(face): Shared,
+    headers: HeaderMap,
+) -> Result<Exposition, Trouble> {
     let snapshot = snapshot(&face).await?;
-    exposition(snapshot)
+    exposition(snapshot, &headers)
 }
 
-/// What a collector tells, as an answer.
-pub(super) fn exposition(collector: impl Collector) -> Result<impl IntoResponse, Trouble> {
+/// What a collector tells, in the form that whoever asks can read.
+pub(super) fn exposition(
+    collector: impl Collector,
+    headers: &HeaderMap,
+) -> Result<Exposition, Trouble> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(collector));
     let mut written = String::new();
     match text::encode(&mut written, &registry) {
-        Ok(()) => Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], written)),
+        Ok(()) if reads_open_metrics(headers) => {
+            Ok(([(header::CONTENT_TYPE, OPEN_METRICS)], written))
+        }
+        Ok(()) => Ok((
+            [(header::CONTENT_TYPE, CLASSIC)],
+            classic::classic(&written),
+        )),
         Err(error) => Err(Trouble::Page(error.to_string())),
     }
+}
+
+fn reads_open_metrics(headers: &HeaderMap) -> bool {
+    let said = headers.get_all(header::ACCEPT).into_iter();
+    let mut said = said.filter_map(|value| value.to_str().ok());
+    said.any(|value| value.contains("application/openmetrics-text"))
 }
 
 async fn snapshot(face: &Face) -> Result<Snapshot, Trouble> {

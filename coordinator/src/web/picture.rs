@@ -15,14 +15,14 @@ use super::known::{Knowledge, Known, Mark};
 /// Boxes of a column; the rest is counted in one more.
 const MOST: usize = 8;
 /// Sizes in the picture's own units, which are pixels where it has room.
-const BOX_WIDTH: u32 = 178;
+const BOX_WIDTH: u32 = 196;
 const BOX_HEIGHT: u32 = 38;
 const ROW: u32 = BOX_HEIGHT + 10;
 const COLUMN: u32 = BOX_WIDTH + 92;
 const HEADING: u32 = 26;
 const LANE_GAP: u32 = 22;
 /// Characters of a name that fit into a box.
-const NAME: usize = 23;
+const NAME: usize = 25;
 
 /// A box.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +65,8 @@ pub(super) struct Line {
     pub(super) x: u32,
     pub(super) y: u32,
     pub(super) mark: Mark,
+    /// What is known, in words.
+    pub(super) words: String,
     /// The whole, likewise; empty where the line is no part of the path by itself.
     pub(super) title: String,
     pub(super) anchor: String,
@@ -219,6 +221,7 @@ impl Picture {
             x: trunk,
             y: first.y,
             mark: Mark::NotKnown,
+            words: String::new(),
             title: String::new(),
             anchor: String::new(),
         });
@@ -277,6 +280,7 @@ impl Picture {
             x: x1.midpoint(x2),
             y: y1.midpoint(y2),
             mark: of.mark,
+            words: of.words.clone(),
             title: title(&of),
             anchor: of.anchor(),
         });

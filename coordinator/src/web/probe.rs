@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
-use axum::response::IntoResponse;
 use localize::{ServiceName, Verdict, VerdictOutcome};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -18,7 +17,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::metrics::{exposition, families::gauges};
+use super::metrics::{Exposition, exposition, families::gauges};
 use super::trouble::Trouble;
 use super::{Face, Shared};
 use crate::localisation::Wish;
@@ -48,7 +47,7 @@ pub(super) async fn probe(
     State(face): Shared,
     Query(wanted): Query<Wanted>,
     headers: HeaderMap,
-) -> Result<impl IntoResponse, Trouble> {
+) -> Result<Exposition, Trouble> {
     let Some(target) = wanted.target.filter(|target| !target.is_empty()) else {
         let words = "the target is missing: /probe?target=NAME, with the name of a service";
         return Err(Trouble::Unfit(words.to_owned()));
@@ -62,10 +61,11 @@ pub(super) async fn probe(
     }
     let started = Instant::now();
     let verdict = face.localised(target, budget(&headers)).await?;
-    exposition(Probed {
+    let probed = Probed {
         took: started.elapsed(),
         verdict,
-    })
+    };
+    exposition(probed, &headers)
 }
 
 /// As long as whoever asks waits for the answer, less the way back.

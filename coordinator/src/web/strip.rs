@@ -151,7 +151,7 @@ pub(super) struct Bar {
 pub(super) struct Strip {
     /// What it shows, in words.
     pub(super) words: String,
-    /// A bar for each quarter of an hour, and one for each in which an alarm stood.
+    /// A bar for each quarter of an hour with a round, and one for each in which an alarm stood.
     pub(super) bars: Vec<Bar>,
 }
 
@@ -168,14 +168,13 @@ impl Strip {
         let (mut striking, mut stood) = (0, 0);
         for (index, slot) in slots.iter().enumerate() {
             let x = index * WIDTH;
-            let (height, class) = height(*slot);
             striking += u64::from(slot.failed > 0);
-            bars.push(Bar {
+            bars.extend(height(*slot).map(|(height, class)| Bar {
                 x,
                 y: FLOOR - height,
                 height,
                 class,
-            });
+            }));
             let (from_us, to_us) = (slot.number * SLOT_US, (slot.number + 1) * SLOT_US);
             if alarms
                 .iter()
@@ -207,19 +206,20 @@ impl Strip {
     }
 }
 
-/// Small shares are seen too: a bar's height grows with the root of the share.
-fn height(slot: Slot) -> (u64, &'static str) {
+/// Small shares are seen too: a bar's height grows with the root of the share. A slot without a round has
+/// no bar.
+fn height(slot: Slot) -> Option<(u64, &'static str)> {
     if slot.rounds == 0 {
-        return (1, "none");
+        return None;
     }
     if slot.failed == 0 {
-        return (4, "calm");
+        return Some((4, "calm"));
     }
     let share = slot.failed as f64 / slot.probes.max(1) as f64;
     // Between 6 and 22: small and positive.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let height = 6 + (share.sqrt() * 16.0).round() as u64;
-    (height.min(FLOOR), "failing")
+    Some((height.min(FLOOR), "failing"))
 }
 
 #[cfg(test)]
@@ -278,8 +278,8 @@ mod tests {
             &[(9 * SLOT_US, 9 * SLOT_US + 1)],
         );
         let classes: Vec<&str> = strip.bars.iter().map(|bar| bar.class).collect();
-        assert_eq!(classes, ["none", "calm", "failing", "alarm"]);
-        assert_eq!(strip.bars[2].height, FLOOR);
+        assert_eq!(classes, ["calm", "failing", "alarm"]);
+        assert_eq!(strip.bars[1].height, FLOOR);
         assert!(
             strip
                 .words

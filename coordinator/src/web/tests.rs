@@ -219,7 +219,12 @@ async fn metrics_say_what_the_probes_came_to() {
     bench
         .observe(passed.chain([seen(4, now_us, false)]).collect())
         .await;
-    let (status, text, answer) = bench.ask(request(Method::GET, "/metrics")).await;
+    let mut scrape = request(Method::GET, "/metrics");
+    let accept = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5";
+    scrape
+        .headers_mut()
+        .insert(header::ACCEPT, accept.parse().unwrap());
+    let (status, text, answer) = bench.ask(scrape).await;
     assert_eq!(status, StatusCode::OK);
     let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap();
     assert!(
@@ -255,6 +260,32 @@ async fn metrics_say_what_the_probes_came_to() {
     let seen: f64 = seen.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
     assert!((seen - (now_us as f64 / 1e6 - 90.0)).abs() < 10.0, "{seen}");
     openmetrics(&text);
+    let (_, text, answer) = bench.ask(request(Method::GET, "/metrics")).await;
+    let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap();
+    assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+    assert!(text.contains("# TYPE mesh_probe_total counter\n"), "{text}");
+    promtool(&text);
+}
+
+/// What Prometheus' own reader says of it, where it is installed (`tests/packages.sh`).
+fn promtool(text: &str) {
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
+    let mut promtool = Command::new("promtool");
+    promtool.args(["check", "metrics"]).stdin(Stdio::piped());
+    let Ok(mut child) = promtool.stderr(Stdio::piped()).spawn() else {
+        eprintln!("promtool is not installed; its check is left out");
+        return;
+    };
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(text.as_bytes())
+        .unwrap();
+    let said = child.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert!(said.status.success() && words.is_empty(), "{words}");
 }
 
 /// What a parser of OpenMetrics asks of every line: a family declared before its samples, once, and
