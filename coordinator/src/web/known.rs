@@ -80,8 +80,10 @@ pub(super) struct Known {
     pub(super) component: Component,
     /// What is known.
     pub(super) mark: Mark,
-    /// The same in words, with the number that belongs to it.
+    /// The same in words, with the numbers that belong to it.
     pub(super) words: String,
+    /// The number alone that is worth a place where there is little.
+    pub(super) short: String,
     /// Why.
     pub(super) because: String,
 }
@@ -109,32 +111,46 @@ impl Knowledge {
     pub(super) fn new(verdict: Option<&Verdict>, crossed: &[Part]) -> Self {
         let mut known = Self::default();
         for part in crossed.iter().filter(|part| part.probes_per_round == 0.0) {
-            known.learn(&part.component, Mark::NotProbed, String::new(), &part.ask);
+            known.learn(&part.component, Mark::NotProbed, ["", ""], &part.ask);
         }
         let Some(verdict) = verdict else {
             return known;
         };
         for cleared in &verdict.exonerated {
             let sure = format!(", {} sure", percent(cleared.confidence));
-            known.learn(&cleared.component, Mark::Cleared, sure, &cleared.because);
+            known.learn(
+                &cleared.component,
+                Mark::Cleared,
+                [&sure, ""],
+                &cleared.because,
+            );
         }
         for rival in verdict.alternatives.iter().rev() {
-            let sure = format!(" {}", percent(rival.confidence));
-            known.learn(&rival.component, Mark::Candidate, sure, &rival.because);
+            let sure = percent(rival.confidence);
+            let numbers = [&*format!(" {sure}"), &sure];
+            known.learn(&rival.component, Mark::Candidate, numbers, &rival.because);
         }
         for fault in &verdict.faults {
             let (sure, rate) = (percent(fault.confidence), percent(fault.rate.estimate));
-            let numbers = format!(" {sure}, fails {rate}");
+            let fails = format!("fails {rate}");
+            let numbers = [&*format!(" {sure}, {fails}"), &fails];
             known.learn(&fault.component, Mark::Blamed, numbers, &fault.summary);
         }
         known
     }
 
-    fn learn(&mut self, component: &Component, mark: Mark, number: String, because: &str) {
+    fn learn(
+        &mut self,
+        component: &Component,
+        mark: Mark,
+        [numbers, short]: [&str; 2],
+        because: &str,
+    ) {
         let known = Known {
             component: component.clone(),
             mark,
-            words: format!("{}{number}", mark.word()),
+            words: format!("{}{numbers}", mark.word()),
+            short: short.to_owned(),
             because: because.to_owned(),
         };
         self.parts.insert(component.clone(), known);
@@ -150,6 +166,7 @@ impl Knowledge {
             component: component.clone(),
             mark: Mark::NotKnown,
             words: Mark::NotKnown.word().to_owned(),
+            short: String::new(),
             because: String::new(),
         };
         self.parts.get(&component).cloned().unwrap_or_else(unknown)

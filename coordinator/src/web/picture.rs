@@ -15,14 +15,14 @@ use super::known::{Knowledge, Known, Mark};
 /// Boxes of a column; the rest is counted in one more.
 const MOST: usize = 8;
 /// Sizes in the picture's own units, which are pixels where it has room.
-const BOX_WIDTH: u32 = 196;
+const BOX_WIDTH: u32 = 186;
 const BOX_HEIGHT: u32 = 38;
 const ROW: u32 = BOX_HEIGHT + 10;
-const COLUMN: u32 = BOX_WIDTH + 92;
+const COLUMN: u32 = BOX_WIDTH + 104;
 const HEADING: u32 = 26;
 const LANE_GAP: u32 = 22;
 /// Characters of a name that fit into a box.
-const NAME: usize = 25;
+const NAME: usize = 24;
 
 /// A box.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,8 +65,8 @@ pub(super) struct Line {
     pub(super) x: u32,
     pub(super) y: u32,
     pub(super) mark: Mark,
-    /// What is known, in words.
-    pub(super) words: String,
+    /// What stands on it beside its sign.
+    pub(super) short: String,
     /// The whole, likewise; empty where the line is no part of the path by itself.
     pub(super) title: String,
     pub(super) anchor: String,
@@ -76,6 +76,21 @@ impl Line {
     /// Where its evidence is, on the page given; empty where there is none.
     pub(super) fn href(&self, page: &str) -> String {
         href(page, self.mark, &self.anchor)
+    }
+
+    /// What stands on it.
+    pub(super) fn label(&self) -> String {
+        format!("{} {}", self.mark.sign(), self.short)
+            .trim_end()
+            .to_owned()
+    }
+
+    /// Half the width of the plate under that.
+    pub(super) fn half(&self) -> u32 {
+        match u32::try_from(self.short.chars().count()).unwrap_or(0) {
+            0 => 8,
+            letters => 14 + letters * 3,
+        }
     }
 
     /// Whether a sign stands on it.
@@ -151,6 +166,10 @@ impl Picture {
         picture.fan(&seats, &passed[0]);
         picture.joined(topology, known, &passed);
         let end = below.max(requests_end);
+        // What is in question lies over the others.
+        picture
+            .lines
+            .sort_by_key(|line| std::cmp::Reverse(line.mark));
         let ways = known.of_kinds(&[Kind::ReturnPath]);
         picture.width = COLUMN * 3 + BOX_WIDTH + 2;
         picture.height = picture.ways_back(ways, end) + 4;
@@ -221,7 +240,7 @@ impl Picture {
             x: trunk,
             y: first.y,
             mark: Mark::NotKnown,
-            words: String::new(),
+            short: String::new(),
             title: String::new(),
             anchor: String::new(),
         });
@@ -280,7 +299,7 @@ impl Picture {
             x: x1.midpoint(x2),
             y: y1.midpoint(y2),
             mark: of.mark,
-            words: of.words.clone(),
+            short: of.short.clone(),
             title: title(&of),
             anchor: of.anchor(),
         });
