@@ -1,8 +1,10 @@
-//! `/api/v1`: the JSON of `meshctl -o json`.
+//! `/api/v1`: the JSON of `meshctl -o json`, and its description.
 
 use std::sync::Arc;
 
 use axum::extract::{Path, Query, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
 use localize::{ServiceName, VantageName};
@@ -27,10 +29,14 @@ const MOST_VERDICTS: usize = 500;
 const HOUR_S: u64 = 3600;
 const MOST_HISTORY_S: u64 = 30 * 24 * HOUR_S;
 
+/// The description of all this (OpenAPI 3.0).
+const OPENAPI: &str = include_str!("assets/openapi.json");
+
 type Answer = Result<Json<Value>, Trouble>;
 
 pub(super) fn router() -> Router<Arc<Face>> {
     Router::new()
+        .route("/openapi.json", get(openapi))
         .route("/status", get(status))
         .route("/services", get(services))
         .route("/services/{name}", get(service))
@@ -41,6 +47,11 @@ pub(super) fn router() -> Router<Arc<Face>> {
         .route("/verdicts", get(verdicts))
         .route("/verdicts/{id}", get(verdict))
         .fallback(async || Trouble::NoPage)
+}
+
+/// What there is, for programs that make clients.
+async fn openapi() -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], OPENAPI)
 }
 
 async fn status(State(face): Shared) -> Answer {

@@ -59,15 +59,16 @@ fn is_local(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(loopback)
 }
 
-/// Whether another site has made the browser ask; programs that are no browser say neither.
+/// Whether another site has made the browser ask. Browsers say so by themselves where a connection is
+/// trustworthy, as one to loopback is, and through a proxy that changes the Host too; others tell the
+/// origin. Programs that are no browser say neither.
 fn is_foreign(headers: &HeaderMap, host: &str) -> bool {
     let said = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    let origin = said(&ORIGIN).is_some_and(|origin| {
-        let own = origin.strip_prefix("http://").unwrap_or_default();
-        own != host
-    });
-    let site = said(&FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"));
-    origin || site
+    match (said(&FETCH_SITE), said(&ORIGIN)) {
+        (Some(site), _) => !matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => origin.strip_prefix("http://") != Some(host),
+        (None, None) => false,
+    }
 }
 
 fn protect(headers: &mut HeaderMap) {
@@ -119,7 +120,7 @@ mod tests {
     #[test]
     fn forms_of_other_sites_are_known() {
         let host = "127.0.0.1:7480";
-        let rows: [(&[(HeaderName, &str)], bool); 6] = [
+        let rows: [(&[(HeaderName, &str)], bool); 8] = [
             (&[], false),
             (
                 &[
@@ -129,6 +130,14 @@ mod tests {
                 false,
             ),
             (&[(ORIGIN, "http://127.0.0.1:9999")], true),
+            (&[(ORIGIN, "http://127.0.0.1:7480")], false),
+            (
+                &[
+                    (ORIGIN, "https://mesh.example"),
+                    (FETCH_SITE, "same-origin"),
+                ],
+                false,
+            ),
             (&[(ORIGIN, "null")], true),
             (&[(ORIGIN, "https://evil.example")], true),
             (&[(FETCH_SITE, "cross-site")], true),

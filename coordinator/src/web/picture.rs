@@ -5,11 +5,16 @@
 //! servers), the lower one that of a request (edges, balancer, backends), and the lowest that of its
 //! answers. Of a long column those in question are shown, and the others counted.
 
-use std::net::SocketAddr;
+mod columns;
+mod shapes;
 
 use localize::{CdnProvider, Kind, Topology};
 use proto::words::counted;
 
+use self::columns::{
+    backends, balancers, behind, between, edges, name_servers, public, resolvers, vantages,
+};
+use self::shapes::{Heading, Line, Node};
 use super::known::{Knowledge, Known, Mark};
 
 /// Boxes of a column; the rest is counted in one more.
@@ -23,99 +28,6 @@ const HEADING: u32 = 26;
 const LANE_GAP: u32 = 22;
 /// Characters of a name that fit into a box.
 const NAME: usize = 24;
-
-/// A box.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Node {
-    pub(super) x: u32,
-    pub(super) y: u32,
-    /// What stands in it, shortened.
-    pub(super) name: String,
-    /// What is known, in words.
-    pub(super) words: String,
-    pub(super) mark: Mark,
-    /// The whole, for who cannot see it or points at it.
-    pub(super) title: String,
-    /// Where the evidence is on the verdict's page; empty where there is none.
-    pub(super) anchor: String,
-}
-
-impl Node {
-    /// Where its evidence is, on the page given; empty where there is none.
-    pub(super) fn href(&self, page: &str) -> String {
-        href(page, self.mark, &self.anchor)
-    }
-
-    /// Middle of the left side and of the right side.
-    const fn left(&self) -> (u32, u32) {
-        (self.x, self.y + BOX_HEIGHT / 2)
-    }
-
-    const fn right(&self) -> (u32, u32) {
-        (self.x + BOX_WIDTH, self.y + BOX_HEIGHT / 2)
-    }
-}
-
-/// A line between two boxes.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Line {
-    /// Its course, in the words of SVG.
-    pub(super) path: String,
-    /// Its middle.
-    pub(super) x: u32,
-    pub(super) y: u32,
-    pub(super) mark: Mark,
-    /// What stands on it beside its sign.
-    pub(super) short: String,
-    /// The whole, likewise; empty where the line is no part of the path by itself.
-    pub(super) title: String,
-    pub(super) anchor: String,
-}
-
-impl Line {
-    /// Where its evidence is, on the page given; empty where there is none.
-    pub(super) fn href(&self, page: &str) -> String {
-        href(page, self.mark, &self.anchor)
-    }
-
-    /// What stands on it.
-    pub(super) fn label(&self) -> String {
-        format!("{} {}", self.mark.sign(), self.short)
-            .trim_end()
-            .to_owned()
-    }
-
-    /// Half the width of the plate under that.
-    pub(super) fn half(&self) -> u32 {
-        match u32::try_from(self.short.chars().count()).unwrap_or(0) {
-            0 => 8,
-            letters => 14 + letters * 3,
-        }
-    }
-
-    /// Whether a sign stands on it.
-    pub(super) fn is_marked(&self) -> bool {
-        self.mark != Mark::NotKnown
-    }
-}
-
-/// The place of a part on a page, where that says something of it; in the same file where the page is `#`.
-fn href(page: &str, mark: Mark, anchor: &str) -> String {
-    match page {
-        _ if !mark.is_told() || anchor.is_empty() => String::new(),
-        "" => String::new(),
-        "#" => format!("#{anchor}"),
-        page => format!("{page}#{anchor}"),
-    }
-}
-
-/// A heading over a column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Heading {
-    pub(super) x: u32,
-    pub(super) y: u32,
-    pub(super) text: &'static str,
-}
 
 /// The picture.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -407,104 +319,6 @@ fn short(name: &str) -> String {
     let mut short: String = name.chars().take(NAME - 1).collect();
     short.push('…');
     short
-}
-
-/// Between an edge and a virtual address: by what is known of it, else of all edges together.
-fn between(known: &Knowledge, edge: &Known, vip: &Known) -> Known {
-    let vip = &vip.component.name;
-    let own = known.of(
-        Kind::CdnOriginPath,
-        &format!("{}->{vip}", edge.component.name),
-    );
-    match own.mark {
-        Mark::NotKnown => known.of(Kind::CdnOriginPath, &format!("*->{vip}")),
-        Mark::Blamed | Mark::Candidate | Mark::NotProbed | Mark::Cleared => own,
-    }
-}
-
-fn vantages(topology: &Topology, known: &Knowledge) -> Vec<Known> {
-    let names = topology
-        .vantages
-        .iter()
-        .map(|vantage| vantage.name.0.as_str());
-    names
-        .map(|name| known.of(Kind::ClientNetwork, name))
-        .collect()
-}
-
-/// Those of the service file, and those that vantage points use.
-fn resolvers(topology: &Topology, known: &Knowledge) -> Vec<Known> {
-    let own = topology
-        .vantages
-        .iter()
-        .flat_map(|vantage| &vantage.resolvers);
-    let all = topology.resolvers.iter().chain(own);
-    distinct(all.map(|resolver| known.of(Kind::Resolver, &resolver.ip().to_string())))
-}
-
-fn name_servers(topology: &Topology, known: &Knowledge) -> Vec<Known> {
-    let mut servers = known.of_kinds(&[Kind::AuthoritativeDns]);
-    let named = topology.name_servers.iter().map(|server| &server.name);
-    servers.extend(named.map(|name| known.of(Kind::AuthoritativeDns, name)));
-    distinct(servers.into_iter())
-}
-
-fn public(topology: &Topology) -> &'static str {
-    match topology.cdn {
-        CdnProvider::None => "Public addresses",
-        CdnProvider::Auto(None) => "Edges",
-        CdnProvider::Auto(Some(_)) | CdnProvider::Named(_) => "CDN",
-    }
-}
-
-/// The provider, where something is known of it, and its edges; the public addresses where there is no CDN.
-fn edges(topology: &Topology, known: &Knowledge) -> Vec<Known> {
-    let ips: Vec<String> = topology
-        .edges
-        .iter()
-        .map(|edge| edge.ip().to_string())
-        .collect();
-    let others = known.of_kinds(&[Kind::Cdn]).into_iter();
-    let provider = others.filter(|part| !ips.contains(&part.component.name));
-    let edges = ips.iter().map(|ip| known.of(Kind::Cdn, ip));
-    distinct(provider.chain(edges))
-}
-
-fn balancers(topology: &Topology, known: &Knowledge) -> Vec<Known> {
-    let vips = topology.vips.iter().map(SocketAddr::to_string);
-    vips.map(|vip| known.of(Kind::LoadBalancer, &vip)).collect()
-}
-
-fn behind(topology: &Topology) -> &'static str {
-    match topology.backends.is_empty() {
-        true => "Origin",
-        false => "Backends",
-    }
-}
-
-/// The backends, and the origin where a verdict speaks of it or nothing is declared behind the edges.
-fn backends(topology: &Topology, known: &Knowledge) -> Vec<Known> {
-    let backends = topology.backends.iter().map(|backend| &backend.name);
-    let mut parts: Vec<Known> = backends.map(|name| known.of(Kind::Backend, name)).collect();
-    let origins = known.of_kinds(&[Kind::Origin]);
-    if topology.vips.is_empty() && parts.is_empty() && origins.is_empty() {
-        parts.push(known.of(Kind::Origin, &topology.service.0));
-    }
-    parts.extend(origins);
-    parts
-}
-
-fn distinct(parts: impl Iterator<Item = Known>) -> Vec<Known> {
-    let mut distinct: Vec<Known> = Vec::new();
-    for part in parts {
-        if !distinct
-            .iter()
-            .any(|known| known.component == part.component)
-        {
-            distinct.push(part);
-        }
-    }
-    distinct
 }
 
 #[cfg(test)]
