@@ -96,8 +96,16 @@ pub(super) fn trouble(trouble: &Trouble) -> Response {
     let page = TroublePage {
         frame: Frame::new(Place::Nowhere, "No page", clock::now_us()),
         status: trouble.status(),
-        words: trouble.to_string(),
+        words: sentence(&trouble.to_string()),
     };
     let body = page.render().unwrap_or_default();
     (page.status, Html(body)).into_response()
+}
+
+/// With a capital letter and a full stop.
+fn sentence(words: &str) -> String {
+    let mut letters = words.chars();
+    let first = letters.next().map(char::to_uppercase);
+    let first: String = first.into_iter().flatten().collect();
+    format!("{first}{}.", letters.as_str().trim_end_matches('.'))
 }

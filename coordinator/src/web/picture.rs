@@ -73,9 +73,9 @@ impl Picture {
         let (seats, below) = picture.column(vantages, 0, 0);
         let (asked, names_end) = picture.lane(names, 0);
         let (passed, requests_end) = picture.lane(request, names_end + LANE_GAP);
-        picture.fan(&seats, &asked[0]);
+        picture.fan(&seats, first(&asked));
         picture.fan(&asked[0], &asked[1]);
-        picture.fan(&seats, &passed[0]);
+        picture.fan(&seats, first(&passed));
         picture.joined(topology, known, &passed);
         let end = below.max(requests_end);
         // What is in question lies over the others.
@@ -88,12 +88,13 @@ impl Picture {
         picture
     }
 
-    /// Columns side by side from the second on; where they begin, and where the longest ends.
+    /// Columns side by side from the second on, the empty ones left out; what is shown of each, and where
+    /// the longest ends.
     fn lane<const N: usize>(&mut self, columns: [Column; N], y: u32) -> ([Vec<Known>; N], u32) {
         let mut end = y;
         let mut place = 0;
         let placed = columns.map(|column| {
-            place += 1;
+            place += u32::from(!column.parts.is_empty());
             let (shown, below) = self.column(column, COLUMN * place, y);
             end = end.max(below);
             shown
@@ -245,6 +246,12 @@ impl Picture {
     }
 }
 
+/// The first column of a lane that anybody stands in.
+fn first(columns: &[Vec<Known>]) -> &[Known] {
+    let filled = columns.iter().find(|column| !column.is_empty());
+    filled.map(Vec::as_slice).unwrap_or_default()
+}
+
 fn column(heading: &'static str, parts: Vec<Known>) -> Column {
     Column { heading, parts }
 }
@@ -355,6 +362,31 @@ mod tests {
             assert_eq!(blamed.len(), 1, "{kind:?} {name}: {blamed:?}");
             assert!(blamed[0].contains(name), "{blamed:?}");
         }
+    }
+
+    #[test]
+    fn where_nobody_is_known_between_the_next_is_joined() {
+        let mut topology = samples::topology(2);
+        topology.edges.clear();
+        topology.vips.clear();
+        topology.name_servers.clear();
+        let picture = Picture::new(&topology, &Knowledge::default());
+        let headings: Vec<(&str, u32)> = picture
+            .headings
+            .iter()
+            .map(|heading| (heading.text, heading.x))
+            .collect();
+        let expected = [
+            ("Vantage points", 0),
+            ("Resolvers", COLUMN),
+            ("Backends", COLUMN),
+        ];
+        assert_eq!(headings, expected);
+        assert_eq!(
+            picture.lines.len(),
+            2,
+            "a trunk to the resolvers, one to the backends"
+        );
     }
 
     #[test]
