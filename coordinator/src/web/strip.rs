@@ -288,4 +288,31 @@ mod tests {
             strip.words
         );
     }
+
+    #[tokio::test]
+    async fn a_start_reads_the_last_day() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let now_us = clock::now_us();
+        let rounds = [(1, 2), (2, 3), (SLOTS as u64 + 1, 5)];
+        let rounds = rounds.map(|(back, failed)| round("shop", now_us - back * SLOT_US, failed));
+        let mut writes = rounds.map(crate::store::Write::Round).to_vec();
+        for (number, write) in writes.iter_mut().enumerate() {
+            if let crate::store::Write::Round(round) = write {
+                round.round = RoundId(number as u64);
+            }
+        }
+        store.commit(writes).await.unwrap();
+        let strips = Strips::default();
+        let reading = (strips.clone(), store);
+        let read = tokio::task::spawn_blocking(move || reading.0.read(&reading.1));
+        assert!(read.await.unwrap() >= now_us);
+        let slots = strips.of(&ServiceName("shop".to_owned()), now_us);
+        let failed: Vec<u64> = slots
+            .iter()
+            .map(|slot| slot.failed)
+            .filter(|n| *n > 0)
+            .collect();
+        assert_eq!(failed, [3, 2], "what is older than a day is no part of it");
+    }
 }

@@ -6,6 +6,10 @@ use proto::words::{component, pattern, percent};
 
 use super::time::{self, Instant};
 
+/// For so long a verdict that somebody asked for speaks of the present, in microseconds of mesh time: as
+/// long as a localisation looks back by default.
+const PRESENT_US: u64 = 15 * 60 * 1_000_000;
+
 /// How a state is to be felt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Tone {
@@ -131,6 +135,9 @@ pub(super) fn told(verdicts: &[Kept], standing: &[String], rounds: u64, now_us: 
         _ if over.is_some() => (Tone::Good, "Well", was(verdict, over, now_us)),
         VerdictOutcome::Healthy => (Tone::Good, "Well", healthy(verdict)),
         VerdictOutcome::Inconclusive => (Tone::Doubt, "Not clear", question(verdict)),
+        VerdictOutcome::Fault if is_past(kept, standing, now_us) => {
+            (Tone::Doubt, "Fault earlier", PAST.to_owned())
+        }
         VerdictOutcome::Fault => match verdict.faults.iter().any(|fault| fault.user_impact) {
             true => (Tone::Bad, "Fault", String::new()),
             false => (Tone::Doubt, "Masked fault", String::new()),
@@ -145,6 +152,16 @@ pub(super) fn told(verdicts: &[Kept], standing: &[String], rounds: u64, now_us: 
         verdict: Some(verdict.id.clone()),
         at,
     }
+}
+
+/// What there is to say beside a fault of which nothing was heard since.
+const PAST: &str =
+    "Nobody has asked since, and no alarm stands: whether it is mended is not known.";
+
+/// Whether a verdict is too old to speak of the present by itself.
+fn is_past(kept: &Kept, standing: &[String], now_us: u64) -> bool {
+    let started_us = time::micros(&kept.verdict.started_at).unwrap_or(now_us);
+    standing.is_empty() && now_us.saturating_sub(started_us) > PRESENT_US
 }
 
 fn untold(rounds: u64) -> Told {
@@ -273,6 +290,11 @@ mod tests {
         check("fault", &[asked(samples::fault())], &[], fault);
         let beside = [asked(healthy), raised(samples::fault(), None)];
         check("stands beside a healthy one", &beside, &standing, fault);
+        let later_us = now_us + PRESENT_US;
+        let earlier = told(&[asked(samples::fault())], &[], 7, later_us);
+        assert_eq!((earlier.tone, earlier.word), (Tone::Doubt, "Fault earlier"));
+        let stands = told(&[raised(samples::fault(), None)], &standing, 7, later_us);
+        assert_eq!((stands.tone, stands.word), (Tone::Bad, "Fault"));
         let hidden = (Tone::Doubt, "Masked fault", 1);
         check("masked", &[asked(masked())], &[], hidden);
         let open = (Tone::Doubt, "Not clear", 0);
