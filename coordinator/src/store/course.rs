@@ -1,13 +1,13 @@
 //! How the layers of a service's arms went over time: latency windows added up by stretches.
 
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 
 use localize::{Failure, Layer, Micros, ServiceName, VantageName};
 
 use super::error::StoreError;
 use super::key::{Kind, SeriesId, WindowKey};
 use super::shared::Shared;
+use super::value::ValueError;
 use super::window::Window;
 
 /// What is asked for.
@@ -63,12 +63,12 @@ impl Stretch {
     }
 }
 
-type Sums = BTreeMap<(String, u64), Window>;
-
 pub(super) fn course(shared: &Shared, of: &CourseOf) -> Result<Vec<Course>, StoreError> {
     let labels = labels(shared, of);
     let step_us = of.step_us.max(1);
-    let mut sums = Sums::new();
+    let mut courses = Courses::default();
+    // Windows come in the order of time, so that one stretch at a time is added up: a window added up is
+    // as large as all that it could tell apart.
     for entry in shared
         .disk
         .db
@@ -84,16 +84,58 @@ pub(super) fn course(shared: &Shared, of: &CourseOf) -> Result<Vec<Course>, Stor
         let Some(bytes) = shared.listed_bytes(&key, &head)? else {
             continue;
         };
-        let at_us = window.minute_us - window.minute_us % step_us;
-        let damaged = StoreError::damaged(&key);
-        let added = Window::decode(&bytes)
-            .and_then(|window| add(&mut sums, (label.clone(), at_us), window));
-        if let Err(error) = added {
-            let error = damaged(error);
+        courses.begin(window.minute_us - window.minute_us % step_us);
+        if let Err(error) = courses.add(label, &bytes) {
+            let error = StoreError::damaged(&key)(error);
             tracing::error!(%error, "a latency window is left out");
         }
     }
-    Ok(by_arm(sums))
+    Ok(courses.end())
+}
+
+/// The stretch that is being added up, and those that are.
+#[derive(Default)]
+struct Courses {
+    at_us: u64,
+    sums: BTreeMap<String, Window>,
+    done: BTreeMap<String, Vec<Stretch>>,
+}
+
+impl Courses {
+    /// Goes on to a stretch, unless it is there.
+    fn begin(&mut self, at_us: u64) {
+        if at_us == self.at_us {
+            return;
+        }
+        for (arm, window) in std::mem::take(&mut self.sums) {
+            let stretch = Stretch {
+                at_us: self.at_us,
+                passed: window.passed,
+                failed: window.failed.iter().map(|(f, n)| (*f, *n)).collect(),
+                times: QUANTILES.map(|share| window.quantile(share)),
+            };
+            self.done.entry(arm).or_default().push(stretch);
+        }
+        self.at_us = at_us;
+    }
+
+    fn add(&mut self, arm: &str, bytes: &[u8]) -> Result<(), ValueError> {
+        if let Some(sum) = self.sums.get_mut(arm) {
+            return sum.add(bytes);
+        }
+        let mut sum = Window::new()?;
+        sum.add(bytes)?;
+        self.sums.insert(arm.to_owned(), sum);
+        Ok(())
+    }
+
+    fn end(mut self) -> Vec<Course> {
+        self.begin(u64::MAX);
+        let courses = self.done.into_iter();
+        courses
+            .map(|(arm, stretches)| Course { arm, stretches })
+            .collect()
+    }
 }
 
 /// The series asked for, with the labels of their arms.
@@ -104,34 +146,4 @@ fn labels(shared: &Shared, of: &CourseOf) -> BTreeMap<SeriesId, String> {
         .map(|(id, series)| (id, series.arm.label()))
         .filter(|(_, label)| of.arm.as_ref().is_none_or(|arm| arm == label))
         .collect()
-}
-
-fn add(sums: &mut Sums, at: (String, u64), window: Window) -> Result<(), super::value::ValueError> {
-    match sums.entry(at) {
-        Entry::Occupied(mut sum) => sum.get_mut().merge(&window),
-        Entry::Vacant(vacant) => {
-            vacant.insert(window);
-            Ok(())
-        }
-    }
-}
-
-fn by_arm(sums: Sums) -> Vec<Course> {
-    let mut courses: Vec<Course> = Vec::new();
-    for ((arm, at_us), window) in sums {
-        let stretch = Stretch {
-            at_us,
-            passed: window.passed,
-            failed: window.failed.iter().map(|(f, n)| (*f, *n)).collect(),
-            times: QUANTILES.map(|share| window.quantile(share)),
-        };
-        match courses.last_mut() {
-            Some(course) if course.arm == arm => course.stretches.push(stretch),
-            Some(_) | None => courses.push(Course {
-                arm,
-                stretches: vec![stretch],
-            }),
-        }
-    }
-    courses
 }
