@@ -151,7 +151,7 @@ impl Chart {
     /// Share of the probes that failed, in words.
     pub(super) fn share(&self) -> String {
         match self.failed {
-            0 => "none failed".to_owned(),
+            0 => "none failed at this layer".to_owned(),
             failed => {
                 let share = failed as f64 / self.probes.max(1) as f64;
                 format!("{failed} of {} failed ({})", self.probes, percent(share))
