@@ -102,6 +102,14 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         case: Option<PathBuf>,
     },
+    /// A verdict as one file for the other team: it opens in any browser, offline, and prints
+    Report {
+        /// The verdict's id
+        id: String,
+        /// Where to write it; `-` is standard output [default: ID.html]
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Is the fault of a verdict mended: what its probes saw before against what they see since
     Mended {
         /// The verdict's id

@@ -1,4 +1,4 @@
-//! The coordinator: the agents' and operators' gRPC services, schedule, store and localisation.
+//! The coordinator: the agents' and operators' gRPC services, the web face, schedule, store and localisation.
 
 pub mod ca;
 pub mod check;
@@ -21,3 +21,4 @@ pub mod store;
 pub mod tls;
 pub mod unprobed;
 pub mod watcher;
+pub mod web;

@@ -50,11 +50,19 @@ struct Run {
     /// Where to listen [default: 0.0.0.0:7443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Serve the page, metrics and JSON there as well, on loopback alone; 127.0.0.1:7480 without a value
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:7480"
+    )]
+    web: Option<String>,
     /// How agents and operators reach this coordinator, best first; once for each address
     /// [default: the address listened on, else every address of this host]
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Vec<String>,
-    /// TOML file with listen, advertise and the table `certificates`; flags win. SIGHUP has it read again
+    /// TOML file with listen, web, advertise and the table `certificates`; flags win. SIGHUP has it read again
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the log on stderr; RUST_LOG chooses what is in it
@@ -150,13 +158,20 @@ fn run(arguments: Run) -> anyhow::Result<()> {
     let Run {
         data_dir,
         listen,
+        web,
         advertise,
         config,
         log_format: _,
     } = arguments;
     let load = move || {
         let (data_dir, listen) = (data_dir.clone(), listen.clone());
-        Config::new(data_dir, listen, advertise.clone(), config.as_deref())
+        Config::new(
+            data_dir,
+            listen,
+            web.clone(),
+            advertise.clone(),
+            config.as_deref(),
+        )
     };
     let config = load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -36,6 +36,7 @@ use crate::localisation::Localiser;
 use crate::store::{self, Audit, Saved, Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 use crate::watcher;
+use crate::web::Face;
 
 /// Name of the operator whose context is written at the first start.
 const FIRST_OPERATOR: &str = "admin";
@@ -102,6 +103,17 @@ pub enum ServerError {
         /// Why not.
         source: io::Error,
     },
+    /// The port of the web face.
+    #[error(
+        "cannot listen on {address} for the web face: {source}{}",
+        web_hint(source)
+    )]
+    ListenForWeb {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -139,6 +151,14 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// The same for the web face.
+fn web_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(nix::libc::EADDRINUSE) => "; another program has the port, choose one with --web",
+        _ => hint(error),
+    }
+}
+
 /// Runs a coordinator until SIGTERM or SIGINT. SIGHUP has it `reload` its configuration.
 ///
 /// # Errors
@@ -158,6 +178,7 @@ pub async fn run(
     };
     let listener = listener.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
+    let web = listen_for_web(config.web).await?;
     let addresses = config.addresses(bound, &own_addresses());
     write_context(&config, &authority, bound, now_us)?;
 
@@ -191,9 +212,17 @@ pub async fn run(
         engine.clone(),
         reload,
     ));
+    let localiser = Localiser::new(engine.clone(), store.clone(), fatal.clone());
+    let face = Face::new(
+        engine.clone(),
+        store.clone(),
+        localiser.clone(),
+        stop.clone(),
+    );
     let services = Services {
         engine,
         store,
+        localiser,
         authority,
         fatal: fatal.clone(),
         stop: stop.clone(),
@@ -207,6 +236,7 @@ pub async fn run(
     // It ends with the process.
     serve(routers.strangers, doors.strangers);
     let server = serve(routers.known, doors.known);
+    let pages = web.map(|listener| tokio::spawn(face.serve(listener)));
     tracing::info!(address = %bound, advertise = ?addresses, data_dir = %config.data_dir.display(), "listening");
 
     let ended = until_told(&fatal).await;
@@ -215,6 +245,9 @@ pub async fn run(
     // Calls that do not end are cut off; what they were promised is on disk or was not promised.
     let served = tokio::time::timeout(LEAVE, server).await;
     let _ = tokio::time::timeout(LEAVE, engine_task).await;
+    if let Some(pages) = pages {
+        let _ = tokio::time::timeout(LEAVE, pages).await;
+    }
     if let Ok(Ok(Err(error))) = served {
         return ended.and(Err(error.into()));
     }
@@ -264,6 +297,18 @@ async fn reload_on(
     }
 }
 
+/// The web face's listener, where it is asked for.
+async fn listen_for_web(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServerError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let error = |source| ServerError::ListenForWeb { address, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let bound = listener.local_addr().map_err(error)?;
+    tracing::info!(page = %format_args!("http://{bound}/"), "the web face listens");
+    Ok(Some(listener))
+}
+
 /// Waits for a signal (Ok) or a broken store.
 async fn until_told(fatal: &Fatal) -> Result<(), ServerError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
@@ -278,6 +323,7 @@ async fn until_told(fatal: &Fatal) -> Result<(), ServerError> {
 struct Services {
     engine: engine::Handle,
     store: Store,
+    localiser: Localiser,
     authority: Arc<Authority>,
     fatal: Fatal,
     stop: CancellationToken,
@@ -294,13 +340,13 @@ impl Services {
         let Self {
             engine,
             store,
+            localiser,
             authority,
             fatal,
             stop,
         } = self;
         let enrolment = EnrolmentService::new(engine.clone(), Arc::clone(&authority));
-        let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal.clone());
-        let localiser = Localiser::new(engine.clone(), store.clone(), fatal);
+        let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal);
         let operators = OperatorsService::new(engine, store, localiser, stop);
         let (enrolment, agents) = (Arc::new(enrolment), Arc::new(agents));
         let operators = Arc::new(operators);

@@ -68,6 +68,21 @@ async fn reasons_not_to_start_are_told_with_status_2() {
         "{said}"
     );
 
+    let with_web = |web: &str| {
+        let mut command = command(other.path(), "127.0.0.1:0");
+        command.args(["--web", web]);
+        refused(command)
+    };
+    let (code, said) = with_web("0.0.0.0:7480");
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("is not a loopback address") && said.contains("ssh -L"),
+        "{said}"
+    );
+    let (code, said) = with_web(&running.address.to_string());
+    assert_eq!(code, Some(2));
+    assert!(said.contains("choose one with --web"), "{said}");
+
     let (code, said) = refused(command(other.path(), "7443"));
     assert_eq!(code, Some(2));
     assert!(said.contains("is not ADDRESS:PORT"), "{said}");

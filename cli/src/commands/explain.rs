@@ -5,8 +5,7 @@ use std::path::Path;
 
 use proto::v1::GetVerdictRequest;
 
-use super::Session;
-use super::raised::Kept;
+use super::{Session, kept};
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render;
@@ -20,7 +19,7 @@ pub async fn run(mut session: Session<'_>, id: &str, case: Option<&Path>) -> Res
         .get_verdict(request_verdict)
         .await
         .about(Subject::Verdict(id))?;
-    let kept = Kept::read(wire)?;
+    let kept = kept(wire)?;
     if let Some(path) = case {
         write_case(&mut session, request(), path).await?;
     }

@@ -8,8 +8,8 @@ mod explain;
 mod history;
 mod localize;
 mod mended;
-mod raised;
 mod replay;
+mod report;
 mod service;
 mod status;
 mod verdicts;
@@ -20,6 +20,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::localize::Verdict;
+use proto::kept::Kept;
 use tonic::Request;
 
 #[cfg(test)]
@@ -71,6 +72,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Verdicts { name, limit } => verdicts::run(session.await?, name, limit).await,
         Command::Explain { id, case } => explain::run(session.await?, &id, case.as_deref()).await,
+        Command::Report { id, html } => report::run(session.await?, &id, html).await,
         Command::Mended { id, since, wait } => {
             mended::run(session.await?, &id, since, wait.unwrap_or_default()).await
         }
@@ -97,6 +99,11 @@ async fn open(
 /// The verdict as the heart has it.
 fn verdict(wire: proto::v1::Verdict) -> Result<Verdict, CallError> {
     Verdict::try_from(wire).map_err(|source| CallError::Unreadable(source.to_string()))
+}
+
+/// The verdict as the coordinator keeps it.
+fn kept(wire: proto::v1::Verdict) -> Result<Kept, CallError> {
+    Kept::read(wire).map_err(|source| CallError::Unreadable(source.to_string()))
 }
 
 /// Asks before something that cannot be taken back, where there is somebody to ask.

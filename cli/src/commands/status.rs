@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proto::json;
 use proto::v1::{StatusRequest, StatusResponse};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::connect::{About, Subject, connect};
@@ -34,7 +34,7 @@ pub async fn run(
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     };
-    output.print(&as_json(&status), || text(&status))?;
+    output.print(&json::status(&status), || text(&status))?;
     Ok(Exit::Ok)
 }
 
@@ -45,21 +45,6 @@ async fn attempt(path: Option<PathBuf>, timeout: Duration) -> Result<StatusRespo
     let mut request = tonic::Request::new(StatusRequest {});
     request.set_timeout(timeout);
     Ok(client.status(request).await.about(Subject::Mesh)?)
-}
-
-fn as_json(status: &StatusResponse) -> Value {
-    json!({
-        "version": status.version,
-        "started_at": status.started_at,
-        "agents_connected": status.agents_connected,
-        "agents_known": status.agents_known,
-        "services": status.services,
-        "observations_stored": status.observations_stored,
-        "store_bytes": status.store_bytes,
-        "now_us": status.now_us,
-        "operator": status.operator,
-        "operator_certificate_expires_at": status.operator_certificate_expires_at,
-    })
 }
 
 fn text(status: &StatusResponse) -> String {

@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::operators::{AgentView, Applied, ServiceView, Status};
+use super::tally::Tally;
 use crate::ca::{CaError, Issued};
 use crate::config::Lifetimes;
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
@@ -407,6 +408,8 @@ pub enum Event {
     Reconfigured(Reconfigured),
     /// The whole in numbers.
     Status(Reply<Status>),
+    /// What all probes came to since the start.
+    Tally(Reply<Tally>),
     /// An operator invites an agent.
     Invite(Invitation, Reply<(JoinToken, u64)>),
     /// Every agent, by name.

@@ -13,6 +13,7 @@ mod operators;
 mod rounds;
 mod scribe;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -39,6 +40,7 @@ pub use event::{
 pub use operators::{AgentView, Applied, ServiceView, Status};
 pub use scribe::Fatal;
 pub use state::Setup;
+pub use tally::{BOUNDS_US, Counted, Group, Phase, Tally, Times};
 pub use window::WINDOW_US;
 pub(crate) use window::weight;
 

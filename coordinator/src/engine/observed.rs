@@ -51,6 +51,7 @@ impl State {
         let Some(service) = self.services.get_mut(&observation.service) else {
             return;
         };
+        self.tally.count(&observation);
         // What an agent delivers after a long cut says nothing about the path as it is.
         if service.recent.push(Arc::clone(&observation), now_us)
             && plan::learn(&mut service.record.learnt, &observation)

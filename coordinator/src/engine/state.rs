@@ -13,6 +13,7 @@ use super::checking::Check;
 use super::given::Given;
 use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
+use super::tally::Tally;
 use super::watching::Watching;
 use super::window::{Observations, Reports, WINDOW_US};
 use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
@@ -164,6 +165,8 @@ pub(super) struct State {
     pub(super) reports: Reports,
     /// Reports seen since the start.
     pub(super) report_count: u64,
+    /// What all probes came to since the start.
+    pub(super) tally: Tally,
     housekeeping_us: u64,
 }
 
@@ -197,6 +200,7 @@ impl State {
             check_count: 0,
             reports: Reports::default(),
             report_count: 0,
+            tally: Tally::default(),
             housekeeping_us: now_us,
             setup,
             outside,
@@ -276,6 +280,7 @@ impl State {
             }
             Event::Reconfigured(changed) => self.reconfigure(now_us, changed),
             Event::Status(reply) => reply.send(Ok(self.status())),
+            Event::Tally(reply) => reply.send(Ok(self.tally.clone())),
             Event::Invite(invitation, reply) => self.invite(now_us, &invitation, reply),
             Event::Agents(reply) => reply.send(Ok(self.agent_views())),
             Event::Agent(name, reply) => reply.send(self.agent_view(&name)),

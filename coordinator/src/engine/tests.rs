@@ -9,6 +9,7 @@
 mod asking;
 mod checking;
 mod identities;
+mod tallying;
 mod watching;
 
 use std::collections::BTreeMap;

@@ -6,7 +6,7 @@ pub mod enrolment;
 mod intake;
 mod mended;
 pub mod operator;
-mod view;
+pub(crate) mod view;
 
 use localize::VantageName;
 use proto::identity::Identity;

@@ -7,6 +7,7 @@
 //! stops for good and says so: the state on disk is then known only to the next start.
 
 mod apply;
+mod course;
 mod disk;
 mod error;
 mod journal;
@@ -35,6 +36,7 @@ use localize::watch::Watch;
 use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdict, WitnessReport};
 use tokio::sync::{mpsc, oneshot};
 
+pub use course::{Course, CourseOf, QUANTILES, Stretch};
 pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use ledger::Loss;
@@ -234,6 +236,15 @@ impl Store {
         read::rounds(&self.0.shared, service, from_us, to_us)
     }
 
+    /// Hands over the rounds of all services since an instant, oldest first; kept for 30 days.
+    pub fn each_round(
+        &self,
+        from_us: u64,
+        take: impl FnMut(RoundRecord),
+    ) -> Result<(), StoreError> {
+        read::each_round(&self.0.shared, from_us, take)
+    }
+
     /// How many rounds of a service were closed, and when the last was.
     pub fn round_summary(&self, service: &ServiceName) -> Result<RoundSummary, StoreError> {
         let known = self.0.shared.get(&key::round_summary(service))?;
@@ -299,6 +310,12 @@ impl Store {
         since_us: u64,
     ) -> Result<Vec<HistoryLine>, StoreError> {
         read::history(&self.0.shared, service, since_us)
+    }
+
+    /// How one layer of a service's arms went over time, sorted by the arms' labels. Reaches back 30
+    /// days.
+    pub fn course(&self, of: &CourseOf) -> Result<Vec<Course>, StoreError> {
+        course::course(&self.0.shared, of)
     }
 
     /// What was usual for a service in the last `calm_us` of a stretch in which nothing was wrong with it by

@@ -90,19 +90,44 @@ pub(super) fn rounds(
     Ok(found)
 }
 
+pub(super) fn each_round(
+    shared: &Shared,
+    from_us: u64,
+    mut take: impl FnMut(RoundRecord),
+) -> Result<(), StoreError> {
+    for entry in shared
+        .disk
+        .db
+        .range(Kind::Round.at(from_us)..Kind::Round.end())
+    {
+        let (key, head) = entry.map_err(StoreError::database("list rounds"))?;
+        shared.listed(&key, &head)?.map(&mut take);
+    }
+    Ok(())
+}
+
 pub(super) fn verdicts(
     shared: &Shared,
     service: Option<&ServiceName>,
     limit: usize,
 ) -> Result<Vec<Verdict>, StoreError> {
     let range = Kind::Verdict.start()..Kind::Verdict.end();
+    let name = service.map(serde_json::to_vec).transpose()?;
+    let names = |bytes: &[u8]| {
+        let holds = |name: &Vec<u8>| {
+            bytes
+                .windows(name.len())
+                .any(|part| part == name.as_slice())
+        };
+        name.as_ref().is_none_or(holds)
+    };
     let mut found = Vec::new();
     for entry in shared.disk.db.range(range).rev() {
         if found.len() >= limit {
             break;
         }
         let (key, head) = entry.map_err(StoreError::database("list verdicts"))?;
-        let verdict: Option<Verdict> = shared.listed(&key, &head)?;
+        let verdict: Option<Verdict> = shared.listed_where(&key, &head, names)?;
         found.extend(verdict.filter(|v| service.is_none_or(|service| v.service == service.0)));
     }
     Ok(found)

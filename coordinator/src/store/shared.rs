@@ -270,7 +270,19 @@ impl Shared {
         key: &[u8],
         head: &[u8],
     ) -> Result<Option<T>, StoreError> {
-        let Some(bytes) = self.listed_bytes(key, head)? else {
+        self.listed_where(key, head, |_| true)
+    }
+
+    /// The same for one whose bytes look as wanted: reading a long record costs ten times as much as looking
+    /// at it.
+    pub(super) fn listed_where<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        head: &[u8],
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<T>, StoreError> {
+        let bytes = self.listed_bytes(key, head)?;
+        let Some(bytes) = bytes.filter(|bytes| wanted(bytes)) else {
             return Ok(None);
         };
         match value::parse(&bytes) {

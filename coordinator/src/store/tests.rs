@@ -1,5 +1,6 @@
 //! The store as a whole, on a real folder.
 
+mod course;
 mod damage;
 mod usual;
 
