@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::ca::Authority;
+use crate::ca::{Authority, Mesh};
 use crate::clock;
 use crate::config::Lifetimes;
 use crate::engine::{self, Fatal, Setup};
@@ -48,13 +48,17 @@ impl Bench {
             .unwrap();
         let day = Duration::from_secs(86_400);
         let setup = Setup {
-            authority: Arc::new(Authority::open(&folder.path().join("ca"), now_us).unwrap()),
+            authority: Arc::new(
+                Authority::open(&folder.path().join("ca"), Mesh::Fresh, now_us).unwrap(),
+            ),
             lifetimes: Lifetimes {
                 agent: day,
                 server: day,
                 operator: day,
+                grace: 30 * day,
             },
             addresses: vec!["127.0.0.1:7443".to_owned()],
+            advertised: Vec::new(),
         };
         let (fatal, stop) = (Fatal::default(), CancellationToken::new());
         let started = engine::start(store.clone(), setup, fatal.clone(), stop.clone()).unwrap();
@@ -124,6 +128,7 @@ impl Bench {
             vantage: VantageName("dc1".to_owned()),
             observations,
             reports: Vec::new(),
+            held: Vec::new(),
         };
         self.engine.tell(recorded).await.unwrap();
     }
@@ -149,6 +154,8 @@ fn agent(now_us: u64) -> AgentRecord {
         resolvers: Vec::new(),
         witness: false,
         witness_trouble: HOSTILE.to_owned(),
+        revoked: Vec::new(),
+        former: Vec::new(),
     }
 }
 
