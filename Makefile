@@ -23,7 +23,8 @@ AT_DSR = balancer-dead home-lossy backends-500 backend-closed backend-drops-syns
 help:
 	@echo "make build    the programs, into $(TARGET)/debug"
 	@echo "make release  the same, optimised"
-	@echo "make demo     [FAULT=name|list] a mesh on loopback addresses, broken and localised"
+	@echo "make demo     [FAULT=name|list] [PAGE=1] a mesh on loopback addresses, broken and localised;"
+	@echo "              PAGE=1 keeps it and its page open until Ctrl-C"
 	@echo "make test     every test; the lab as root or by sudo"
 	@echo "make check    the tests that need neither root nor minutes"
 	@echo "make lab      [FAULTS='name ...'] the delivery path in network namespaces, fault by fault"
@@ -38,7 +39,7 @@ release:
 	$(CARGO) build --release $(PROGRAMS)
 
 demo: build
-	$(TARGET)/debug/meshctl demo $(if $(FAULT),--fault $(FAULT))
+	$(TARGET)/debug/meshctl demo $(if $(FAULT),--fault $(FAULT)) $(if $(PAGE),--keep)
 
 test: packages check
 	@$(CARGO) build -p lab

@@ -56,7 +56,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME", value_parser = duration::parse)]
         wait: Option<Duration>,
     },
-    /// The agents: invite, list, show, revoke
+    /// The agents: invite, list, show, let in again, rename, revoke, delete
     #[command(subcommand)]
     Agent(AgentCommand),
     /// The services: check a file, apply it, list, show, delete
@@ -106,6 +106,14 @@ pub enum Command {
         #[arg(long, value_name = "FILE")]
         bundle: Option<PathBuf>,
     },
+    /// A verdict as one file for the other team: it opens in any browser, offline, and prints
+    Report {
+        /// The verdict's id
+        id: String,
+        /// Where to write it; `-` is standard output [default: ID.html]
+        #[arg(long, value_name = "FILE")]
+        html: Option<PathBuf>,
+    },
     /// Is the fault of a verdict mended: what its probes saw before against what they see since
     Mended {
         /// The verdict's id
@@ -149,6 +157,33 @@ pub enum AgentCommand {
         /// The agent
         name: String,
     },
+    /// Make a token for an agent that is known, to let it in again as who it is: after its certificate has
+    /// ended for too long, or on another host
+    Rejoin {
+        /// The agent
+        name: String,
+        /// How long the token can be used
+        #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::at_least_a_second)]
+        ttl: Duration,
+        /// Whoever joins takes the place of the agent while that one is connected
+        #[arg(long)]
+        replace: bool,
+    },
+    /// Give an agent another name; it keeps its history and goes on by itself
+    Rename {
+        /// The name that it has
+        old: String,
+        /// The name that it gets
+        new: String,
+    },
+    /// Forget an agent with all that was observed from it
+    Delete {
+        /// The agent
+        name: String,
+        /// Do not ask
+        #[arg(short, long)]
+        yes: bool,
+    },
     /// Refuse an agent's certificates from now on and end its session
     Revoke {
         /// The agent
@@ -175,8 +210,11 @@ pub struct TokenArgs {
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = label)]
     pub labels: Vec<(String, String)>,
     /// How long the token can be used
-    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::at_least_a_second)]
     pub ttl: Duration,
+    /// Whoever joins takes the place of an agent that is connected by this name
+    #[arg(long)]
+    pub replace: bool,
 }
 
 /// Where an agent stands.

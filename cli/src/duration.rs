@@ -20,6 +20,9 @@ pub enum DurationError {
     /// More than 64 bits of milliseconds.
     #[error("too long")]
     TooLong,
+    /// Nobody could use it in that time.
+    #[error("too short; give it a second at least")]
+    TooShort,
 }
 
 /// Reads a length of time: numbers with the units `d`, `h`, `m`, `s` and `ms`, added up. A lone `0`
@@ -52,6 +55,14 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(Duration::from_millis(millis))
 }
 
+/// The same, of a time in which something is to be done.
+pub fn at_least_a_second(text: &str) -> Result<Duration, DurationError> {
+    parse(text).and_then(|length| match length >= Duration::from_secs(1) {
+        true => Ok(length),
+        false => Err(DurationError::TooShort),
+    })
+}
+
 fn split(text: &str, belongs: impl Fn(char) -> bool) -> (&str, &str) {
     let end = text.find(|c| !belongs(c)).unwrap_or(text.len());
     text.split_at(end)
@@ -76,6 +87,18 @@ pub fn millis(duration: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_nobody_could_use_is_refused() {
+        for text in ["0", "0s", "999ms"] {
+            assert_eq!(
+                at_least_a_second(text),
+                Err(DurationError::TooShort),
+                "{text}"
+            );
+        }
+        assert_eq!(at_least_a_second("1s"), Ok(Duration::from_secs(1)));
+    }
 
     #[test]
     fn lengths_of_time() {

@@ -25,8 +25,10 @@ pub const SERVER_NAME: &str = "mesh-coordinator";
 /// Lifetime of the authority: ten years, because rolling it means enrolling every agent again.
 const AUTHORITY_LIFETIME: Duration = Duration::from_secs(10 * 365 * 86_400);
 
-/// Certificates begin this long before they are made, for agents whose clock is behind.
-const BACKDATED: Duration = Duration::from_secs(3600);
+/// Certificates begin at most this long before they are made, for peers whose clock is behind ...
+const MOST_BACKDATED: Duration = Duration::from_secs(24 * 3600);
+/// ... and so many times less than they live, since a peer counts half of a life from the beginning.
+const BACKDATED_SHARE: u32 = 10;
 
 /// The authority could not be opened, or a certificate not be made.
 #[derive(Debug, Error)]
@@ -34,15 +36,27 @@ pub enum CaError {
     /// A file of the authority.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The certificate is there, its key is not.
+    /// Agents and operators hold certificates of an authority that is not there.
     #[error(
-        "{certificate} is there and {key} is not: restore the key, or remove the folder to start a new mesh (every agent must then join again)"
+        "{missing} is missing, and agents and operators of this mesh hold certificates that it vouches for: {remedy}. A new authority would shut all of them out, so none is made; to begin a new mesh, start on another --data-dir"
     )]
-    KeyMissing {
-        /// Path of the certificate.
-        certificate: String,
-        /// Path of the key.
-        key: String,
+    Missing {
+        /// Path of what is missing.
+        missing: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// The authority on disk is not the one that the store knows.
+    #[error(
+        "the authority in {folder} has the fingerprint {found}, and the store belongs to {expected}: put folder `ca` and folder `store` of one and the same mesh together"
+    )]
+    Foreign {
+        /// The authority's folder.
+        folder: String,
+        /// Fingerprint of the authority there.
+        found: String,
+        /// Fingerprint that the store knows.
+        expected: String,
     },
     /// Key or certificate on disk is not what it should be.
     #[error("cannot read the authority in {folder}: {reason}")]
@@ -59,6 +73,19 @@ pub enum CaError {
     #[error("cannot make a certificate: {0}")]
     Make(#[from] rcgen::Error),
 }
+
+/// Whether anybody relies on the authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mesh {
+    /// Nobody was given a certificate or a token yet.
+    Fresh,
+    /// Somebody was.
+    Relied,
+}
+
+const RESTORE_KEY: &str = "restore it from the backup of the folder";
+const RESTORE_CERTIFICATE: &str = "restore it from a backup, or write the text of the field `ca` of any admin.toml or context.toml of this mesh there";
+const RESTORE_FOLDER: &str = "restore the folder from a backup";
 
 /// Number of a certificate: 16 random bytes as 32 hexadecimal digits.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,36 +121,61 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Opens the authority in a folder, or makes it there when the folder holds none.
+    /// Opens the authority in a folder. One is made only where nobody holds a certificate yet, and
+    /// never in the place of a key that is there.
     ///
     /// # Errors
-    /// When files cannot be read or written, when the key of an existing certificate is gone, or when
-    /// the files do not parse.
-    pub fn open(folder: &Path, now_us: u64) -> Result<Self, CaError> {
+    /// When files cannot be read or written or do not parse, and when some of them are missing that
+    /// somebody relies on.
+    pub fn open(folder: &Path, mesh: Mesh, now_us: u64) -> Result<Self, CaError> {
         let key_path = folder.join("ca.key");
         let certificate_path = folder.join("ca.pem");
-        files::make_folder(folder)?;
-        match (files::read(&certificate_path)?, files::read(&key_path)?) {
-            (Some(pem), Some(key)) => Self::load(&pem, &key).map_err(|reason| CaError::Damaged {
-                folder: folder.display().to_string(),
-                reason,
-            }),
-            (Some(_), None) => Err(CaError::KeyMissing {
-                certificate: certificate_path.display().to_string(),
-                key: key_path.display().to_string(),
-            }),
-            // A key without its certificate has signed nothing: the first start was cut short.
-            (None, _) => {
+        let (pem, key) = (files::read(&certificate_path)?, files::read(&key_path)?);
+        let missing = |path: &Path, remedy| CaError::Missing {
+            missing: path.display().to_string(),
+            remedy,
+        };
+        let damaged = |reason| CaError::Damaged {
+            folder: folder.display().to_string(),
+            reason,
+        };
+        match (pem, key, mesh) {
+            (Some(pem), Some(key), _) => Self::load(&pem, &key).map_err(damaged),
+            (Some(_), None, _) => Err(missing(&key_path, RESTORE_KEY)),
+            (None, Some(_), Mesh::Relied) => Err(missing(&certificate_path, RESTORE_CERTIFICATE)),
+            (None, None, Mesh::Relied) => Err(missing(folder, RESTORE_FOLDER)),
+            // The first start was cut short: nobody has a certificate, and the key is kept all the same.
+            (None, Some(key), Mesh::Fresh) => {
+                let pair = KeyPair::from_pem(&key).map_err(|error| damaged(error.to_string()))?;
+                let pem = self_signed(&pair, now_us)?;
+                files::write(&certificate_path, Access::Public, &pem)?;
+                Self::load(&pem, &key).map_err(damaged)
+            }
+            (None, None, Mesh::Fresh) => {
+                files::make_folder(folder)?;
                 let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
                 let pem = self_signed(&key, now_us)?;
                 files::write(&key_path, Access::Secret, &key.serialize_pem())?;
                 files::write(&certificate_path, Access::Public, &pem)?;
-                Self::load(&pem, &key.serialize_pem()).map_err(|reason| CaError::Damaged {
-                    folder: folder.display().to_string(),
-                    reason,
-                })
+                Self::load(&pem, &key.serialize_pem()).map_err(damaged)
             }
         }
+    }
+
+    /// Holds the authority against the fingerprint that the store knows.
+    ///
+    /// # Errors
+    /// [`CaError::Foreign`] when it is another's.
+    pub fn must_be(&self, folder: &Path, expected: &str) -> Result<(), CaError> {
+        let found = self.fingerprint();
+        if found == expected {
+            return Ok(());
+        }
+        Err(CaError::Foreign {
+            folder: folder.display().to_string(),
+            found,
+            expected: expected.to_owned(),
+        })
     }
 
     fn load(pem: &str, key: &str) -> Result<Self, String> {
@@ -207,10 +259,7 @@ impl Authority {
         now_us: u64,
         lifetime: Duration,
     ) -> Result<Issued, CaError> {
-        let der = CertificateSigningRequestDer::from_pem_slice(request_pem.as_bytes())
-            .map_err(|error| CaError::Request(error.to_string()))?;
-        let request = CertificateSigningRequestParams::from_der(&der)
-            .map_err(|error| CaError::Request(error.to_string()))?;
+        let request = signing_request(request_pem)?;
         let mut params = leaf(identity)?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         self.sign(params, &request.public_key, now_us, lifetime)
@@ -229,8 +278,7 @@ impl Authority {
         serial[0] = serial[0] & 0x7f | 0x40;
         let not_after_s = end(now_us, lifetime);
         params.serial_number = Some(SerialNumber::from_slice(&serial));
-        params.not_before = rcgen::date_time_ymd(1970, 1, 1)
-            + Duration::from_micros(now_us).saturating_sub(BACKDATED);
+        params.not_before = rcgen::date_time_ymd(1970, 1, 1) + begin(now_us, lifetime);
         params.not_after = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(not_after_s);
         let certificate = params.signed_by(key, &self.issuer)?;
         Ok(Issued {
@@ -242,14 +290,30 @@ impl Authority {
     }
 }
 
+/// SHA-256 of the public key of a signing request, whose signature shows that the sender has the private
+/// one.
+///
+/// # Errors
+/// [`CaError::Request`] when the request does not parse or its signature does not hold.
+pub fn key_sha256(request_pem: &str) -> Result<[u8; 32], CaError> {
+    let request = signing_request(request_pem)?;
+    Ok(Sha256::digest(request.public_key.der_bytes()).into())
+}
+
+fn signing_request(pem: &str) -> Result<CertificateSigningRequestParams, CaError> {
+    let bad = |error: String| CaError::Request(error);
+    let der = CertificateSigningRequestDer::from_pem_slice(pem.as_bytes())
+        .map_err(|error| bad(error.to_string()))?;
+    CertificateSigningRequestParams::from_der(&der).map_err(|error| bad(error.to_string()))
+}
+
 /// The authority's certificate, signed by itself.
 fn self_signed(key: &KeyPair, now_us: u64) -> Result<String, CaError> {
     let mut params = CertificateParams::default();
     params.distinguished_name = named("mesh authority");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    params.not_before =
-        rcgen::date_time_ymd(1970, 1, 1) + Duration::from_micros(now_us).saturating_sub(BACKDATED);
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + begin(now_us, AUTHORITY_LIFETIME);
     params.not_after =
         rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(end(now_us, AUTHORITY_LIFETIME));
     Ok(params.self_signed(key)?.pem())
@@ -271,6 +335,12 @@ fn named(common_name: &str) -> DistinguishedName {
     let mut name = DistinguishedName::new();
     name.push(DnType::CommonName, common_name);
     name
+}
+
+/// The beginning of a certificate of so long a life, since the Unix epoch.
+fn begin(now_us: u64, lifetime: Duration) -> Duration {
+    let back = (lifetime / BACKDATED_SHARE).min(MOST_BACKDATED);
+    Duration::from_micros(now_us).saturating_sub(back)
 }
 
 /// The end of a certificate in whole seconds, as X.509 has them; rounded up, so that a short lifetime
@@ -296,7 +366,7 @@ mod tests {
 
     fn authority() -> Authority {
         let folder = tempfile::tempdir().unwrap();
-        Authority::open(folder.path(), NOW).unwrap()
+        Authority::open(folder.path(), Mesh::Fresh, NOW).unwrap()
     }
 
     fn agent() -> Identity {
@@ -325,28 +395,60 @@ mod tests {
     #[test]
     fn an_authority_is_made_once() {
         let folder = tempfile::tempdir().unwrap();
-        let first = Authority::open(folder.path(), NOW).unwrap();
-        let again = Authority::open(folder.path(), NOW + 1).unwrap();
+        let first = Authority::open(folder.path(), Mesh::Fresh, NOW).unwrap();
+        let again = Authority::open(folder.path(), Mesh::Relied, NOW + 1).unwrap();
         assert_eq!(first.fingerprint(), again.fingerprint());
         assert_eq!(first.fingerprint().len(), 64);
+        again.must_be(folder.path(), &first.fingerprint()).unwrap();
+        let foreign = again.must_be(folder.path(), "ab").unwrap_err().to_string();
+        assert!(foreign.contains("one and the same mesh"), "{foreign}");
+    }
 
-        let key = folder.path().join("ca.key");
-        std::fs::write(&key, KeyPair::generate().unwrap().serialize_pem()).unwrap();
-        let error = Authority::open(folder.path(), NOW)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(error.contains("does not belong"), "{error}");
-        std::fs::remove_file(&key).unwrap();
-        let error = Authority::open(folder.path(), NOW)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(error.contains("restore the key"), "{error}");
-        // A first start that was cut short leaves a key alone.
-        std::fs::write(&key, "").unwrap();
-        std::fs::remove_file(folder.path().join("ca.pem")).unwrap();
-        Authority::open(folder.path(), NOW).unwrap();
+    #[test]
+    fn what_somebody_relies_on_is_never_made_anew() {
+        use Mesh::{Fresh, Relied};
+        let remove = |names: &[&str], folder: &Path| {
+            for name in names {
+                std::fs::remove_file(folder.join(name)).unwrap();
+            }
+        };
+        let rows: [(&[&str], Mesh, Option<&str>); 6] = [
+            (&["ca.key", "ca.pem"], Fresh, None),
+            (&["ca.key", "ca.pem"], Relied, Some("restore the folder")),
+            // A first start that was cut short leaves a key alone.
+            (&["ca.pem"], Fresh, None),
+            (&["ca.pem"], Relied, Some("field `ca`")),
+            (&["ca.key"], Fresh, Some("restore it")),
+            (&["ca.key"], Relied, Some("restore it")),
+        ];
+        for (gone, mesh, says) in rows {
+            let folder = tempfile::tempdir().unwrap();
+            Authority::open(folder.path(), Fresh, NOW).unwrap();
+            remove(gone, folder.path());
+            let before = std::fs::read(folder.path().join("ca.key")).ok();
+            let said = Authority::open(folder.path(), mesh, NOW).err();
+            let said = said.map(|error| error.to_string());
+            match (said, says) {
+                (None, None) => {}
+                (Some(said), Some(says)) => assert!(said.contains(says), "{gone:?}: {said}"),
+                other => panic!("{gone:?} {mesh:?}: {other:?}"),
+            }
+            let after = std::fs::read(folder.path().join("ca.key")).ok();
+            assert!(before.is_none() || before == after, "{gone:?}: the key");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_not_the_certificates_is_told_and_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        Authority::open(folder.path(), Mesh::Fresh, NOW).unwrap();
+        let other = KeyPair::generate().unwrap().serialize_pem();
+        for (key, says) in [(other.as_str(), "does not belong"), ("", "cannot read")] {
+            std::fs::write(folder.path().join("ca.key"), key).unwrap();
+            let error = Authority::open(folder.path(), Mesh::Fresh, NOW).err();
+            let error = error.unwrap().to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]
@@ -400,7 +502,8 @@ mod tests {
         for (authority, certificate, at_us, expected) in [
             (&ours, &issued, NOW, true),
             (&ours, &issued, NOW - hour_us / 2, true),
-            (&ours, &issued, NOW - 2 * hour_us, false),
+            (&ours, &issued, NOW - 2 * hour_us, true),
+            (&ours, &issued, NOW - 3 * hour_us, false),
             (&ours, &issued, NOW + 25 * hour_us, false),
             (&theirs, &issued, NOW, false),
             (&ours, &server.der, NOW, false),

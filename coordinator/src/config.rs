@@ -7,6 +7,8 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::web;
+
 /// Where the coordinator listens unless told otherwise.
 const DEFAULT_LISTEN: &str = "0.0.0.0:7443";
 /// Lifetime of an agent's certificate: a stolen one is worth a day.
@@ -15,6 +17,9 @@ const DEFAULT_AGENT: Duration = Duration::from_secs(24 * 3600);
 const DEFAULT_SERVER: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Lifetime of the first operator's certificate, which lies in a file.
 const DEFAULT_OPERATOR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How long after its end an agent's certificate may be renewed: a month without a coordinator, or of a
+/// laptop in a drawer.
+const DEFAULT_GRACE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The shortest lifetime: below that a certificate ends while it is being fetched.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// The longest lifetime.
@@ -58,6 +63,8 @@ pub struct Lifetimes {
     pub server: Duration,
     /// Of the operator's in `admin.toml`.
     pub operator: Duration,
+    /// How long after its end an agent's certificate may still be renewed.
+    pub grace: Duration,
 }
 
 /// The configuration, checked.
@@ -67,6 +74,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// Where to listen; port 0 lets the kernel choose.
     pub listen: SocketAddr,
+    /// Where the web face listens, on loopback; nowhere unless asked for.
+    pub web: Option<SocketAddr>,
     /// `HOST:PORT` as agents and operators reach the coordinator; empty when nobody said.
     pub advertise: Vec<String>,
     /// Lifetimes of certificates.
@@ -78,6 +87,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 struct File {
     listen: Option<String>,
+    web: Option<String>,
     #[serde(default)]
     advertise: Vec<String>,
     #[serde(default)]
@@ -90,6 +100,7 @@ struct Certificates {
     agent: Option<String>,
     server: Option<String>,
     operator: Option<String>,
+    grace: Option<String>,
 }
 
 impl Config {
@@ -100,6 +111,7 @@ impl Config {
     pub fn new(
         data_dir: PathBuf,
         listen: Option<String>,
+        web: Option<String>,
         advertise: Vec<String>,
         file: Option<&Path>,
     ) -> Result<Self, ConfigError> {
@@ -122,6 +134,7 @@ impl Config {
                 field: "listen",
                 reason: format!("{listen:?} is not ADDRESS:PORT, as in 0.0.0.0:7443"),
             })?,
+            web: web.or(file.web).as_deref().map(web_address).transpose()?,
             advertise,
             lifetimes: Lifetimes {
                 agent: lifetime("certificates.agent", times.agent.as_deref(), DEFAULT_AGENT)?,
@@ -135,6 +148,7 @@ impl Config {
                     times.operator.as_deref(),
                     DEFAULT_OPERATOR,
                 )?,
+                grace: grace(times.grace.as_deref())?,
             },
         })
     }
@@ -173,6 +187,27 @@ fn read(path: &Path) -> Result<File, ConfigError> {
     })
 }
 
+/// Whoever reaches the web face needs no password, so nobody else's host may.
+fn web_address(text: &str) -> Result<SocketAddr, ConfigError> {
+    let refused = |reason: String| ConfigError::Value {
+        field: "web",
+        reason,
+    };
+    let address: SocketAddr = text.parse().map_err(|_| {
+        refused(format!(
+            "{text:?} is not ADDRESS:PORT, as in 127.0.0.1:7480"
+        ))
+    })?;
+    if !web::may_listen(address) {
+        return Err(refused(format!(
+            "{address} is not a loopback address, and the web face asks nobody who he is: listen on 127.0.0.1:{port}, \
+             and reach it from elsewhere by a tunnel (ssh -L {port}:127.0.0.1:{port} HOST) or through a proxy that does",
+            port = address.port()
+        )));
+    }
+    Ok(address)
+}
+
 fn check_address(address: &str) -> Result<(), ConfigError> {
     let refused = |reason: String| ConfigError::Value {
         field: "advertise",
@@ -201,16 +236,29 @@ fn lifetime(
     let Some(text) = text else {
         return Ok(default);
     };
-    let refused = |reason: String| ConfigError::Value { field, reason };
-    let length = duration(text).ok_or_else(|| {
-        refused(format!(
-            "{text:?} is not a length of time, as in \"24h\" or \"20s\""
-        ))
-    })?;
+    let length = length(field, text)?;
     if length < SHORTEST || length > LONGEST {
-        return Err(refused(format!("{text:?} is not between 2s and 5 years")));
+        let reason = format!("{text:?} is not between 2s and 5 years");
+        return Err(ConfigError::Value { field, reason });
     }
     Ok(length)
+}
+
+fn grace(text: Option<&str>) -> Result<Duration, ConfigError> {
+    let field = "certificates.grace";
+    let grace = text.map_or(Ok(DEFAULT_GRACE), |text| length(field, text))?;
+    if grace > LONGEST {
+        let reason = "longer than 5 years; 0s lets no certificate be renewed that has ended".into();
+        return Err(ConfigError::Value { field, reason });
+    }
+    Ok(grace)
+}
+
+fn length(field: &'static str, text: &str) -> Result<Duration, ConfigError> {
+    duration(text).ok_or_else(|| ConfigError::Value {
+        field,
+        reason: format!("{text:?} is not a length of time, as in \"24h\" or \"20s\""),
+    })
 }
 
 /// A whole number and one of `s`, `m`, `h`, `d`.
@@ -235,7 +283,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("c.toml");
         std::fs::write(&path, text).unwrap();
-        Config::new("d".into(), None, Vec::new(), Some(&path))
+        Config::new("d".into(), None, None, Vec::new(), Some(&path))
     }
 
     #[test]
@@ -249,8 +297,19 @@ mod tests {
                 "advertise = [\"0.0.0.0:7443\"]",
                 "no address that an agent could dial",
             ),
+            (
+                "web = \"7480\"",
+                "is not ADDRESS:PORT, as in 127.0.0.1:7480",
+            ),
+            ("web = \"0.0.0.0:7480\"", "is not a loopback address"),
+            ("web = \"192.0.2.7:7480\"", "ssh -L 7480:127.0.0.1:7480"),
             ("[certificates]\nagent = \"1 day\"", "not a length of time"),
             ("[certificates]\nagent = \"1s\"", "not between"),
+            ("[certificates]\ngrace = \"6000d\"", "longer than 5 years"),
+            (
+                "[certificates]\ngrace = \"a month\"",
+                "not a length of time",
+            ),
         ] {
             let message = from_file(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");
@@ -263,8 +322,9 @@ mod tests {
             from_file("listen = \"127.0.0.1:1\"\n[certificates]\nagent = \"20s\"").unwrap();
         assert_eq!(config.listen.port(), 1);
         assert_eq!(config.lifetimes.agent, Duration::from_secs(20));
+        assert_eq!(config.lifetimes.grace, DEFAULT_GRACE);
         let listen = Some("127.0.0.1:2".to_owned());
-        let config = Config::new("d".into(), listen, Vec::new(), None).unwrap();
+        let config = Config::new("d".into(), listen, None, Vec::new(), None).unwrap();
         assert_eq!(config.listen.port(), 2);
     }
 
@@ -275,7 +335,8 @@ mod tests {
             .into();
         let check = |listen: &str, advertise: &[&str], expected: &[&str]| {
             let advertise = advertise.iter().map(ToString::to_string).collect();
-            let config = Config::new("d".into(), Some(listen.into()), advertise, None).unwrap();
+            let config =
+                Config::new("d".into(), Some(listen.into()), None, advertise, None).unwrap();
             assert_eq!(config.addresses(config.listen, &own), expected);
         };
         check("127.0.0.1:7443", &[], &["127.0.0.1:7443"]);

@@ -2,18 +2,22 @@
 //!
 //! A token invites one agent by name. A token for a name that is enrolled enrols it again, and its
 //! older certificates stay valid until they end or the agent is revoked; a token for a revoked name
-//! invites it again, and the certificates that were revoked stay refused.
+//! invites it again, and the certificates that were revoked stay refused. A name that is connected is
+//! given to nobody else, unless the token was made to replace it. A certificate that has ended opens no
+//! session, and renews for as long as the operator's grace lasts: an outage costs nobody its identity.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use localize::{Role, VantageName};
+use proto::convert::printable;
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
-use crate::ca::{Issued, Serial};
+use crate::ca::Issued;
 use crate::clock;
 use crate::store::{AgentRecord, AgentState, IssuedCertificate, SecretHash, TokenRecord};
+use crate::tls::PeerCertificate;
 
 /// Validity of a token when nobody said.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(3600);
@@ -27,6 +31,9 @@ const LONGEST_LABEL: usize = 128;
 /// Certificates remembered for an agent: with a lifetime of a day and renewal at half of it two are
 /// alive; the rest is for those who join again and again.
 const CERTIFICATES: usize = 16;
+/// Revoked ones remembered: those of four agents of one name that were revoked within the grace. An
+/// older one is not accepted either, since no list names it.
+const REVOKED: usize = 64;
 
 /// Why an invitation is refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -40,11 +47,29 @@ pub enum InviteError {
     #[error("{0:?} is not a host's name: 1 to 63 printable characters")]
     Host(String),
     /// Too many or too long labels.
-    #[error("labels: at most 32, each name and value at most 128 bytes, no name empty")]
+    #[error(
+        "labels: at most 32, each name and value at most 128 bytes of printable text, no name empty"
+    )]
     Labels,
     /// The validity is too long.
     #[error("a token is valid for at most 24 h, not for {0} s")]
     Ttl(u64),
+    /// Somebody is there by that name.
+    #[error(
+        "agent {0} is connected, and another one would take its place: choose another name, or say --replace to have the token do so"
+    )]
+    Connected(VantageName),
+    /// Certificates and spools may still carry it.
+    #[error("{former} is a former name of agent {name}: choose another one")]
+    Former {
+        /// The name wanted.
+        former: VantageName,
+        /// Who had it.
+        name: VantageName,
+    },
+    /// Another agent has it.
+    #[error("there is an agent {0} already: choose another name, or delete that one first")]
+    Taken(VantageName),
 }
 
 /// Why somebody may not join.
@@ -73,6 +98,11 @@ pub enum JoinError {
         /// The role likewise.
         role: Role,
     },
+    /// Somebody is there by the token's name.
+    #[error(
+        "agent {0} is connected, and the token does not say that it is to be replaced; the token stays good: stop that agent, or make one with `meshctl agent token --replace`"
+    )]
+    Connected(VantageName),
     /// The agent was revoked after the token was made.
     #[error("agent {name} was revoked after this token was made; {}", again(.name, *.role))]
     Revoked {
@@ -102,17 +132,40 @@ pub enum Unaccepted {
     )]
     Revoked(VantageName),
     /// The data folder knows no such agent.
-    #[error("agent {0} is not known here; it must join with a token of this coordinator")]
-    Unknown(VantageName),
-    /// The certificate has ended while the connection went on.
     #[error(
-        "the certificate of agent {name} ended at {at}; connect again with the renewed one, or join again"
+        "agent {0} is not known here (deleted, or the coordinator's store is of an earlier day); a new token lets it join again: `meshctl agent token --name {0} --role ROLE`"
+    )]
+    Unknown(VantageName),
+    /// The authority has signed it, and the store does not list it.
+    #[error(
+        "the certificate of agent {0} is not among those that this coordinator's store knows (is the store of an earlier day?); a token for the same agent: `meshctl agent rejoin {0}`"
+    )]
+    Unlisted(VantageName),
+    /// The certificate has ended, and may be renewed.
+    #[error(
+        "the certificate of agent {name} ended at {at}, by the coordinator's clock ({now}); it may be renewed until {until}"
     )]
     Expired {
         /// The agent.
         name: VantageName,
         /// When, RFC 3339.
         at: String,
+        /// The time at the coordinator, RFC 3339.
+        now: String,
+        /// Until when it may be renewed, RFC 3339.
+        until: String,
+    },
+    /// The certificate has ended, and so has the grace.
+    #[error(
+        "the certificate of agent {name} ended at {at}, too long ago by the coordinator's clock ({now}) to be renewed; if that clock is right, a token for the same agent: `meshctl agent rejoin {name}`"
+    )]
+    Ended {
+        /// The agent.
+        name: VantageName,
+        /// When, RFC 3339.
+        at: String,
+        /// The time at the coordinator, RFC 3339.
+        now: String,
     },
 }
 
@@ -124,6 +177,7 @@ pub struct Invitation {
     host: Option<String>,
     labels: BTreeMap<String, String>,
     ttl: Duration,
+    replace: bool,
 }
 
 impl Invitation {
@@ -142,12 +196,14 @@ impl Invitation {
             return Err(InviteError::Name(name));
         }
         if let Some(host) = &host
-            && (host.is_empty() || host.len() > LONGEST_NAME || host.contains(char::is_control))
+            && (host.is_empty() || host.len() > LONGEST_NAME || printable(host.clone()) != *host)
         {
             return Err(InviteError::Host(host.clone()));
         }
         let fits = |(key, value): (&String, &String)| {
-            !key.is_empty() && key.len() <= LONGEST_LABEL && value.len() <= LONGEST_LABEL
+            let plain =
+                |text: &str| text.len() <= LONGEST_LABEL && printable(text.to_owned()) == *text;
+            !key.is_empty() && plain(key) && plain(value)
         };
         if labels.len() > LABELS || !labels.iter().all(fits) {
             return Err(InviteError::Labels);
@@ -161,7 +217,50 @@ impl Invitation {
             host,
             labels,
             ttl: if ttl.is_zero() { DEFAULT_TTL } else { ttl },
+            replace: false,
         })
+    }
+
+    /// For an agent that is known, as it is known.
+    ///
+    /// # Errors
+    /// When the validity is too long.
+    pub fn again(agent: &AgentRecord, ttl: Duration) -> Result<Self, InviteError> {
+        let name = agent.name.0.clone();
+        Self::new(
+            name,
+            agent.role,
+            agent.host.clone(),
+            agent.labels.clone(),
+            ttl,
+        )
+    }
+
+    /// The same, for an agent that takes the place of one that is connected by the name.
+    #[must_use]
+    pub fn replacing(self, replace: bool) -> Self {
+        Self { replace, ..self }
+    }
+
+    /// Whether it may be made, while the agent of its name is connected or not, and others had the name.
+    ///
+    /// # Errors
+    /// With what to do about it.
+    pub fn permit<'a>(
+        &self,
+        connected: bool,
+        mut others: impl Iterator<Item = &'a AgentRecord>,
+    ) -> Result<(), InviteError> {
+        if connected && !self.replace {
+            return Err(InviteError::Connected(self.name.clone()));
+        }
+        match others.find(|agent| agent.former.contains(&self.name)) {
+            None => Ok(()),
+            Some(agent) => Err(InviteError::Former {
+                former: self.name.clone(),
+                name: agent.name.clone(),
+            }),
+        }
     }
 
     /// The agent invited.
@@ -173,7 +272,7 @@ impl Invitation {
     /// How long the token will be valid, in microseconds.
     #[must_use]
     pub fn ttl_us(&self) -> u64 {
-        u64::try_from(self.ttl.as_micros()).unwrap_or(u64::MAX)
+        micros(self.ttl)
     }
 
     /// The token to store for a secret.
@@ -187,6 +286,8 @@ impl Invitation {
             labels: self.labels.clone(),
             expires_us: now_us.saturating_add(self.ttl_us()),
             used_at_us: None,
+            used_for: None,
+            replace: self.replace,
         }
     }
 
@@ -203,6 +304,8 @@ impl Invitation {
             labels: self.labels.clone(),
             state: AgentState::Invited,
             certificates: Vec::new(),
+            revoked: known.map(|a| a.revoked.clone()).unwrap_or_default(),
+            former: known.map(|a| a.former.clone()).unwrap_or_default(),
             version: String::new(),
             last_seen_us: known.and_then(|agent| agent.last_seen_us),
             addresses: Vec::new(),
@@ -219,17 +322,22 @@ pub fn hash(secret: &[u8; 32]) -> SecretHash {
     SecretHash(Sha256::digest(secret).into())
 }
 
-/// Whether a token lets somebody join now.
+/// Whether somebody with this key may join by a token now.
 ///
 /// # Errors
 /// With the reason in words that tell what to do.
-pub fn admit(
+pub fn admit<'a>(
     token: Option<TokenRecord>,
-    known: impl FnOnce(&VantageName) -> Option<AgentState>,
+    key_sha256: &[u8; 32],
+    known: impl FnOnce(&VantageName) -> (Option<&'a AgentRecord>, bool),
     now_us: u64,
 ) -> Result<TokenRecord, JoinError> {
     let token = token.ok_or(JoinError::Unknown)?;
+    let (agent, connected) = known(&token.name);
     if let Some(at_us) = token.used_at_us {
+        if same_again(&token, key_sha256, agent) {
+            return Ok(token);
+        }
         return Err(JoinError::Used {
             at: clock::rfc3339(at_us),
             name: token.name,
@@ -243,13 +351,30 @@ pub fn admit(
             role: token.role,
         });
     }
-    if known(&token.name) == Some(AgentState::Revoked) {
+    if agent.is_some_and(|agent| agent.state == AgentState::Revoked) {
         return Err(JoinError::Revoked {
             name: token.name,
             role: token.role,
         });
     }
+    if connected && !token.replace {
+        return Err(JoinError::Connected(token.name));
+    }
     Ok(token)
+}
+
+/// Whether the holder of the key that a token was used for asks again, since the answer was lost. Not
+/// when what it got has been revoked, or has left the list.
+fn same_again(token: &TokenRecord, key_sha256: &[u8; 32], agent: Option<&AgentRecord>) -> bool {
+    let used_for = token.used_for.as_ref();
+    used_for.is_some_and(|used| {
+        let listed = |agent: &AgentRecord| lists(&agent.certificates, &used.serial);
+        used.key_sha256 == *key_sha256 && agent.is_some_and(listed)
+    })
+}
+
+fn lists(certificates: &[IssuedCertificate], serial: &str) -> bool {
+    certificates.iter().any(|known| known.serial == serial)
 }
 
 /// The record of an agent that has joined.
@@ -260,6 +385,7 @@ pub fn enrolled(
     issued: &Issued,
     version: String,
     now_us: u64,
+    grace: Duration,
 ) -> AgentRecord {
     let mut agent = AgentRecord {
         name: token.name.clone(),
@@ -268,6 +394,8 @@ pub fn enrolled(
         labels: token.labels.clone(),
         state: AgentState::Enrolled,
         certificates: known.map(|a| a.certificates.clone()).unwrap_or_default(),
+        revoked: known.map(|a| a.revoked.clone()).unwrap_or_default(),
+        former: known.map(|a| a.former.clone()).unwrap_or_default(),
         version,
         last_seen_us: known.and_then(|agent| agent.last_seen_us),
         addresses: Vec::new(),
@@ -275,13 +403,20 @@ pub fn enrolled(
         witness: false,
         witness_trouble: String::new(),
     };
-    certified(&mut agent, issued, now_us);
+    if token.replace {
+        refuse_all(&mut agent);
+    }
+    certified(&mut agent, issued, now_us, grace);
     agent
 }
 
-/// Adds a certificate to an agent's record and forgets those that have ended.
-pub fn certified(agent: &mut AgentRecord, issued: &Issued, now_us: u64) {
-    agent.certificates.retain(|known| known.expires_us > now_us);
+/// Adds a certificate to an agent's record and forgets those that nobody may renew any more.
+pub fn certified(agent: &mut AgentRecord, issued: &Issued, now_us: u64, grace: Duration) {
+    let kept_us = now_us.saturating_sub(micros(grace));
+    agent
+        .certificates
+        .retain(|known| known.expires_us > kept_us);
+    agent.revoked.retain(|known| known.expires_us > kept_us);
     let surplus = (agent.certificates.len() + 1).saturating_sub(CERTIFICATES);
     agent.certificates.drain(..surplus);
     agent.certificates.push(IssuedCertificate {
@@ -293,38 +428,85 @@ pub fn certified(agent: &mut AgentRecord, issued: &Issued, now_us: u64) {
 /// Revokes an agent: none of its certificates is accepted from now on.
 pub fn revoke(agent: &mut AgentRecord) {
     agent.state = AgentState::Revoked;
-    agent.certificates.clear();
+    refuse_all(agent);
 }
 
-/// Whether a certificate, whose chain holds, is one of this agent's that counts.
+/// Refuses the certificates of an agent for good.
+fn refuse_all(agent: &mut AgentRecord) {
+    agent.revoked.append(&mut agent.certificates);
+    let surplus = agent.revoked.len().saturating_sub(REVOKED);
+    agent.revoked.drain(..surplus);
+}
+
+/// What a certificate is to be good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A session: it has not ended.
+    Session,
+    /// Its renewal: it ended no longer ago than the grace lasts.
+    Renewal,
+}
+
+/// Whether a certificate, whose signature holds, is one of this agent's that counts.
 ///
 /// # Errors
 /// With the reason in words that tell what to do.
 pub fn accept(
-    name: &VantageName,
     agent: Option<&AgentRecord>,
-    serial: &Serial,
-    not_after_us: u64,
+    peer: &PeerCertificate,
+    name: &VantageName,
+    purpose: Purpose,
+    grace: Duration,
     now_us: u64,
 ) -> Result<(), Unaccepted> {
-    if now_us >= not_after_us {
-        return Err(Unaccepted::Expired {
-            name: name.clone(),
-            at: clock::rfc3339(not_after_us),
-        });
-    }
     let agent = agent.ok_or_else(|| Unaccepted::Unknown(name.clone()))?;
-    let listed = agent.certificates.iter().any(|c| c.serial == serial.0);
-    match agent.state {
-        AgentState::Enrolled if listed => Ok(()),
-        AgentState::Enrolled | AgentState::Revoked | AgentState::Invited => {
-            Err(Unaccepted::Revoked(name.clone()))
-        }
+    let serial = &peer.serial.0;
+    let revoked = match agent.state {
+        // An invited one that shows a certificate has joined a store that knows more than this one.
+        AgentState::Enrolled | AgentState::Invited => lists(&agent.revoked, serial),
+        AgentState::Revoked => true,
+    };
+    if revoked {
+        return Err(Unaccepted::Revoked(name.clone()));
+    }
+    in_time(peer.not_after_us, name, purpose, grace, now_us)?;
+    match lists(&agent.certificates, serial) {
+        true => Ok(()),
+        false => Err(Unaccepted::Unlisted(name.clone())),
     }
 }
 
+fn in_time(
+    not_after_us: u64,
+    name: &VantageName,
+    purpose: Purpose,
+    grace: Duration,
+    now_us: u64,
+) -> Result<(), Unaccepted> {
+    let until_us = not_after_us.saturating_add(micros(grace));
+    let (name, at) = (name.clone(), clock::rfc3339(not_after_us));
+    let now = clock::rfc3339(now_us);
+    if now_us >= until_us {
+        return Err(Unaccepted::Ended { name, at, now });
+    }
+    match purpose {
+        Purpose::Session if now_us >= not_after_us => Err(Unaccepted::Expired {
+            name,
+            at,
+            now,
+            until: clock::rfc3339(until_us),
+        }),
+        Purpose::Session | Purpose::Renewal => Ok(()),
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// `[a-z0-9][a-z0-9.-]{0,62}`: fits a SPIFFE path segment and a DNS label alike.
-fn is_name(name: &str) -> bool {
+#[must_use]
+pub fn is_name(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     name.len() <= LONGEST_NAME
         && name.bytes().next().is_some_and(plain)
@@ -334,8 +516,12 @@ fn is_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ca::Serial;
+    use crate::store::Use;
 
     const NOW: u64 = 1_700_000_000_000_000;
+    const SECOND: u64 = 1_000_000;
+    const GRACE: Duration = Duration::from_secs(30 * 86_400);
 
     fn invitation(name: &str, ttl: u64) -> Result<Invitation, InviteError> {
         let ttl = Duration::from_secs(ttl);
@@ -347,7 +533,7 @@ mod tests {
             der: Vec::new().into(),
             pem: String::new(),
             serial: Serial(serial.into()),
-            not_after_us: NOW + 1_000_000,
+            not_after_us: NOW + SECOND,
         }
     }
 
@@ -385,7 +571,12 @@ mod tests {
             used_at_us: Some(NOW),
             ..token.clone()
         };
-        for (token, state, now, expected) in [
+        let agent = enrolled(&token, None, &issued("aa"), String::new(), NOW, GRACE);
+        let gone = AgentRecord {
+            state: AgentState::Revoked,
+            ..agent.clone()
+        };
+        for (token, known, now, expected) in [
             (
                 None,
                 None,
@@ -406,77 +597,166 @@ mod tests {
             ),
             (
                 Some(token.clone()),
-                Some(AgentState::Revoked),
+                Some(&gone),
                 NOW,
                 "was revoked after this token was made",
             ),
         ] {
-            let message = admit(token, |_| state, now).unwrap_err().to_string();
+            let admitted = admit(token, &[0; 32], |_| (known, false), now);
+            let message = admitted.unwrap_err().to_string();
             assert!(message.contains(expected), "{message}");
         }
-        assert!(
-            admit(
-                Some(token),
-                |_| Some(AgentState::Enrolled),
-                NOW + 59_999_999
-            )
-            .is_ok()
+        let now = NOW + 59_999_999;
+        assert!(admit(Some(token), &[0; 32], |_| (Some(&agent), false), now).is_ok());
+    }
+
+    #[test]
+    fn who_is_connected_is_replaced_by_a_token_for_that_alone() {
+        let invitation = invitation("home1", 60).unwrap();
+        let token = invitation.token(&[1; 32], NOW);
+        let agent = enrolled(&token, None, &issued("aa"), String::new(), NOW, GRACE);
+        assert_eq!(
+            invitation.permit(true, std::iter::empty()),
+            Err(InviteError::Connected(agent.name.clone()))
         );
+        let replacing = invitation.clone().replacing(true);
+        assert_eq!(replacing.permit(true, std::iter::empty()), Ok(()));
+        assert_eq!(invitation.permit(false, std::iter::empty()), Ok(()));
+        let join = |token: &TokenRecord, connected| {
+            let known = |_: &VantageName| (Some(&agent), connected);
+            admit(Some(token.clone()), &[0; 32], known, NOW).map(|_| ())
+        };
+        assert_eq!(join(&token, false), Ok(()));
+        assert!(matches!(join(&token, true), Err(JoinError::Connected(_))));
+        let token = replacing.token(&[1; 32], NOW);
+        assert_eq!(join(&token, true), Ok(()));
+        let other = enrolled(
+            &token,
+            Some(&agent),
+            &issued("bb"),
+            String::new(),
+            NOW,
+            GRACE,
+        );
+        let of_the_first = accepted_at(Some(&other), "aa", Purpose::Renewal, NOW);
+        assert!(matches!(of_the_first, Err(Unaccepted::Revoked(_))));
+    }
+
+    #[test]
+    fn a_used_token_is_good_for_the_same_key_and_no_other() {
+        let used = TokenRecord {
+            used_at_us: Some(NOW),
+            used_for: Some(Use {
+                key_sha256: [5; 32],
+                serial: "aa".into(),
+            }),
+            ..invitation("home1", 60).unwrap().token(&[1; 32], NOW)
+        };
+        let mut agent = enrolled(&used, None, &issued("aa"), String::new(), NOW, GRACE);
+        let join = |key: u8, agent: Option<&AgentRecord>| {
+            admit(Some(used.clone()), &[key; 32], |_| (agent, true), NOW).is_ok()
+        };
+        assert!(join(5, Some(&agent)));
+        assert!(!join(6, Some(&agent)) && !join(5, None));
+        revoke(&mut agent);
+        assert!(!join(5, Some(&agent)));
+    }
+
+    fn accepted_at(
+        agent: Option<&AgentRecord>,
+        serial: &str,
+        purpose: Purpose,
+        now_us: u64,
+    ) -> Result<(), Unaccepted> {
+        let peer = PeerCertificate {
+            identity: proto::identity::Identity::Agent("home1".into()),
+            serial: Serial(serial.into()),
+            not_after_us: NOW + SECOND,
+        };
+        let name = VantageName("home1".into());
+        accept(agent, &peer, &name, purpose, GRACE, now_us)
     }
 
     #[test]
     fn a_life_of_certificates() {
+        use Purpose::{Renewal, Session};
+        let token = invitation("home1", 60).unwrap().token(&[1; 32], NOW);
+        let mut agent = enrolled(&token, None, &issued("aa"), String::new(), NOW, GRACE);
+        certified(&mut agent, &issued("bb"), NOW, GRACE);
+        let agent = Some(&agent);
+        let ended = NOW + SECOND;
+        let grace = ended + micros(GRACE);
+        let rows = [
+            (None, "aa", Session, NOW, Some("is not known here")),
+            (agent, "aa", Session, NOW, None),
+            (agent, "bb", Session, ended - 1, None),
+            (agent, "cc", Session, NOW, Some("not among those")),
+            (agent, "aa", Session, ended, Some("may be renewed until")),
+            (agent, "aa", Renewal, ended, None),
+            (agent, "aa", Renewal, grace - 1, None),
+            (agent, "aa", Renewal, grace, Some("agent rejoin home1")),
+            (agent, "aa", Session, grace, Some("agent rejoin home1")),
+        ];
+        for (agent, serial, purpose, now_us, says) in rows {
+            let accepted = accepted_at(agent, serial, purpose, now_us);
+            let said = accepted.err().map(|error| error.to_string());
+            let as_wanted = match (&said, says) {
+                (None, None) => true,
+                (Some(said), Some(says)) => said.contains(says),
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            assert!(as_wanted, "{serial} {purpose:?} at {now_us}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn revocation_wins_over_grace_and_over_what_comes_after() {
         let invitation = invitation("home1", 60).unwrap();
         let token = invitation.token(&[1; 32], NOW);
-        let name = token.name.clone();
-        let accepted = |agent: Option<&AgentRecord>, serial: &str, now| {
-            accept(&name, agent, &Serial(serial.into()), NOW + 1_000_000, now)
-        };
-        assert!(matches!(
-            accepted(None, "aa", NOW),
-            Err(Unaccepted::Unknown(_))
-        ));
-        let mut agent = enrolled(&token, None, &issued("aa"), String::new(), NOW);
-        assert_eq!(accepted(Some(&agent), "aa", NOW), Ok(()));
-        assert!(matches!(
-            accepted(Some(&agent), "bb", NOW),
-            Err(Unaccepted::Revoked(_))
-        ));
-        assert!(matches!(
-            accepted(Some(&agent), "aa", NOW + 1_000_000),
-            Err(Unaccepted::Expired { .. })
-        ));
-        certified(&mut agent, &issued("bb"), NOW);
-        assert_eq!(
-            accepted(Some(&agent), "aa", NOW),
-            Ok(()),
-            "the older one stays"
-        );
+        let mut agent = enrolled(&token, None, &issued("aa"), String::new(), NOW, GRACE);
         assert_eq!(invitation.invited(Some(&agent)), None);
-
         revoke(&mut agent);
-        assert!(matches!(
-            accepted(Some(&agent), "bb", NOW),
-            Err(Unaccepted::Revoked(_))
-        ));
+        let refused = |agent: &AgentRecord, purpose| {
+            let accepted = accepted_at(Some(agent), "aa", purpose, NOW + SECOND);
+            matches!(accepted, Err(Unaccepted::Revoked(_)))
+        };
+        assert!(refused(&agent, Purpose::Session) && refused(&agent, Purpose::Renewal));
         let again = invitation.invited(Some(&agent)).unwrap();
         assert_eq!(again.state, AgentState::Invited);
-        let again = enrolled(&token, Some(&again), &issued("cc"), String::new(), NOW);
-        assert_eq!(accepted(Some(&again), "cc", NOW), Ok(()));
-        assert!(matches!(
-            accepted(Some(&again), "bb", NOW),
-            Err(Unaccepted::Revoked(_))
-        ));
+        let unlisted = accepted_at(Some(&again), "zz", Purpose::Session, NOW);
+        assert!(matches!(unlisted, Err(Unaccepted::Unlisted(_))));
+        assert!(refused(&again, Purpose::Renewal));
+        let again = enrolled(
+            &token,
+            Some(&again),
+            &issued("cc"),
+            String::new(),
+            NOW,
+            GRACE,
+        );
+        assert_eq!(
+            accepted_at(Some(&again), "cc", Purpose::Session, NOW),
+            Ok(())
+        );
+        assert!(refused(&again, Purpose::Session) && refused(&again, Purpose::Renewal));
     }
 
     #[test]
     fn the_list_of_certificates_is_bounded() {
         let token = invitation("a", 0).unwrap().token(&[1; 32], NOW);
-        let mut agent = enrolled(&token, None, &issued("00"), String::new(), NOW);
+        let mut agent = enrolled(&token, None, &issued("00"), String::new(), NOW, GRACE);
         for n in 0..100 {
-            certified(&mut agent, &issued(&n.to_string()), NOW);
+            certified(&mut agent, &issued(&n.to_string()), NOW, GRACE);
         }
         assert_eq!(agent.certificates.len(), CERTIFICATES);
         assert_eq!(agent.certificates.last().unwrap().serial, "99");
+        for _ in 0..10 {
+            revoke(&mut agent);
+            for n in 0..16 {
+                certified(&mut agent, &issued(&n.to_string()), NOW, GRACE);
+            }
+        }
+        revoke(&mut agent);
+        assert_eq!(agent.revoked.len(), REVOKED);
     }
 }

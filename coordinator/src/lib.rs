@@ -1,10 +1,12 @@
-//! The coordinator: the agents' and operators' gRPC services, schedule, store and localisation.
+//! The coordinator: the agents' and operators' gRPC services, the web face, schedule, store and localisation.
 
 pub mod ca;
 pub mod check;
 pub mod clock;
 pub mod config;
 pub mod coverage;
+pub mod crowd;
+pub mod doors;
 pub mod engine;
 pub mod enrolment;
 pub mod files;
@@ -19,3 +21,4 @@ pub mod store;
 pub mod tls;
 pub mod unprobed;
 pub mod watcher;
+pub mod web;

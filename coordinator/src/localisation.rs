@@ -4,7 +4,6 @@
 //! are of the arms that the heart chooses, as it finds any worth probing.
 
 mod judging;
-mod own;
 mod past;
 #[cfg(test)]
 mod seen;

@@ -7,10 +7,13 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use coordinator::config::Config;
+use coordinator::server::{self, ServerError};
 use tracing_subscriber::EnvFilter;
 
 /// Exit status when it could not start or go on.
 const FAILED: u8 = 2;
+/// Exit status of a check that has found damage.
+const DAMAGED: u8 = 1;
 
 /// The coordinator of a mesh: agents and operators talk to it.
 #[derive(Debug, Parser)]
@@ -25,6 +28,18 @@ enum Command {
     /// Runs the coordinator until SIGTERM. The first start makes the mesh's certificate authority and
     /// DIR/admin.toml, a context for meshctl.
     Run(Run),
+    /// Looks whether the store holds all that was written to it. Exit status 0 when it does, 1 when it does
+    /// not, 2 when that could not be found out.
+    Check(Folder),
+    /// Puts a damaged store aside, and makes a new one with what can be read of it.
+    Repair(Folder),
+}
+
+#[derive(Debug, clap::Args)]
+struct Folder {
+    /// The coordinator's folder; no coordinator may be running on it
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,11 +50,19 @@ struct Run {
     /// Where to listen [default: 0.0.0.0:7443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// Serve the page, metrics and JSON there as well, on loopback alone; 127.0.0.1:7480 without a value
+    #[arg(
+        long,
+        value_name = "ADDRESS:PORT",
+        num_args = 0..=1,
+        default_missing_value = "127.0.0.1:7480"
+    )]
+    web: Option<String>,
     /// How agents and operators reach this coordinator, best first; once for each address
     /// [default: the address listened on, else every address of this host]
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Vec<String>,
-    /// TOML file with listen, advertise and the table `certificates`; flags win
+    /// TOML file with listen, web, advertise and the table `certificates`; flags win. SIGHUP has it read again
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Form of the log on stderr; RUST_LOG chooses what is in it
@@ -54,15 +77,79 @@ enum LogFormat {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(arguments) = Arguments::parse().command;
-    start_log(arguments.log_format);
-    match run(arguments) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("mesh-coordinator: {error:#}");
-            ExitCode::from(FAILED)
+    match Arguments::parse().command {
+        Command::Run(arguments) => {
+            start_log(arguments.log_format);
+            ended(run(arguments).map(|()| ExitCode::SUCCESS))
+        }
+        Command::Check(folder) => {
+            silence_panics();
+            ended(check(&folder))
+        }
+        Command::Repair(folder) => {
+            silence_panics();
+            start_log(LogFormat::Text);
+            ended(repair(&folder))
         }
     }
+}
+
+fn ended(done: anyhow::Result<ExitCode>) -> ExitCode {
+    done.unwrap_or_else(|error| {
+        eprintln!("mesh-coordinator: {error:#}");
+        ExitCode::from(FAILED)
+    })
+}
+
+/// What the database's code says when it gives up on damage is told as an error.
+fn silence_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+fn check(folder: &Folder) -> anyhow::Result<ExitCode> {
+    match server::check(&folder.data_dir) {
+        Ok(audit) => {
+            println!(
+                "sound: {} batches, {}",
+                audit.commits,
+                counted(&audit.records)
+            );
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(ServerError::Store { folder, cause }) if cause.is_damage() => {
+            eprintln!("mesh-coordinator: {}", ServerError::Store { folder, cause });
+            Ok(ExitCode::from(DAMAGED))
+        }
+        Err(error @ ServerError::StoreGone(_)) => {
+            eprintln!("mesh-coordinator: {error}");
+            Ok(ExitCode::from(DAMAGED))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn repair(folder: &Folder) -> anyhow::Result<ExitCode> {
+    let saved = server::repair(&folder.data_dir)?;
+    println!("saved: {}", counted(&saved.records));
+    println!(
+        "not readable: {} records, and {} stretches of which nobody knows how many they held",
+        saved.unreadable, saved.stretches
+    );
+    println!("the damaged store is kept in {}", saved.kept_at.display());
+    println!(
+        "Join tokens are void; agents and services come from a list of their own beside the database. Look whether `meshctl agent list` and `meshctl service list` show what you expect: `agent rejoin NAME` lets in an agent whose certificate is not known."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counted(records: &[(&str, u64)]) -> String {
+    if records.is_empty() {
+        return "no records".to_owned();
+    }
+    let records = records
+        .iter()
+        .map(|(kind, count)| format!("{count} {kind}"));
+    records.collect::<Vec<_>>().join(", ")
 }
 
 fn run(arguments: Run) -> anyhow::Result<()> {
@@ -71,16 +158,27 @@ fn run(arguments: Run) -> anyhow::Result<()> {
     let Run {
         data_dir,
         listen,
+        web,
         advertise,
         config,
         log_format: _,
     } = arguments;
-    let config = Config::new(data_dir, listen, advertise, config.as_deref())?;
+    let load = move || {
+        let (data_dir, listen) = (data_dir.clone(), listen.clone());
+        Config::new(
+            data_dir,
+            listen,
+            web.clone(),
+            advertise.clone(),
+            config.as_deref(),
+        )
+    };
+    let config = load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    runtime.block_on(coordinator::server::run(config))?;
+    runtime.block_on(server::run(config, load))?;
     Ok(())
 }
 

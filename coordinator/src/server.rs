@@ -15,27 +15,35 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
+use tonic::transport::server::Router;
 
-use crate::ca::{Authority, CaError};
+use crate::ca::{Authority, CaError, Mesh};
 use crate::clock;
-use crate::config::Config;
-use crate::engine::{self, Fatal, Setup};
+use crate::config::{Config, ConfigError};
+use crate::doors;
+use crate::engine::{self, Event, Fatal, Reconfigured, Setup};
 use crate::files::{self, Access, FileError};
 use crate::grpc::agent::AgentsService;
 use crate::grpc::enrolment::EnrolmentService;
 use crate::grpc::operator::OperatorsService;
-use crate::grpc::{self, LARGEST_MESSAGE};
+use crate::grpc::{self, LARGEST_MESSAGE, STRANGERS_MESSAGE};
 use crate::localisation::Localiser;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Audit, Saved, Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 use crate::watcher;
+use crate::web::Face;
 
 /// Name of the operator whose context is written at the first start.
 const FIRST_OPERATOR: &str = "admin";
+/// The file of that context, in the data folder.
+const CONTEXT: &str = "admin.toml";
+/// The folder of the store there.
+const STORE: &str = "store";
 /// Streams of one connection at once: an agent has two, `meshctl` one.
 const STREAMS: u32 = 32;
 /// A peer is asked whether it is there this often ...
@@ -46,6 +54,12 @@ const KEEPALIVE_ANSWER: Duration = Duration::from_secs(5);
 const PENDING_RESETS: usize = 32;
 /// Headers of a request, in bytes.
 const LARGEST_HEADERS: u32 = 16 << 10;
+/// The same of a stranger, which has one call to make ...
+const STRANGERS_STREAMS: u32 = 4;
+/// ... in bytes of headers ...
+const STRANGERS_HEADERS: u32 = 4 << 10;
+/// ... and of what may be on its way to us: the least that HTTP/2 starts with.
+const STRANGERS_WINDOW: u32 = (64 << 10) - 1;
 /// How long calls may take to end when the coordinator goes down.
 const LEAVE: Duration = Duration::from_secs(5);
 /// How often the store is asked to forget what has aged out.
@@ -65,17 +79,36 @@ pub enum ServerError {
     /// Another process has the store open.
     #[error("another coordinator runs on {0}; stop it first, or use another --data-dir")]
     InUse(String),
+    /// The folder has a mesh's context and no store.
+    #[error(
+        "{0} holds the authority or the context of a mesh and no store: agents, services and all that was observed are gone. Put folder `store` back from a backup, or begin with an empty one by `mesh-coordinator repair --data-dir {0}`"
+    )]
+    StoreGone(String),
     /// The store.
-    #[error("the store in {folder}: {source}")]
+    #[error("the store in {folder}: {cause}{}", advice(cause, folder))]
     Store {
         /// Its folder.
         folder: String,
-        /// What is wrong.
-        source: StoreError,
+        /// What is wrong, which the text says.
+        cause: StoreError,
     },
+    /// There is nothing to look at.
+    #[error("there is no store in {0}")]
+    NoStore(String),
     /// The port.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The port of the web face.
+    #[error(
+        "cannot listen on {address} for the web face: {source}{}",
+        web_hint(source)
+    )]
+    ListenForWeb {
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -98,6 +131,16 @@ pub enum ServerError {
     Broken(String),
 }
 
+/// What to do about a store that does not open.
+fn advice(error: &StoreError, folder: &str) -> String {
+    match error.is_damage() {
+        false => String::new(),
+        true => format!(
+            ". Nothing is served from it. A backup of the folder from before is best; without one, `mesh-coordinator repair --data-dir {folder}` saves what can be read and keeps the damaged store beside it, and agents send again what they still have"
+        ),
+    }
+}
+
 /// What to do about it.
 fn hint(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
@@ -108,15 +151,26 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Runs a coordinator until SIGTERM or SIGINT.
+/// The same for the web face.
+fn web_hint(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(nix::libc::EADDRINUSE) => "; another program has the port, choose one with --web",
+        _ => hint(error),
+    }
+}
+
+/// Runs a coordinator until SIGTERM or SIGINT. SIGHUP has it `reload` its configuration.
 ///
 /// # Errors
 /// When it cannot start, or its store breaks.
-pub async fn run(config: Config) -> Result<(), ServerError> {
+pub async fn run(
+    config: Config,
+    reload: impl Fn() -> Result<Config, ConfigError> + Send + 'static,
+) -> Result<(), ServerError> {
     files::make_folder(&config.data_dir)?;
     let store = open_store(&config.data_dir)?;
     let now_us = clock::now_us();
-    let authority = Arc::new(Authority::open(&config.data_dir.join("ca"), now_us)?);
+    let authority = Arc::new(open_authority(&config.data_dir, &store, now_us).await?);
     let listener = TcpListener::bind(config.listen).await;
     let listen_error = |source| ServerError::Listen {
         address: config.listen,
@@ -124,6 +178,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     };
     let listener = listener.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
+    let web = listen_for_web(config.web).await?;
     let addresses = config.addresses(bound, &own_addresses());
     write_context(&config, &authority, bound, now_us)?;
 
@@ -135,6 +190,7 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         authority: Arc::clone(&authority),
         lifetimes: config.lifetimes,
         addresses: addresses.clone(),
+        advertised: config.advertise.clone(),
     };
     let started = engine::start(store.clone(), setup, fatal.clone(), stop.clone());
     let started = started.map_err(|source| store_error(&config.data_dir, source))?;
@@ -146,17 +202,41 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
         lifetime,
     ));
     tokio::spawn(retain(store.clone(), fatal.clone()));
+    let hangups = signal(SignalKind::hangup()).map_err(ServerError::Runtime)?;
+    let users = signal(SignalKind::user_defined1()).map_err(ServerError::Runtime)?;
+    tokio::spawn(reload_on(
+        hangups,
+        users,
+        config.clone(),
+        bound,
+        engine.clone(),
+        reload,
+    ));
+    let localiser = Localiser::new(engine.clone(), store.clone(), fatal.clone());
+    let face = Face::new(
+        engine.clone(),
+        store.clone(),
+        localiser.clone(),
+        stop.clone(),
+    );
     let services = Services {
         engine,
         store,
+        localiser,
         authority,
         fatal: fatal.clone(),
         stop: stop.clone(),
     };
-    let incoming = ReceiverStream::new(tls::accept(listener, tls, stop.clone()));
-    let router = services.router().await?;
-    let server =
-        tokio::spawn(router.serve_with_incoming_shutdown(incoming, stop.clone().cancelled_owned()));
+    let doors = doors::accept(listener, tls, stop.clone());
+    let routers = services.routers().await?;
+    let serve = |router: Router, door| {
+        let over = stop.clone().cancelled_owned();
+        tokio::spawn(router.serve_with_incoming_shutdown(ReceiverStream::new(door), over))
+    };
+    // It ends with the process.
+    serve(routers.strangers, doors.strangers);
+    let server = serve(routers.known, doors.known);
+    let pages = web.map(|listener| tokio::spawn(face.serve(listener)));
     tracing::info!(address = %bound, advertise = ?addresses, data_dir = %config.data_dir.display(), "listening");
 
     let ended = until_told(&fatal).await;
@@ -165,15 +245,72 @@ pub async fn run(config: Config) -> Result<(), ServerError> {
     // Calls that do not end are cut off; what they were promised is on disk or was not promised.
     let served = tokio::time::timeout(LEAVE, server).await;
     let _ = tokio::time::timeout(LEAVE, engine_task).await;
+    if let Some(pages) = pages {
+        let _ = tokio::time::timeout(LEAVE, pages).await;
+    }
     if let Ok(Ok(Err(error))) = served {
         return ended.and(Err(error.into()));
     }
     ended
 }
 
+/// Takes over the configuration at each SIGHUP; one that is not usable changes nothing. SIGUSR1 means
+/// nothing here, and ends nobody.
+async fn reload_on(
+    mut hangups: Signal,
+    mut users: Signal,
+    mut config: Config,
+    bound: SocketAddr,
+    engine: engine::Handle,
+    reload: impl Fn() -> Result<Config, ConfigError>,
+) {
+    loop {
+        tokio::select! {
+            Some(()) = hangups.recv() => {}
+            Some(()) = users.recv() => {
+                tracing::info!("SIGUSR1 means nothing to a coordinator; SIGHUP reloads its configuration");
+                continue;
+            }
+            else => return,
+        }
+        let next = match reload() {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!(%error, "the configuration is not usable; the one before stays");
+                continue;
+            }
+        };
+        if (next.listen, next.lifetimes.server) != (config.listen, config.lifetimes.server) {
+            tracing::warn!("`listen` and `certificates.server` change at the next start");
+        }
+        let addresses = next.addresses(bound, &own_addresses());
+        let changed = Event::Reconfigured(Reconfigured {
+            lifetimes: next.lifetimes,
+            addresses,
+            advertised: next.advertise.clone(),
+        });
+        if engine.tell(changed).await.is_err() {
+            return;
+        }
+        tracing::info!(advertise = ?next.advertise, "configuration reloaded");
+        config = next;
+    }
+}
+
+/// The web face's listener, where it is asked for.
+async fn listen_for_web(address: Option<SocketAddr>) -> Result<Option<TcpListener>, ServerError> {
+    let Some(address) = address else {
+        return Ok(None);
+    };
+    let error = |source| ServerError::ListenForWeb { address, source };
+    let listener = TcpListener::bind(address).await.map_err(error)?;
+    let bound = listener.local_addr().map_err(error)?;
+    tracing::info!(page = %format_args!("http://{bound}/"), "the web face listens");
+    Ok(Some(listener))
+}
+
 /// Waits for a signal (Ok) or a broken store.
 async fn until_told(fatal: &Fatal) -> Result<(), ServerError> {
-    use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Runtime)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServerError::Runtime)?;
     tokio::select! {
@@ -186,24 +323,33 @@ async fn until_told(fatal: &Fatal) -> Result<(), ServerError> {
 struct Services {
     engine: engine::Handle,
     store: Store,
+    localiser: Localiser,
     authority: Arc<Authority>,
     fatal: Fatal,
     stop: CancellationToken,
 }
 
+/// Both ways in.
+struct Routers {
+    known: Router,
+    strangers: Router,
+}
+
 impl Services {
-    async fn router(self) -> Result<tonic::transport::server::Router, ServerError> {
+    async fn routers(self) -> Result<Routers, ServerError> {
         let Self {
             engine,
             store,
+            localiser,
             authority,
             fatal,
             stop,
         } = self;
         let enrolment = EnrolmentService::new(engine.clone(), Arc::clone(&authority));
-        let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal.clone());
-        let localiser = Localiser::new(engine.clone(), store.clone(), fatal);
+        let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal);
         let operators = OperatorsService::new(engine, store, localiser, stop);
+        let (enrolment, agents) = (Arc::new(enrolment), Arc::new(agents));
+        let operators = Arc::new(operators);
         let (reporter, health) = tonic_health::server::health_reporter();
         reporter
             .set_serving::<OperatorServer<OperatorsService>>()
@@ -215,34 +361,119 @@ impl Services {
             .register_encoded_file_descriptor_set(proto::DESCRIPTOR_SET)
             .build_v1()
             .map_err(|error| ServerError::Reflection(error.to_string()))?;
-        Ok(Server::builder()
-            .max_concurrent_streams(STREAMS)
-            .http2_keepalive_interval(Some(KEEPALIVE))
-            .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
-            .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
-            .http2_max_header_list_size(LARGEST_HEADERS)
-            .add_service(health)
-            .add_service(InterceptedService::new(reflection, grpc::anybody_known))
-            .add_service(
-                EnrolmentServer::new(enrolment)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE),
-            )
-            .add_service(
-                AgentServiceServer::new(agents)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE),
-            )
-            .add_service(
-                OperatorServer::new(operators)
-                    .max_decoding_message_size(LARGEST_MESSAGE)
-                    .max_encoding_message_size(LARGEST_MESSAGE),
-            ))
+        let enrol = |largest| {
+            EnrolmentServer::from_arc(Arc::clone(&enrolment))
+                .max_decoding_message_size(largest)
+                .max_encoding_message_size(LARGEST_MESSAGE)
+        };
+        let agents = AgentServiceServer::from_arc(agents)
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        let operators = OperatorServer::from_arc(operators)
+            .max_decoding_message_size(LARGEST_MESSAGE)
+            .max_encoding_message_size(LARGEST_MESSAGE);
+        // Who may call is decided before the first byte of a message is read.
+        let agents = InterceptedService::new(agents, grpc::agents_alone);
+        let operators = InterceptedService::new(operators, grpc::operators_alone);
+        Ok(Routers {
+            known: for_the_known()
+                .add_service(health.clone())
+                .add_service(InterceptedService::new(reflection, grpc::anybody_known))
+                .add_service(enrol(LARGEST_MESSAGE))
+                .add_service(agents.clone())
+                .add_service(operators.clone()),
+            strangers: for_strangers()
+                .add_service(health)
+                .add_service(enrol(STRANGERS_MESSAGE))
+                .add_service(agents)
+                .add_service(operators),
+        })
     }
 }
 
+fn for_the_known() -> Server {
+    Server::builder()
+        .max_concurrent_streams(STREAMS)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_header_list_size(LARGEST_HEADERS)
+}
+
+/// A stranger's connection holds at most a window of what it sends, for as long as it may stay.
+fn for_strangers() -> Server {
+    Server::builder()
+        .max_concurrent_streams(STRANGERS_STREAMS)
+        .initial_stream_window_size(STRANGERS_WINDOW)
+        .initial_connection_window_size(STRANGERS_WINDOW)
+        .http2_max_pending_accept_reset_streams(Some(PENDING_RESETS))
+        .http2_max_header_list_size(STRANGERS_HEADERS)
+}
+
 fn open_store(data_dir: &Path) -> Result<Store, ServerError> {
-    Store::open(&data_dir.join("store")).map_err(|error| store_error(data_dir, error))
+    let dir = data_dir.join(STORE);
+    if had_store(data_dir) && !store::exists(&dir) {
+        return Err(ServerError::StoreGone(data_dir.display().to_string()));
+    }
+    Store::open(&dir).map_err(|error| store_error(data_dir, error))
+}
+
+/// Authority and context are written after the store is made.
+fn had_store(data_dir: &Path) -> bool {
+    data_dir.join(CONTEXT).exists() || data_dir.join("ca/ca.pem").exists()
+}
+
+/// Looks at the store of a data folder without changing it.
+///
+/// # Errors
+/// What is wrong with it, and what to do.
+pub fn check(data_dir: &Path) -> Result<Audit, ServerError> {
+    let dir = data_dir.join(STORE);
+    if !store::exists(&dir) {
+        let folder = data_dir.display().to_string();
+        return Err(match had_store(data_dir) {
+            true => ServerError::StoreGone(folder),
+            false => ServerError::NoStore(folder),
+        });
+    }
+    store::check(&dir).map_err(|error| store_error(data_dir, error))
+}
+
+/// Puts the store of a data folder aside and makes a new one with what can be read of it.
+///
+/// # Errors
+/// When that is not possible.
+pub fn repair(data_dir: &Path) -> Result<Saved, ServerError> {
+    store::repair(&data_dir.join(STORE)).map_err(|error| store_error(data_dir, error))
+}
+
+/// Opens the authority, and has the store remember which one it is.
+async fn open_authority(
+    data_dir: &Path,
+    store: &Store,
+    now_us: u64,
+) -> Result<Authority, ServerError> {
+    let failed = |source| store_error(data_dir, source);
+    let known = store.authority().map_err(failed)?;
+    let used = store.is_used().map_err(failed)?;
+    let folder = data_dir.join("ca");
+    let mesh = match known.is_some() || used || data_dir.join(CONTEXT).exists() {
+        true => Mesh::Relied,
+        false => Mesh::Fresh,
+    };
+    let authority = Authority::open(&folder, mesh, now_us)?;
+    match known {
+        Some(known) => authority.must_be(&folder, &known)?,
+        None => {
+            let write = Write::Authority(authority.fingerprint());
+            match store.commit(vec![write]).await {
+                // It is written at a later start; without room the store is read all the same.
+                Ok(()) | Err(StoreError::DiskFull { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+    }
+    Ok(authority)
 }
 
 fn store_error(data_dir: &Path, error: StoreError) -> ServerError {
@@ -252,7 +483,7 @@ fn store_error(data_dir: &Path, error: StoreError) -> ServerError {
     }
     ServerError::Store {
         folder,
-        source: error,
+        cause: error,
     }
 }
 
@@ -263,7 +494,7 @@ fn write_context(
     bound: SocketAddr,
     now_us: u64,
 ) -> Result<(), ServerError> {
-    let path = config.data_dir.join("admin.toml");
+    let path = config.data_dir.join(CONTEXT);
     if let Some(text) = files::read(&path)? {
         if let Some(trouble) = context_trouble(&text, authority, now_us) {
             tracing::warn!(path = %path.display(), trouble, "remove the file and start again for a new one");
@@ -375,7 +606,7 @@ mod tests {
         const NOW: u64 = 1_700_000_000_000_000;
         let make = || {
             let folder = tempfile::tempdir().unwrap();
-            let authority = Authority::open(folder.path(), NOW).unwrap();
+            let authority = Authority::open(folder.path(), Mesh::Fresh, NOW).unwrap();
             let identity = Identity::Operator("admin".to_owned());
             let lifetime = Duration::from_secs(60);
             let (issued, key) = authority.issue_client(&identity, NOW, lifetime).unwrap();

@@ -1,46 +1,28 @@
 //! The coordinator's end of the link: TLS 1.3 alone, HTTP/2 alone, clients known by certificate.
 
-use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use proto::identity::Identity;
+use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{
     ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
 };
 use rustls::sign::CertifiedKey;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, UnixTime};
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
-use tokio_util::sync::CancellationToken;
-use tonic::transport::server::Connected;
-
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
+use x509_parser::time::ASN1Time;
 
 use crate::ca::{Authority, CaError, Serial};
-
-/// A handshake takes one round trip; five seconds are for links that lose packets.
-const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
-/// Handshakes under way at once: each costs a signature and waits at most five seconds for its peer;
-/// the rest wait in the kernel's queue.
-const HANDSHAKES: usize = 512;
-/// Connections without a client certificate at once: they can only join, which takes a second.
-const STRANGERS: usize = 64;
-/// Connections handed over and not yet taken by the server, which takes them at once.
-const HANDED_OVER: usize = 64;
-/// Pause after the kernel refused to accept, which it does when descriptors run out.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// TLS cannot be set up.
 #[derive(Debug, Error)]
@@ -183,6 +165,7 @@ pub fn server_config(
     let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
         .allow_unauthenticated()
         .build()?;
+    let verifier = Arc::new(Undated(verifier));
     let mut config = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_client_cert_verifier(verifier)
@@ -193,126 +176,66 @@ pub fn server_config(
     Ok(config)
 }
 
-/// A connection whose handshake is done.
-pub struct Connection {
-    stream: TlsStream<TcpStream>,
-    peer: Peer,
-    /// A place among those without certificate, given back when the connection ends.
-    _stranger: Option<OwnedSemaphorePermit>,
-}
+/// Checks who has signed a client certificate and what for, at a time at which it is valid: whether it is
+/// valid at this time is for each service to say. So an agent that was away may renew, and whoever comes
+/// too late is told in words, where a handshake could only break off. A certificate that begins later was
+/// made while this clock was ahead.
+#[derive(Debug)]
+struct Undated(Arc<dyn ClientCertVerifier>);
 
-impl Connected for Connection {
-    type ConnectInfo = Peer;
+impl ClientCertVerifier for Undated {
+    fn offer_client_auth(&self) -> bool {
+        self.0.offer_client_auth()
+    }
 
-    fn connect_info(&self) -> Peer {
-        self.peer.clone()
+    fn client_auth_mandatory(&self) -> bool {
+        self.0.client_auth_mandatory()
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.0.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        let at = within_validity(end_entity, now);
+        self.0.verify_client_cert(end_entity, intermediates, at)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }
 
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        data: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
-}
-
-/// Accepts connections until `stop`, and hands those over whose handshake succeeds.
-#[must_use]
-pub fn accept(
-    listener: TcpListener,
-    config: ServerConfig,
-    stop: CancellationToken,
-) -> mpsc::Receiver<Result<Connection, io::Error>> {
-    let (handed, taken) = mpsc::channel(HANDED_OVER);
-    tokio::spawn(async move {
-        tokio::select! {
-            () = stop.cancelled() => {}
-            () = accept_all(listener, config, handed) => {}
-        }
-    });
-    taken
-}
-
-async fn accept_all(
-    listener: TcpListener,
-    config: ServerConfig,
-    handed: mpsc::Sender<Result<Connection, io::Error>>,
-) {
-    let acceptor = TlsAcceptor::from(Arc::new(config));
-    let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
-    let strangers = Arc::new(Semaphore::new(STRANGERS));
-    // The semaphore is never closed, so that the loop ends only with the listener's task.
-    while let Ok(turn) = Arc::clone(&handshakes).acquire_owned().await {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
-            }
-        };
-        let (acceptor, strangers, handed) =
-            (acceptor.clone(), Arc::clone(&strangers), handed.clone());
-        tokio::spawn(async move {
-            let done =
-                tokio::time::timeout(HANDSHAKE_LIMIT, shake(acceptor, stream, address, strangers));
-            let done = done.await;
-            drop(turn);
-            match done {
-                // Nobody takes connections when the server is going down.
-                Ok(Ok(connection)) => drop(handed.send(Ok(connection)).await),
-                Ok(Err(error)) => tracing::debug!(%address, %error, "handshake failed"),
-                Err(_) => tracing::debug!(%address, "handshake took too long"),
-            }
-        });
-    }
-}
-
-async fn shake(
-    acceptor: TlsAcceptor,
-    stream: TcpStream,
-    address: SocketAddr,
-    strangers: Arc<Semaphore>,
-) -> io::Result<Connection> {
-    // Clock replies and announcements are small and must not wait for more.
-    stream.set_nodelay(true)?;
-    let stream = acceptor.accept(stream).await?;
-    let (_, session) = stream.get_ref();
-    let certificate = session
-        .peer_certificates()
-        .and_then(<[_]>::first)
-        .and_then(PeerCertificate::read);
-    let stranger = match certificate {
-        Some(_) => None,
-        None => Some(strangers.try_acquire_owned().map_err(io::Error::other)?),
+/// The time nearest to `now` at which a certificate is valid; `now` for what is no certificate.
+fn within_validity(der: &CertificateDer<'_>, now: UnixTime) -> UnixTime {
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else {
+        return now;
     };
-    Ok(Connection {
-        stream,
-        peer: Peer {
-            address,
-            certificate,
-        },
-        _stranger: stranger,
-    })
+    let seconds = |at: ASN1Time| u64::try_from(at.timestamp()).unwrap_or(0);
+    let validity = certificate.validity();
+    let (begin, end) = (seconds(validity.not_before), seconds(validity.not_after));
+    UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs().min(end).max(begin)))
 }

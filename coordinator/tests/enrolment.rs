@@ -16,10 +16,12 @@ use proto::v1::enrolment_client::EnrolmentClient;
 use proto::v1::goodbye::Reason;
 use proto::v1::operator_client::OperatorClient;
 use proto::v1::{
-    GetAgentRequest, JoinRequest, RenewRequest, RevokeAgentRequest, StatusRequest,
-    coordinator_message::Message,
+    DeleteAgentRequest, GetAgentRequest, JoinRequest, RenameAgentRequest, RenewRequest,
+    RevokeAgentRequest, StatusRequest, coordinator_message::Message,
 };
 use rcgen::{CertificateParams, KeyPair};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use tonic::Code;
 
 fn request_for(key: &KeyPair) -> String {
@@ -226,10 +228,101 @@ async fn a_stream_ends_with_its_certificate_unless_renewed() {
     assert_eq!(reply.t1_us, 7);
     assert!(reply.t2_us <= reply.t3_us);
     coordinator.session(&renewed).await.unwrap();
-    // An expired one does not even get through the handshake.
-    if let Ok(channel) = coordinator.try_channel(Some(&idle)).await {
-        let mut client = proto::v1::agent_service_client::AgentServiceClient::new(channel);
-        let csr_pem = request_for(&KeyPair::generate().unwrap());
-        client.renew(RenewRequest { csr_pem }).await.unwrap_err();
+    // One that has ended opens nothing, and renews itself all the same.
+    let refused = coordinator.session(&idle).await.map(|_| ()).unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    let renewed = renew(&coordinator, &idle).await.unwrap();
+    coordinator.session(&renewed).await.unwrap();
+}
+
+async fn renew(
+    coordinator: &Coordinator,
+    with: &Credentials,
+) -> Result<Credentials, tonic::Status> {
+    let key = KeyPair::generate().unwrap();
+    let csr_pem = request_for(&key);
+    let mut client = coordinator.agent(with).await;
+    let renewed = client.renew(RenewRequest { csr_pem }).await?;
+    Ok(Credentials {
+        certificate: renewed.into_inner().certificate_pem,
+        key: key.serialize_pem(),
+    })
+}
+
+#[tokio::test]
+async fn an_ended_certificate_renews_within_the_grace_and_never_once_revoked() {
+    let config = "[certificates]\nagent = \"2s\"\noperator = \"3s\"\ngrace = \"6s\"";
+    let coordinator = Coordinator::start_with(config);
+    let (late, gone) = (
+        coordinator.enrol("late").await,
+        coordinator.enrol("gone").await,
+    );
+    let name = "gone".to_owned();
+    let mut operator = coordinator.operator().await;
+    operator
+        .revoke_agent(RevokeAgentRequest { name })
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_millis(4500)).await;
+    let refused = renew(&coordinator, &gone).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused}");
+    renew(&coordinator, &late).await.unwrap();
+    // Whoever operates has no grace, and is told in words.
+    let refused = operator.status(StatusRequest {}).await.unwrap_err();
+    assert!(refused.message().contains("it ended at"), "{refused}");
+    let mut again = coordinator.operator().await;
+    let refused = again.status(StatusRequest {}).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");
+    tokio::time::sleep(Duration::from_millis(5500)).await;
+    let refused = renew(&coordinator, &late).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(refused.message().contains("agent rejoin late"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_agent_goes_on_under_another_name_with_what_it_has() {
+    let coordinator = Coordinator::start();
+    let old = coordinator.enrol("old").await;
+    let request = |from: &str, to: &str| RenameAgentRequest {
+        from: from.to_owned(),
+        to: to.to_owned(),
+    };
+    let mut operator = coordinator.operator().await;
+    operator.rename_agent(request("old", "new")).await.unwrap();
+    let refused = operator
+        .rename_agent(request("old", "x"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::NotFound, "{refused}");
+    let refused = operator
+        .rename_agent(request("new", "A B"))
+        .await
+        .unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    let (_, folder) = coordinator.terminate().await;
+    let coordinator = Coordinator::start_in(folder);
+    let mut session = coordinator.session(&old).await.unwrap();
+    let welcome = session.until(|message| match message {
+        Message::Welcome(welcome) => Some(welcome),
+        _ => None,
+    });
+    assert_eq!(welcome.await.name, "new");
+    let renewed = renew(&coordinator, &old).await.unwrap();
+    let der = CertificateDer::from_pem_slice(renewed.certificate.as_bytes()).unwrap();
+    let identity = coordinator::tls::PeerCertificate::read(&der)
+        .unwrap()
+        .identity;
+    assert_eq!(identity.to_string(), "spiffe://mesh/agent/new");
+
+    let name = "new".to_owned();
+    let mut operator = coordinator.operator().await;
+    operator
+        .delete_agent(DeleteAgentRequest { name })
+        .await
+        .unwrap();
+    for credentials in [old, renewed] {
+        let refused = coordinator.session(&credentials).await.map(|_| ());
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     }
 }

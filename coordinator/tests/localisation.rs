@@ -349,6 +349,10 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
     apply(&coordinator).await;
     let secret = coordinator.invite("home1", 0).await;
     let credentials = coordinator.join(&secret).await.unwrap().1;
+    // A start has agents asked what an earlier process asked them: here their own resolvers.
+    drop(coordinator.session(&credentials).await.unwrap());
+    let (_, folder) = coordinator.terminate().await;
+    let coordinator = Coordinator::start_in(folder);
     let mut agent = Agent {
         session: coordinator.session(&credentials).await.unwrap(),
         site: Arc::new(Mutex::new(well)),
@@ -357,7 +361,7 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
     };
     let arm = Arm {
         target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
-            server: "192.0.2.1:53".to_owned(),
+            server: "127.0.0.1:5353".to_owned(),
         })),
         ..proto::v1::Arm::default()
     };
@@ -366,10 +370,11 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
         let observation = FromAgent::Observation(observation.clone());
         agent.session.say(observation).await;
     }
-    let ack = |message| match message {
-        Message::Ack(ack) if ack.durable_through == 103 => Some(()),
+    let acknowledged = |message, through| match message {
+        Message::Ack(ack) if ack.durable_through == through => Some(()),
         _ => None,
     };
+    let ack = |message| acknowledged(message, 103);
     agent.session.until(ack).await;
 
     let (_, folder) = coordinator.terminate().await;
@@ -385,6 +390,23 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
         .say(FromAgent::Observation(observations[2].clone()))
         .await;
     session.until(ack).await;
+    // An arm that nobody gave is not kept, nor asked for again; a number beyond all time is as nothing.
+    let invented = proto::v1::Arm {
+        target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
+            server: "192.0.2.99:53".to_owned(),
+        })),
+        ..proto::v1::Arm::default()
+    };
+    let absurd = proto::v1::Observation {
+        sequence: u64::MAX - 1,
+        ..observations[0].clone()
+    };
+    let invented = agent.saw("shop", 1, now_us(), invented);
+    assert_eq!(invented.sequence, 104);
+    for observation in [absurd, invented] {
+        session.say(FromAgent::Observation(observation)).await;
+    }
+    session.until(|message| acknowledged(message, 104)).await;
     let status = coordinator
         .operator()
         .await
@@ -406,7 +428,8 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
             Err(status) => break status,
         }
     };
-    assert_eq!(status.code(), Code::PermissionDenied, "{status}");
+    // Not the status that ends an agent for good.
+    assert_eq!(status.code(), Code::InvalidArgument, "{status}");
 }
 
 #[tokio::test]
@@ -416,6 +439,10 @@ async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
     apply(&coordinator).await;
     let secret = coordinator.invite("home1", 0).await;
     let credentials = coordinator.join(&secret).await.unwrap().1;
+    // A start has agents asked what an earlier process asked them: here their own resolvers.
+    drop(coordinator.session(&credentials).await.unwrap());
+    let (_, folder) = coordinator.terminate().await;
+    let coordinator = Coordinator::start_in(folder);
     let mut agent = Agent {
         session: coordinator.session(&credentials).await.unwrap(),
         site: Arc::new(Mutex::new(well)),
@@ -424,7 +451,7 @@ async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
     };
     let arm = Arm {
         target: Some(arm::Target::Resolver(proto::v1::ResolverTarget {
-            server: "192.0.2.1:53".to_owned(),
+            server: "127.0.0.1:5353".to_owned(),
         })),
         ..proto::v1::Arm::default()
     };

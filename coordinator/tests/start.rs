@@ -68,9 +68,100 @@ async fn reasons_not_to_start_are_told_with_status_2() {
         "{said}"
     );
 
+    let with_web = |web: &str| {
+        let mut command = command(other.path(), "127.0.0.1:0");
+        command.args(["--web", web]);
+        refused(command)
+    };
+    let (code, said) = with_web("0.0.0.0:7480");
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("is not a loopback address") && said.contains("ssh -L"),
+        "{said}"
+    );
+    let (code, said) = with_web(&running.address.to_string());
+    assert_eq!(code, Some(2));
+    assert!(said.contains("choose one with --web"), "{said}");
+
     let (code, said) = refused(command(other.path(), "7443"));
     assert_eq!(code, Some(2));
     assert!(said.contains("is not ADDRESS:PORT"), "{said}");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_gone_is_told_and_its_key_is_kept() {
+    let first = Coordinator::start();
+    let data = first.data();
+    let (_, _folder) = first.terminate().await;
+    let (key, pem) = (data.join("ca/ca.key"), data.join("ca/ca.pem"));
+    let kept = std::fs::read(&key).unwrap();
+    std::fs::remove_file(&pem).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("ca.pem is missing") && said.contains("field `ca`"),
+        "{said}"
+    );
+    assert_eq!(std::fs::read(&key).unwrap(), kept);
+    std::fs::remove_dir_all(data.join("ca")).unwrap();
+    // The context may have gone to a laptop: the store knows all the same.
+    std::fs::remove_file(data.join("admin.toml")).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(said.contains("restore the folder"), "{said}");
+    assert!(!data.join("ca").exists());
+}
+
+#[tokio::test]
+async fn a_store_that_is_gone_is_told_and_not_made_anew_in_silence() {
+    let first = Coordinator::start();
+    let data = first.data();
+    let (_, _folder) = first.terminate().await;
+    std::fs::rename(data.join("store/db"), data.join("db")).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("the database is gone") && said.contains("repair"),
+        "{said}"
+    );
+    std::fs::remove_dir_all(data.join("store")).unwrap();
+    std::fs::remove_file(data.join("admin.toml")).unwrap();
+    let (code, said) = refused(command(&data, "127.0.0.1:0"));
+    assert_eq!(code, Some(2));
+    assert!(
+        said.contains("no store") && said.contains("repair"),
+        "{said}"
+    );
+    assert!(!data.join("store").exists());
+}
+
+#[tokio::test]
+async fn a_changed_configuration_is_told_to_agents_and_a_bad_one_changes_nothing() {
+    use proto::v1::coordinator_message::Message;
+    let coordinator = Coordinator::start();
+    let agent = coordinator.enrol("home1").await;
+    let mut session = coordinator.session(&agent).await.unwrap();
+    let file = coordinator.folder.path().join("coordinator.toml");
+    for text in [
+        "advertise = [\"nonsense\"]",
+        "advertise = [\"mesh.example:7443\"]",
+    ] {
+        std::fs::write(&file, text).unwrap();
+        coordinator.signal(nix::sys::signal::Signal::SIGUSR1);
+        coordinator.signal(nix::sys::signal::Signal::SIGHUP);
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    }
+    let moved = session.until(|message| match message {
+        Message::Moved(moved) => Some(moved.addresses),
+        _ => None,
+    });
+    assert_eq!(moved.await, ["mesh.example:7443"]);
+    let mut next = coordinator.session(&agent).await.unwrap();
+    let welcome = next.until(|message| match message {
+        Message::Welcome(welcome) => Some(welcome.addresses),
+        _ => None,
+    });
+    assert_eq!(welcome.await, ["mesh.example:7443"]);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ mod reading;
 mod world;
 
 pub use counted::score;
-pub use course::{mended, power, watch};
+pub use course::{asked, mended, power, watch};
 pub use engine::interval;
 pub use facts::{baseline, case, declared, dns, host, observation, sighting, time, topology};
 pub use judgement::{choice, verdict};

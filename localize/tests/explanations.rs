@@ -104,10 +104,6 @@ fn the_on_call_sentence_says_what_how_often_and_who_feels_it() {
             "CDN edge 198.51.100.11 answers all requests with server errors, while 198.51.100.12 is well; users are affected.",
         ),
         (
-            Fault::EdgeStalls(1),
-            "CDN edge 198.51.100.12 takes all requests and never answers them, while 198.51.100.11 is well; users are affected.",
-        ),
-        (
             Fault::EdgesReset(0.3),
             "CDN cloudflare resets 36 % of the connections; users are affected.",
         ),

@@ -253,6 +253,25 @@ fn a_vantage_point_that_is_not_served_is_no_outage() {
     );
 }
 
+/// Who was served before is turned away since: users at home are served all the while.
+#[test]
+fn a_vantage_point_that_is_no_longer_served_is_no_outage_either() {
+    let mut world = world(Declared::Everything, Mesh::Bare);
+    world.learn(60);
+    (0..60).for_each(|_| world.round());
+    world.faults = vec![Fault::NotServed("dc1"), Fault::NotServed("cdn1")];
+    let verdict = ask(&mut world).verdict;
+    let text = told(&verdict);
+    assert_eq!(verdict.outcome, VerdictOutcome::Healthy, "{text}");
+    let said = |name| {
+        verdict
+            .not_probed
+            .iter()
+            .any(|n| n.vantage.as_str() == name)
+    };
+    assert!(said("dc1") && said("cdn1"), "{:?}", verdict.not_probed);
+}
+
 /// One access network cuts every TLS handshake, and the edges serve everybody else.
 #[test]
 fn a_network_that_cuts_tls_is_to_blame_for_it() {

@@ -111,25 +111,11 @@ impl Identity {
     /// # Errors
     /// When the folder cannot be written.
     pub fn save(&self, data_dir: &Path) -> Result<(), IdentityError> {
-        let path = data_dir.join(FILE);
-        let next = data_dir.join("identity.json.new");
         let text = serde_json::to_vec_pretty(self).map_err(|source| IdentityError::Damaged {
-            path: path.clone(),
+            path: data_dir.join(FILE),
             source,
         })?;
-        let write = || -> io::Result<()> {
-            let mut file = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&next)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&next, &path)?;
-            File::open(data_dir)?.sync_all()
-        };
-        write().map_err(|source| failed("write", &path, source))
+        write_secret(data_dir, FILE, &text)
     }
 
     /// Puts an identity that is accepted no more aside, so that the next start can join with a token.
@@ -160,17 +146,55 @@ impl Identity {
     }
 }
 
+/// Writes a file of the data folder, which nobody else reads, so that a crash leaves the old one or the
+/// new one, whole.
+pub(crate) fn write_secret(data_dir: &Path, name: &str, text: &[u8]) -> Result<(), IdentityError> {
+    let (path, next) = (data_dir.join(name), data_dir.join(format!("{name}.new")));
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&next)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        fs::rename(&next, &path)?;
+        File::open(data_dir)?.sync_all()
+    };
+    write().map_err(|source| failed("write", &path, source))
+}
+
+/// Removes a file of the data folder, if it is there.
+pub(crate) fn remove(data_dir: &Path, name: &str) -> Result<(), IdentityError> {
+    let path = data_dir.join(name);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(failed("remove", &path, error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// The signing request for a key that is there, PEM.
+///
+/// # Errors
+/// When it is no key.
+pub fn request_for(key_pem: &str) -> Result<String, IdentityError> {
+    let key = KeyPair::from_pem(key_pem)?;
+    let request = CertificateParams::default().serialize_request(&key)?;
+    Ok(request.pem()?)
+}
+
 /// A new key (ECDSA P-256) and the signing request for it, both PEM. The coordinator ignores every
 /// name in the request; it names the certificate itself.
 ///
 /// # Errors
 /// When the system gives no randomness.
 pub fn new_key() -> Result<(String, String), IdentityError> {
-    let key = KeyPair::generate()?;
-    let request = CertificateParams::default()
-        .serialize_request(&key)?
-        .pem()?;
-    Ok((key.serialize_pem(), request))
+    let key_pem = KeyPair::generate()?.serialize_pem();
+    let request = request_for(&key_pem)?;
+    Ok((key_pem, request))
 }
 
 fn failed(doing: &'static str, path: &Path, source: io::Error) -> IdentityError {

@@ -5,6 +5,7 @@
 //! disk until the coordinator has it on its own ([`outbox`]), and has one clock ([`clock`]).
 
 pub mod clock;
+pub mod clocks;
 pub mod discover;
 pub mod failure;
 pub mod fire;

@@ -195,7 +195,8 @@ impl ServerCertVerifier for Pin {
     }
 }
 
-fn hex_of(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal.
+pub(crate) fn hex_of(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

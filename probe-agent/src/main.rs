@@ -130,7 +130,7 @@ async fn work(run: Run) -> anyhow::Result<()> {
         .map_err(|_| anyhow!("a second TLS provider"))?;
     let _lock = identity::lock(&run.data_dir)?;
     let policy = Policy::load(&run.data_dir)?;
-    let identity = identity_of(&run).await?;
+    let identity = join::enter(&run.data_dir, run.join.as_ref()).await?;
     let vantage = VantageName(identity.name.clone());
     let clock = Arc::new(Clock::start());
     let spool = Spool::open(&run.data_dir.join("spool"), clock.now().0, SPOOL_BYTES)?;
@@ -172,9 +172,10 @@ async fn work(run: Run) -> anyhow::Result<()> {
         rounds: Arc::clone(&rounds),
         witness_ports,
         witness,
+        told_ended: false,
     };
     let ended = agent.run(stop).await;
-    if let Err(Ended::Refused(_) | Ended::Expired) = &ended {
+    if let Err(Ended::Refused(_)) = &ended {
         Identity::retire(&data_dir)?;
     }
     rounds.finish(PATIENCE).await;
@@ -186,36 +187,6 @@ async fn work(run: Run) -> anyhow::Result<()> {
     // Every handle of the outbox is gone: the thread writes what it has and ends.
     let _ = tokio::task::spawn_blocking(move || spool_thread.join()).await;
     Ok(ended?)
-}
-
-async fn identity_of(run: &Run) -> anyhow::Result<Identity> {
-    match (Identity::load(&run.data_dir)?, &run.join) {
-        (Some(identity), Some(token)) if token.name != identity.name => Err(anyhow!(
-            "{} holds the identity of agent {}, and the token is for {}: give the new agent its own \
-             --data-dir",
-            run.data_dir.display(),
-            identity.name,
-            token.name
-        )),
-        (Some(identity), Some(_)) => {
-            tracing::info!(
-                name = identity.name,
-                "already joined; the token is not used"
-            );
-            Ok(identity)
-        }
-        (Some(identity), None) => Ok(identity),
-        (None, Some(token)) => {
-            let identity = join::join(token, &run.data_dir).await?;
-            tracing::info!(name = identity.name, role = ?identity.role, "joined");
-            Ok(identity)
-        }
-        (None, None) => Err(anyhow!(
-            "{} holds no identity yet: start with --join TOKEN, which `meshctl agent token --name NAME` \
-             prints",
-            run.data_dir.display()
-        )),
-    }
 }
 
 /// Brings the witness's batches to the outbox, and tells how the witness fares.
@@ -269,6 +240,11 @@ fn stop_on_signals() -> anyhow::Result<CancellationToken> {
             signals.recv().await;
             stop.cancel();
         });
+    }
+    // They mean nothing to an agent, and end nobody.
+    for kind in [SignalKind::hangup(), SignalKind::user_defined1()] {
+        let mut signals = signal(kind).context("cannot listen for signals")?;
+        tokio::spawn(async move { while signals.recv().await.is_some() {} });
     }
     Ok(stop)
 }

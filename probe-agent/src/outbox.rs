@@ -58,6 +58,7 @@ type Numbered = Vec<(u64, Vec<u8>)>;
 enum Command {
     Keep(Record),
     Acknowledge(u64),
+    Welcomed(u64),
     Pending {
         after: u64,
         max: usize,
@@ -92,6 +93,11 @@ impl Outbox {
     /// Forgets everything up to a sequence.
     pub async fn acknowledge(&self, through: u64) {
         let _ = self.commands.send(Command::Acknowledge(through)).await;
+    }
+
+    /// The same at the start of a session, where the coordinator may have less than it had acknowledged.
+    pub async fn welcomed(&self, through: u64) {
+        let _ = self.commands.send(Command::Welcomed(through)).await;
     }
 
     /// The next records above a sequence, in order, at most `max`.
@@ -131,6 +137,7 @@ fn run(mut spool: Spool, mut inbox: mpsc::Receiver<Command>, publish: &watch::Se
                 spool.append(&message.encode_to_vec())
             }
             Command::Acknowledge(through) => spool.acknowledge(through),
+            Command::Welcomed(through) => spool.welcomed(through),
             Command::Pending { after, max, reply } => {
                 // The session that asked may have ended.
                 let _ = reply.send(spool.pending_after(after, max));

@@ -67,6 +67,20 @@ impl Renewal {
         }
     }
 
+    /// For a certificate that was given just now: whatever it says of its beginning, less than a third of
+    /// its life is not over, so that short ones are renewed once and not without end.
+    #[must_use]
+    pub fn fresh(validity: (i64, i64), mesh_us: u64, chance: f64) -> Self {
+        let renewal = Self::of(validity, chance);
+        let ends_us = micros(Duration::from_secs(u64::try_from(validity.1).unwrap_or(0)));
+        let third = Duration::from_micros(ends_us.saturating_sub(mesh_us) / 3);
+        let earliest_us = mesh_us.saturating_add(micros(third.max(SHORTEST_PAUSE)));
+        Self {
+            due_us: renewal.due_us.max(earliest_us),
+            ..renewal
+        }
+    }
+
     /// Time left at `mesh_us`; `None` while an answer is awaited.
     #[must_use]
     pub fn due_in(&self, mesh_us: u64) -> Option<Duration> {
@@ -143,6 +157,23 @@ mod tests {
             renewal.failed(1_000);
             assert_eq!(renewal.due_in(1_000), Some(Duration::from_secs(pause)));
         }
+    }
+
+    #[test]
+    fn a_fresh_certificate_is_not_renewed_before_a_third_of_its_life() {
+        let now = 1_700_000_000;
+        let now_us = u64::try_from(now).unwrap() * 1_000_000;
+        // Half an hour, backdated by an hour; a second; one that has ended by the agent's clock.
+        for (begins, ends, seconds) in [
+            (now - 3600, now + 1800, 600),
+            (now, now + 1, 1),
+            (now - 90, now - 60, 1),
+        ] {
+            let due = Renewal::fresh((begins, ends), now_us, 0.5).due_in(now_us);
+            assert_eq!(due, Some(Duration::from_secs(seconds)), "{begins}");
+        }
+        let day = Renewal::fresh((now, now + DAY), now_us, 0.5).due_in(now_us);
+        assert_eq!(day, Some(Duration::from_secs(43_200)));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prost::Message as _;
+use proto::token::{MAX_ADDRESSES, is_address};
 use proto::v1::agent_message::Message as Up;
 use proto::v1::agent_service_client::AgentServiceClient;
 use proto::v1::coordinator_message::Message as Down;
@@ -19,13 +20,14 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, Streaming};
 
 use crate::clock::{Clock, Estimator, Exchange, Local};
+use crate::clocks;
 use crate::discover;
 use crate::host::{Given, Host};
 use crate::identity::{Identity, IdentityError};
 use crate::link::{self, LinkError, Presented};
 use crate::outbox::{Outbox, OutboxError};
 use crate::policy::Context;
-use crate::renewal::{self, Renewal, Renewed};
+use crate::renewal::{self, Renewal, RenewalError, Renewed};
 use crate::round::Rounds;
 use crate::service::Service;
 use crate::uplink::{Uplink, UplinkError};
@@ -33,6 +35,10 @@ use crate::uplink::{Uplink, UplinkError};
 /// Pauses between attempts to reach the coordinator: doubled each time, with jitter.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// The longest where somebody must act before the coordinator lets the agent in.
+const LONGEST_PAUSE_REFUSED: Duration = Duration::from_secs(120);
+/// After a session of this length, in microseconds, the pauses begin anew.
+const STEADY_US: u64 = 5_000_000;
 /// Records taken from the spool at once.
 const FROM_SPOOL: usize = 128;
 /// Clock exchanges at the start of a session, their pace, and the pace later on.
@@ -54,15 +60,6 @@ pub enum Ended {
     /// The coordinator does not accept it any more.
     #[error("the coordinator does not accept this agent any more: {0}")]
     Refused(String),
-    /// The certificate ended while there was no connection to renew it over.
-    #[error(
-        "this agent's certificate ended while it could not be renewed; to let it in again: `meshctl \
-         agent token --name NAME`, and start with --join TOKEN"
-    )]
-    Expired,
-    /// Another process uses the same identity.
-    #[error("another agent with this identity has connected; this one ends")]
-    Replaced,
     /// The identity cannot be used.
     #[error(transparent)]
     Link(#[from] LinkError),
@@ -82,6 +79,13 @@ enum Interrupted {
     Closed,
     #[error("the coordinator says goodbye: {0}")]
     Goodbye(&'static str),
+    #[error(
+        "another agent has connected with this identity; where that is a copy of this folder, give it one \
+         of its own, and where it is a thief: `meshctl agent revoke NAME`"
+    )]
+    Replaced,
+    #[error("this agent's certificate has ended, and cannot be renewed yet: {0}")]
+    Renewal(#[from] RenewalError),
     #[error(transparent)]
     Uplink(#[from] UplinkError),
     #[error(transparent)]
@@ -115,6 +119,8 @@ pub struct Agent {
     pub witness_ports: watch::Sender<BTreeSet<u16>>,
     /// `Ok` while the witness watches, else why not; `None` where none was wanted.
     pub witness: watch::Receiver<Option<Result<(), String>>>,
+    /// The coordinator says that the certificate has ended.
+    pub told_ended: bool,
 }
 
 impl Agent {
@@ -128,7 +134,7 @@ impl Agent {
             &self.identity.key_pem,
         )?);
         let config = Arc::new(link::known(&self.identity.ca_pem, Arc::clone(&presented))?);
-        let mut pause = FIRST_PAUSE;
+        let mut pauses = Pauses::default();
         let mut turn = 0;
         loop {
             let address = self.identity.addresses[turn % self.identity.addresses.len()].clone();
@@ -136,29 +142,76 @@ impl Agent {
             let began = self.clock.now();
             let ended = tokio::select! {
                 () = stop.cancelled() => return Ok(()),
-                ended = self.session(&address, Arc::clone(&config), &presented) => ended,
+                ended = self.attempt(&address, &config, &presented) => ended,
             };
-            match ended {
-                Err(Interrupted::Ended(ended)) => return Err(ended),
-                Err(Interrupted::Status(status)) if is_final(&status) => {
-                    return Err(Ended::Refused(status.message().to_owned()));
-                }
-                Err(error) => tracing::warn!(%address, %error, "no session"),
-                Ok(()) => {}
+            if self.clock.now().since(began).0 > STEADY_US {
+                pauses = Pauses::default();
             }
-            // A coordinator refuses an ended certificate in the handshake, without a word.
-            if self.identity.validity()?.1 <= self.now_seconds() {
-                return Err(Ended::Expired);
-            }
-            if self.clock.now().since(began).0 > 30_000_000 {
-                pause = FIRST_PAUSE;
-            }
-            let jittered = pause.mul_f64(rand::random_range(0.5..1.0));
+            let wait = match ended {
+                Ok(()) => pauses.next(FIRST_PAUSE),
+                Err(error) => pauses.next(self.took_leave(&address, error)?),
+            };
+            let jittered = wait.mul_f64(rand::random_range(0.5..1.0));
             tokio::select! {
                 () = stop.cancelled() => return Ok(()),
                 () = tokio::time::sleep(jittered) => {}
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// One session, before it a new certificate where the one at hand has ended: an agent whose
+    /// coordinator was away goes on as who it is.
+    async fn attempt(
+        &mut self,
+        address: &str,
+        config: &Arc<ClientConfig>,
+        presented: &Presented,
+    ) -> Result<(), Interrupted> {
+        if self.told_ended || self.identity.validity()?.1 <= self.now_seconds() {
+            let old = self.identity.clone();
+            let renewed = renewal::ask(address.to_owned(), Arc::clone(config), old).await?;
+            renewed.save(&self.data_dir)?;
+            presented.renew(&renewed.certificate_pem, &renewed.key_pem)?;
+            self.identity = renewed;
+            self.told_ended = false;
+            tracing::info!("the certificate had ended and is renewed");
+        }
+        self.session(address, Arc::clone(config), presented).await
+    }
+
+    /// Says why there is no session any more, and how long to wait for the next at most; an error when
+    /// there will be none.
+    fn took_leave(&mut self, address: &str, error: Interrupted) -> Result<Duration, Ended> {
+        let clocks = clocks::explained(&error);
+        let (code, message) = match error {
+            Interrupted::Ended(ended) => return Err(ended),
+            Interrupted::Replaced => {
+                tracing::warn!(%address, %error, "no session");
+                return Ok(LONGEST_PAUSE_REFUSED);
+            }
+            Interrupted::Status(ref status)
+            | Interrupted::Renewal(RenewalError::Status(ref status)) => {
+                (status.code(), status.message().to_owned())
+            }
+            Interrupted::Link(_)
+            | Interrupted::Closed
+            | Interrupted::Goodbye(_)
+            | Interrupted::Renewal(_)
+            | Interrupted::Uplink(_)
+            | Interrupted::Outbox(_) => (Code::Unavailable, String::new()),
+        };
+        match clocks {
+            Some(why) => tracing::warn!(%address, %error, why, "no session"),
+            None => tracing::warn!(%address, %error, "no session"),
+        }
+        match refusal(code) {
+            Refusal::Final => Err(Ended::Refused(message)),
+            Refusal::Ended => {
+                self.told_ended = true;
+                Ok(LONGEST_PAUSE)
+            }
+            Refusal::Lasting => Ok(LONGEST_PAUSE_REFUSED),
+            Refusal::None => Ok(LONGEST_PAUSE),
         }
     }
 
@@ -223,12 +276,58 @@ impl Agent {
     }
 }
 
-/// Whether the coordinator will never accept this certificate again.
-fn is_final(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        Code::PermissionDenied | Code::Unauthenticated
-    )
+/// What a status says of this agent's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// It is revoked.
+    Final,
+    /// It has ended, and a new one may be asked for.
+    Ended,
+    /// Somebody must act before it is accepted.
+    Lasting,
+    /// Nothing.
+    None,
+}
+
+fn refusal(code: Code) -> Refusal {
+    match code {
+        Code::PermissionDenied => Refusal::Final,
+        Code::Unauthenticated => Refusal::Ended,
+        Code::FailedPrecondition => Refusal::Lasting,
+        Code::Ok
+        | Code::Cancelled
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::DeadlineExceeded
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::ResourceExhausted
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => Refusal::None,
+    }
+}
+
+/// Pauses between attempts, each twice as long as the one before.
+#[derive(Debug)]
+struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    /// The next one, at most so long.
+    fn next(&mut self, longest: Duration) -> Duration {
+        let pause = self.0.min(longest);
+        self.0 = pause * 2;
+        pause
+    }
 }
 
 /// One open stream.
@@ -307,7 +406,7 @@ impl Session<'_> {
     async fn hear(&mut self, message: v1::CoordinatorMessage) -> Result<(), Interrupted> {
         let heard = self.agent.clock.now();
         match message.message {
-            Some(Down::Welcome(welcome)) => self.welcome(&welcome).await,
+            Some(Down::Welcome(welcome)) => self.welcome(&welcome).await?,
             Some(Down::Clock(reply)) => self.clock(&reply, heard)?,
             Some(Down::Service(spec)) => self.learn(spec),
             Some(Down::ServiceGone(gone)) => drop(self.services.remove(&gone.name)),
@@ -319,6 +418,7 @@ impl Session<'_> {
             }
             Some(Down::Ack(ack)) => self.agent.outbox.acknowledge(ack.durable_through).await,
             Some(Down::Discover(wanted)) => self.discover(wanted),
+            Some(Down::Moved(moved)) => self.moved(moved.addresses)?,
             Some(Down::Goodbye(goodbye)) => return Err(leave(goodbye.reason())),
             // A message of a later version has nothing for this one.
             None => {}
@@ -335,21 +435,44 @@ impl Session<'_> {
     }
 
     /// Forgets what the coordinator has, and sends the rest of the spool from there on.
-    async fn welcome(&mut self, welcome: &v1::Welcome) {
+    async fn welcome(&mut self, welcome: &v1::Welcome) -> Result<(), IdentityError> {
         tracing::info!(
             name = welcome.name,
             coordinator = welcome.coordinator_version,
             durable_through = welcome.durable_through,
             "welcome"
         );
+        if welcome.name != self.agent.identity.name && !welcome.name.is_empty() {
+            // What is made before the next start goes by the old name, which the coordinator knows.
+            tracing::info!(
+                name = welcome.name,
+                "the operator has given this agent another name"
+            );
+            self.agent.identity.name.clone_from(&welcome.name);
+            self.agent.identity.save(&self.agent.data_dir)?;
+        }
+        self.moved(welcome.addresses.clone())?;
         let after = welcome.durable_through;
-        self.agent.outbox.acknowledge(after).await;
+        self.agent.outbox.welcomed(after).await;
         let outbox = self.agent.outbox.clone();
         let uplink = self.uplink.clone();
         self.errands.spawn(async move {
             let Err(interrupted) = drain(outbox, uplink, after).await;
             Errand::Spool(interrupted)
         });
+        Ok(())
+    }
+
+    /// Remembers where the coordinator is reached from now on, and tries what was known before after that.
+    fn moved(&mut self, addresses: Vec<String>) -> Result<(), IdentityError> {
+        let known = &self.agent.identity.addresses;
+        let addresses = told_addresses(addresses, known);
+        if addresses != *known {
+            tracing::info!(?addresses, "the coordinator is reached otherwise");
+            self.agent.identity.addresses = addresses;
+            self.agent.identity.save(&self.agent.data_dir)?;
+        }
+        Ok(())
     }
 
     fn clock(&mut self, reply: &v1::ClockReply, heard: Local) -> Result<(), UplinkError> {
@@ -476,7 +599,8 @@ impl Session<'_> {
                 identity.save(&self.agent.data_dir)?;
                 self.presented
                     .renew(&identity.certificate_pem, &identity.key_pem)?;
-                self.renewal = Renewal::of(identity.validity()?, rand::random_range(0.0..1.0));
+                let chance = rand::random_range(0.0..1.0);
+                self.renewal = Renewal::fresh(identity.validity()?, self.agent.mesh_us(), chance);
                 self.agent.identity = identity;
                 tracing::info!("certificate renewed");
             }
@@ -487,6 +611,18 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+/// Addresses that somebody has told, before those known.
+fn told_addresses(told: Vec<String>, known: &[String]) -> Vec<String> {
+    let mut all: Vec<String> = Vec::new();
+    let told = told.into_iter().filter(|address| is_address(address));
+    for address in told.chain(known.iter().cloned()) {
+        if all.len() < MAX_ADDRESSES && !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
 }
 
 /// Sends the spool's records above a sequence, in order, for as long as spool and stream last.
@@ -518,9 +654,56 @@ const REVOKED: &str =
 fn leave(reason: Reason) -> Interrupted {
     match reason {
         Reason::Revoked => Ended::Refused(REVOKED.to_owned()).into(),
-        Reason::Replaced => Ended::Replaced.into(),
+        Reason::Replaced => Interrupted::Replaced,
         Reason::ShuttingDown => Interrupted::Goodbye("it is shutting down"),
         Reason::CertificateExpired => Interrupted::Goodbye("the certificate has expired"),
         Reason::Unspecified => Interrupted::Goodbye("no reason given"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_revoked_certificate_ends_an_agent() {
+        let codes = (0..17).map(Code::from_i32);
+        let last: Vec<Code> = codes
+            .filter(|code| refusal(*code) == Refusal::Final)
+            .collect();
+        assert_eq!(last, [Code::PermissionDenied]);
+        assert_eq!(refusal(Code::Unauthenticated), Refusal::Ended);
+        assert_eq!(refusal(Code::FailedPrecondition), Refusal::Lasting);
+    }
+
+    #[test]
+    fn what_was_told_is_tried_first_and_what_was_known_is_kept() {
+        let texts = |texts: &[&str]| texts.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let known = texts(&["192.0.2.1:7443"]);
+        let rows: [(&[&str], &[&str]); 4] = [
+            (&[], &["192.0.2.1:7443"]),
+            (
+                &["mesh.example:7443"],
+                &["mesh.example:7443", "192.0.2.1:7443"],
+            ),
+            (&["192.0.2.1:7443"], &["192.0.2.1:7443"]),
+            (&["no address", "a:0", "x\u{1b}[2J:1"], &["192.0.2.1:7443"]),
+        ];
+        for (told, expected) in rows {
+            assert_eq!(told_addresses(texts(told), &known), texts(expected));
+        }
+        let many = (0..99).map(|n| format!("192.0.2.1:{}", 1000 + n)).collect();
+        assert_eq!(told_addresses(many, &known).len(), MAX_ADDRESSES);
+    }
+
+    #[test]
+    fn pauses_grow_to_what_the_reason_allows() {
+        let mut pauses = Pauses::default();
+        let grown: Vec<u128> = (0..12)
+            .map(|_| pauses.next(LONGEST_PAUSE_REFUSED).as_millis())
+            .collect();
+        assert_eq!(grown[..4], [200, 400, 800, 1600]);
+        assert_eq!(grown[11], 120_000);
+        assert_eq!(pauses.next(LONGEST_PAUSE), LONGEST_PAUSE);
     }
 }

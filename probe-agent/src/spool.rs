@@ -13,7 +13,7 @@
 mod mark;
 mod segment;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -27,6 +27,9 @@ use self::segment::{Records, Segment};
 /// Numbers reserved by one write of the mark. A crash skips at most this many, and a busy agent
 /// writes the mark a few times an hour.
 const RESERVED_BLOCK: u64 = 10_000;
+
+/// No clock leads to a number from here on: microseconds of more than a hundred thousand years.
+const FARTHEST: u64 = 1 << 62;
 
 /// A segment's aim. Small enough that dropping one loses little and reading one costs little, for the
 /// newest is read whenever a record is sent; large enough that a spool of 256 MiB has no more than
@@ -48,6 +51,9 @@ pub struct Spool {
     mark: Mark,
     /// Oldest first; none is empty.
     segments: VecDeque<Segment>,
+    /// Numbers of records that were kept and are not there, first and last of each stretch; counted when
+    /// the coordinator has said what of them it has.
+    missing: Vec<(u64, u64)>,
     /// The last segment's file, while it is appended to.
     writer: Option<File>,
     next: u64,
@@ -93,7 +99,7 @@ pub enum SpoolError {
 }
 
 impl Spool {
-    /// Opens the folder, makes it if need be, and cuts off what a crash left half written.
+    /// Opens the folder, makes it if need be, and looks what of the records is whole.
     ///
     /// `first_sequence` is the first number of a new spool. It must be larger than any number that a
     /// lost spool of this agent can have used, as the Unix time in microseconds is. `max_bytes`
@@ -105,31 +111,27 @@ impl Spool {
         fs::create_dir_all(dir).map_err(failed("make the folder", dir))?;
         let lock = lock(dir)?;
         let found = Mark::read(dir)?;
-        let mut mark = found.unwrap_or_default();
-        let segments = recover(dir, &mut mark)?;
+        let mut mark = found.clone().unwrap_or_default();
+        let (segments, missing) = recover(dir, &mark)?;
         let after_last = segments.back().map_or(0, |segment| segment.last + 1);
-        let next = match (found, after_last) {
+        let next = match (&found, after_last) {
             (Some(found), _) => found.reserved.max(after_last),
             (None, 0) => first_sequence,
             // The records that were acknowledged and deleted may have had numbers above those left.
             (None, _) => first_sequence.max(after_last + RESERVED_BLOCK),
         };
-        let counted = mark.dropped;
         mark.reserved = next;
-        let mut spool = Self {
+        Ok(Self {
             dir: dir.to_owned(),
             max_bytes,
             acknowledged: mark.acknowledged,
             mark,
             segments,
+            missing,
             writer: None,
             next,
             lock,
-        };
-        if found.is_some_and(|found| found.dropped != counted) {
-            spool.replace_mark(mark)?;
-        }
-        Ok(spool)
+        })
     }
 
     /// The number that the next record must carry.
@@ -160,22 +162,101 @@ impl Spool {
         }
     }
 
-    /// Forgets every record up to and including `through`. A number that was never given out counts
-    /// as the last one given.
+    /// Forgets every record up to and including `through`. Where that was never given out, an earlier
+    /// spool of this agent is lost whose clock was ahead: the next record is numbered beyond it, since
+    /// lower numbers would be taken for repeats, and those at hand are counted as dropped. What no clock
+    /// could have led to counts as the last one given.
     ///
     /// # Errors
     /// When a segment cannot be removed; it is tried again at the next call.
     pub fn acknowledge(&mut self, through: u64) -> Result<(), SpoolError> {
         let given = self.next.saturating_sub(1);
-        self.acknowledged = self.acknowledged.max(through.min(given));
-        while let Some(oldest) = self.segments.front() {
-            let written_to = self.segments.len() == 1 && self.writer.is_some();
-            if oldest.last > self.acknowledged || written_to {
-                break;
-            }
-            remove(&oldest.path)?;
-            self.segments.pop_front();
+        if through > given && through < FARTHEST {
+            self.leap(through)?;
         }
+        let given = self.next.saturating_sub(1);
+        self.acknowledged = self.acknowledged.max(through.min(given));
+        self.count_missing()?;
+        let goes = |segment: &Segment| segment.last <= self.acknowledged;
+        let written_to = usize::from(self.writer.is_some());
+        let ended = self.segments.len().saturating_sub(written_to);
+        let going = self
+            .segments
+            .iter()
+            .take(ended)
+            .take_while(|s| goes(s))
+            .count();
+        if going > 0 {
+            // The mark goes first: a segment that is gone and not acknowledged there would count as lost.
+            self.replace_mark(self.mark.clone())?;
+        }
+        for _ in 0..going {
+            if let Some(oldest) = self.segments.front() {
+                remove(&oldest.path)?;
+                self.segments.pop_front();
+            }
+        }
+        Ok(())
+    }
+
+    /// At the start of a session: as [`Self::acknowledge`], and where the coordinator has less than it
+    /// had acknowledged, what of the rest is still at hand is pending again.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn welcomed(&mut self, through: u64) -> Result<(), SpoolError> {
+        if through < self.acknowledged {
+            tracing::warn!(
+                through,
+                acknowledged = self.acknowledged,
+                "the coordinator has lost what it had acknowledged; what is still here goes again"
+            );
+            self.acknowledged = through;
+        }
+        self.acknowledge(through)
+    }
+
+    /// Counts what was kept and is not there as dropped, but for what the coordinator has.
+    fn count_missing(&mut self) -> Result<(), SpoolError> {
+        if self.missing.is_empty() {
+            return Ok(());
+        }
+        let beyond = |(first, last): &(u64, u64)| {
+            let first = (*first).max(self.acknowledged + 1);
+            (last + 1).saturating_sub(first)
+        };
+        let lost: u64 = self.missing.iter().map(beyond).sum();
+        if lost > 0 {
+            tracing::warn!(
+                lost,
+                "records of the spool are damaged or gone, and count as dropped"
+            );
+        }
+        let mut mark = self.mark.clone();
+        mark.dropped += lost;
+        mark.counted.append(&mut self.missing);
+        self.replace_mark(mark)
+    }
+
+    fn leap(&mut self, through: u64) -> Result<(), SpoolError> {
+        let mut lost = 0;
+        for segment in &self.segments {
+            lost += segment.records_after(self.acknowledged)?;
+        }
+        tracing::warn!(
+            through,
+            lost,
+            "the coordinator has higher numbers of this agent than its spool; the next record goes beyond them"
+        );
+        self.acknowledged = through;
+        // The numbers of a segment follow each other.
+        self.seal()?;
+        self.replace_mark(Mark {
+            reserved: through + RESERVED_BLOCK,
+            dropped: self.mark.dropped + lost,
+            ..self.mark.clone()
+        })?;
+        self.next = through + 1;
         Ok(())
     }
 
@@ -212,8 +293,9 @@ impl Spool {
         self.segments.iter().map(|segment| segment.bytes).sum()
     }
 
-    /// Records that were dropped unacknowledged since the folder was made. A damaged stretch inside a
-    /// segment counts as one, since it cannot be told how many records it held.
+    /// Records that were dropped unacknowledged since the folder was made, those that were damaged
+    /// included. What a power cut takes whole from the end of the last segment leaves no trace, and a torn
+    /// end there counts as one.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.mark.dropped
@@ -243,7 +325,7 @@ impl Spool {
         }
         self.replace_mark(Mark {
             reserved: self.next + RESERVED_BLOCK,
-            ..self.mark
+            ..self.mark.clone()
         })
     }
 
@@ -259,7 +341,7 @@ impl Spool {
             self.replace_mark(Mark {
                 dropped: self.mark.dropped + lost,
                 dropped_through: through,
-                ..self.mark
+                ..self.mark.clone()
             })?;
         }
         remove(&path)?;
@@ -276,6 +358,9 @@ impl Spool {
             file.sync_data()
                 .map_err(failed("force to the disk", &segment.path))?;
             sync_folder(&self.dir)?;
+            let mut mark = self.mark.clone();
+            mark.ended.push((segment.first, segment.last));
+            self.replace_mark(mark)?;
         }
         self.writer = None;
         Ok(())
@@ -298,8 +383,8 @@ impl Spool {
         }
         self.segments.push_back(Segment {
             path,
+            first: self.next,
             last: self.next,
-            records: 1,
             bytes: bytes.len() as u64,
         });
         self.writer = Some(file);
@@ -322,18 +407,17 @@ impl Spool {
             return Err(failed("write to", &segment.path)(error));
         }
         segment.last = self.next;
-        segment.records += 1;
         segment.bytes += bytes.len() as u64;
         self.writer = Some(file);
         self.next += 1;
         Ok(())
     }
 
-    fn replace_mark(&mut self, mark: Mark) -> Result<(), SpoolError> {
-        let mark = Mark {
-            acknowledged: self.acknowledged,
-            ..mark
-        };
+    fn replace_mark(&mut self, mut mark: Mark) -> Result<(), SpoolError> {
+        mark.acknowledged = self.acknowledged;
+        let done = mark.acknowledged.max(mark.dropped_through);
+        mark.ended.retain(|(_, last)| *last > done);
+        mark.counted.retain(|(_, last)| *last > done);
         mark.write(&self.dir)?;
         self.mark = mark;
         Ok(())
@@ -344,11 +428,13 @@ impl Drop for Spool {
     /// A clean end gives back the numbers that were reserved and not used. When it fails, the next
     /// start skips them.
     fn drop(&mut self) {
-        let given_back = Mark {
-            reserved: self.next,
-            ..self.mark
-        };
-        let ended = self.seal().and_then(|()| self.replace_mark(given_back));
+        let ended = self.seal().and_then(|()| {
+            let given_back = Mark {
+                reserved: self.next,
+                ..self.mark.clone()
+            };
+            self.replace_mark(given_back)
+        });
         // Closing the file would not do while a process that is just being started has a copy of it.
         let _ = self.lock.unlock();
         if let Err(error) = ended {
@@ -388,27 +474,62 @@ fn lock(dir: &Path) -> Result<File, SpoolError> {
     }
 }
 
-/// Reads every segment, cuts each after its whole records, and removes what is empty or was counted
-/// as dropped.
-fn recover(dir: &Path, mark: &mut Mark) -> Result<VecDeque<Segment>, SpoolError> {
-    let paths = segment::list(dir)?;
-    let newest = paths.last().cloned();
-    let mut segments = VecDeque::new();
-    for path in paths {
-        let (segment, cut) = Segment::recover(&path)?;
-        let torn_tail = newest.as_ref() == Some(&path);
-        if cut > 0 {
-            tracing::warn!(path = %path.display(), bytes = cut, torn_tail, "a damaged end of a segment was cut off");
-            if !torn_tail {
-                mark.dropped += 1;
-            }
+/// Numbers, first and last of each stretch.
+type Stretches = Vec<(u64, u64)>;
+
+/// Reads every segment, removes what is empty or was counted as dropped, and tells what is missing.
+fn recover(dir: &Path, mark: &Mark) -> Result<(VecDeque<Segment>, Stretches), SpoolError> {
+    let (mut segments, mut missing) = (VecDeque::new(), Vec::new());
+    let mut ended: BTreeMap<u64, u64> = mark.ended.iter().copied().collect();
+    for path in segment::list(dir)? {
+        let found = Segment::recover(&path)?;
+        let last = found.segment.as_ref().map(|segment| segment.last);
+        let after = last.map_or(found.first, |last| last + 1);
+        let wanted = |last: u64| last > mark.dropped_through;
+        let holes = found.holes.into_iter();
+        let mut lost: Stretches = holes.filter(|(_, last)| wanted(*last)).collect();
+        match ended.remove(&found.first) {
+            Some(ended) if ended >= after && wanted(ended) => lost.push((after, ended)),
+            Some(_) => {}
+            // It was not ended: how much of the torn end were whole records nobody knows, but for one.
+            None if found.torn && wanted(after) => lost.push((after, after)),
+            None => {}
         }
-        match segment {
-            Some(segment) if segment.last > mark.dropped_through => segments.push_back(segment),
+        if !lost.is_empty() {
+            tracing::warn!(path = %path.display(), ?lost, "a segment is damaged");
+        }
+        missing.append(&mut lost);
+        match found.segment {
+            Some(segment) if wanted(segment.last) => segments.push_back(segment),
             Some(_) | None => remove(&path)?,
         }
     }
-    Ok(segments)
+    let gone = ended
+        .into_iter()
+        .filter(|(_, last)| *last > mark.dropped_through);
+    for (first, last) in gone {
+        tracing::warn!(first, last, "a segment is gone");
+        missing.push((first, last));
+    }
+    Ok((segments, without(missing, &mark.counted)))
+}
+
+/// What of some stretches is in none of others.
+fn without(stretches: Stretches, others: &[(u64, u64)]) -> Stretches {
+    let mut left = stretches;
+    for (from, to) in others {
+        let around = |(first, last): (u64, u64)| {
+            let before = (first, last.min(from.saturating_sub(1)));
+            let after = (first.max(to + 1), last);
+            match last < *from || first > *to {
+                true => [Some((first, last)), None],
+                false => [Some(before), Some(after)],
+            }
+        };
+        let parts = left.into_iter().flat_map(around).flatten();
+        left = parts.filter(|(first, last)| first <= last).collect();
+    }
+    left
 }
 
 fn remove(path: &Path) -> Result<(), SpoolError> {

@@ -85,15 +85,31 @@ fn bounded(field: &'static str, text: String, bound: usize) -> Result<String, Ma
     Ok(text)
 }
 
-/// Text for people. Control characters become `?`: what a server or a host has put there reaches
-/// terminals and logs, and is no reason to lose the fact that it stands beside.
+/// Text for people, made printable: what a server or a host has put there reaches terminals and logs, and
+/// is no reason to lose the fact that it stands beside.
 fn prose(field: &'static str, text: String, bound: usize) -> Result<String, Malformed> {
-    let text = bounded(field, text, bound)?;
-    if !text.contains(char::is_control) {
-        return Ok(text);
+    Ok(printable(bounded(field, text, bound)?))
+}
+
+/// The text with a `?` in the place of each character that does something to a terminal or a log instead
+/// of standing there.
+#[must_use]
+pub fn printable(text: String) -> String {
+    if !text.contains(acts) {
+        return text;
     }
-    let plain = |c: char| if c.is_control() { '?' } else { c };
-    Ok(text.chars().map(plain).collect())
+    let plain = |c: char| if acts(c) { '?' } else { c };
+    text.chars().map(plain).collect()
+}
+
+/// Control characters, line and paragraph separators, and the format characters (Unicode 16, category Cf)
+/// that hide text or turn its direction round.
+fn acts(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e007f}')
 }
 
 fn at_most(field: &'static str, value: u64, bound: u64) -> Result<u64, Malformed> {
@@ -112,7 +128,7 @@ fn name(field: &'static str, text: String) -> Result<String, Malformed> {
     if text.is_empty() {
         return Err(Malformed::Missing(field));
     }
-    if text.contains(char::is_control) {
+    if text.contains(acts) {
         return Err(Malformed::ControlCharacter(field));
     }
     bounded(field, text, MAX_NAME)
@@ -226,5 +242,27 @@ impl TryFrom<v1::Role> for Role {
             v1::Role::Inside => Ok(Self::Inside),
             v1::Role::Unspecified => Err(Malformed::Missing("role")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_acts_on_a_terminal_or_hides_in_a_line() {
+        let rows = [
+            ("naïve Grüße 東京 مرحبا 👍", "naïve Grüße 東京 مرحبا 👍"),
+            ("a\u{1b}[2Jb\r\nc", "a?[2Jb??c"),
+            ("\u{9b}31m", "?31m"),
+            ("ok\u{202e}dlo\u{2066}", "ok?dlo?"),
+            ("zero\u{200b}width\u{feff}", "zero?width?"),
+            ("line\u{2028}feed", "line?feed"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(printable(text.to_owned()), expected);
+        }
+        let refused = name("agent", "home\u{202e}1".to_owned());
+        assert_eq!(refused, Err(Malformed::ControlCharacter("agent")));
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Conversions towards the heart are the last place where anything can be malformed; business code
 //! on either side never sees a wire type of a fact. Beside them stands what else both sides share:
-//! identities, join tokens, the context file, and how a service is asked.
+//! identities, join tokens, the context file, how a service is asked, and what JSON and words are made of it all.
 
 pub mod context;
 pub mod convert;
 pub mod identity;
+pub mod json;
+pub mod kept;
 pub mod spec;
 pub mod token;
+pub mod words;
 
 /// The generated messages and services of `mesh.v1`.
 #[allow(

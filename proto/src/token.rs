@@ -12,7 +12,7 @@ use crate::identity::is_name;
 /// First characters of a token, with the version of its form.
 const PREFIX: &str = "mesh1.";
 /// As many addresses as anybody would try.
-const MAX_ADDRESSES: usize = 16;
+pub const MAX_ADDRESSES: usize = 16;
 /// A token with sixteen addresses stays under this.
 const MAX_LENGTH: usize = 4096;
 
@@ -100,8 +100,9 @@ impl FromStr for JoinToken {
     }
 }
 
-/// `HOST:PORT`, an IPv6 address in brackets.
-fn is_address(text: &str) -> bool {
+/// Whether it is `HOST:PORT`, an IPv6 address in brackets.
+#[must_use]
+pub fn is_address(text: &str) -> bool {
     let Some((host, port)) = text.rsplit_once(':') else {
         return false;
     };

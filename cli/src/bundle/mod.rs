@@ -13,9 +13,9 @@ use localize::{
 use serde::Serialize;
 
 use self::archive::File;
-use crate::commands::Kept;
 use crate::output::Style;
 use crate::render;
+use proto::kept::Kept;
 
 /// Text in the archive is as wide as a mail.
 const STYLE: Style = Style {

@@ -1,10 +1,13 @@
 //! `meshctl agent`.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
+use proto::json;
 use proto::v1::agent::LeftOut;
 use proto::v1::{
-    Agent, CreateTokenRequest, GetAgentRequest, ListAgentsRequest, RevokeAgentRequest, Role,
+    Agent, CreateTokenRequest, CreateTokenResponse, DeleteAgentRequest, GetAgentRequest,
+    ListAgentsRequest, RejoinAgentRequest, RenameAgentRequest, RevokeAgentRequest, Role,
     StatusRequest,
 };
 use serde_json::{Value, json};
@@ -21,6 +24,9 @@ pub async fn run(session: Session<'_>, command: AgentCommand) -> Result<Exit, Tr
         AgentCommand::Token(args) => token(session, args).await?,
         AgentCommand::List => list(session).await?,
         AgentCommand::Show { name } => show(session, &name).await?,
+        AgentCommand::Rejoin { name, ttl, replace } => rejoin(session, name, ttl, replace).await?,
+        AgentCommand::Rename { old, new } => rename(session, old, new).await?,
+        AgentCommand::Delete { name, yes } => delete(session, &name, yes).await?,
         AgentCommand::Revoke { name, yes } => revoke(session, &name, yes).await?,
     }
     Ok(Exit::Ok)
@@ -38,16 +44,69 @@ async fn token(mut session: Session<'_>, args: TokenArgs) -> Result<(), Trouble>
         host: args.host.unwrap_or_default(),
         labels: args.labels.into_iter().collect::<HashMap<_, _>>(),
         ttl_seconds: args.ttl.as_secs(),
+        replace: args.replace,
     });
     let answer = session
         .client
         .create_token(request)
         .await
         .about(Subject::Mesh)?;
-    let value = json!({"name": args.name, "token": answer.token, "expires_at": answer.expires_at});
+    print_token(&session, &args.name, &answer)
+}
+
+fn print_token(
+    session: &Session<'_>,
+    name: &str,
+    answer: &CreateTokenResponse,
+) -> Result<(), Trouble> {
+    let value = json!({"name": name, "token": answer.token, "expires_at": answer.expires_at});
     session
         .output
         .print(&value, || format!("{}\n", answer.token))
+}
+
+async fn rejoin(
+    mut session: Session<'_>,
+    name: String,
+    ttl: Duration,
+    replace: bool,
+) -> Result<(), Trouble> {
+    let request = session.request(RejoinAgentRequest {
+        name: name.clone(),
+        ttl_seconds: ttl.as_secs(),
+        replace,
+    });
+    let answer = session.client.rejoin_agent(request).await;
+    let answer = answer.about(Subject::Agent(&name))?;
+    print_token(&session, &name, &answer)
+}
+
+async fn rename(mut session: Session<'_>, old: String, new: String) -> Result<(), Trouble> {
+    let request = session.request(RenameAgentRequest {
+        from: old.clone(),
+        to: new,
+    });
+    let agent = session.client.rename_agent(request).await;
+    let agent = agent.about(Subject::Agent(&old))?;
+    session.output.print(&json::agent(&agent), || {
+        format!("agent {old} is agent {} now\n", agent.name)
+    })
+}
+
+async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
+    sure(
+        yes,
+        &format!("Delete agent {name} with all that was observed from it?"),
+    )?;
+    let request = session.request(DeleteAgentRequest {
+        name: name.to_owned(),
+    });
+    let deleted = session.client.delete_agent(request).await;
+    deleted.about(Subject::Agent(name))?;
+    let value = json!({"name": name, "state": "deleted"});
+    session
+        .output
+        .print(&value, || format!("agent {name} deleted\n"))
 }
 
 async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
@@ -59,7 +118,7 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
         .about(Subject::Mesh)?
         .agents;
     let now_us = now(&mut session).await?;
-    let value: Vec<Value> = agents.iter().map(as_json).collect();
+    let value: Vec<Value> = agents.iter().map(json::agent).collect();
     session.output.list(
         &value,
         "No agents. `meshctl agent token --name NAME --role outside` invites one.",
@@ -70,7 +129,7 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
             for agent in &agents {
                 table.row([
                     agent.name.clone(),
-                    role(agent).to_owned(),
+                    json::role(agent.role()).to_owned(),
                     agent.host.clone(),
                     agent.state.clone(),
                     ago(&agent.last_seen_at, now_us),
@@ -104,7 +163,7 @@ async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
         .get_agent(request)
         .await
         .about(Subject::Agent(name))?;
-    session.output.print(&as_json(&agent), || text(&agent))
+    session.output.print(&json::agent(&agent), || text(&agent))
 }
 
 async fn revoke(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
@@ -120,18 +179,9 @@ async fn revoke(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), T
         .revoke_agent(request)
         .await
         .about(Subject::Agent(name))?;
-    session.output.print(&as_json(&agent), || {
+    session.output.print(&json::agent(&agent), || {
         format!("agent {} {}\n", agent.name, agent.state)
     })
-}
-
-fn role(agent: &Agent) -> &'static str {
-    match agent.role() {
-        Role::Unspecified => "",
-        Role::Outside => "outside",
-        Role::BehindCdn => "behind-cdn",
-        Role::Inside => "inside",
-    }
 }
 
 /// The bound of the clock's error; empty while there is no estimate.
@@ -174,28 +224,6 @@ fn witness(agent: &Agent) -> String {
     }
 }
 
-fn as_json(agent: &Agent) -> Value {
-    json!({
-        "name": agent.name, "role": role(agent), "host": agent.host,
-        "labels": agent.labels.iter().collect::<BTreeMap<_, _>>(),
-        "state": agent.state, "last_seen_at": agent.last_seen_at,
-        "certificate_expires_at": agent.certificate_expires_at, "version": agent.version,
-        "addresses": agent.addresses, "resolvers": agent.resolvers,
-        "witness": agent.witness, "witness_trouble": agent.witness_trouble,
-        "clock_offset_us": agent.clock_offset_us,
-        "clock_uncertainty_us": agent.clock_uncertainty_us,
-        "durable_through": agent.durable_through,
-        "spool_bytes": agent.spool_bytes, "spool_dropped": agent.spool_dropped,
-        "not_probed": agent.not_probed.iter().map(left_out).collect::<Vec<_>>(),
-    })
-}
-
-fn left_out(left_out: &LeftOut) -> Value {
-    let LeftOut { service, arm } = left_out;
-    let arm = arm.clone().unwrap_or_default();
-    json!({"service": service, "arm": arm.arm, "because": arm.because})
-}
-
 fn text(agent: &Agent) -> String {
     let labels: BTreeMap<_, _> = agent.labels.iter().collect();
     let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
@@ -206,7 +234,7 @@ fn text(agent: &Agent) -> String {
     };
     let rows = [
         ("Name", agent.name.clone()),
-        ("Role", role(agent).to_owned()),
+        ("Role", json::role(agent.role()).to_owned()),
         ("Host", agent.host.clone()),
         ("Labels", labels.join(", ")),
         ("State", agent.state.clone()),

@@ -1,8 +1,9 @@
 //! `meshctl coverage`: what the scheduled rounds would show, and what no probe tells apart.
 
+use proto::json;
 use proto::v1::coverage_response::Part;
 use proto::v1::{Component, CoverageRequest, CoverageResponse, NotProbed};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Session;
 use crate::connect::{About, Subject};
@@ -16,7 +17,7 @@ pub async fn run(mut session: Session<'_>, name: &str) -> Result<Exit, Trouble> 
     });
     let answer = session.client.coverage(request).await;
     let coverage = answer.about(Subject::Service(name))?;
-    let value: Vec<Value> = coverage.parts.iter().map(as_json).collect();
+    let value: Vec<Value> = coverage.parts.iter().map(json::part).collect();
     session
         .output
         .list(&value, "Nothing is known of the path yet.", || {
@@ -27,23 +28,6 @@ pub async fn run(mut session: Session<'_>, name: &str) -> Result<Exit, Trouble> 
 
 fn component(component: Option<&Component>) -> String {
     component.map_or_else(String::new, |c| format!("{} {}", c.kind, c.name))
-}
-
-fn as_json(part: &Part) -> Value {
-    let name = |c: &Component| json!({"kind": c.kind, "name": c.name});
-    json!({
-        "component": part.component.as_ref().map(name),
-        "probes_per_round": part.probes_per_round,
-        "same_as": part.same_as.iter().map(name).collect::<Vec<_>>(),
-        "ask": part.ask,
-        "rate_seen_in_an_hour": part.rate_seen_in_an_hour,
-        "rate_seen_in_a_day": part.rate_seen_in_a_day,
-        "not_probed": part.not_probed.iter().map(not_probed).collect::<Vec<_>>(),
-    })
-}
-
-fn not_probed(arm: &NotProbed) -> Value {
-    json!({"vantage": arm.vantage, "arm": arm.arm, "because": arm.because})
 }
 
 fn text(coverage: &CoverageResponse, width: usize) -> String {

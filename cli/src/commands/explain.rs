@@ -5,10 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use ::localize::Case;
+use proto::kept::Kept;
 use proto::v1::GetVerdictRequest;
 
-use super::Session;
-use super::raised::Kept;
+use super::{Session, kept};
 use crate::bundle::bundle;
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
@@ -31,7 +31,7 @@ pub async fn run(mut session: Session<'_>, id: &str, files: Files) -> Result<Exi
         .get_verdict(request_verdict)
         .await
         .about(Subject::Verdict(id))?;
-    let kept = Kept::read(wire)?;
+    let kept = kept(wire)?;
     if files.case.is_some() || files.bundle.is_some() {
         let json = case_of(&mut session, request()).await?;
         write(&session, &kept, &json, &files)?;

@@ -1,8 +1,9 @@
 //! `meshctl history`.
 
+use proto::json;
+use proto::v1::HistoryRequest;
 use proto::v1::history_response::Line;
-use proto::v1::{HistoryRequest, Layer};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Session;
 use crate::connect::{About, Subject};
@@ -21,32 +22,13 @@ pub async fn run(mut session: Session<'_>, name: &str, since_ms: u64) -> Result<
         .await
         .about(Subject::Service(name))?
         .lines;
-    let value: Vec<Value> = lines.iter().map(as_json).collect();
+    let value: Vec<Value> = lines.iter().map(json::history_line).collect();
     session.output.list(
         &value,
         "No probes in that time. Give a longer one with --since.",
         || text(&lines),
     )?;
     Ok(Exit::Ok)
-}
-
-fn layer(line: &Line) -> &'static str {
-    match line.layer() {
-        Layer::Unspecified => "",
-        Layer::Dns => "dns",
-        Layer::Tcp => "tcp",
-        Layer::Tls => "tls",
-        Layer::Http => "http",
-    }
-}
-
-fn as_json(line: &Line) -> Value {
-    json!({
-        "vantage": line.vantage, "arm": line.arm, "layer": layer(line),
-        "passed": line.passed, "failed": line.failed,
-        "p50_us": line.p50_us, "p90_us": line.p90_us, "p99_us": line.p99_us, "max_us": line.max_us,
-        "failure": line.failure,
-    })
 }
 
 fn text(lines: &[Line]) -> String {
@@ -72,7 +54,7 @@ fn text(lines: &[Line]) -> String {
         table.row([
             line.vantage.clone(),
             line.arm.clone(),
-            layer(line).to_owned(),
+            json::layer(line.layer()).to_owned(),
             line.passed.to_string(),
             line.failed.to_string(),
             percent(lost),

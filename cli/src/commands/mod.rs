@@ -8,8 +8,8 @@ mod explain;
 mod history;
 mod localize;
 mod mended;
-mod raised;
 mod replay;
+mod report;
 mod service;
 mod status;
 mod verdicts;
@@ -20,12 +20,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ::localize::Verdict;
+use proto::kept::Kept;
 use tonic::Request;
 
 #[cfg(test)]
 pub use self::mended::Stretch as MendedStretch;
 pub use self::mended::{Decision, Fault as MendedFault, Mended};
-pub use self::raised::Kept;
 use crate::args::{Args, Command};
 use crate::connect::{CallError, Client, connect};
 use crate::demo;
@@ -75,6 +75,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
             let files = explain::Files { case, bundle };
             explain::run(session.await?, &id, files).await
         }
+        Command::Report { id, html } => report::run(session.await?, &id, html).await,
         Command::Mended { id, since, wait } => {
             mended::run(session.await?, &id, since, wait.unwrap_or_default()).await
         }
@@ -101,6 +102,11 @@ async fn open(
 /// The verdict as the heart has it.
 fn verdict(wire: proto::v1::Verdict) -> Result<Verdict, CallError> {
     Verdict::try_from(wire).map_err(|source| CallError::Unreadable(source.to_string()))
+}
+
+/// The verdict as the coordinator keeps it.
+fn kept(wire: proto::v1::Verdict) -> Result<Kept, CallError> {
+    Kept::read(wire).map_err(|source| CallError::Unreadable(source.to_string()))
 }
 
 /// Asks before something that cannot be taken back, where there is somebody to ask.

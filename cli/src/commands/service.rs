@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use proto::json;
 use proto::v1::check_service_request::What;
 use proto::v1::{
     ApplyServiceRequest, DeleteServiceRequest, GetServiceRequest, ListServicesRequest, Service,
@@ -117,7 +118,7 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
         .await
         .about(Subject::Mesh)?
         .services;
-    let value: Vec<Value> = services.iter().map(as_json).collect();
+    let value: Vec<Value> = services.iter().map(json::service).collect();
     session.output.list(
         &value,
         "No services. `meshctl service apply -f FILE` makes one.",
@@ -155,7 +156,9 @@ async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
         .get_service(request)
         .await
         .about(Subject::Service(name))?;
-    session.output.print(&as_json(&service), || text(&service))
+    session
+        .output
+        .print(&json::service(&service), || text(&service))
 }
 
 async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
@@ -182,19 +185,6 @@ fn every(service: &Service) -> String {
         || "on demand".to_owned(),
         |ms| micros(ms.saturating_mul(1000)),
     )
-}
-
-fn as_json(service: &Service) -> Value {
-    json!({
-        "name": service.name, "url": service.url, "toml": service.toml,
-        "resolvers": service.resolvers, "name_servers": service.name_servers,
-        "edges": service.edges, "cdn_provider": service.cdn_provider,
-        "vips": service.vips, "vip_mode": service.vip_mode, "backends": service.backends,
-        "every_ms": service.every_ms, "rounds": service.rounds,
-        "last_round_at": service.last_round_at, "last_outcome": service.last_outcome,
-        "request": service.request.as_ref().map(asked::request_json),
-        "expect": service.expect.as_ref().map(asked::expect_json),
-    })
 }
 
 fn text(service: &Service) -> String {

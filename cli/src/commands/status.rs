@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proto::json;
 use proto::v1::{StatusRequest, StatusResponse};
-use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::connect::{About, Subject, connect};
@@ -14,6 +14,9 @@ use crate::output::Output;
 use crate::render::ago;
 use crate::trouble::Trouble;
 
+const DAY_US: i64 = 86_400_000_000;
+/// So long before its end an operator's certificate is told of, in microseconds.
+const A_MONTH_US: i64 = 30 * DAY_US;
 /// Pause between two attempts of `--wait`.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -31,7 +34,7 @@ pub async fn run(
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     };
-    output.print(&as_json(&status), || text(&status))?;
+    output.print(&json::status(&status), || text(&status))?;
     Ok(Exit::Ok)
 }
 
@@ -42,19 +45,6 @@ async fn attempt(path: Option<PathBuf>, timeout: Duration) -> Result<StatusRespo
     let mut request = tonic::Request::new(StatusRequest {});
     request.set_timeout(timeout);
     Ok(client.status(request).await.about(Subject::Mesh)?)
-}
-
-fn as_json(status: &StatusResponse) -> Value {
-    json!({
-        "version": status.version,
-        "started_at": status.started_at,
-        "agents_connected": status.agents_connected,
-        "agents_known": status.agents_known,
-        "services": status.services,
-        "observations_stored": status.observations_stored,
-        "store_bytes": status.store_bytes,
-        "now_us": status.now_us,
-    })
 }
 
 fn text(status: &StatusResponse) -> String {
@@ -68,5 +58,51 @@ fn text(status: &StatusResponse) -> String {
         status.services,
         status.observations_stored,
         status.store_bytes as f64 / 1e6,
+    ) + &expiry(status)
+}
+
+/// What to do while a certificate that ends within a month is still good.
+fn expiry(status: &StatusResponse) -> String {
+    let expires_at = &status.operator_certificate_expires_at;
+    let left_us = expires_at
+        .parse()
+        .map_or(i64::MAX, jiff::Timestamp::as_microsecond)
+        .saturating_sub(i64::try_from(status.now_us).unwrap_or(i64::MAX));
+    if left_us >= A_MONTH_US {
+        return String::new();
+    }
+    format!(
+        "Certificate   of operator {} ends in {} d, at {expires_at}; for a new one, remove admin.toml from \
+         the coordinator's data folder and start it again\n",
+        status.operator,
+        left_us / DAY_US,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_ends_within_a_month_is_told() {
+        let now = jiff::Timestamp::from_second(1_700_000_000).unwrap();
+        let says = |expires_at: String| {
+            text(&StatusResponse {
+                now_us: now.as_microsecond().unsigned_abs(),
+                operator: "admin".to_owned(),
+                operator_certificate_expires_at: expires_at,
+                ..StatusResponse::default()
+            })
+            .contains("Certificate")
+        };
+        let in_days = |days: i64| {
+            let at = jiff::Timestamp::from_second(1_700_000_000 + days * 86_400).unwrap();
+            at.to_string()
+        };
+        for (days, told) in [(365, false), (31, false), (29, true), (0, true)] {
+            assert_eq!(says(in_days(days)), told, "{days}");
+        }
+        // An older coordinator does not say.
+        assert!(!says(String::new()));
+    }
 }

@@ -1,9 +1,9 @@
 //! `meshctl verdicts`.
 
+use proto::kept::Kept;
 use proto::v1::ListVerdictsRequest;
 
-use super::Session;
-use super::raised::Kept;
+use super::{Session, kept};
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render::{Table, verdict_line};
@@ -27,19 +27,19 @@ pub async fn run(
     let verdicts = answer
         .verdicts
         .into_iter()
-        .map(Kept::read)
+        .map(kept)
         .collect::<Result<Vec<Kept>, CallError>>()?;
     session.output.list(
         &verdicts,
         "No verdicts. `meshctl localize NAME` makes one; the watch over scheduled rounds raises them by itself.",
         || {
             let mut table = Table::new(["STARTED", "ID", "STATE", "VERDICT"]);
-            for kept in &verdicts {
-                let verdict = &kept.verdict;
+            for known in &verdicts {
+                let verdict = &known.verdict;
                 table.row([
                     verdict.started_at.clone(),
                     verdict.id.clone(),
-                    kept.state(),
+                    known.state(),
                     verdict_line(verdict),
                 ]);
             }

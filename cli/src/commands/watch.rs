@@ -1,11 +1,11 @@
 //! `meshctl watch`: one line an event, until Ctrl-C.
 
+use proto::kept::reason;
 use proto::v1::watch_event::Event;
 use proto::v1::{Component, WatchEvent, WatchRequest};
 use serde_json::json;
 
 use super::Session;
-use super::raised::{Kept, reason};
 use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render::{micros, verdict_line};
@@ -60,7 +60,7 @@ fn print(session: &Session<'_>, event: WatchEvent) -> Result<(), Trouble> {
             ),
         ),
         Some(Event::Verdict(wire)) => {
-            let kept = Kept::read(wire)?;
+            let kept = super::kept(wire)?;
             let word = if kept.raised.is_some() {
                 "raised"
             } else {

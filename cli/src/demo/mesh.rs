@@ -3,6 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -23,12 +24,15 @@ const START: Duration = Duration::from_secs(30);
 const END: Duration = Duration::from_secs(2);
 /// Pause between two looks at whether something has happened.
 const LOOK: Duration = Duration::from_millis(50);
+/// Where the page is, if nobody else is there.
+const PAGE: (Ipv4Addr, u16) = (Ipv4Addr::LOCALHOST, 7480);
 /// Lines of a program's log that are shown when it ends unasked.
 const LOG_LINES: usize = 5;
 
 /// The running programs in their folder; dropping it ends them and removes the folder.
 pub struct Mesh {
     folder: tempfile::TempDir,
+    page: SocketAddr,
     programs: PathBuf,
     children: Vec<Program>,
 }
@@ -57,6 +61,7 @@ impl Mesh {
             .map_err(DemoError::Folder)?;
         let mut mesh = Self {
             folder,
+            page: page_address().map_err(DemoError::Ports)?,
             programs: executable.parent().unwrap_or(Path::new(".")).to_owned(),
             children: Vec::new(),
         };
@@ -74,6 +79,11 @@ impl Mesh {
     /// The context file of the coordinator.
     pub fn context(&self) -> PathBuf {
         self.folder.path().join("coordinator/admin.toml")
+    }
+
+    /// The address of its page.
+    pub fn page(&self) -> String {
+        format!("http://{}/", self.page)
     }
 
     /// Runs `meshctl` with these arguments, progress to our own standard error.
@@ -116,6 +126,7 @@ impl Mesh {
         let mut command = self.command("mesh-coordinator");
         command
             .args(["run", "--listen", &address, "--advertise", &address])
+            .args(["--web", &self.page.to_string()])
             .arg("--data-dir")
             .arg(data);
         self.spawn("mesh-coordinator", command)
@@ -250,6 +261,12 @@ impl Drop for Mesh {
             let _ = program.child.wait();
         }
     }
+}
+
+/// The usual one if it is free, else one that the kernel chooses.
+fn page_address() -> io::Result<SocketAddr> {
+    let bound = TcpListener::bind(PAGE).or_else(|_| TcpListener::bind((PAGE.0, 0)))?;
+    bound.local_addr()
 }
 
 fn last_lines(log: &Path) -> String {

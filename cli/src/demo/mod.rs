@@ -131,7 +131,8 @@ async fn demonstrate(faults: &[Fault], keep: bool, output: &Output) -> Result<Ex
     report::all(&trials, output)?;
     if keep {
         output.say(&format!(
-            "\nThe mesh stays until Ctrl-C: meshctl --context {} status",
+            "\nThe mesh stays until Ctrl-C. Its page: {}\nIts meshctl: meshctl --context {} status",
+            mesh.page(),
             mesh.context().display()
         ));
         std::future::pending::<()>().await;
@@ -169,6 +170,7 @@ async fn start(output: &Output) -> Result<(Plan, Path, Mesh), Trouble> {
         "The mesh: a coordinator; agents home1 and home2 outside, cdn1 behind the CDN, dc1 inside.",
     );
     let mesh = Mesh::start(&plan, &certificates).await?;
+    output.say(&format!("Its page: {}", mesh.page()));
     Ok((plan, path, mesh))
 }
 

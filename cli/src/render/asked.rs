@@ -1,37 +1,9 @@
-//! How a service is asked and what a good answer is, as lines and as JSON.
+//! How a service is asked and what a good answer is, as lines.
 
+use proto::json::status_class;
 use proto::v1::{Expect, RequestSpec, StatusRange};
-use serde_json::{Value, json};
 
 use super::micros;
-
-/// As the service file says it: of a secret where an agent's host has it, never the secret.
-pub fn request_json(request: &RequestSpec) -> Value {
-    let headers = request.headers.iter();
-    let headers: serde_json::Map<String, Value> = headers
-        .map(|header| (header.name.clone(), json!(header.value)))
-        .collect();
-    json!({
-        "method": request.method, "headers": headers, "body": request.body, "http": request.http,
-    })
-}
-
-/// What a good answer is, as the service file says it.
-pub fn expect_json(expect: &Expect) -> Value {
-    let statuses = expect.statuses.iter().map(|range| match *range {
-        StatusRange { first, last } if first == last => json!(first),
-        StatusRange { first, .. } => json!(class(first)),
-    });
-    let body = Some(&expect.body).filter(|body| !body.is_empty());
-    let limit = Some(expect.max_first_byte_ms).filter(|limit| *limit > 0);
-    json!({
-        "status": statuses.collect::<Vec<_>>(), "body": body, "max_ttfb_ms": limit,
-    })
-}
-
-fn class(first: u32) -> String {
-    format!("{}xx", first / 100)
-}
 
 /// How it is asked, in a line.
 pub fn request(request: Option<&RequestSpec>) -> String {
@@ -60,7 +32,7 @@ pub fn expect(expect: Option<&Expect>) -> String {
     };
     let statuses = expect.statuses.iter().map(|range| match *range {
         StatusRange { first, last } if first == last => first.to_string(),
-        StatusRange { first, .. } => class(first),
+        StatusRange { first, .. } => status_class(first),
     });
     let statuses: Vec<String> = statuses.collect();
     let status = match statuses.is_empty() {
@@ -110,15 +82,5 @@ mod tests {
         let said = "status 2xx, 301, \"Welcome\" in the body, first byte within 2.0 s";
         assert_eq!(expect(Some(&welcome())), said);
         assert_eq!(expect(None), "any status below 400");
-    }
-
-    #[test]
-    fn json_says_it_as_the_file_does() {
-        let said = json!({
-            "method": "POST", "headers": {"authorization": "env:SHOP_TOKEN"}, "body": "{}", "http": ["2"],
-        });
-        assert_eq!(request_json(&post()), said);
-        let said = json!({"status": ["2xx", 301], "body": "Welcome", "max_ttfb_ms": 2000});
-        assert_eq!(expect_json(&welcome()), said);
     }
 }

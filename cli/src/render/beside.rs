@@ -2,7 +2,8 @@
 //! not probed, and which alarms stand.
 
 use localize::verdict::{Earlier, NotProbed};
-use localize::{Fault, Pattern, Verdict};
+use localize::{Fault, Verdict};
+use proto::words::pattern;
 
 use super::words::component;
 use super::wrap::wrap;
@@ -16,18 +17,7 @@ pub(super) fn since(fault: &Fault, verdict: &Verdict) -> String {
         "" => None,
         at => Some(instant(at, &verdict.started_at)),
     };
-    let goes_on = match (fault.pattern, fault.period_s) {
-        (Pattern::Steady, _) => None,
-        (Pattern::Bursts, _) | (Pattern::Periodic, None) => Some("it comes and goes".to_owned()),
-        (Pattern::Periodic, Some(period_s)) => {
-            Some(format!("it comes every {}", seconds(period_s)))
-        }
-        (Pattern::ByFlow, _) => Some("the same ports always fail, others never".to_owned()),
-        (Pattern::BySource, _) => {
-            Some("the same source addresses always fail, others never".to_owned())
-        }
-        (Pattern::ByVariant, _) => Some("one variant of the content alone".to_owned()),
-    };
+    let goes_on = pattern(fault.pattern, fault.period_s);
     let parts: Vec<String> = began.into_iter().chain(goes_on).collect();
     parts.join("; ")
 }
@@ -109,17 +99,10 @@ fn instant(rfc3339: &str, beside: &str) -> String {
     }
 }
 
-/// A period with the digits that it is known to.
-fn seconds(seconds: f64) -> String {
-    if seconds < 10.0 {
-        format!("{seconds:.1} s")
-    } else {
-        format!("{seconds:.0} s")
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use localize::Pattern;
+
     use super::super::samples;
     use super::*;
 

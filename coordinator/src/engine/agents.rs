@@ -1,22 +1,18 @@
-//! Agents: joining, sessions, renewal, revocation.
+//! Agents: their sessions, and what they say besides facts.
 
 use localize::VantageName;
 use proto::v1::coordinator_message::Message;
 use proto::v1::goodbye::Reason;
-use proto::v1::{CoordinatorMessage, Discover, Goodbye, Welcome};
+use proto::v1::{CoordinatorMessage, Discover, Goodbye, Moved, Welcome};
 
-use super::operators::AgentView;
 use super::state::State;
 use super::{
-    ClockEstimate, Host, Link, Opening, Presence, Refusal, Reply, Said, SessionId, publicness,
+    ClockEstimate, Host, Link, Opened, Opening, Presence, Reconfigured, Refusal, Said, SessionId,
+    publicness,
 };
-use crate::ca::{Issued, Serial};
-use crate::clock;
-use crate::enrolment::{self, Invitation, JoinError};
+use crate::enrolment::Purpose;
 use crate::plan;
-use crate::store::{AgentRecord, AgentState, StoreError, Write};
-use crate::tls::PeerCertificate;
-use proto::token::JoinToken;
+use crate::store::{AgentRecord, AgentState, Write};
 
 /// Name servers are asked for this often, in microseconds: delegations change in days.
 const DISCOVER_EVERY_US: u64 = 10 * 60 * 1_000_000;
@@ -44,7 +40,7 @@ impl Session {
 }
 
 impl State {
-    pub(super) fn connect(&mut self, now_us: u64, opening: Opening) -> Result<SessionId, Refusal> {
+    pub(super) fn connect(&mut self, now_us: u64, opening: Opening) -> Result<Opened, Refusal> {
         let Opening {
             peer,
             name,
@@ -52,7 +48,8 @@ impl State {
             host,
             link,
         } = opening;
-        self.accept(now_us, &name, &peer.serial, peer.not_after_us)?;
+        let name = self.present_name(name);
+        self.accept(now_us, &name, &peer, Purpose::Session)?;
         if self.sessions.contains_key(&name) {
             self.end_session(now_us, &name, Reason::Replaced);
         }
@@ -69,17 +66,20 @@ impl State {
             coordinator_version: env!("CARGO_PKG_VERSION").to_owned(),
             name: name.0.clone(),
             durable_through: self.store.durable_through(&name).unwrap_or(0),
+            addresses: self.setup.advertised.clone(),
         }));
         for service in self.services.values() {
             session.send(Message::Service(plan::spec(&service.file)));
         }
         self.sessions.insert(name.clone(), session);
+        let mut former = Vec::new();
         if let Some(agent) = self.agents.get_mut(&name) {
             agent.version = version;
+            former.clone_from(&agent.former);
         }
         self.host_changed(now_us, &name, host);
         self.happened_to(now_us, &name, Presence::Connected);
-        Ok(id)
+        Ok(Opened { id, name, former })
     }
 
     pub(super) fn gone(&mut self, now_us: u64, id: SessionId) {
@@ -183,6 +183,26 @@ impl State {
         }
     }
 
+    /// Takes over what the configuration says from now on, and tells the agents where to.
+    pub(super) fn reconfigure(&mut self, now_us: u64, changed: Reconfigured) {
+        let Reconfigured {
+            lifetimes,
+            addresses,
+            advertised,
+        } = changed;
+        self.setup.lifetimes = lifetimes;
+        self.setup.addresses = addresses;
+        if self.setup.advertised != advertised {
+            self.setup.advertised.clone_from(&advertised);
+            self.send_to_all(
+                now_us,
+                &Message::Moved(Moved {
+                    addresses: advertised,
+                }),
+            );
+        }
+    }
+
     /// The connected agent that sees best what the public sees.
     pub(super) fn most_public(&self) -> Option<VantageName> {
         let connected = self.sessions.keys();
@@ -230,135 +250,6 @@ impl State {
             .collect();
         for name in names {
             self.end_session(now_us, &name, Reason::CertificateExpired);
-        }
-    }
-
-    fn accept(
-        &self,
-        now_us: u64,
-        name: &VantageName,
-        serial: &Serial,
-        not_after_us: u64,
-    ) -> Result<(), Refusal> {
-        let agent = self.agents.get(name);
-        Ok(enrolment::accept(
-            name,
-            agent,
-            serial,
-            not_after_us,
-            now_us,
-        )?)
-    }
-
-    pub(super) fn invite(&mut self, now_us: u64, invitation: &Invitation, reply: Reply<JoinToken>) {
-        let secret: [u8; 32] = rand::random();
-        let name = invitation.name();
-        let mut writes = vec![Write::Token(invitation.token(&secret, now_us))];
-        if let Some(agent) = invitation.invited(self.agents.get(name)) {
-            writes.push(Write::Agent(agent.clone()));
-            self.agents.insert(name.clone(), agent);
-            self.happened_to(now_us, name, Presence::Invited);
-        }
-        let token = JoinToken {
-            addresses: self.setup.addresses.clone(),
-            ca_sha256: self.setup.authority.fingerprint(),
-            name: name.0.clone(),
-            secret: hex::encode(secret),
-        };
-        self.settle(writes, token, reply);
-    }
-
-    pub(super) fn join(
-        &mut self,
-        now_us: u64,
-        secret: &[u8; 32],
-        csr_pem: &str,
-        version: String,
-        reply: Reply<(AgentRecord, Issued)>,
-    ) {
-        let hash = enrolment::hash(secret);
-        let joined = self
-            .store
-            .token(&hash)
-            .map_err(Refusal::from)
-            .and_then(|token| {
-                let state = |name: &VantageName| self.agents.get(name).map(|agent| agent.state);
-                let token = enrolment::admit(token, state, now_us)?;
-                let identity = proto::identity::Identity::Agent(token.name.0.clone());
-                let lifetime = self.setup.lifetimes.agent;
-                let authority = &self.setup.authority;
-                let issued = authority.issue_requested(&identity, csr_pem, now_us, lifetime)?;
-                let known = self.agents.get(&token.name);
-                let agent = enrolment::enrolled(&token, known, &issued, version, now_us);
-                Ok((agent, issued))
-            });
-        let (agent, issued) = match joined {
-            Ok(joined) => joined,
-            Err(refusal) => return reply.send(Err(refusal)),
-        };
-        tracing::info!(agent = %agent.name, serial = issued.serial.0, "joined");
-        self.agents.insert(agent.name.clone(), agent.clone());
-        let burn = Write::BurnToken {
-            secret: hash,
-            used_at_us: now_us,
-            agent: agent.clone(),
-        };
-        self.settle_with(vec![burn], reply, move |done| match done {
-            Ok(()) => Ok((agent, issued)),
-            // Two at once with one token: the store lets the first through.
-            Err(StoreError::TokenUsed) => Err(Refusal::Join(JoinError::Used {
-                at: clock::rfc3339(now_us),
-                name: agent.name,
-                role: agent.role,
-            })),
-            Err(error) => Err(error.into()),
-        });
-    }
-
-    pub(super) fn renew(
-        &mut self,
-        now_us: u64,
-        peer: &PeerCertificate,
-        name: &VantageName,
-        csr_pem: &str,
-        reply: Reply<Issued>,
-    ) {
-        let authority = &self.setup.authority;
-        let identity = &peer.identity;
-        let lifetime = self.setup.lifetimes.agent;
-        let issued = self
-            .accept(now_us, name, &peer.serial, peer.not_after_us)
-            .and_then(|()| Ok(authority.issue_requested(identity, csr_pem, now_us, lifetime)?));
-        let issued = match issued {
-            Ok(issued) => issued,
-            Err(refusal) => return reply.send(Err(refusal)),
-        };
-        let Some(agent) = self.agents.get_mut(name) else {
-            return reply.send(Err(Refusal::UnknownAgent(name.clone())));
-        };
-        enrolment::certified(agent, &issued, now_us);
-        let write = Write::Agent(agent.clone());
-        if let Some(session) = self.sessions.get_mut(name) {
-            session.not_after_us = session.not_after_us.max(issued.not_after_us);
-        }
-        tracing::info!(agent = %name, serial = issued.serial.0, "renewed");
-        self.settle(vec![write], issued, reply);
-    }
-
-    pub(super) fn revoke(&mut self, now_us: u64, name: &VantageName, reply: Reply<AgentView>) {
-        let Some(agent) = self.agents.get_mut(name) else {
-            return reply.send(Err(Refusal::UnknownAgent(name.clone())));
-        };
-        enrolment::revoke(agent);
-        let write = Write::Agent(agent.clone());
-        if self.sessions.contains_key(name) {
-            self.end_session(now_us, name, Reason::Revoked);
-        } else {
-            self.happened_to(now_us, name, Presence::Revoked);
-        }
-        match self.agent_view(name) {
-            Ok(view) => self.settle(vec![write], view, reply),
-            Err(refusal) => reply.send(Err(refusal)),
         }
     }
 

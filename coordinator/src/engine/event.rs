@@ -15,11 +15,13 @@ use localize::{
 use proto::token::JoinToken;
 use proto::v1;
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::operators::{AgentView, Applied, ServiceView, Status};
+use super::tally::Tally;
 use crate::ca::{CaError, Issued};
+use crate::config::Lifetimes;
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::plan::Twins;
 use crate::service_file::{ServiceFile, ServiceFileError};
@@ -71,6 +73,9 @@ pub enum Refusal {
     /// Each check has every agent fire every arm.
     #[error("four service files are being checked; wait for one to end")]
     TooManyChecks,
+    /// Every former name is kept, since certificates carry it.
+    #[error("agent {0} has had 16 other names already; delete it and invite it anew instead")]
+    TooManyNames(VantageName),
     /// Too much waits for the store.
     #[error("the coordinator is busy: too many changes wait for the disk; try again")]
     Busy,
@@ -121,6 +126,17 @@ pub struct Opening {
     pub host: Host,
     /// The way to it.
     pub link: Link,
+}
+
+/// A session that was let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Names it.
+    pub id: SessionId,
+    /// The agent's name, which its certificate may not carry yet.
+    pub name: VantageName,
+    /// Names that it had before, which its facts may still carry.
+    pub former: Vec<VantageName>,
 }
 
 /// What an agent says about its host.
@@ -335,11 +351,22 @@ pub struct Checked {
     pub took_us: u64,
 }
 
+/// What of the configuration can change while the coordinator runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconfigured {
+    /// Lifetimes of certificates.
+    pub lifetimes: Lifetimes,
+    /// What join tokens say about where the coordinator is.
+    pub addresses: Vec<String>,
+    /// What the operator says about it; empty when nothing.
+    pub advertised: Vec<String>,
+}
+
 /// What happens to the engine.
 #[derive(Debug)]
 pub enum Event {
     /// An agent opens a session; answered when the welcome is on its way.
-    Connect(Opening, Reply<SessionId>),
+    Connect(Opening, Reply<Opened>),
     /// A session has ended.
     Gone(SessionId),
     /// An agent says something.
@@ -352,6 +379,8 @@ pub enum Event {
         observations: Vec<Observation>,
         /// Reports.
         reports: Vec<WitnessReport>,
+        /// The room that they take of what may be under way, given back when they are counted.
+        held: Vec<OwnedSemaphorePermit>,
     },
     /// Somebody wants to join.
     Join {
@@ -375,16 +404,42 @@ pub enum Event {
         /// Answered when it is on disk.
         reply: Reply<Issued>,
     },
+    /// The operator has changed the configuration.
+    Reconfigured(Reconfigured),
     /// The whole in numbers.
     Status(Reply<Status>),
+    /// What all probes came to since the start.
+    Tally(Reply<Tally>),
     /// An operator invites an agent.
-    Invite(Invitation, Reply<JoinToken>),
+    Invite(Invitation, Reply<(JoinToken, u64)>),
     /// Every agent, by name.
     Agents(Reply<Vec<AgentView>>),
     /// One agent.
     Agent(VantageName, Reply<AgentView>),
     /// An operator revokes an agent.
     Revoke(VantageName, Reply<AgentView>),
+    /// An operator wants a token for an agent that is known.
+    Rejoin {
+        /// The agent.
+        name: VantageName,
+        /// How long the token is to be valid.
+        ttl: Duration,
+        /// Whether it takes the place of one that is connected.
+        replace: bool,
+        /// Answered with the token and its end when it is on disk.
+        reply: Reply<(JoinToken, u64)>,
+    },
+    /// An operator gives an agent another name.
+    Rename {
+        /// The name that it has.
+        from: VantageName,
+        /// The name that it gets.
+        to: String,
+        /// Answered when it is on disk.
+        reply: Reply<AgentView>,
+    },
+    /// An operator deletes an agent with what was observed from it.
+    DeleteAgent(VantageName, Reply<()>),
     /// A service file.
     Apply {
         /// Its text.

@@ -6,11 +6,14 @@
 mod agents;
 mod checking;
 mod event;
+mod given;
+mod identities;
 mod observed;
 mod operators;
 mod rounds;
 mod scribe;
 mod state;
+mod tally;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -21,21 +24,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use localize::{Role, ServiceName, VantagePoint};
+use localize::{Observation, Role, ServiceName, VantagePoint};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::store::{AgentRecord, Store, StoreError};
 
+use given::Given;
+
 pub use event::{
-    Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link,
-    Opening, Outlook, Presence, Refusal, Reply, Said, Seat, SessionId, Subject, What,
+    Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opened,
+    Opening, Outlook, Presence, Reconfigured, Refusal, Reply, Said, Seat, SessionId, Subject, What,
 };
 pub use operators::{AgentView, Applied, ServiceView, Status};
 pub use scribe::Fatal;
 pub use state::Setup;
+pub use tally::{BOUNDS_US, Counted, Group, Phase, Tally, Times};
 pub use window::WINDOW_US;
+pub(crate) use window::weight;
 
 /// Events that wait: handlers take microseconds, and a full queue holds the senders back, which in
 /// turn holds back their peers.
@@ -58,6 +65,8 @@ pub struct Handle {
     happenings: broadcast::Sender<Happening>,
     services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
     checks: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+    given: Given,
+    started_us: u64,
 }
 
 impl Handle {
@@ -97,6 +106,18 @@ impl Handle {
         self.services.load().contains(service)
     }
 
+    /// Whether an observation may be of an arm that its vantage point was given: `None` when it cannot be
+    /// told, since it was made before this start.
+    #[must_use]
+    pub fn gave(&self, observation: &Observation) -> Option<bool> {
+        let earlier = observation.scheduled_us < self.started_us;
+        match self.given.covers(observation) {
+            true => Some(true),
+            false if earlier => None,
+            false => Some(false),
+        }
+    }
+
     /// Whether it is the name of a check under way: its facts are of use to it, and are not stored.
     #[must_use]
     pub fn checks(&self, name: &ServiceName) -> bool {
@@ -129,11 +150,14 @@ pub fn start(
     let (happenings, _) = broadcast::channel(HAPPENINGS);
     let services = Arc::new(ArcSwap::default());
     let checks = Arc::new(ArcSwap::default());
+    let (given, started_us) = (Given::default(), clock::now_us());
     let handle = Handle {
         events,
         happenings: happenings.clone(),
         services: Arc::clone(&services),
         checks: Arc::clone(&checks),
+        given: given.clone(),
+        started_us,
     };
     let (alarms, alarmed) = mpsc::channel(ALARMS);
     let (jobs, scribe) = scribe::start(store.clone(), fatal);
@@ -145,9 +169,10 @@ pub fn start(
             happenings,
             services,
             checks,
+            given,
             alarms,
         },
-        clock::now_us(),
+        started_us,
     )?;
     let task = tokio::spawn(async move {
         run(state, waiting, stop).await;

@@ -14,9 +14,17 @@ impl State {
         &mut self,
         now_us: u64,
         vantage: &VantageName,
-        observations: Vec<Observation>,
-        reports: Vec<WitnessReport>,
+        mut observations: Vec<Observation>,
+        mut reports: Vec<WitnessReport>,
     ) {
+        // The agent may have got another name while they waited for the disk.
+        let vantage = &self.present_name(vantage.clone());
+        for observation in &mut observations {
+            observation.id.vantage.clone_from(vantage);
+        }
+        for report in &mut reports {
+            report.witness.clone_from(vantage);
+        }
         let seen = self.seen_through.get(vantage).copied().unwrap_or(0);
         let sequences = observations.iter().map(|o| o.id.sequence);
         let through = sequences
@@ -43,6 +51,7 @@ impl State {
         let Some(service) = self.services.get_mut(&observation.service) else {
             return;
         };
+        self.tally.count(&observation);
         // What an agent delivers after a long cut says nothing about the path as it is.
         if service.recent.push(Arc::clone(&observation), now_us)
             && plan::learn(&mut service.record.learnt, &observation)

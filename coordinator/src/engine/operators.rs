@@ -65,6 +65,8 @@ pub struct ServiceView {
     pub last_round_us: u64,
     /// Of the last verdict.
     pub last_outcome: Option<VerdictOutcome>,
+    /// The verdicts by which alarms stand.
+    pub standing: Vec<String>,
 }
 
 /// What applying a service file did.
@@ -131,6 +133,7 @@ impl State {
             rounds: service.rounds,
             last_round_us: service.last_round_us,
             last_outcome: service.last_outcome,
+            standing: service.watching.standing(),
         })
     }
 
@@ -205,6 +208,7 @@ impl State {
             return reply.send(Err(Refusal::UnknownService(name.clone())));
         }
         self.schedule.remove(name);
+        self.tally.forget(name);
         self.rounds.retain(|_, round| round.service != *name);
         self.publish_services();
         let gone = ServiceGone {

@@ -236,6 +236,9 @@ impl State {
             .iter()
             .map(|(agent, arms)| (agent.clone(), arms.iter().map(v1::Arm::from).collect()))
             .collect();
+        for (agent, arms) in &outstanding {
+            self.outside.given.add(name, agent, arms);
+        }
         // The round stands before it is announced: an agent found gone is then no longer waited for.
         let round = OpenRound::new(name.clone(), cause, fire_at_us, close_us, outstanding);
         self.rounds.insert(id, round);

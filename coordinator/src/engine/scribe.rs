@@ -60,6 +60,9 @@ fn is_final(error: &StoreError) -> bool {
         | StoreError::Locked
         | StoreError::Layout { .. }
         | StoreError::Io { .. }
+        | StoreError::Gone { .. }
+        | StoreError::Lost { .. }
+        | StoreError::GaveUp { .. }
         | StoreError::Database { .. }
         | StoreError::Damaged { .. } => true,
     }

@@ -10,14 +10,16 @@ use tokio::sync::{broadcast, mpsc};
 
 use super::agents::Session;
 use super::checking::Check;
+use super::given::Given;
 use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
+use super::tally::Tally;
 use super::watching::Watching;
 use super::window::{Observations, Reports, WINDOW_US};
 use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
 use crate::ca::Authority;
 use crate::config::Lifetimes;
-use crate::plan::{self, Learnt};
+use crate::plan::{self, Learnt, Twins};
 use crate::schedule::Schedule;
 use crate::service_file::ServiceFile;
 use crate::store::{AgentRecord, ServiceRecord, Store, StoreError, Write};
@@ -43,6 +45,8 @@ pub struct Setup {
     pub lifetimes: Lifetimes,
     /// What join tokens say about where the coordinator is.
     pub addresses: Vec<String>,
+    /// What the operator says about it, for those who have joined; empty when nothing.
+    pub advertised: Vec<String>,
 }
 
 /// Where the engine's wishes go.
@@ -51,6 +55,7 @@ pub(super) struct Outside {
     pub(super) happenings: broadcast::Sender<Happening>,
     pub(super) services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
     pub(super) checks: Arc<ArcSwap<BTreeSet<ServiceName>>>,
+    pub(super) given: Given,
     pub(super) alarms: mpsc::Sender<Alarmed>,
 }
 
@@ -160,6 +165,8 @@ pub(super) struct State {
     pub(super) reports: Reports,
     /// Reports seen since the start.
     pub(super) report_count: u64,
+    /// What all probes came to since the start.
+    pub(super) tally: Tally,
     housekeeping_us: u64,
 }
 
@@ -193,6 +200,7 @@ impl State {
             check_count: 0,
             reports: Reports::default(),
             report_count: 0,
+            tally: Tally::default(),
             housekeeping_us: now_us,
             setup,
             outside,
@@ -207,7 +215,20 @@ impl State {
         for report in state.store.reports(from_us, u64::MAX - WINDOW_US)? {
             state.reports.push(Arc::new(report), now_us);
         }
+        state.give_again();
         Ok(state)
+    }
+
+    /// What agents still have in their spools is of arms that an earlier process has given them.
+    fn give_again(&self) {
+        let vantages: Vec<VantagePoint> = self.agents.values().map(vantage_point).collect();
+        for (name, service) in &self.services {
+            let topology = plan::topology(&service.file, &service.record.learnt, &vantages);
+            for vantage in &vantages {
+                let arms = plan::arms(&topology, vantage, Twins::of(&service.file));
+                self.outside.given.add(name, &vantage.name, &arms);
+            }
+        }
     }
 
     /// Takes a service in, in place of the one of its name.
@@ -236,8 +257,10 @@ impl State {
                 vantage,
                 observations,
                 reports,
+                held,
             } => {
                 self.recorded(now_us, &vantage, observations, reports);
+                drop(held);
             }
             Event::Join {
                 secret,
@@ -255,11 +278,21 @@ impl State {
             } => {
                 self.renew(now_us, &peer, &name, &csr_pem, reply);
             }
+            Event::Reconfigured(changed) => self.reconfigure(now_us, changed),
             Event::Status(reply) => reply.send(Ok(self.status())),
+            Event::Tally(reply) => reply.send(Ok(self.tally.clone())),
             Event::Invite(invitation, reply) => self.invite(now_us, &invitation, reply),
             Event::Agents(reply) => reply.send(Ok(self.agent_views())),
             Event::Agent(name, reply) => reply.send(self.agent_view(&name)),
             Event::Revoke(name, reply) => self.revoke(now_us, &name, reply),
+            Event::Rejoin {
+                name,
+                ttl,
+                replace,
+                reply,
+            } => self.rejoin(now_us, &name, ttl, replace, reply),
+            Event::Rename { from, to, reply } => self.rename(now_us, &from, to, reply),
+            Event::DeleteAgent(name, reply) => self.delete_agent(now_us, &name, reply),
             Event::Apply {
                 toml,
                 ca_pem,

@@ -8,6 +8,8 @@
 
 mod asking;
 mod checking;
+mod identities;
+mod tallying;
 mod watching;
 
 use std::collections::BTreeMap;
@@ -29,7 +31,7 @@ use super::rounds::Cause;
 use super::scribe::Job;
 use super::state::{Outside, State};
 use super::*;
-use crate::ca::{Authority, Serial};
+use crate::ca::{Authority, Mesh, Serial};
 use crate::config::Lifetimes;
 use crate::store::{AgentState, IssuedCertificate, RoundRecord, Write};
 use crate::tls::PeerCertificate;
@@ -71,7 +73,7 @@ fn state(
     happenings: broadcast::Sender<Happening>,
     alarms: mpsc::Sender<Alarmed>,
 ) -> State {
-    let authority = Authority::open(&folder.path().join("ca"), NOW).unwrap();
+    let authority = Authority::open(&folder.path().join("ca"), Mesh::Fresh, NOW).unwrap();
     let day = std::time::Duration::from_secs(86_400);
     let setup = Setup {
         authority: Arc::new(authority),
@@ -79,8 +81,10 @@ fn state(
             agent: day,
             server: day,
             operator: day,
+            grace: 30 * day,
         },
         addresses: vec!["127.0.0.1:7443".to_owned()],
+        advertised: Vec::new(),
     };
     let store = Store::open(&folder.path().join("store")).unwrap();
     let outside = Outside {
@@ -88,6 +92,7 @@ fn state(
         happenings,
         services: Arc::default(),
         checks: Arc::default(),
+        given: super::given::Given::default(),
         alarms,
     };
     State::restore(store, setup, outside, NOW).unwrap()
@@ -134,6 +139,8 @@ impl Bench {
                 serial: "aa".to_owned(),
                 expires_us: NOW + 3600 * SECOND,
             }],
+            revoked: Vec::new(),
+            former: Vec::new(),
             version: String::new(),
             last_seen_us: None,
             addresses: Vec::new(),
@@ -166,7 +173,7 @@ impl Bench {
         };
         let connected = self.state.connect(NOW, opening);
         Agent {
-            session: connected.unwrap(),
+            session: connected.unwrap().id,
             name,
             incoming,
             end,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use localize::{Observation, RoundId, VantageName, WitnessReport};
+use localize::{FlowSighting, HostReading, Observation, RoundId, Seen, VantageName, WitnessReport};
 
 /// Length of the window, in microseconds: what `localize --since` looks back by default. What is
 /// older is read from the store.
@@ -14,6 +14,9 @@ pub const WINDOW_US: u64 = 15 * 60 * 1_000_000;
 const OBSERVATIONS: usize = 90_000;
 /// Reports kept: a quarter of an hour of ten witnesses that report every second.
 const REPORTS: usize = 9_000;
+/// Bytes of reports kept of one witness: those of a second on a host of a hundred connections a second
+/// take ten kilobytes.
+const REPORTS_BYTES: usize = 16 << 20;
 
 /// The recent observations of one service.
 #[derive(Debug, Default)]
@@ -38,6 +41,19 @@ impl Observations {
         while self.0.front().is_some_and(|o| o.scheduled_us < oldest) {
             self.0.pop_front();
         }
+    }
+
+    /// A vantage point has another name from now on.
+    pub(super) fn rename(&mut self, from: &VantageName, to: &VantageName) {
+        for observation in self.0.iter_mut().filter(|o| o.vantage() == from) {
+            Arc::make_mut(observation).id.vantage.clone_from(to);
+        }
+    }
+
+    /// Forgets what a vantage point saw.
+    pub(super) fn forget(&mut self, vantage: &VantageName) {
+        self.0
+            .retain(|observation| observation.vantage() != vantage);
     }
 
     /// Those since an instant, of the rounds before the first that is still open. Of what came after that
@@ -67,31 +83,145 @@ impl Observations {
 
 /// The recent reports of all witnesses.
 #[derive(Debug, Default)]
-pub(super) struct Reports(VecDeque<Arc<WitnessReport>>);
+pub(super) struct Reports {
+    kept: VecDeque<Arc<WitnessReport>>,
+    /// Bytes in memory of each witness's.
+    bytes: BTreeMap<VantageName, usize>,
+}
 
 impl Reports {
-    /// Adds one, unless it is too old to matter.
+    /// Adds one, unless it is too old to matter or its witness has too much here.
     pub(super) fn push(&mut self, report: Arc<WitnessReport>, now_us: u64) {
         if report.to.at_us.saturating_add(WINDOW_US) < now_us {
             return;
         }
-        if self.0.len() >= REPORTS {
-            self.0.pop_front();
+        let bytes = self.bytes.entry(report.witness.clone()).or_default();
+        let weight = weight(&report);
+        if *bytes + weight > REPORTS_BYTES {
+            tracing::debug!(witness = %report.witness, "a report is left out: too many bytes");
+            return;
         }
-        self.0.push_back(report);
+        *bytes += weight;
+        if self.kept.len() >= REPORTS {
+            self.forget_oldest();
+        }
+        self.kept.push_back(report);
     }
 
     /// Forgets what is too old.
     pub(super) fn trim(&mut self, now_us: u64) {
         let oldest = now_us.saturating_sub(WINDOW_US);
-        while self.0.front().is_some_and(|r| r.to.at_us < oldest) {
-            self.0.pop_front();
+        while self.kept.front().is_some_and(|r| r.to.at_us < oldest) {
+            self.forget_oldest();
         }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(report) = self.kept.pop_front() else {
+            return;
+        };
+        if let Some(bytes) = self.bytes.get_mut(&report.witness) {
+            *bytes = bytes.saturating_sub(weight(&report));
+            if *bytes == 0 {
+                self.bytes.remove(&report.witness);
+            }
+        }
+    }
+
+    /// A witness has another name from now on.
+    pub(super) fn rename(&mut self, from: &VantageName, to: &VantageName) {
+        for report in self.kept.iter_mut().filter(|r| r.witness == *from) {
+            Arc::make_mut(report).witness.clone_from(to);
+        }
+        if let Some(bytes) = self.bytes.remove(from) {
+            self.bytes.insert(to.clone(), bytes);
+        }
+    }
+
+    /// Forgets what a witness saw.
+    pub(super) fn forget(&mut self, witness: &VantageName) {
+        self.kept.retain(|report| report.witness != *witness);
+        self.bytes.remove(witness);
     }
 
     /// Those that end at or after an instant.
     pub(super) fn since(&self, from_us: u64) -> Vec<Arc<WitnessReport>> {
-        let wanted = self.0.iter().filter(|r| r.to.at_us >= from_us);
+        let wanted = self.kept.iter().filter(|r| r.to.at_us >= from_us);
         wanted.cloned().collect()
+    }
+}
+
+/// Bytes of one value of a host's reading: its key, itself and its share of the tree that holds it.
+const VALUE: usize = 48;
+
+/// Bytes of a report in memory, about.
+pub(crate) fn weight(report: &WitnessReport) -> usize {
+    let seen = |seen: &Seen| size_of::<Seen>() + seen.interface.len();
+    let flow =
+        |flow: &FlowSighting| size_of::<FlowSighting>() + flow.seen.iter().map(seen).sum::<usize>();
+    let host = |host: &HostReading| {
+        let values = host.rose.len() + host.unread.len() + host.settings.len();
+        values * VALUE + size_of_val(host.queues.as_slice())
+    };
+    size_of::<WitnessReport>()
+        + report.flows.iter().map(flow).sum::<usize>()
+        + report.host.as_ref().map_or(0, host)
+}
+
+#[cfg(test)]
+mod tests {
+    use localize::{Direction, Packet, Stamp};
+
+    use super::*;
+
+    fn report(witness: &str, flows: usize, at_us: u64) -> Arc<WitnessReport> {
+        let at = Stamp {
+            at_us,
+            uncertainty_us: 1,
+        };
+        let seen = Seen {
+            packet: Packet::Syn,
+            direction: Direction::In,
+            interface: "eth0".to_owned(),
+            count: 1,
+            first: at,
+        };
+        let flow = FlowSighting {
+            client: "192.0.2.1:40000".parse().unwrap(),
+            server: "192.0.2.2:443".parse().unwrap(),
+            seen: vec![seen; 3],
+        };
+        Arc::new(WitnessReport {
+            host: None,
+            witness: VantageName(witness.to_owned()),
+            sequence: 1,
+            from: at,
+            to: at,
+            dropped: 0,
+            flows: vec![flow; flows],
+        })
+    }
+
+    #[test]
+    fn a_witness_that_says_too_much_crowds_out_nobody_and_nothing() {
+        let mut reports = Reports::default();
+        let now_us = WINDOW_US * 2;
+        reports.push(report("quiet", 1, now_us), now_us);
+        for _ in 0..1000 {
+            reports.push(report("loud", 1000, now_us), now_us);
+        }
+        reports.push(report("quiet", 1, now_us), now_us);
+        let loud = VantageName("loud".to_owned());
+        assert!(reports.bytes[&loud] <= REPORTS_BYTES);
+        let quiet = |reports: &Reports| {
+            reports
+                .since(0)
+                .iter()
+                .filter(|r| r.witness != loud)
+                .count()
+        };
+        assert_eq!(quiet(&reports), 2);
+        reports.trim(now_us + WINDOW_US + 1);
+        assert!(reports.kept.is_empty() && reports.bytes.is_empty());
     }
 }

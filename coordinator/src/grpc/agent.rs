@@ -4,22 +4,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use localize::{NameServer, Observation, RoundId, ServiceName, VantageName, WitnessReport};
+use prost::Message as _;
+use proto::v1;
 use proto::v1::agent_message::Message;
 use proto::v1::agent_service_server::AgentService;
 use proto::v1::{
     Ack, AgentMessage, ClockReply, CoordinatorMessage, RenewRequest, RenewResponse,
     coordinator_message,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::intake::{self, Allowances, Intake};
 use super::view;
 use crate::ca::Authority;
 use crate::clock;
 use crate::engine::{
-    ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Opening, Said, SessionId,
+    ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Opened, Opening, Said, SessionId,
 };
 use crate::store::{Store, StoreError, Write};
 
@@ -39,6 +42,7 @@ pub struct AgentsService {
     store: Store,
     authority: Arc<Authority>,
     fatal: Fatal,
+    allowances: Allowances,
 }
 
 impl AgentsService {
@@ -50,6 +54,7 @@ impl AgentsService {
             store,
             authority,
             fatal,
+            allowances: Allowances::default(),
         }
     }
 }
@@ -81,13 +86,13 @@ impl AgentService for AgentsService {
         };
         let opening = Opening {
             peer,
-            name: name.clone(),
+            name,
             version: view::shortened(hello.agent_version),
             host,
             link,
         };
         let connect = self.engine.ask(|reply| Event::Connect(opening, reply));
-        let id = connect.await?;
+        let Opened { id, name, former } = connect.await?;
         let (facts, waiting) = mpsc::channel(WAITING);
         let recorder = Recorder {
             name: name.clone(),
@@ -100,7 +105,11 @@ impl AgentService for AgentsService {
         let reader = Reader {
             id,
             name,
+            former,
             engine: self.engine.clone(),
+            store: self.store.clone(),
+            allowances: self.allowances.clone(),
+            room: Arc::new(Semaphore::new(intake::IN_HAND)),
             facts,
             outgoing,
         };
@@ -136,14 +145,27 @@ enum Fact {
     /// One of a check, which is not kept.
     Checked(Observation),
     Report(WitnessReport),
+    /// One that is not kept at all.
+    Unkept(u64),
+}
+
+/// A fact with the room that it takes until the engine has it.
+struct Waiting {
+    fact: Fact,
+    room: OwnedSemaphorePermit,
 }
 
 /// Reads what an agent sends.
 struct Reader {
     id: SessionId,
     name: VantageName,
+    former: Vec<VantageName>,
     engine: Handle,
-    facts: mpsc::Sender<Fact>,
+    store: Store,
+    allowances: Allowances,
+    /// Bytes of facts that may still be read.
+    room: Arc<Semaphore>,
+    facts: mpsc::Sender<Waiting>,
     outgoing: mpsc::Sender<Result<CoordinatorMessage, Status>>,
 }
 
@@ -187,21 +209,17 @@ impl Reader {
                 send(&self.outgoing, coordinator_message::Message::Clock(reply)).await
             }
             Message::Observation(wire) => {
-                let observation: Observation = wire.try_into().map_err(view::malformed)?;
-                self.must_be_own(observation.vantage())?;
-                if self.engine.checks(&observation.service) {
-                    return self.record(Fact::Checked(observation)).await;
-                }
-                if !self.engine.knows(&observation.service) {
-                    tracing::debug!(agent = %self.name, service = %observation.service, "observation of an unknown service dropped");
-                    return Ok(());
-                }
-                self.record(Fact::Observation(observation)).await
+                let bytes = intake::observation_bytes(&wire)
+                    .ok_or_else(|| Status::invalid_argument("an observation of over 64 KiB"))?;
+                let room = self.room_for(bytes).await?;
+                let fact = self.observation(wire, received_us)?;
+                self.record(fact, room).await
             }
             Message::Report(wire) => {
-                let report: WitnessReport = wire.try_into().map_err(view::malformed)?;
-                self.must_be_own(&report.witness)?;
-                self.record(Fact::Report(report)).await
+                let bytes = wire.encoded_len();
+                let room = self.room_for(bytes).await?;
+                let fact = self.report(wire, bytes, received_us)?;
+                self.record(fact, room).await
             }
             Message::RoundAnswer(answer) if answer.refused.is_empty() => Ok(()),
             Message::RoundAnswer(answer) => {
@@ -232,12 +250,67 @@ impl Reader {
         }
     }
 
-    /// The name in a message must be the certificate's.
-    fn must_be_own(&self, vantage: &VantageName) -> Result<(), Status> {
-        if *vantage == self.name {
-            return Ok(());
+    fn observation(&self, wire: v1::Observation, now_us: u64) -> Result<Option<Fact>, Status> {
+        let mut observation: Observation = wire.try_into().map_err(view::malformed)?;
+        observation.id.vantage = self.own(observation.id.vantage)?;
+        if self.engine.checks(&observation.service) {
+            let reachable = intake::is_reachable(observation.id.sequence, now_us);
+            return Ok(reachable.then_some(Fact::Checked(observation)));
         }
-        Err(Status::permission_denied(format!(
+        let sequence = observation.id.sequence;
+        if !self.engine.knows(&observation.service) {
+            tracing::debug!(agent = %self.name, service = %observation.service, "observation of an unknown service dropped");
+            return Ok(None);
+        }
+        Ok(
+            match intake::of_observation(&self.engine, &self.store, &observation, now_us) {
+                Intake::Kept => Some(Fact::Observation(observation)),
+                Intake::Unkept => {
+                    tracing::debug!(agent = %self.name, sequence, arm = observation.arm.label(), "observation of an arm that was not given dropped");
+                    Some(Fact::Unkept(sequence))
+                }
+                Intake::Refused => {
+                    tracing::warn!(agent = %self.name, sequence, "a record is numbered beyond all time and is refused");
+                    None
+                }
+            },
+        )
+    }
+
+    fn report(
+        &self,
+        wire: v1::WitnessReport,
+        bytes: usize,
+        now_us: u64,
+    ) -> Result<Option<Fact>, Status> {
+        let mut report: WitnessReport = wire.try_into().map_err(view::malformed)?;
+        report.witness = self.own(report.witness)?;
+        let sequence = report.sequence;
+        if !intake::is_reachable(sequence, now_us) {
+            tracing::warn!(agent = %self.name, sequence, "a record is numbered beyond all time and is refused");
+            return Ok(None);
+        }
+        if !self.allowances.take(&self.name, bytes, now_us) {
+            tracing::debug!(agent = %self.name, sequence, "a report beyond the hour's allowance is dropped");
+            return Ok(Some(Fact::Unkept(sequence)));
+        }
+        intake::lighten(&mut report);
+        Ok(Some(Fact::Report(report)))
+    }
+
+    /// Waits until there is room for another fact of so many bytes.
+    async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
+        let bytes = u32::try_from(bytes.min(intake::IN_HAND)).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
+        room.map_err(|_| Status::unavailable("the session ends"))
+    }
+
+    /// The name in a message must be the certificate's, or one that the agent had before.
+    fn own(&self, vantage: VantageName) -> Result<VantageName, Status> {
+        if vantage == self.name || self.former.contains(&vantage) {
+            return Ok(self.name.clone());
+        }
+        Err(Status::invalid_argument(format!(
             "agent {} sent a fact of {vantage}",
             self.name
         )))
@@ -247,9 +320,12 @@ impl Reader {
         Ok(self.engine.tell(Event::Heard(self.id, said)).await?)
     }
 
-    async fn record(&self, fact: Fact) -> Result<(), Status> {
+    async fn record(&self, fact: Option<Fact>, room: OwnedSemaphorePermit) -> Result<(), Status> {
+        let Some(fact) = fact else {
+            return Ok(());
+        };
         self.facts
-            .send(fact)
+            .send(Waiting { fact, room })
             .await
             .map_err(|_| Status::unavailable("the store does not take facts"))
     }
@@ -266,25 +342,29 @@ struct Recorder {
 }
 
 impl Recorder {
-    async fn run(self, mut waiting: mpsc::Receiver<Fact>) {
+    async fn run(self, mut waiting: mpsc::Receiver<Waiting>) {
         let mut batch = Vec::with_capacity(BATCH);
         while waiting.recv_many(&mut batch, BATCH).await > 0 {
             if self.store_batch(&batch).await.is_err() {
                 return;
             }
             let (mut observations, mut reports) = (Vec::new(), Vec::new());
-            for fact in batch.drain(..) {
+            let mut held = Vec::with_capacity(batch.len());
+            for Waiting { fact, room } in batch.drain(..) {
+                held.push(room);
                 match fact {
                     Fact::Observation(observation) | Fact::Checked(observation) => {
                         observations.push(observation);
                     }
                     Fact::Report(report) => reports.push(report),
+                    Fact::Unkept(_) => {}
                 }
             }
             let recorded = Event::Recorded {
                 vantage: self.name.clone(),
                 observations,
                 reports,
+                held,
             };
             let ack = coordinator_message::Message::Ack(Ack {
                 durable_through: self.store.durable_through(&self.name).unwrap_or(0),
@@ -302,15 +382,19 @@ impl Recorder {
 
     /// Stores a batch. While the disk is full it is tried again and again, and nothing is
     /// acknowledged.
-    async fn store_batch(&self, batch: &[Fact]) -> Result<(), StoreError> {
+    async fn store_batch(&self, batch: &[Waiting]) -> Result<(), StoreError> {
         loop {
-            let writes = batch.iter().map(|fact| match fact {
+            let writes = batch.iter().map(|waiting| match &waiting.fact {
                 Fact::Observation(observation) => Write::Observation(observation.clone()),
                 Fact::Checked(observation) => Write::Unkept {
                     vantage: observation.vantage().clone(),
                     sequence: observation.id.sequence,
                 },
                 Fact::Report(report) => Write::Report(report.clone()),
+                Fact::Unkept(sequence) => Write::Unkept {
+                    vantage: self.name.clone(),
+                    sequence: *sequence,
+                },
             });
             match self.store.commit(writes.collect()).await {
                 Ok(()) => return Ok(()),

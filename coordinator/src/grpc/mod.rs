@@ -3,22 +3,26 @@
 pub mod agent;
 mod check;
 pub mod enrolment;
+mod intake;
 mod mended;
 pub mod operator;
-mod view;
+pub(crate) mod view;
 
 use localize::VantageName;
 use proto::identity::Identity;
 use tonic::{Code, Request, Status};
 
 use crate::ca::CaError;
+use crate::clock;
 use crate::engine::Refusal;
-use crate::enrolment::Unaccepted;
+use crate::enrolment::{InviteError, JoinError, Unaccepted};
 use crate::store::StoreError;
 use crate::tls::{Peer, PeerCertificate};
 
 /// Largest message in either direction: a round of thousands of arms is a tenth of it.
 pub const LARGEST_MESSAGE: usize = 4 << 20;
+/// Largest message of a stranger: a join with a signing request of the longest kind is half of it.
+pub const STRANGERS_MESSAGE: usize = 16 << 10;
 
 /// The certificate of whoever calls.
 ///
@@ -46,18 +50,22 @@ fn agent<T>(request: &Request<T>) -> Result<(VantageName, PeerCertificate), Stat
     }
 }
 
-/// Lets operators in.
+/// Lets operators in, and says who it is.
 ///
 /// # Errors
 /// UNAUTHENTICATED without a certificate or with one that has ended while the connection went on,
 /// PERMISSION_DENIED with another's.
-fn operator<T>(request: &Request<T>, now_us: u64) -> Result<(), Status> {
+fn operator<T>(request: &Request<T>, now_us: u64) -> Result<(String, PeerCertificate), Status> {
     let certificate = certificate(request)?;
     match &certificate.identity {
-        Identity::Operator(_) if certificate.not_after_us <= now_us => Err(
-            Status::unauthenticated("the operator's certificate has ended"),
-        ),
-        Identity::Operator(_) => Ok(()),
+        Identity::Operator(_) if certificate.not_after_us <= now_us => {
+            Err(Status::unauthenticated(format!(
+                "it ended at {}, and the coordinator's clock says {}; for a new one, remove admin.toml from the coordinator's data folder and start it again",
+                clock::rfc3339(certificate.not_after_us),
+                clock::rfc3339(now_us),
+            )))
+        }
+        Identity::Operator(name) => Ok((name.clone(), certificate.clone())),
         Identity::Agent(_) | Identity::Coordinator => Err(Status::permission_denied(
             "this is for operators; the certificate is not an operator's",
         )),
@@ -67,9 +75,29 @@ fn operator<T>(request: &Request<T>, now_us: u64) -> Result<(), Status> {
 /// Lets agents and operators in: for what only describes the interface.
 ///
 /// # Errors
-/// UNAUTHENTICATED without a certificate.
+/// UNAUTHENTICATED without a certificate, or with one that has ended.
 pub fn anybody_known(request: Request<()>) -> Result<Request<()>, Status> {
-    certificate(&request)?;
+    match certificate(&request)?.not_after_us > clock::now_us() {
+        true => Ok(request),
+        false => Err(Status::unauthenticated("the certificate has ended")),
+    }
+}
+
+/// Lets agents in, before anything of the call is read.
+///
+/// # Errors
+/// As every call of theirs.
+pub fn agents_alone(request: Request<()>) -> Result<Request<()>, Status> {
+    agent(&request)?;
+    Ok(request)
+}
+
+/// Lets operators in, before anything of the call is read.
+///
+/// # Errors
+/// As every call of theirs.
+pub fn operators_alone(request: Request<()>) -> Result<Request<()>, Status> {
+    operator(&request, clock::now_us())?;
     Ok(request)
 }
 
@@ -84,21 +112,39 @@ fn code(refusal: &Refusal) -> Code {
     match refusal {
         Refusal::UnknownService(_) | Refusal::UnknownAgent(_) => Code::NotFound,
         Refusal::NoAgent | Refusal::NothingToProbe(_) => Code::FailedPrecondition,
-        Refusal::Invite(_) | Refusal::ServiceFile(_) => Code::InvalidArgument,
-        Refusal::Join(_) => Code::Unauthenticated,
+        Refusal::Invite(
+            InviteError::Connected(_) | InviteError::Former { .. } | InviteError::Taken(_),
+        ) => Code::AlreadyExists,
+        Refusal::Invite(
+            InviteError::Name(_) | InviteError::Host(_) | InviteError::Labels | InviteError::Ttl(_),
+        )
+        | Refusal::ServiceFile(_) => Code::InvalidArgument,
+        Refusal::Join(JoinError::Connected(_)) => Code::AlreadyExists,
+        Refusal::Join(
+            JoinError::Unknown
+            | JoinError::Used { .. }
+            | JoinError::Expired { .. }
+            | JoinError::Revoked { .. },
+        ) => Code::Unauthenticated,
         Refusal::Unaccepted(Unaccepted::Expired { .. }) => Code::Unauthenticated,
-        Refusal::Unaccepted(Unaccepted::Revoked(_) | Unaccepted::Unknown(_)) => {
-            Code::PermissionDenied
-        }
+        // Nothing but this ends an agent for good.
+        Refusal::Unaccepted(Unaccepted::Revoked(_)) => Code::PermissionDenied,
+        Refusal::Unaccepted(
+            Unaccepted::Unknown(_) | Unaccepted::Unlisted(_) | Unaccepted::Ended { .. },
+        ) => Code::FailedPrecondition,
         Refusal::Certificate(CaError::Request(_)) => Code::InvalidArgument,
         Refusal::Certificate(
             CaError::File(_)
-            | CaError::KeyMissing { .. }
+            | CaError::Missing { .. }
+            | CaError::Foreign { .. }
             | CaError::Damaged { .. }
             | CaError::Make(_),
         ) => Code::Internal,
         Refusal::Store(error) => store_code(error),
-        Refusal::TooManyRuns | Refusal::TooManyChecks | Refusal::Busy => Code::ResourceExhausted,
+        Refusal::TooManyRuns
+        | Refusal::TooManyChecks
+        | Refusal::TooManyNames(_)
+        | Refusal::Busy => Code::ResourceExhausted,
         Refusal::Stopping => Code::Unavailable,
     }
 }
@@ -115,6 +161,9 @@ fn store_code(error: &StoreError) -> Code {
         | StoreError::Locked
         | StoreError::Layout { .. }
         | StoreError::Io { .. }
+        | StoreError::Gone { .. }
+        | StoreError::Lost { .. }
+        | StoreError::GaveUp { .. }
         | StoreError::Database { .. }
         | StoreError::Damaged { .. }
         | StoreError::Encode(_) => Code::Internal,

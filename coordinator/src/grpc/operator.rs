@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use localize::watch::FALSE_ALARMS_A_DAY;
 use localize::{Role, ServiceName, VantageName, Verdict};
 use proto::v1;
 use proto::v1::operator_server::Operator;
@@ -15,7 +14,6 @@ use tonic::{Request, Response, Status};
 use super::{check as wire_check, mended as wire, view};
 use crate::check;
 use crate::clock;
-use crate::clock::rfc3339;
 use crate::coverage;
 use crate::engine::{Applied, Event, Handle, Refusal};
 use crate::enrolment::Invitation;
@@ -23,10 +21,11 @@ use crate::localisation::{Localiser, Wish};
 use crate::mended;
 use crate::store::{RaisedRecord, Store, StoreError};
 use crate::unprobed;
+use crate::web;
 
 /// Messages that wait for a slow reader of a stream; what makes them waits then.
 const STREAM: usize = 16;
-/// Bytes of a case in one message: well under the limit of a message.
+/// Bytes of a case or a report in one message: well under the limit of a message.
 const PIECE: usize = 256 << 10;
 /// Verdicts listed when nobody said how many, and at most.
 const VERDICTS: usize = 20;
@@ -84,23 +83,21 @@ fn none_if_empty(text: String) -> Option<String> {
 impl Operator for OperatorsService {
     type LocalizeStream = ReceiverStream<Result<v1::LocalizeEvent, Status>>;
     type WatchStream = ReceiverStream<Result<v1::WatchEvent, Status>>;
+    type ReportStream = ReceiverStream<Result<v1::ReportPiece, Status>>;
     type ExportCaseStream = ReceiverStream<Result<v1::CasePiece, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        let_in(request)?;
+        let (operator, certificate) = super::operator(&request, clock::now_us())?;
         let status = self.engine.ask(Event::Status).await?;
         let store_bytes = self.read(Store::size_on_disk).await?;
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        Ok(Response::new(v1::StatusResponse {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            started_at: rfc3339(status.started_us),
-            agents_connected: number(status.connected),
-            agents_known: number(status.known),
-            services: number(status.services),
-            observations_stored: self.store.stored_count(),
+        let stored = self.store.stored_count();
+        Ok(Response::new(view::status(
+            status,
+            stored,
             store_bytes,
-            now_us: clock::now_us(),
-        }))
+            clock::now_us(),
+            Some((operator, certificate.not_after_us)),
+        )))
     }
 
     async fn create_token(
@@ -116,16 +113,41 @@ impl Operator for OperatorsService {
             request.labels.into_iter().collect(),
             Duration::from_secs(request.ttl_seconds),
         )
-        .map_err(Refusal::from)?;
-        let expires_us = clock::now_us().saturating_add(invitation.ttl_us());
-        let token = self
-            .engine
-            .ask(|reply| Event::Invite(invitation, reply))
-            .await?;
-        Ok(Response::new(v1::CreateTokenResponse {
-            token: token.to_string(),
-            expires_at: rfc3339(expires_us),
-        }))
+        .map_err(Refusal::from)?
+        .replacing(request.replace);
+        let invite = self.engine.ask(|reply| Event::Invite(invitation, reply));
+        Ok(Response::new(view::token(invite.await?)))
+    }
+
+    async fn rejoin_agent(
+        &self,
+        request: Request<v1::RejoinAgentRequest>,
+    ) -> Answer<v1::CreateTokenResponse> {
+        let request = let_in(request)?;
+        let rejoin = self.engine.ask(|reply| Event::Rejoin {
+            name: VantageName(request.name),
+            ttl: Duration::from_secs(request.ttl_seconds),
+            replace: request.replace,
+            reply,
+        });
+        Ok(Response::new(view::token(rejoin.await?)))
+    }
+
+    async fn rename_agent(&self, request: Request<v1::RenameAgentRequest>) -> Answer<v1::Agent> {
+        let v1::RenameAgentRequest { from, to } = let_in(request)?;
+        let from = VantageName(from);
+        let rename = self.engine.ask(|reply| Event::Rename { from, to, reply });
+        Ok(Response::new(view::agent(rename.await?)))
+    }
+
+    async fn delete_agent(
+        &self,
+        request: Request<v1::DeleteAgentRequest>,
+    ) -> Answer<v1::DeleteAgentResponse> {
+        let name = VantageName(let_in(request)?.name);
+        let delete = self.engine.ask(|reply| Event::DeleteAgent(name, reply));
+        delete.await?;
+        Ok(Response::new(v1::DeleteAgentResponse {}))
     }
 
     async fn list_agents(
@@ -331,23 +353,27 @@ impl Operator for OperatorsService {
         let id = let_in(request)?.id;
         let none = no_verdict(&id);
         let case = self.read(move |store| store.case(&id)).await?.ok_or(none)?;
-        let (pieces, stream) = mpsc::channel(STREAM);
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            for piece in case.chunks(PIECE) {
-                let piece = v1::CasePiece {
-                    json: piece.to_vec(),
-                };
-                let sent = tokio::select! {
-                    () = stop.cancelled() => return,
-                    sent = pieces.send(Ok(piece)) => sent,
-                };
-                if sent.is_err() {
-                    return;
-                }
-            }
+        let piece = |json: &[u8]| v1::CasePiece {
+            json: json.to_vec(),
+        };
+        Ok(Response::new(self.in_pieces(case, piece)))
+    }
+
+    async fn report(&self, request: Request<v1::GetVerdictRequest>) -> Answer<Self::ReportStream> {
+        let id = let_in(request)?.id;
+        let none = no_verdict(&id);
+        let found = self.read(move |store| {
+            let known = (store.verdict(&id)?, store.raised(&id)?, store.case(&id)?);
+            Ok(known)
         });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (verdict, raised, case) = found.await?;
+        let verdict = verdict.ok_or(none)?;
+        let made = web::report(&verdict, raised, case.as_deref(), clock::now_us());
+        let html = made.map_err(Status::internal)?.into_bytes();
+        let piece = |html: &[u8]| v1::ReportPiece {
+            html: html.to_vec(),
+        };
+        Ok(Response::new(self.in_pieces(html, piece)))
     }
 
     async fn coverage(
@@ -363,11 +389,7 @@ impl Operator for OperatorsService {
         let parts = move || coverage::coverage(&outlook, &not_probed);
         let parts = tokio::task::spawn_blocking(parts).await;
         let parts = parts.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(v1::CoverageResponse {
-            parts: parts.into_iter().map(view::part).collect(),
-            every_ms: every.and_then(|every| u64::try_from(every.as_millis()).ok()),
-            false_alarms_per_day: FALSE_ALARMS_A_DAY,
-        }))
+        Ok(Response::new(view::coverage(parts, every)))
     }
 
     async fn mended(&self, request: Request<v1::MendedRequest>) -> Answer<v1::MendedResponse> {
@@ -379,6 +401,28 @@ impl Operator for OperatorsService {
 }
 
 impl OperatorsService {
+    /// Sends something long, as fast as it is read.
+    fn in_pieces<T: Send + 'static>(
+        &self,
+        bytes: Vec<u8>,
+        piece: impl Fn(&[u8]) -> T + Send + 'static,
+    ) -> ReceiverStream<Result<T, Status>> {
+        let (pieces, stream) = mpsc::channel(STREAM);
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            for bytes in bytes.chunks(PIECE) {
+                let sent = tokio::select! {
+                    () = stop.cancelled() => return,
+                    sent = pieces.send(Ok(piece(bytes))) => sent,
+                };
+                if sent.is_err() {
+                    return;
+                }
+            }
+        });
+        ReceiverStream::new(stream)
+    }
+
     fn must_know(&self, name: &ServiceName) -> Result<(), Status> {
         if self.engine.knows(name) {
             return Ok(());

@@ -3,19 +3,21 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::time::Duration;
 
 use localize::topology::Zone;
 use localize::verdict::NotProbed;
-use localize::watch::Ending;
+use localize::watch::{Ending, FALSE_ALARMS_A_DAY};
 use localize::{CdnProvider, NameServer, ServiceName, Topology, Verdict, VerdictOutcome, VipMode};
+use proto::convert::printable;
 use proto::spec::Request;
+use proto::token::JoinToken;
 use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
-use tonic::Status;
 
 use crate::clock::rfc3339;
 use crate::coverage::Part;
-use crate::engine::{AgentView, Happening, Host, Presence, ServiceView, What};
+use crate::engine::{AgentView, Happening, Host, Presence, ServiceView, Status, What};
 use crate::store::{HistoryLine, RaisedRecord};
 
 /// Addresses of a host, and resolvers of one: more are taken for a mistake.
@@ -33,12 +35,12 @@ const LONGEST_FILE: usize = 256 << 10;
 const DNS_PORT: u16 = 53;
 
 /// A fact that cannot be one.
-pub(super) fn malformed(error: impl Display) -> Status {
-    Status::invalid_argument(error.to_string())
+pub(super) fn malformed(error: impl Display) -> tonic::Status {
+    tonic::Status::invalid_argument(error.to_string())
 }
 
 /// A signing request of a length that is worth parsing.
-pub(super) fn signing_request(pem: String) -> Result<String, Status> {
+pub(super) fn signing_request(pem: String) -> Result<String, tonic::Status> {
     if pem.len() > LONGEST_REQUEST {
         return Err(malformed("the signing request is too long"));
     }
@@ -48,7 +50,7 @@ pub(super) fn signing_request(pem: String) -> Result<String, Status> {
 /// A service file of a length that is worth parsing.
 pub(super) fn service_file(
     file: v1::ApplyServiceRequest,
-) -> Result<v1::ApplyServiceRequest, Status> {
+) -> Result<v1::ApplyServiceRequest, tonic::Status> {
     let anchors = file.ca_pem.as_ref().map_or(0, String::len);
     if file.toml.len().max(anchors) > LONGEST_FILE {
         return Err(malformed("a service file has at most 256 KiB"));
@@ -56,18 +58,18 @@ pub(super) fn service_file(
     Ok(file)
 }
 
-/// The beginning of a text that only people read.
+/// The beginning of a text of a peer that only people read, printable.
 pub(super) fn shortened(mut text: String) -> String {
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
     }
     text.truncate(end);
-    text
+    printable(text)
 }
 
 /// What an agent says about its host.
-pub(super) fn host(host: v1::HostState) -> Result<Host, Status> {
+pub(super) fn host(host: v1::HostState) -> Result<Host, tonic::Status> {
     Ok(Host {
         addresses: list("addresses", &host.addresses, ADDRESSES)?,
         resolvers: list("resolvers", &host.resolvers, RESOLVERS)?,
@@ -78,13 +80,17 @@ pub(super) fn host(host: v1::HostState) -> Result<Host, Status> {
     })
 }
 
-fn list<T: FromStr>(field: &str, texts: &[String], most: usize) -> Result<Vec<T>, Status> {
+fn list<T: FromStr>(field: &str, texts: &[String], most: usize) -> Result<Vec<T>, tonic::Status> {
     if texts.len() > most {
         return Err(malformed(format!("more than {most} {field}")));
     }
     let parse = |text: &String| {
-        text.parse()
-            .map_err(|_| malformed(format!("{field}: {text:?} is not an address")))
+        text.parse().map_err(|_| {
+            malformed(format!(
+                "{field}: {:?} is not an address",
+                shortened(text.clone())
+            ))
+        })
     };
     texts.iter().map(parse).collect()
 }
@@ -92,7 +98,7 @@ fn list<T: FromStr>(field: &str, texts: &[String], most: usize) -> Result<Vec<T>
 /// The name servers that an agent found.
 pub(super) fn name_servers(
     found: Vec<v1::discovery::FoundNameServer>,
-) -> Result<Vec<NameServer>, Status> {
+) -> Result<Vec<NameServer>, tonic::Status> {
     let mut name_servers = Vec::new();
     for server in found {
         let addresses: Vec<IpAddr> = list("name_servers", &server.addresses, NAME_SERVERS)?;
@@ -134,7 +140,32 @@ fn presence(presence: Presence) -> &'static str {
     }
 }
 
-pub(super) fn agent(view: AgentView) -> v1::Agent {
+/// The whole in numbers, with those of the store; `asking` is an operator with the end of the certificate,
+/// in microseconds since the Unix epoch.
+pub(crate) fn status(
+    status: Status,
+    stored: u64,
+    store_bytes: u64,
+    now_us: u64,
+    asking: Option<(String, u64)>,
+) -> v1::StatusResponse {
+    let (operator, expires_us) = asking.unzip();
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    v1::StatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        started_at: rfc3339(status.started_us),
+        agents_connected: number(status.connected),
+        agents_known: number(status.known),
+        services: number(status.services),
+        observations_stored: stored,
+        store_bytes,
+        now_us,
+        operator: operator.unwrap_or_default(),
+        operator_certificate_expires_at: expires_us.map_or_else(String::new, rfc3339),
+    }
+}
+
+pub(crate) fn agent(view: AgentView) -> v1::Agent {
     let AgentView {
         record,
         presence: state,
@@ -166,14 +197,21 @@ pub(super) fn agent(view: AgentView) -> v1::Agent {
     }
 }
 
-pub(super) fn left_out((service, arm): (ServiceName, NotProbed)) -> v1::agent::LeftOut {
+pub(crate) fn token((token, expires_us): (JoinToken, u64)) -> v1::CreateTokenResponse {
+    v1::CreateTokenResponse {
+        token: token.to_string(),
+        expires_at: rfc3339(expires_us),
+    }
+}
+
+pub(crate) fn left_out((service, arm): (ServiceName, NotProbed)) -> v1::agent::LeftOut {
     v1::agent::LeftOut {
         service: service.0,
         arm: Some(v1::NotProbed::from(&arm)),
     }
 }
 
-pub(super) fn service(view: ServiceView) -> v1::Service {
+pub(crate) fn service(view: ServiceView) -> v1::Service {
     let Topology {
         service,
         scheme: _,
@@ -240,7 +278,7 @@ fn outcome(outcome: VerdictOutcome) -> &'static str {
     }
 }
 
-pub(super) fn happening(happening: &Happening) -> v1::WatchEvent {
+pub(crate) fn happening(happening: &Happening) -> v1::WatchEvent {
     let event = match &happening.what {
         What::Agent { name, state } => Event::Agent(AgentChange {
             name: name.0.clone(),
@@ -282,7 +320,7 @@ pub(super) fn concerns(happening: &Happening, service: &str) -> bool {
 }
 
 /// A verdict with what is known of it where the watch has raised it.
-pub(super) fn verdict(verdict: &Verdict, raised: Option<RaisedRecord>) -> v1::Verdict {
+pub(crate) fn verdict(verdict: &Verdict, raised: Option<RaisedRecord>) -> v1::Verdict {
     v1::Verdict {
         raised: raised.map(|raised| v1::Raised {
             began_at: rfc3339(raised.began_us),
@@ -302,7 +340,7 @@ fn ending(ending: Ending) -> &'static str {
     }
 }
 
-pub(super) fn history_line(line: HistoryLine) -> v1::history_response::Line {
+pub(crate) fn history_line(line: HistoryLine) -> v1::history_response::Line {
     v1::history_response::Line {
         vantage: line.vantage.0,
         arm: line.arm,
@@ -318,7 +356,7 @@ pub(super) fn history_line(line: HistoryLine) -> v1::history_response::Line {
 }
 
 /// A failure in the word of the JSON, without its number.
-pub(super) fn failure_word(failure: localize::Failure) -> String {
+pub(crate) fn failure_word(failure: localize::Failure) -> String {
     match serde_json::to_value(failure) {
         Ok(serde_json::Value::String(word)) => word,
         Ok(serde_json::Value::Object(fields)) => fields
@@ -336,7 +374,16 @@ pub(super) fn failure_word(failure: localize::Failure) -> String {
     }
 }
 
-pub(super) fn part(part: Part) -> v1::coverage_response::Part {
+/// What rounds see of a path, with the interval of its schedule.
+pub(crate) fn coverage(parts: Vec<Part>, every: Option<Duration>) -> v1::CoverageResponse {
+    v1::CoverageResponse {
+        parts: parts.into_iter().map(part).collect(),
+        every_ms: every.and_then(|every| u64::try_from(every.as_millis()).ok()),
+        false_alarms_per_day: FALSE_ALARMS_A_DAY,
+    }
+}
+
+fn part(part: Part) -> v1::coverage_response::Part {
     let component = |component: localize::Component| v1::Component::from(&component);
     v1::coverage_response::Part {
         component: Some(component(part.component)),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use localize::{Assessment, Case, Choice, VerdictOutcome};
 
-use super::own;
 use super::past::{Lookback, Span, case};
 use super::{Localiser, PATH_PATIENCE, Run};
 use crate::engine::{Event, Evidence, Refusal};
@@ -89,7 +88,7 @@ impl Run {
             };
             if judged.assessment.settled && fresh {
                 let assessment = &judged.assessment;
-                judged.lacks = own::lacks(&judged.case, assessment, asked_us);
+                judged.lacks = localize::asked::lacks(&judged.case, assessment, asked_us);
                 judged.ask_alarms(asked_us);
             }
             judged

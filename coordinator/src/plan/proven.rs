@@ -63,6 +63,16 @@ impl Proven {
         }
     }
 
+    /// A vantage point has another name from now on.
+    pub fn rename(&mut self, from: &VantageName, to: &VantageName) {
+        let known = std::mem::take(&mut self.through).into_iter();
+        let renamed = known.map(|((vantage, arm), layer)| match vantage == *from {
+            true => ((to.clone(), arm), layer),
+            false => ((vantage, arm), layer),
+        });
+        self.through = renamed.collect();
+    }
+
     /// Learns from an observation; `true` when an arm has come farther than before.
     pub fn learn(&mut self, observation: &Observation) -> bool {
         let Some(last) = observation.steps.last() else {

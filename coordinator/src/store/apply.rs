@@ -1,16 +1,19 @@
 //! What each write changes.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use localize::watch::Ending;
-use localize::{Failure, Layer, Micros, Observation, Outcome, VantageName, Verdict, WitnessReport};
+use localize::{
+    Failure, Layer, Micros, Observation, Outcome, ServiceName, VantageName, Verdict, WitnessReport,
+};
 
 use super::error::StoreError;
+use super::journal::Member;
 use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
 use super::records::{
-    AgentRecord, RaisedRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, VerdictPlace,
-    Write,
+    AgentRecord, RaisedRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, Use,
+    VerdictPlace, Write,
 };
 use super::series::{DAY_US, Series};
 use super::shared::Shared;
@@ -41,6 +44,12 @@ pub(super) struct Stage<'a> {
     windows: BTreeMap<WindowKey, Window>,
     /// The watermarks that this group raises.
     pub(super) watermarks: BTreeMap<VantageName, u64>,
+    /// Agents that this group forgets.
+    forgotten: BTreeSet<VantageName>,
+    /// Agents that this group gives another name.
+    renamed: Vec<AgentRecord>,
+    /// What this group says of the members of the mesh.
+    members: Vec<Member>,
     /// Observations that this group adds.
     pub(super) stored: u64,
 }
@@ -52,6 +61,9 @@ impl<'a> Stage<'a> {
             staging: Staging::new(&shared.disk.db),
             windows: BTreeMap::new(),
             watermarks: BTreeMap::new(),
+            forgotten: BTreeSet::new(),
+            renamed: Vec::new(),
+            members: Vec::new(),
             stored: 0,
         }
     }
@@ -77,7 +89,7 @@ impl<'a> Stage<'a> {
     }
 
     /// Writes out what was held back while staging.
-    pub(super) fn finish(mut self) -> Result<Staged, StoreError> {
+    pub(super) fn finish(mut self) -> Result<Staged<'a>, StoreError> {
         for (key, window) in std::mem::take(&mut self.windows) {
             let key = key.bytes();
             let bytes = window.encode().map_err(StoreError::damaged(&key))?;
@@ -93,17 +105,27 @@ impl<'a> Stage<'a> {
                 .put(Kind::Meta.key(STORED), &Packed::json(&stored)?)?;
         }
         Ok(Staged {
-            batch: (!self.staging.is_empty()).then(|| self.staging.into_batch()),
+            staging: (!self.staging.is_empty()).then_some(self.staging),
             watermarks: self.watermarks,
+            forgotten: self.forgotten,
+            renamed: self.renamed,
+            members: self.members,
             stored: self.stored,
         })
     }
 
     fn plain(&mut self, write: Write) -> Result<(), StoreError> {
         match write {
-            Write::Observation(observation) => self.observation(&observation),
-            Write::Report(report) => self.report(&report),
+            Write::Observation(mut observation) => {
+                observation.id.vantage = self.present_name(observation.id.vantage);
+                self.observation(&observation)
+            }
+            Write::Report(mut report) => {
+                report.witness = self.present_name(report.witness);
+                self.report(&report)
+            }
             Write::Unkept { vantage, sequence } => {
+                let vantage = self.present_name(vantage);
                 self.raise_watermark(&vantage, sequence);
                 Ok(())
             }
@@ -122,11 +144,19 @@ impl<'a> Stage<'a> {
             Write::Watch { service, watch } => self
                 .staging
                 .put(key::watch(&service), &Packed::json(&watch)?),
-            Write::Agent(agent) => self.agent(&agent),
-            Write::Service(service) => self
+            Write::Authority(fingerprint) => self
                 .staging
-                .put(key::service(&service.name), &Packed::json(&service)?),
+                .put(Kind::Meta.key(AUTHORITY), &Packed::json(&fingerprint)?),
+            Write::Agent(agent) => self.agent(&agent),
+            Write::RenameAgent { from, agent } => self.rename_agent(&from, &agent),
+            Write::DeleteAgent(name) => self.delete_agent(&name),
+            Write::Service(service) => {
+                self.members.push(Member::Service(service.clone()));
+                let key = key::service(&service.name);
+                self.staging.put(key, &Packed::json(&service)?)
+            }
             Write::DeleteService(name) => {
+                self.members.push(Member::NoService(name.clone()));
                 self.staging.remove(&key::round_summary(&name))?;
                 self.staging.remove(&key::watch(&name))?;
                 self.staging.remove(&key::service(&name))
@@ -137,9 +167,20 @@ impl<'a> Stage<'a> {
             Write::BurnToken {
                 secret,
                 used_at_us,
+                used_for,
                 agent,
-            } => self.burn_token(&secret, used_at_us, &agent),
+            } => self.burn_token(&secret, used_at_us, used_for, &agent),
         }
+    }
+
+    /// What a session has sent may still wait for the disk when its agent gets another name.
+    fn present_name(&self, name: VantageName) -> VantageName {
+        let staged = self.renamed.iter().rev();
+        let staged = staged
+            .filter(|agent| agent.former.contains(&name))
+            .map(|agent| agent.name.clone());
+        let present = staged.chain(self.shared.renamed(&name)).next();
+        present.unwrap_or(name)
     }
 
     fn observation(&mut self, observation: &Observation) -> Result<(), StoreError> {
@@ -221,6 +262,7 @@ impl<'a> Stage<'a> {
     fn raise_watermark(&mut self, agent: &VantageName, sequence: u64) -> bool {
         let known = match self.watermarks.get(agent) {
             Some(staged) => Some(*staged),
+            None if self.forgotten.contains(agent) => None,
             None => self.shared.durable_through(agent),
         };
         let rises = known.is_none_or(|known| sequence > known);
@@ -298,18 +340,67 @@ impl<'a> Stage<'a> {
     }
 
     fn agent(&mut self, agent: &AgentRecord) -> Result<(), StoreError> {
+        self.members.push(Member::Agent(agent.clone()));
         self.staging
             .put(key::agent(&agent.name), &Packed::json(agent)?)
+    }
+
+    /// Its series go by another name from now on; what is stored of them names them by number.
+    fn rename_agent(&mut self, from: &VantageName, agent: &AgentRecord) -> Result<(), StoreError> {
+        let to = &agent.name;
+        self.change_series(from, |series| series.vantage.clone_from(to))?;
+        let through = self.watermarks.remove(from);
+        if let Some(through) = through.or_else(|| self.shared.durable_through(from)) {
+            self.watermarks.insert(to.clone(), through);
+        }
+        self.forget_agent(from)?;
+        self.renamed.push(agent.clone());
+        self.agent(agent)
+    }
+
+    /// Its series belong to nobody from now on, and their records age out: a number that is given anew
+    /// must find none of them.
+    fn delete_agent(&mut self, name: &VantageName) -> Result<(), StoreError> {
+        self.change_series(name, |series| {
+            series.service = ServiceName(String::new());
+            series.vantage = VantageName(String::new());
+        })?;
+        self.forget_agent(name)
+    }
+
+    fn forget_agent(&mut self, name: &VantageName) -> Result<(), StoreError> {
+        self.watermarks.remove(name);
+        self.forgotten.insert(name.clone());
+        self.members.push(Member::NoAgent(name.clone()));
+        self.staging.remove(&key::watermark(name))?;
+        self.staging.remove(&key::agent(name))
+    }
+
+    fn change_series(
+        &mut self,
+        vantage: &VantageName,
+        change: impl Fn(&mut Series),
+    ) -> Result<(), StoreError> {
+        let mut table = self.shared.series_mut();
+        for (id, mut series) in table.of_vantage(vantage) {
+            table.remove(id);
+            change(&mut series);
+            self.staging.put(key::series(id), &Packed::json(&series)?)?;
+            table.insert(id, series);
+        }
+        Ok(())
     }
 
     fn burn_token(
         &mut self,
         secret: &SecretHash,
         used_at_us: u64,
+        used_for: Use,
         agent: &AgentRecord,
     ) -> Result<(), StoreError> {
         let mut token = self.usable_token(secret, used_at_us)?;
         token.used_at_us = Some(used_at_us);
+        token.used_for = Some(used_for);
         self.staging
             .put(key::token(secret), &Packed::json(&token)?)?;
         self.agent(agent)
@@ -342,10 +433,13 @@ pub(super) fn stored_window(staging: &Staging<'_>, key: WindowKey) -> Result<Win
 }
 
 /// A group of commits ready to be applied.
-pub(super) struct Staged {
+pub(super) struct Staged<'a> {
     /// `None` when everything was a repeat.
-    pub(super) batch: Option<sled::Batch>,
+    pub(super) staging: Option<Staging<'a>>,
     pub(super) watermarks: BTreeMap<VantageName, u64>,
+    pub(super) forgotten: BTreeSet<VantageName>,
+    pub(super) renamed: Vec<AgentRecord>,
+    pub(super) members: Vec<Member>,
     pub(super) stored: u64,
 }
 
@@ -357,5 +451,7 @@ enum Count {
 
 /// Counter of all observations ever stored.
 pub(super) const STORED: &[u8] = b"stored";
+/// Fingerprint of the authority that is relied on.
+pub(super) const AUTHORITY: &[u8] = b"authority";
 /// Place of the newest verdict.
 const VERDICTS: &[u8] = b"verdicts";

@@ -2,13 +2,19 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::os::fd::AsFd;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg, posix_fallocate};
 use nix::sys::statvfs::statvfs;
 
+use serde::de::DeserializeOwned;
+
 use super::error::StoreError;
+use super::mark::Mark;
+use super::staging::MAX_RECORD_BYTES;
+use super::value;
 
 /// Memory for sled's pages. Its own default of a gigabyte is more than small hosts have.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -51,12 +57,22 @@ pub(super) struct Disk {
 }
 
 impl Disk {
-    pub(super) fn open(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
+    /// Opens the database, and the high mark beside it with what that says.
+    pub(super) fn open(
+        dir: &Path,
+        space: SpaceLimits,
+    ) -> Result<(Self, Mark, Option<u64>), StoreError> {
         fs::create_dir_all(dir).map_err(StoreError::io("make the data folder"))?;
         let lock = lock(dir)?;
         remove_torn_snapshots(dir)?;
         make_room(dir, space)?;
-        let db = open_database(dir)?;
+        let (mark, commits) = Mark::open(dir)?;
+        if let Some(commits) = commits
+            && !dir.join("db").exists()
+        {
+            return Err(StoreError::Gone { commits });
+        }
+        let db = guarded("be opened", || open_database(dir))?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -64,13 +80,25 @@ impl Disk {
             .map_err(StoreError::io("open the database's file"))?;
         sync_folder(dir)?;
         keep_ballast(dir, space)?;
-        Ok(Self {
+        let disk = Self {
             db,
             file,
             dir: dir.to_owned(),
             space,
             _lock: lock,
-        })
+        };
+        Ok((disk, mark, commits))
+    }
+
+    /// A record of one piece.
+    pub(super) fn read<T: DeserializeOwned>(&self, key: &[u8]) -> Result<Option<T>, StoreError> {
+        let Some(head) = self.db.get(key).map_err(StoreError::database("read"))? else {
+            return Ok(None);
+        };
+        value::unpack(&head, std::iter::empty(), MAX_RECORD_BYTES)
+            .and_then(|bytes| value::parse(&bytes))
+            .map(Some)
+            .map_err(StoreError::damaged(key))
     }
 
     /// Applies a batch, which [`Self::sync`] makes durable. After an error the state is unknown.
@@ -111,7 +139,7 @@ impl Disk {
 }
 
 /// Takes the folder for this process. The kernel gives it back however the process ends.
-fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
+pub(super) fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -129,7 +157,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
 
 /// sled's threads may keep its own lock for a moment after this process has closed it. No other
 /// process can be the one that holds it: the folder is ours by then.
-fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
+pub(super) fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::default()
         .path(dir)
         .cache_capacity(CACHE_BYTES);
@@ -143,6 +171,22 @@ fn open_database(dir: &Path) -> Result<sled::Db, StoreError> {
             opened => return opened.map_err(StoreError::database("open the database")),
         }
     }
+}
+
+/// Works on the database, whose code asserts by panics what damage makes untrue.
+pub(super) fn guarded<T>(
+    operation: &'static str,
+    work: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(work));
+    done.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        Err(StoreError::GaveUp {
+            operation,
+            said: text.unwrap_or("no reason given").to_owned(),
+        })
+    })
 }
 
 /// sled wraps the kernel's answer in a text.

@@ -1,5 +1,6 @@
 //! Why the store could not do what it was asked.
 
+use super::ledger::Loss;
 use super::value::ValueError;
 
 /// Why the store could not do what it was asked.
@@ -71,12 +72,69 @@ pub enum StoreError {
         /// What is wrong with the value.
         source: ValueError,
     },
+    /// The database's file is not there although batches were written to it.
+    #[error("the database is gone, to which {commits} batches were written")]
+    Gone {
+        /// So many.
+        commits: u64,
+    },
+    /// The database does not hold what was written to it.
+    #[error("the database is damaged: {}", said(*.missing_commits, .losses))]
+    Lost {
+        /// Batches at the end that are missing.
+        missing_commits: u64,
+        /// What does not add up.
+        losses: Vec<Loss>,
+    },
+    /// The database's code has given up.
+    #[error("the database is damaged: it cannot {operation} ({said})")]
+    GaveUp {
+        /// What was tried.
+        operation: &'static str,
+        /// What it said.
+        said: String,
+    },
     /// A record cannot be written as JSON.
     #[error("cannot encode a record: {0}")]
     Encode(#[from] serde_json::Error),
 }
 
+fn said(missing_commits: u64, losses: &[Loss]) -> String {
+    let end = (missing_commits > 0).then(|| {
+        format!("the last {missing_commits} of the batches that were acknowledged are missing")
+    });
+    let losses = losses.iter().map(ToString::to_string);
+    end.into_iter().chain(losses).collect::<Vec<_>>().join("; ")
+}
+
 impl StoreError {
+    /// Whether the database is damaged, so that repairing it may help.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Gone { .. } | Self::Lost { .. } | Self::GaveUp { .. } | Self::Damaged { .. } => {
+                true
+            }
+            Self::Database { source, .. } => {
+                matches!(
+                    source,
+                    sled::Error::Corruption { .. } | sled::Error::ReportableBug(_)
+                )
+            }
+            Self::Poisoned(_)
+            | Self::DiskFull { .. }
+            | Self::Locked
+            | Self::Layout { .. }
+            | Self::TooLarge { .. }
+            | Self::NoRoundNumber
+            | Self::TokenUnknown
+            | Self::TokenUsed
+            | Self::TokenExpired
+            | Self::Io { .. }
+            | Self::Encode(_) => false,
+        }
+    }
+
     /// For `map_err` on an operating system's call.
     pub(super) fn io<E: Into<std::io::Error>>(operation: &'static str) -> impl Fn(E) -> Self {
         // `Fn` and not `FnOnce`: the same closure serves a loop.

@@ -42,6 +42,28 @@ pub(super) enum Kind {
 }
 
 impl Kind {
+    /// Every kind.
+    pub(super) const ALL: [Self; 18] = [
+        Self::Agent,
+        Self::Service,
+        Self::Token,
+        Self::Watermark,
+        Self::Observation,
+        Self::FailedObservation,
+        Self::Window,
+        Self::Series,
+        Self::Report,
+        Self::Round,
+        Self::RoundSummary,
+        Self::Verdict,
+        Self::Case,
+        Self::VerdictPlace,
+        Self::Raised,
+        Self::Watch,
+        Self::Meta,
+        Self::Piece,
+    ];
+
     const fn letter(self) -> u8 {
         match self {
             Self::Agent => b'a',
@@ -139,6 +161,12 @@ pub(super) fn observation(kind: Kind, at_us: u64, series: SeriesId, sequence: u6
 pub(super) fn series_of_observation(key: &[u8]) -> Option<SeriesId> {
     let bytes: [u8; 4] = key.get(9..13)?.try_into().ok()?;
     Some(SeriesId(u32::from_be_bytes(bytes)))
+}
+
+/// The sequence in an observation's key.
+pub(super) fn sequence_of_observation(key: &[u8]) -> Option<u64> {
+    let bytes: [u8; 8] = key.get(13..21)?.try_into().ok()?;
+    Some(u64::from_be_bytes(bytes))
 }
 
 pub(super) fn report(to_us: u64, sequence: u64, witness: &VantageName) -> Vec<u8> {

@@ -7,12 +7,17 @@
 //! stops for good and says so: the state on disk is then known only to the next start.
 
 mod apply;
+mod course;
 mod disk;
 mod error;
+mod journal;
 mod key;
+mod ledger;
+mod mark;
 mod read;
 mod records;
 mod retention;
+mod salvage;
 mod series;
 mod shared;
 mod staging;
@@ -31,12 +36,15 @@ use localize::watch::Watch;
 use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdict, WitnessReport};
 use tokio::sync::{mpsc, oneshot};
 
+pub use course::{Course, CourseOf, QUANTILES, Stretch};
 pub use disk::SpaceLimits;
 pub use error::StoreError;
+pub use ledger::Loss;
 pub use records::{
     AgentRecord, AgentState, HistoryLine, IssuedCertificate, RaisedRecord, RoundRecord,
-    RoundSummary, SecretHash, ServiceRecord, TokenRecord, Write,
+    RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
 };
+pub use salvage::{Audit, Saved, check, repair};
 pub use value::ValueError;
 
 use apply::Prepared;
@@ -45,8 +53,11 @@ use shared::Shared;
 use value::Packed;
 use writer::Command;
 
-/// Number of the layout on disk that this version writes and reads.
-const LAYOUT: u64 = 1;
+/// Number of the layout on disk that this version writes. Layout 1 is the same without a ledger, and is
+/// read; a version that knows no ledger must not write beside it.
+const LAYOUT: u64 = 2;
+/// The oldest layout that is read.
+const OLDEST_LAYOUT: u64 = 1;
 
 /// Most writes of one commit: a batch is held in memory, and others wait for it.
 pub const MAX_WRITES: usize = 4096;
@@ -64,6 +75,12 @@ const WAITING_COMMITS: usize = 1024;
 
 /// The trouble when the writer's thread is gone: sled asserts its invariants by panics.
 const WRITER_ENDED: &str = "its writer ended";
+
+/// Whether there is a database in a store's folder, sound or not.
+#[must_use]
+pub fn exists(dir: &Path) -> bool {
+    dir.join("db").exists() || dir.join(mark::FILE).exists()
+}
 
 /// The open store. Cloning is cheap; the last clone to go closes it.
 #[derive(Clone)]
@@ -135,6 +152,30 @@ impl Store {
         self.0.shared.durable_through(agent)
     }
 
+    /// The fingerprint of the authority that the agents and operators of this store rely on.
+    pub fn authority(&self) -> Result<Option<String>, StoreError> {
+        self.0.shared.get(&Kind::Meta.key(apply::AUTHORITY))
+    }
+
+    /// Whether anybody was invited or anything applied yet.
+    pub fn is_used(&self) -> Result<bool, StoreError> {
+        for kind in [Kind::Agent, Kind::Token, Kind::Service] {
+            let mut range = self.0.shared.disk.db.range(kind.start()..kind.end());
+            if let Some(first) = range.next() {
+                first.map_err(StoreError::database("list"))?;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether anything was stored of the observation's arm, in whatever way it was fired, and how many
+    /// series its vantage point has of its service.
+    #[must_use]
+    pub fn knows_arm(&self, observation: &Observation) -> (bool, usize) {
+        self.0.shared.series().lane(observation)
+    }
+
     /// Every agent, by name.
     pub fn agents(&self) -> Result<Vec<AgentRecord>, StoreError> {
         let mut agents = Vec::new();
@@ -193,6 +234,15 @@ impl Store {
         to_us: u64,
     ) -> Result<Vec<RoundRecord>, StoreError> {
         read::rounds(&self.0.shared, service, from_us, to_us)
+    }
+
+    /// Hands over the rounds of all services since an instant, oldest first; kept for 30 days.
+    pub fn each_round(
+        &self,
+        from_us: u64,
+        take: impl FnMut(RoundRecord),
+    ) -> Result<(), StoreError> {
+        read::each_round(&self.0.shared, from_us, take)
     }
 
     /// How many rounds of a service were closed, and when the last was.
@@ -260,6 +310,12 @@ impl Store {
         since_us: u64,
     ) -> Result<Vec<HistoryLine>, StoreError> {
         read::history(&self.0.shared, service, since_us)
+    }
+
+    /// How one layer of a service's arms went over time, sorted by the arms' labels. Reaches back 30
+    /// days.
+    pub fn course(&self, of: &CourseOf) -> Result<Vec<Course>, StoreError> {
+        course::course(&self.0.shared, of)
     }
 
     /// What was usual for a service in the last `calm_us` of a stretch in which nothing was wrong with it by

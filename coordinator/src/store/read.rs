@@ -35,10 +35,16 @@ pub(super) fn observations(
         // The newest first, so that the bound cuts off the oldest.
         for entry in shared.disk.db.range(range).rev().take(MAX_OBSERVATIONS) {
             let (key, head) = entry.map_err(StoreError::database("list observations"))?;
-            let ours = key::series_of_observation(&key).is_some_and(|id| series.contains_key(&id));
-            if ours {
-                found.extend(shared.listed(&key, &head)?);
-            }
+            let id = key::series_of_observation(&key);
+            let Some(series) = id.and_then(|id| series.get(&id)) else {
+                continue;
+            };
+            let observation: Option<Observation> = shared.listed(&key, &head)?;
+            // The agent may have had another name when it was stored.
+            found.extend(observation.map(|mut observation| {
+                observation.id.vantage.clone_from(&series.vantage);
+                observation
+            }));
         }
     }
     found.sort_by(|a: &Observation, b| (a.scheduled_us, &a.id).cmp(&(b.scheduled_us, &b.id)));
@@ -56,7 +62,13 @@ pub(super) fn reports(
     for entry in shared.disk.db.range(kind.at(from_us)..kind.at(last)) {
         let (key, head) = entry.map_err(StoreError::database("list reports"))?;
         let report: Option<WitnessReport> = shared.listed(&key, &head)?;
-        found.extend(report.filter(|report| report.from.at_us <= to_us));
+        let wanted = report.filter(|report| report.from.at_us <= to_us);
+        found.extend(wanted.map(|mut report| {
+            if let Some(name) = shared.renamed(&report.witness) {
+                report.witness = name;
+            }
+            report
+        }));
     }
     Ok(found)
 }
@@ -78,19 +90,44 @@ pub(super) fn rounds(
     Ok(found)
 }
 
+pub(super) fn each_round(
+    shared: &Shared,
+    from_us: u64,
+    mut take: impl FnMut(RoundRecord),
+) -> Result<(), StoreError> {
+    for entry in shared
+        .disk
+        .db
+        .range(Kind::Round.at(from_us)..Kind::Round.end())
+    {
+        let (key, head) = entry.map_err(StoreError::database("list rounds"))?;
+        shared.listed(&key, &head)?.map(&mut take);
+    }
+    Ok(())
+}
+
 pub(super) fn verdicts(
     shared: &Shared,
     service: Option<&ServiceName>,
     limit: usize,
 ) -> Result<Vec<Verdict>, StoreError> {
     let range = Kind::Verdict.start()..Kind::Verdict.end();
+    let name = service.map(serde_json::to_vec).transpose()?;
+    let names = |bytes: &[u8]| {
+        let holds = |name: &Vec<u8>| {
+            bytes
+                .windows(name.len())
+                .any(|part| part == name.as_slice())
+        };
+        name.as_ref().is_none_or(holds)
+    };
     let mut found = Vec::new();
     for entry in shared.disk.db.range(range).rev() {
         if found.len() >= limit {
             break;
         }
         let (key, head) = entry.map_err(StoreError::database("list verdicts"))?;
-        let verdict: Option<Verdict> = shared.listed(&key, &head)?;
+        let verdict: Option<Verdict> = shared.listed_where(&key, &head, names)?;
         found.extend(verdict.filter(|v| service.is_none_or(|service| v.service == service.0)));
     }
     Ok(found)

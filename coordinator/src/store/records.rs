@@ -52,6 +52,12 @@ pub struct AgentRecord {
     pub state: AgentState,
     /// The certificates issued to it, oldest first.
     pub certificates: Vec<IssuedCertificate>,
+    /// Those that are refused for good, oldest first.
+    #[serde(default)]
+    pub revoked: Vec<IssuedCertificate>,
+    /// Names that it had before; its certificates and its spool may still carry them.
+    #[serde(default)]
+    pub former: Vec<VantageName>,
     /// The version that it told last; empty before it joined.
     pub version: String,
     /// When it was last connected, in microseconds of mesh time.
@@ -83,6 +89,22 @@ pub struct TokenRecord {
     pub expires_us: u64,
     /// When it was used, in microseconds of mesh time.
     pub used_at_us: Option<u64>,
+    /// What it was used for.
+    #[serde(default)]
+    pub used_for: Option<Use>,
+    /// Whoever joins with it takes the place of an agent that is connected by the name.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+/// What came of using a token: whoever holds the same key may ask for it again, since the answer may have
+/// been lost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Use {
+    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER).
+    pub key_sha256: [u8; 32],
+    /// Serial number of the certificate, in hexadecimal.
+    pub serial: String,
 }
 
 /// A service that is watched.
@@ -228,8 +250,20 @@ pub enum Write {
         /// Its watch.
         watch: Box<Watch>,
     },
+    /// Which authority the agents and operators of this store rely on: the SHA-256 of its certificate in
+    /// hexadecimal.
+    Authority(String),
     /// Creates or replaces an agent.
     Agent(AgentRecord),
+    /// Gives an agent, which is stored under its new name, everything that was kept under an old one.
+    RenameAgent {
+        /// The name that is no more.
+        from: VantageName,
+        /// The agent from now on.
+        agent: AgentRecord,
+    },
+    /// Forgets an agent with what was observed from it.
+    DeleteAgent(VantageName),
     /// Creates or replaces a service.
     Service(ServiceRecord),
     /// Deletes a service; what was observed of it ages out by itself.
@@ -243,6 +277,8 @@ pub enum Write {
         secret: SecretHash,
         /// Mesh time of its use, in microseconds.
         used_at_us: u64,
+        /// What it is used for.
+        used_for: Use,
         /// The agent that joins.
         agent: AgentRecord,
     },

@@ -71,9 +71,10 @@ pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
         staging.remove(&key::series(*id))?;
     }
     let windows_left = add_up_windows(shared, &mut staging, now_us)?;
+    shared.sync_mark()?;
     let more = windows_left || staging.len() >= SWEEP_KEYS;
     if !staging.is_empty() {
-        shared.apply(staging.into_batch())?;
+        shared.apply(staging)?;
         let mut series = shared.series_mut();
         idle.into_iter().for_each(|id| series.remove(id));
     }

@@ -68,6 +68,20 @@ impl SeriesTable {
         arms.get(&observation.arm).copied()
     }
 
+    /// Whether a series of the observation's vantage point, target and source is known; how many series
+    /// of its service the vantage point has.
+    pub(super) fn lane(&self, observation: &Observation) -> (bool, usize) {
+        let vantages = self.ids.get(&observation.service);
+        let arms = vantages.and_then(|vantages| vantages.get(observation.vantage()));
+        let Some(arms) = arms else {
+            return (false, 0);
+        };
+        let Arm { target, source, .. } = &observation.arm;
+        let same = |arm: &Arm| arm.target == *target && arm.source == *source;
+        let known = arms.contains_key(&observation.arm) || arms.keys().any(same);
+        (known, arms.len())
+    }
+
     /// The series of a service.
     pub(super) fn of_service(&self, service: &ServiceName) -> BTreeMap<SeriesId, Series> {
         self.ids
@@ -77,6 +91,12 @@ impl SeriesTable {
             .flat_map(BTreeMap::values)
             .filter_map(|id| Some((*id, self.by_id.get(id)?.clone())))
             .collect()
+    }
+
+    /// The series of a vantage point.
+    pub(super) fn of_vantage(&self, vantage: &VantageName) -> Vec<(SeriesId, Series)> {
+        let ours = self.by_id.iter().filter(|(_, s)| s.vantage == *vantage);
+        ours.map(|(id, series)| (*id, series.clone())).collect()
     }
 
     /// The series last observed before a day.

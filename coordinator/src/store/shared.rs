@@ -3,30 +3,40 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use localize::VantageName;
 use serde::de::DeserializeOwned;
 
-use super::LAYOUT;
 use super::apply::{STORED, Staged};
-use super::disk::{Disk, SpaceLimits};
+use super::disk::{Disk, SpaceLimits, guarded};
 use super::error::StoreError;
+use super::journal::{Journal, Member};
 use super::key::{self, Kind};
+use super::ledger::Ledger;
+use super::mark::Mark;
+use super::records::AgentRecord;
 use super::series::{Series, SeriesTable};
 use super::staging::{MAX_RECORD_BYTES, Staging, read_value};
 use super::value::{self, Packed};
+use super::{LAYOUT, OLDEST_LAYOUT};
 
 /// Round numbers reserved on disk at a time: a restart skips what is left of them.
 const ROUNDS_RESERVED: u64 = 1024;
 
 pub(super) struct Shared {
     pub(super) disk: Disk,
+    mark: Mark,
+    ledger: Mutex<Ledger>,
+    /// `None` where there was no room for it at the start.
+    journal: Mutex<Option<Journal>>,
     /// Held by the writer while a batch goes in, by a reader while it gathers the pieces of one value.
     pieces: RwLock<()>,
     series: RwLock<SeriesTable>,
     /// Of what is on disk, never of what is on its way there.
     watermarks: RwLock<BTreeMap<VantageName, u64>>,
+    /// The names of agents by those that they had before.
+    names: RwLock<BTreeMap<VantageName, VantageName>>,
     stored: AtomicU64,
     next_round: AtomicU64,
     /// Rounds below this are reserved on disk.
@@ -35,28 +45,28 @@ pub(super) struct Shared {
 }
 
 impl Shared {
+    /// Opens the database and holds it against its ledger and the high mark, before anybody reads it.
     pub(super) fn open(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
+        let (disk, mark, commits) = Disk::open(dir, space)?;
+        let ledger = guarded("be read", || audit(&disk, commits))?;
+        mark.raise(ledger.commits)?;
         let shared = Self {
-            disk: Disk::open(dir, space)?,
+            disk,
+            mark,
+            ledger: Mutex::new(ledger),
+            journal: Mutex::default(),
             pieces: RwLock::default(),
             series: RwLock::default(),
             watermarks: RwLock::default(),
+            names: RwLock::default(),
             stored: AtomicU64::new(0),
             next_round: AtomicU64::new(0),
             rounds_end: AtomicU64::new(0),
             trouble: OnceLock::new(),
         };
-        shared.check_layout()?;
-        shared.load()?;
+        guarded("be read", || shared.load())?;
+        shared.begin_journal(dir)?;
         Ok(shared)
-    }
-
-    /// A folder of a later layout is left untouched.
-    fn check_layout(&self) -> Result<(), StoreError> {
-        match self.get::<u64>(&Kind::Meta.key(b"layout"))? {
-            None | Some(LAYOUT) => Ok(()),
-            Some(found) => Err(StoreError::Layout { found }),
-        }
     }
 
     /// Reads what is kept in memory, and reserves round numbers.
@@ -72,6 +82,7 @@ impl Shared {
                 watermarks.insert(VantageName(name.to_owned()), sequence);
             }
         })?;
+        self.each::<AgentRecord>(Kind::Agent, |_, agent| self.know(&agent))?;
         let stored: Option<u64> = self.get(&Kind::Meta.key(STORED))?;
         self.stored.store(stored.unwrap_or(0), Ordering::Relaxed);
         let rounds: Option<u64> = self.get(&Kind::Meta.key(b"rounds"))?;
@@ -96,7 +107,7 @@ impl Shared {
         let mut staging = Staging::new(&self.disk.db);
         staging.put(Kind::Meta.key(b"layout"), &Packed::json(&LAYOUT)?)?;
         staging.put(Kind::Meta.key(b"rounds"), &Packed::json(&end)?)?;
-        self.apply(staging.into_batch())?;
+        self.apply(staging)?;
         self.rounds_end.store(end, Ordering::Release);
         Ok(())
     }
@@ -117,22 +128,74 @@ impl Shared {
     }
 
     /// Applies a batch durably, hidden from readers of long values until it is whole.
-    pub(super) fn apply(&self, batch: sled::Batch) -> Result<(), StoreError> {
+    pub(super) fn apply(&self, staging: Staging<'_>) -> Result<(), StoreError> {
+        let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let (batch, after) = staging.into_batch(&ledger)?;
         {
             let _whole = write(&self.pieces);
             self.disk.apply(batch)?;
         }
         // Readers need not wait for the disk: what they see early is not acknowledged yet.
-        self.disk.sync()
+        self.disk.sync()?;
+        *ledger = after;
+        self.mark.raise(ledger.commits)
+    }
+
+    fn begin_journal(&self, dir: &Path) -> Result<(), StoreError> {
+        let mut members = Vec::new();
+        self.each(Kind::Agent, |_, agent| members.push(Member::Agent(agent)))?;
+        self.each(Kind::Service, |_, service| {
+            members.push(Member::Service(service))
+        })?;
+        // With a full disk the store opens for reading, and that of the last start is kept.
+        if self.disk.check_space(1.0).is_ok() {
+            let journal = Journal::begin(dir, members)?;
+            *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = Some(journal);
+        }
+        Ok(())
+    }
+
+    /// Writes down what a batch that is on disk says of the members of the mesh.
+    pub(super) fn add_members(&self, members: &[Member]) -> Result<(), StoreError> {
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal
+            .as_mut()
+            .map_or(Ok(()), |journal| journal.add(members))
+    }
+
+    /// Forces the high mark to the disk.
+    pub(super) fn sync_mark(&self) -> Result<(), StoreError> {
+        self.mark.sync()
+    }
+
+    /// How many records there are, by kind in words; with how many batches were written.
+    pub(super) fn counts(&self) -> (u64, Vec<(&'static str, u64)>) {
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        (ledger.commits, ledger.counts())
     }
 
     /// Makes known what has reached the disk.
-    pub(super) fn publish(&self, staged: &Staged) {
+    pub(super) fn publish(&self, staged: &Staged<'_>) {
         let mut watermarks = write(&self.watermarks);
+        watermarks.retain(|agent, _| !staged.forgotten.contains(agent));
+        write(&self.names).retain(|_, name| !staged.forgotten.contains(name));
+        staged.renamed.iter().for_each(|agent| self.know(agent));
         for (agent, sequence) in &staged.watermarks {
             watermarks.insert(agent.clone(), *sequence);
         }
         self.stored.fetch_add(staged.stored, Ordering::Relaxed);
+    }
+
+    fn know(&self, agent: &AgentRecord) {
+        let mut names = write(&self.names);
+        for former in &agent.former {
+            names.insert(former.clone(), agent.name.clone());
+        }
+    }
+
+    /// The name that an agent of this name has, when it is another one.
+    pub(super) fn renamed(&self, name: &VantageName) -> Option<VantageName> {
+        read(&self.names).get(name).cloned()
     }
 
     /// Stops the store for good. The first trouble is the one told.
@@ -207,7 +270,19 @@ impl Shared {
         key: &[u8],
         head: &[u8],
     ) -> Result<Option<T>, StoreError> {
-        let Some(bytes) = self.listed_bytes(key, head)? else {
+        self.listed_where(key, head, |_| true)
+    }
+
+    /// The same for one whose bytes look as wanted: reading a long record costs ten times as much as looking
+    /// at it.
+    pub(super) fn listed_where<T: DeserializeOwned>(
+        &self,
+        key: &[u8],
+        head: &[u8],
+        wanted: impl Fn(&[u8]) -> bool,
+    ) -> Result<Option<T>, StoreError> {
+        let bytes = self.listed_bytes(key, head)?;
+        let Some(bytes) = bytes.filter(|bytes| wanted(bytes)) else {
             return Ok(None);
         };
         match value::parse(&bytes) {
@@ -233,6 +308,43 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether the database holds what was written to it: the ledger, if so. One of before ledgers has what it
+/// has.
+fn audit(disk: &Disk, mark: Option<u64>) -> Result<Ledger, StoreError> {
+    check_layout(disk)?;
+    let found = Ledger::of(&disk.db)?;
+    let written = disk.read::<Ledger>(&Ledger::key())?;
+    let missing = |commits: u64| mark.unwrap_or(0).saturating_sub(commits);
+    match written {
+        None if missing(0) > 0 && found.counts().is_empty() => Err(StoreError::Gone {
+            commits: missing(0),
+        }),
+        None if missing(0) > 0 => Err(StoreError::Lost {
+            missing_commits: missing(0),
+            losses: Vec::new(),
+        }),
+        None => Ok(found),
+        Some(written) => {
+            let (missing_commits, losses) = (missing(written.commits), written.losses(&found));
+            match missing_commits == 0 && losses.is_empty() {
+                true => Ok(written),
+                false => Err(StoreError::Lost {
+                    missing_commits,
+                    losses,
+                }),
+            }
+        }
+    }
+}
+
+/// A folder of a later layout is left untouched.
+fn check_layout(disk: &Disk) -> Result<(), StoreError> {
+    match disk.read::<u64>(&Kind::Meta.key(b"layout"))? {
+        None | Some(OLDEST_LAYOUT..=LAYOUT) => Ok(()),
+        Some(found) => Err(StoreError::Layout { found }),
     }
 }
 

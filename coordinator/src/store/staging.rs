@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::StoreError;
 use super::key;
+use super::ledger::Ledger;
 use super::value::{self, Packed};
 
 /// Longest value other than a case after inflating, in bytes: a witness report of thousands of flows
@@ -95,15 +96,31 @@ impl<'a> Staging<'a> {
         self.pending.len()
     }
 
-    pub(super) fn into_batch(self) -> sled::Batch {
-        let mut batch = sled::Batch::default();
+    /// Puts a value as it lies in a database, its pieces apart.
+    pub(super) fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.pending.insert(key, Some(value));
+    }
+
+    /// The changes as one batch, and the ledger with them, which is in it.
+    pub(super) fn into_batch(self, ledger: &Ledger) -> Result<(sled::Batch, Ledger), StoreError> {
+        let (mut batch, mut ledger) = (sled::Batch::default(), ledger.clone());
         for (key, value) in self.pending {
+            let old = self.tree.get(&key).map_err(StoreError::database("read"))?;
+            if let Some(old) = old {
+                ledger.take(&key, &old);
+            }
             match value {
-                Some(value) => batch.insert(key, value),
+                Some(value) => {
+                    ledger.put(&key, &value);
+                    batch.insert(key, value);
+                }
                 None => batch.remove(key),
             }
         }
-        batch
+        ledger.commits += 1;
+        let (head, _) = Packed::json(&ledger)?.pieces();
+        batch.insert(Ledger::key(), head);
+        Ok((batch, ledger))
     }
 
     fn raw(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {

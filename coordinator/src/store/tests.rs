@@ -1,5 +1,7 @@
 //! The store as a whole, on a real folder.
 
+mod course;
+mod damage;
 mod usual;
 
 use std::collections::BTreeMap;
@@ -90,6 +92,8 @@ fn agent(name: &str) -> AgentRecord {
         labels: BTreeMap::new(),
         state: AgentState::Enrolled,
         certificates: Vec::new(),
+        revoked: Vec::new(),
+        former: Vec::new(),
         version: "0.1.0".into(),
         last_seen_us: Some(NOW),
         addresses: Vec::new(),
@@ -108,6 +112,8 @@ fn token(secret: u8) -> TokenRecord {
         labels: BTreeMap::new(),
         expires_us: NOW + MINUTE,
         used_at_us: None,
+        used_for: None,
+        replace: false,
     }
 }
 
@@ -115,6 +121,10 @@ fn burn(secret: u8, used_at_us: u64) -> Vec<Write> {
     vec![Write::BurnToken {
         secret: SecretHash([secret; 32]),
         used_at_us,
+        used_for: Use {
+            key_sha256: [7; 32],
+            serial: "aa".into(),
+        },
         agent: agent("home1"),
     }]
 }
@@ -541,7 +551,7 @@ async fn a_damaged_window_starts_afresh() {
         value[12] ^= 1;
         batch.insert(key, value);
     }
-    store.0.shared.apply(batch).expect("applied");
+    store.0.shared.disk.apply(batch).expect("applied");
     assert!(
         store.history(&shop(), 0).expect("reads").is_empty(),
         "left out"
@@ -618,7 +628,7 @@ async fn a_layout_of_the_future_is_left_alone() {
     let mut batch = sled::Batch::default();
     let (head, _) = Packed::json(&99_u64).expect("encodes").pieces();
     batch.insert(Kind::Meta.key(b"layout"), head);
-    store.0.shared.apply(batch).expect("applied");
+    store.0.shared.disk.apply(batch).expect("applied");
     drop(store);
     let refused = Store::open(dir.path());
     assert!(matches!(refused, Err(StoreError::Layout { found: 99 })));

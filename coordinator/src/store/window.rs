@@ -129,22 +129,45 @@ impl Window {
         Ok(bytes)
     }
 
+    /// Adds a window as it is stored, all of it or nothing. It takes as long as the window has distinct times,
+    /// and not, as to build it first, as long as its shape has counters.
+    pub(super) fn add(&mut self, bytes: &[u8]) -> Result<(), ValueError> {
+        let Stored {
+            passed,
+            failed,
+            statuses,
+            times,
+        } = Stored::parse(bytes)?;
+        let inner = inflate(times).ok_or(ValueError::Payload)?;
+        let recorded = recorded(&inner).ok_or(ValueError::Payload)?;
+        if recorded
+            .iter()
+            .map(|(_, count)| u64::from(*count))
+            .sum::<u64>()
+            != passed
+        {
+            return Err(ValueError::Payload);
+        }
+        self.passed += passed;
+        for (failure, count) in failed {
+            *self.failed.entry(failure).or_default() += count;
+        }
+        for (status, count) in statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        for (time, count) in recorded {
+            self.times.saturating_record_n(time, count);
+        }
+        Ok(())
+    }
+
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, ValueError> {
-        let (passed, rest) = bytes.split_first_chunk::<8>().ok_or(ValueError::Payload)?;
-        let (length, rest) = rest.split_first_chunk::<4>().ok_or(ValueError::Payload)?;
-        let length =
-            usize::try_from(u32::from_be_bytes(*length)).map_err(|_| ValueError::Payload)?;
-        let (counts, times) = rest.split_at_checked(length).ok_or(ValueError::Payload)?;
-        let counts = serde_json::from_slice(counts).map_err(|_| ValueError::Payload)?;
-        let (failed, statuses) = match counts {
-            Counts::Failed(failed) => (failed, Vec::new()),
-            Counts::Answered { failed, statuses } => (failed, statuses),
-        };
+        let stored = Stored::parse(bytes)?;
         let window = Self {
-            passed: u64::from_be_bytes(*passed),
-            failed: failed.into_iter().collect(),
-            statuses: statuses.into_iter().collect(),
-            times: decode_times(times).ok_or(ValueError::Payload)?,
+            passed: stored.passed,
+            failed: stored.failed.into_iter().collect(),
+            statuses: stored.statuses.into_iter().collect(),
+            times: decode_times(stored.times).ok_or(ValueError::Payload)?,
         };
         if window.times.len() != window.passed {
             return Err(ValueError::Payload);
@@ -165,11 +188,48 @@ enum Counts {
     },
 }
 
+/// A window as it is stored, its histogram still packed.
+struct Stored<'a> {
+    passed: u64,
+    failed: Vec<(Failure, u64)>,
+    statuses: Vec<(u16, u64)>,
+    times: &'a [u8],
+}
+
+impl<'a> Stored<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, ValueError> {
+        let (passed, rest) = bytes.split_first_chunk::<8>().ok_or(ValueError::Payload)?;
+        let (length, rest) = rest.split_first_chunk::<4>().ok_or(ValueError::Payload)?;
+        let length =
+            usize::try_from(u32::from_be_bytes(*length)).map_err(|_| ValueError::Payload)?;
+        let (counts, times) = rest.split_at_checked(length).ok_or(ValueError::Payload)?;
+        let counts = serde_json::from_slice(counts).map_err(|_| ValueError::Payload)?;
+        let (failed, statuses) = match counts {
+            Counts::Failed(failed) => (failed, Vec::new()),
+            Counts::Answered { failed, statuses } => (failed, statuses),
+        };
+        Ok(Self {
+            passed: u64::from_be_bytes(*passed),
+            failed,
+            statuses,
+            times,
+        })
+    }
+}
+
 /// Reads a histogram of exactly this module's shape.
+fn decode_times(bytes: &[u8]) -> Option<Histogram<u32>> {
+    let inner = inflate(bytes)?;
+    Deserializer::new()
+        .deserialize(&mut Cursor::new(inner))
+        .ok()
+}
+
+/// The inflated histogram, if it has exactly this module's shape.
 ///
 /// The head is checked before the library sees it: forty bytes can else declare a histogram of many
 /// megabytes.
-fn decode_times(bytes: &[u8]) -> Option<Histogram<u32>> {
+fn inflate(bytes: &[u8]) -> Option<Vec<u8>> {
     let (outer, deflated) = bytes.split_first_chunk::<8>()?;
     let well_formed = word(outer, 0)? == DEFLATED_COOKIE
         && deflated.len() <= MAX_DEFLATED_BYTES
@@ -189,12 +249,55 @@ fn decode_times(bytes: &[u8]) -> Option<Histogram<u32>> {
         && word(&inner, 12)? == u32::from(DIGITS)
         && long(&inner, 16)? == 1
         && long(&inner, 24)? == HIGHEST_US;
-    if !ours {
-        return None;
+    ours.then_some(inner)
+}
+
+/// Counters of a whole power of two: 2,048 tell three digits apart (HdrHistogram, `sub_bucket_count`), of
+/// which every power but the first uses the upper half.
+const HALF: u64 = 1024;
+
+/// The distinct times of an inflated histogram with their counts. Each counter is a number, a negative one
+/// so many counters of zero (HdrHistogram, V2 encoding).
+fn recorded(inner: &[u8]) -> Option<Vec<(u64, u32)>> {
+    let mut rest = inner.get(INNER_HEAD_BYTES..)?;
+    let (mut recorded, mut index) = (Vec::new(), 0_u64);
+    while !rest.is_empty() {
+        let number = zigzag(&mut rest)?;
+        if number <= 0 {
+            index = index.checked_add(number.unsigned_abs().max(1))?;
+            continue;
+        }
+        let time = time_of(index).filter(|time| *time <= HIGHEST_US)?;
+        recorded.push((time, u32::try_from(number).ok()?));
+        index += 1;
     }
-    Deserializer::new()
-        .deserialize(&mut Cursor::new(inner))
+    Some(recorded)
+}
+
+/// The lowest time that a counter stands for, in microseconds.
+fn time_of(index: u64) -> Option<u64> {
+    match u32::try_from(index / HALF).ok()?.checked_sub(1) {
+        None => Some(index),
+        Some(power) => (index % HALF + HALF).checked_mul(1_u64.checked_shl(power)?),
+    }
+}
+
+/// A number in ZigZag LEB128 of nine bytes at most, of which the ninth has all its bits.
+fn zigzag(rest: &mut &[u8]) -> Option<i64> {
+    let mut value = 0_u64;
+    for place in 0..9 {
+        let (byte, after) = rest.split_first()?;
+        *rest = after;
+        let last = place == 8 || *byte < 0x80;
+        let bits = if place == 8 { *byte } else { *byte & 0x7f };
+        value |= u64::from(bits) << (7 * place);
+        if last {
+            break;
+        }
+    }
+    i64::try_from(value >> 1)
         .ok()
+        .map(|half| if value & 1 == 1 { -half - 1 } else { half })
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -281,6 +384,45 @@ mod tests {
         assert_eq!(sum.commonest_failure(), Some(Failure::ConnectRefused));
         assert_eq!(sum.quantile(0.5), Micros(20));
         assert_eq!(window(&[], &[]).quantile(0.99), Micros(0));
+    }
+
+    #[test]
+    fn adding_a_stored_window_is_merging_it() {
+        let spread: Vec<u64> = (0..3000).map(|n| n * n * 7 % 61_000_000).collect();
+        let rows: [(&[u64], &[Failure]); 5] = [
+            (&[], &[Failure::HttpStatus(503)]),
+            (
+                &[0, 1, 2, 1023, 1024, 1025, 2047, 2048, 2049, 4095, 4096],
+                &[],
+            ),
+            (&[59_999_999, 60_000_000, u64::MAX], &[]),
+            (&[5; 70_000], &[]),
+            (&spread, &[Failure::ConnectTimeout, Failure::ConnectTimeout]),
+        ];
+        let mut added = window(&[3], &[Failure::ConnectTimeout]);
+        let mut merged = added.clone();
+        for (times, failures) in rows {
+            let mut other = window(times, failures);
+            other.answer(200);
+            let bytes = other.encode().expect("encodes");
+            added.add(&bytes).expect("adds");
+            merged.merge(&other).expect("same shape");
+            assert_eq!(added, merged, "{} times", times.len());
+        }
+    }
+
+    #[test]
+    fn what_is_not_whole_is_not_added() {
+        let good = window(&[1, 2, 3], &[Failure::ConnectTimeout]);
+        let good = good.encode().expect("encodes");
+        let mut sum = window(&[9], &[]);
+        for cut in 0..good.len() {
+            assert!(sum.add(&good[..cut]).is_err(), "cut at {cut}");
+        }
+        let mut lying = good;
+        lying[7] += 1;
+        assert_eq!(sum.add(&lying), Err(ValueError::Payload));
+        assert_eq!(sum, window(&[9], &[]));
     }
 
     #[test]

@@ -116,8 +116,9 @@ fn commit(shared: &Shared, commits: Vec<(Vec<Prepared>, Reply<()>)>) {
 
 fn apply(shared: &Shared, stage: Stage<'_>) -> Result<(), StoreError> {
     let mut staged = stage.finish()?;
-    if let Some(batch) = staged.batch.take() {
-        shared.apply(batch)?;
+    if let Some(staging) = staged.staging.take() {
+        shared.apply(staging)?;
+        shared.add_members(&staged.members)?;
     }
     shared.publish(&staged);
     Ok(())

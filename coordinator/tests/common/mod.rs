@@ -43,6 +43,8 @@ pub struct Coordinator {
     child: Child,
     pub folder: Arc<TempDir>,
     pub address: SocketAddr,
+    /// Of the web face, where the configuration asks for one.
+    pub web: Option<SocketAddr>,
 }
 
 /// A certificate with its key.
@@ -89,10 +91,12 @@ impl Coordinator {
             .arg(folder.path().join("coordinator.toml"));
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut web = None;
         let address = log
             .by_ref()
             .map_while(Result::ok)
             .inspect(|line| eprintln!("{line}"))
+            .inspect(|line| web = web.or(page(line)))
             .find_map(|line| bound(&line))
             .expect("it did not start");
         std::thread::spawn(move || {
@@ -103,7 +107,28 @@ impl Coordinator {
             child,
             folder,
             address,
+            web,
         }
+    }
+
+    /// What the web face answers: the status, the headers in one text, and the body.
+    pub async fn http(&self, method: &str, path: &str) -> (u16, String, String) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let mut stream = TcpStream::connect(self.web.unwrap()).await.unwrap();
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        tokio::time::timeout(PATIENCE * 5, read)
+            .await
+            .unwrap()
+            .unwrap();
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        (status, head.to_owned(), body.to_owned())
     }
 
     /// Sends SIGTERM and waits for the end.
@@ -114,6 +139,23 @@ impl Coordinator {
         tokio::task::spawn_blocking(move || (self.child.wait().unwrap(), Arc::clone(&self.folder)))
             .await
             .unwrap()
+    }
+
+    /// Memory of the process, in MiB.
+    pub fn resident_mib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
+        let kib: u64 = line.split_whitespace().nth(1).unwrap().parse().unwrap();
+        kib >> 10
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     pub fn data(&self) -> PathBuf {
@@ -316,6 +358,16 @@ fn bound(line: &str) -> Option<SocketAddr> {
     let fields = line.get("fields")?;
     (fields.get("message")? == "listening").then_some(())?;
     fields.get("address")?.as_str()?.parse().ok()
+}
+
+/// Where the page is, if the line of the log says so.
+fn page(line: &str) -> Option<SocketAddr> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let page = line.get("fields")?.get("page")?.as_str()?;
+    page.strip_prefix("http://")?
+        .strip_suffix('/')?
+        .parse()
+        .ok()
 }
 
 /// Runs a coordinator that cannot start: its exit status and what it said.

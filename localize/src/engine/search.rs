@@ -1,6 +1,6 @@
 //! Which sets of causes are worth weighing, and how much each weighs.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
 use alloc::vec::Vec;
 use core::convert;
@@ -162,6 +162,15 @@ impl Set {
         meanings
             .filter(|meaning| *meaning == Meaning::Fault)
             .count()
+    }
+
+    /// The causes that are faults, and whether something unknown is beside them.
+    fn core(&self) -> (Vec<usize>, bool) {
+        let fits = self.fits.iter().zip(&self.guilt);
+        let faults = fits.filter(|(_, guilt)| **guilt >= GUILTY);
+        let mut core: Vec<usize> = faults.map(|(fit, _)| fit.fault.cause).collect();
+        core.sort_unstable();
+        (core, self.unknown)
     }
 
     fn key(&self) -> Vec<usize> {
@@ -602,6 +611,8 @@ impl<'a> Search<'a> {
             set.judge(self.model);
         }
         best_first(&mut self.visited);
+        level(&mut self.visited);
+        best_first(&mut self.visited);
         let mut total = LogSum::default();
         self.visited.iter().for_each(|set| total.add(set.score));
         let evidence = total.value();
@@ -611,6 +622,31 @@ impl<'a> Search<'a> {
                 .map(|set| (libm::exp(set.score - evidence), set))
                 .collect(),
             evidence,
+        }
+    }
+}
+
+/// From this probability on a cause of a set counts as a fault, and not as unrest.
+const GUILTY: f64 = 0.5;
+
+/// What is restless beside the best explanation is so beside each of its rivals, whether or not the search
+/// came across that: an explanation with its unrest is worth as many times itself as the best one is.
+fn level(sets: &mut [Set]) {
+    let mut by_core: BTreeMap<(Vec<usize>, bool), (f64, LogSum)> = BTreeMap::new();
+    for set in sets.iter() {
+        let (best, sum) = by_core
+            .entry(set.core())
+            .or_insert((f64::NEG_INFINITY, LogSum::default()));
+        *best = best.max(set.score);
+        sum.add(set.score);
+    }
+    let Some((most, sum)) = sets.first().and_then(|set| by_core.get(&set.core())) else {
+        return;
+    };
+    let times = sum.value() - most;
+    for set in sets {
+        if let Some((most, sum)) = by_core.get(&set.core()) {
+            set.score += (most + times - sum.value()).max(0.0);
         }
     }
 }

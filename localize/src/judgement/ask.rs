@@ -65,6 +65,7 @@ fn about(topology: &Topology, candidate: &What) -> Vec<String> {
         What::Edge(_) | What::Provider(_) | What::OriginPath { .. } => {
             let mut asked = missing(topology);
             asked.extend(vantage(topology, Role::BehindCdn));
+            asked.extend(at_balancer(topology, candidate));
             return asked;
         }
         What::Access(_) | What::Resolver(_) | What::NotServed(_) => {
@@ -118,6 +119,16 @@ fn on_balancer(topology: &Topology) -> Option<String> {
     (!there).then(|| {
         "install an agent on the balancer (`meshctl agent token --name lb --role inside --host lb`) to probe the backends as the balancer does".to_string()
     })
+}
+
+/// What no agent sees: whether an edge's own connections come to the balancer.
+fn at_balancer(topology: &Topology, candidate: &What) -> Option<String> {
+    let edge = candidate.edge();
+    let from = edge.map_or_else(|| "the CDN's edges".to_string(), |edge| edge.to_string());
+    let vip = topology.vips.first()?;
+    Some(format!(
+        "look on the balancer for connections from {from} to {vip} while it fails: where none arrive it is the way between them, where they are answered it is the CDN"
+    ))
 }
 
 fn vantage(topology: &Topology, role: Role) -> Option<String> {

@@ -1,8 +1,10 @@
 //! From counts to a verdict: who is blamed and cleared, what is not known, and what would tell.
 
 mod ask;
+pub(crate) mod carried;
 pub mod choice;
 mod explain;
+mod habit;
 pub(crate) mod inference;
 pub(crate) mod problem;
 mod rhythm;

@@ -10,15 +10,16 @@ use crate::engine::model::{
     Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
-use crate::facts::component::Component;
 use crate::facts::observation::Target;
 use crate::facts::topology::VantageName;
+use crate::judgement::carried::{self, Carried, Expected};
+use crate::judgement::habit::accustomed;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
-use crate::world::mode::{Class, MODES, Mode, Strikes, View, Word};
-use crate::world::part::{Part, What};
+use crate::world::mode::{Class, MODES, Strikes, View};
+use crate::world::part::What;
 use crate::world::path::{Crossing, PartId};
-use crate::world::signature::{Distribution, MAKES, Signatures, accustomed, slot};
+use crate::world::signature::{Distribution, MAKES, Signatures, slot};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
 /// Rate at which probes fail by chance, before anything is known of it.
@@ -50,37 +51,15 @@ pub(crate) struct Hypothesis {
 /// What nothing makes by chance happens all the same, once in a while.
 const HARDLY: f64 = 0.01;
 
-/// What earlier stretches make probable: components in a mode, each with a probability.
-#[derive(Default)]
-pub(crate) struct Carried(BTreeMap<(Component, Word), f64>);
-
-impl Carried {
-    /// A component is at fault in this mode with at least this probability beforehand.
-    pub(crate) fn expect(&mut self, component: &Component, mode: Word, probability: f64) {
-        let known = self.0.entry((component.clone(), mode)).or_default();
-        *known = known.max(probability);
-    }
-
-    /// What was expected is no more probable than this.
-    pub(crate) fn rest(&mut self, most: f64) {
-        self.0.values_mut().for_each(|p| *p = p.min(most));
-    }
-
-    /// The logarithm of the prior odds of a part failing in a mode.
-    fn log_odds(&self, part: &Part, mode: &Mode) -> f64 {
-        let fresh = libm::log(part.prior / (1.0 - part.prior)) + libm::log(mode.share);
-        let known = part.component().and_then(|c| self.0.get(&(c, mode.word)));
-        known.map_or(fresh, |p| fresh.max(libm::log(p / (1.0 - p))))
-    }
-}
-
 /// The counts with everything that the inference needs.
 pub(crate) struct Problem<'a> {
     pub(crate) evidence: &'a Evidence,
     pub(crate) model: Model,
     signatures: &'a Signatures,
     /// What each cause of the model is.
-    hypotheses: Vec<Hypothesis>,
+    pub(crate) hypotheses: Vec<Hypothesis>,
+    /// What was seen of each where it could show, by signature.
+    pub(crate) habits: Vec<BTreeMap<u16, Distribution>>,
     /// For each part the cells that cross it.
     pub(crate) cells_of: Vec<Vec<usize>>,
 }
@@ -110,6 +89,7 @@ impl<'a> Problem<'a> {
             model: Model::new(evidence.windows, FLOOR, table),
             signatures,
             hypotheses: Vec::new(),
+            habits: Vec::new(),
             cells_of,
         };
         problem.add_cells();
@@ -182,11 +162,14 @@ impl<'a> Problem<'a> {
                 let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
                 let mut touches: Vec<Touch> = touches.collect();
                 let by_chance = self.by_chance(hypothesis);
+                let expected = carried.expected(p, m);
+                let habit = self.habit(&touches);
                 let tables = &mut self.model.signatures;
-                accustom(&mut touches, self.evidence, self.signatures, tables);
+                accustom(&mut touches, &habit, expected, self.signatures, tables);
+                self.habits.push(habit);
                 self.model.push_cause(Cause {
                     part: index32(part),
-                    log_odds: carried.log_odds(p, m),
+                    log_odds: carried::log_odds(p, m, expected),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
                     restless: Restless::default().weighed(|_| libm::log(by_chance)),
@@ -202,6 +185,24 @@ impl<'a> Problem<'a> {
                 self.hypotheses.push(hypothesis);
             }
         }
+    }
+
+    /// What was seen where a cause with these touches could show, by signature.
+    fn habit(&self, touches: &[Touch]) -> BTreeMap<u16, Distribution> {
+        let mut cells: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
+        for touch in touches {
+            if let Effect::Fail(signature) = touch.effect {
+                cells.entry(signature).or_default().insert(touch.cell);
+            }
+        }
+        let seen = |cells: BTreeSet<u32>| {
+            let cells = cells.iter().map(|c| &self.evidence.cells[*c as usize]);
+            failures(cells)
+        };
+        let habit = cells.into_iter();
+        habit
+            .map(|(signature, cells)| (signature, seen(cells)))
+            .collect()
     }
 
     /// How readily what is seen of a hypothesis comes about while nothing is at fault: 1 for packets that
@@ -397,6 +398,17 @@ impl<'a> Problem<'a> {
             .log_likelihood_of(index, faults, |o| o.symptom.is_some())
     }
 
+    /// The share of a cell's successes that a set of faults would rather have failed than others would.
+    pub(crate) fn predicted(&self, index: usize, faults: &[Fault], others: &[Fault]) -> f64 {
+        let passed = self.evidence.cells[index].trials() - self.evidence.cells[index].failed();
+        let likelihood = |faults: &[Fault]| {
+            self.model
+                .log_likelihood_of(index, faults, |o| o.symptom.is_none())
+        };
+        let lost = likelihood(others) - likelihood(faults);
+        1.0 - libm::exp(-lost.max(0.0) / passed.max(1) as f64)
+    }
+
     /// Probability that one of several parts is at fault at present. Beside something that no component
     /// explains a fault is as well a part of that as not.
     pub(crate) fn blame(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
@@ -498,27 +510,22 @@ fn lateness(evidence: &Evidence) -> BTreeMap<VantageName, f64> {
     times.collect()
 }
 
-/// Gives a cause signatures of its own, drawn towards what was seen where it could show. Where there is
-/// no number left for one, it keeps that of all.
+/// Gives a cause signatures of its own, drawn towards what was seen where it could show, and before. Where
+/// there is no number left for one, it keeps that of all.
 fn accustom(
     touches: &mut [Touch],
-    evidence: &Evidence,
+    habit: &BTreeMap<u16, Distribution>,
+    expected: Option<&Expected>,
     signatures: &Signatures,
     tables: &mut Vec<Vec<f64>>,
 ) {
-    let mut cells: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
-    for touch in touches.iter() {
-        if let Effect::Fail(signature) = touch.effect {
-            cells.entry(signature).or_default().insert(touch.cell);
-        }
-    }
     let mut own: BTreeMap<u16, u16> = BTreeMap::new();
-    for (signature, cells) in cells {
-        let table = signatures.all()[usize::from(signature)];
+    for (signature, seen) in habit {
+        let table = signatures.all()[usize::from(*signature)];
+        let before = expected.and_then(|e| e.habits.get(signature));
         if let (Some(table), Ok(place)) = (table, u16::try_from(tables.len())) {
-            let seen = cells.iter().map(|c| &evidence.cells[*c as usize]);
-            tables.push(accustomed(&table, &failures(seen)).to_vec());
-            own.insert(signature, place);
+            tables.push(accustomed(&table, seen, before).to_vec());
+            own.insert(*signature, place);
         }
     }
     for touch in touches {

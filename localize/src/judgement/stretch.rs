@@ -9,9 +9,10 @@ use crate::facts::case::Case;
 use crate::facts::component::Component;
 use crate::facts::observation::{Arm, SourcePort};
 use crate::facts::time::rfc3339;
+use crate::judgement::carried::Carried;
 use crate::judgement::explain;
 use crate::judgement::inference::NAME;
-use crate::judgement::problem::{Carried, Problem};
+use crate::judgement::problem::Problem;
 use crate::judgement::verdict::{Earlier, Fault, Pattern};
 use crate::reading::cells::{Cell, Evidence, Record};
 use crate::reading::comparison::Reading;
@@ -150,11 +151,7 @@ pub(crate) fn judge<'a>(
         total += posterior.evidence + problem.model.calm_total();
         let suspects = suspects(&problem, &posterior);
         carried.rest(RETURNS);
-        for suspect in suspects.iter().filter(|s| s.was >= POSSIBLE) {
-            if let Some(mode) = explain::mode(&problem, &posterior, &suspect.parts) {
-                carried.expect(&suspect.component, mode, GOES_ON * suspect.was);
-            }
-        }
+        carried.expect(&problem, &posterior, GOES_ON, POSSIBLE);
         stretches.push(Stretch {
             span: *span,
             problem,

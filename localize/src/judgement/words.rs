@@ -15,8 +15,8 @@ use crate::world::symptom::{Stage, Symptom};
 /// A part as a sentence names it.
 pub(crate) fn noun(what: &What) -> String {
     let balancer = |vip: &Vip| match vip {
-        Some(vip) => format!("load balancer {vip}"),
-        None => "the load balancer".to_string(),
+        Vip::One(vip) | Vip::Any(vip) => format!("load balancer {vip}"),
+        Vip::Undeclared => "the load balancer".to_string(),
     };
     match what {
         What::Access(vantage) => format!("the access network of vantage point {vantage}"),
@@ -29,11 +29,16 @@ pub(crate) fn noun(what: &What) -> String {
         What::Address(address) => format!("whatever answers at {address}"),
         What::OriginPath { edge, to } => {
             let from = edge.map_or_else(|| "every edge".to_string(), |edge| format!("edge {edge}"));
-            let to = to.map_or_else(|| "the origin".to_string(), |vip| vip.to_string());
+            let to = match to {
+                Vip::Undeclared => "the origin".to_string(),
+                Vip::One(vip) => vip.to_string(),
+                Vip::Any(vip) => format!("{vip} and the balancer's other addresses"),
+            };
             format!("the path from {from} to {to}")
         }
         What::Origin(service) => format!("the origin of {service}"),
         What::Shared(service) => format!("what all backends of {service} share"),
+        What::Balancer(Vip::Any(vip)) => format!("load balancer {vip} and its other addresses"),
         What::Balancer(vip) => balancer(vip),
         What::Toward { vip, backend } => format!("{} towards {backend}", balancer(vip)),
         What::LbBackendPath { vip, backend } => {

@@ -274,6 +274,7 @@ impl Record {
         let mut trials = by_cell.values().flatten();
         let strict = trials.any(|t| t.symptom == Some(Symptom::Unrouted));
         let mut paths = Paths::new(&case.topology, self.balancing).strict(strict);
+        let served = served(&by_cell);
         let bounds = boundaries(&by_cell);
         let instants = || by_cell.values().flatten().map(|t| t.at);
         let now = instants().max().unwrap_or(0);
@@ -284,7 +285,8 @@ impl Record {
                 continue;
             };
             let destination = destination(&self.local, key, vantage);
-            let got = reading.got(&key.0, &key.1.target);
+            let mut got = reading.got(&key.0, &key.1.target);
+            got.served &= served.contains(&key.0);
             let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, got);
             if alternatives.is_empty() {
                 continue;
@@ -304,6 +306,15 @@ impl Record {
             forwarded: self.balancing.at_layer_4(),
         }
     }
+}
+
+/// The vantage points that an edge has served: who was served before may be turned away since.
+fn served<'k>(by_cell: &BTreeMap<&'k Key, Vec<Trial>>) -> BTreeSet<&'k VantageName> {
+    let answered = by_cell.iter().filter(|(key, trials)| {
+        let by_edge = matches!(key.1.target, Target::Edge { .. }) && key.2 == Stage::Http;
+        by_edge && trials.iter().any(|trial| trial.symptom.is_none())
+    });
+    answered.map(|(key, _)| &key.0).collect()
 }
 
 /// The windows of a stretch and its last round, in microseconds of mesh time.

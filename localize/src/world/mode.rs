@@ -177,8 +177,8 @@ pub(crate) struct Mode {
     pub(crate) lossy: bool,
     /// What direct probes see; empty where only a proxy's clients see it.
     pub(crate) direct: &'static [AtStage],
-    /// What clients of a layer-7 balancer or a resolver see, where that is not what its table makes of
-    /// `direct`.
+    /// What clients of a layer-7 balancer or a resolver see, or of an edge on the way from it, where that
+    /// is not what its table makes of `direct`.
     pub(crate) behind: Option<&'static [Weighted]>,
 }
 
@@ -189,6 +189,11 @@ impl Mode {
         let each = self.class == Class::Blamable(Kind::AuthoritativeDns);
         let zones = matches!(self.word, Word::NameMissing | Word::SignaturesExpired);
         self.class == part || part == Class::NameServers && each && !zones
+    }
+
+    /// Whether edges alone see it, and its own table says what their clients do.
+    pub(crate) fn is_behind_edges_alone(&self) -> bool {
+        self.class == Class::Blamable(Kind::CdnOriginPath) && self.behind.is_some()
     }
 
     /// Whether it is a matter of TLS alone.

@@ -45,11 +45,30 @@ impl fmt::Display for Destination {
     }
 }
 
-/// A balancer's virtual address; one that no service file declares has none.
-pub(crate) type Vip = Option<SocketAddr>;
+/// By which address a balancer is met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Vip {
+    /// One that no service file declares.
+    Undeclared,
+    /// A virtual address.
+    One(SocketAddr),
+    /// Any virtual address of a balancer that has several, named by the first.
+    Any(SocketAddr),
+}
+
+impl Vip {
+    /// The address that stands for it, where one is declared.
+    pub(crate) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Undeclared => None,
+            Self::One(address) | Self::Any(address) => Some(address),
+        }
+    }
+}
 
 fn vip_name(vip: &Vip) -> String {
-    vip.map_or_else(|| "origin".to_string(), |vip| vip.to_string())
+    let address = vip.address();
+    address.map_or_else(|| "origin".to_string(), |address| address.to_string())
 }
 
 /// What a part is.
@@ -123,11 +142,73 @@ mod prior {
     pub(super) const NOT_SERVED: f64 = 0.03;
     /// Of a rule; the path knows better.
     pub(super) const BARRED: f64 = 0.02;
+    /// Of what goes wrong at a balancer with several virtual addresses, or on a way there, this share is a
+    /// matter of all of them, and this one of each by itself.
+    pub(super) const ANY_VIP: f64 = 0.6;
+    pub(super) const ONE_VIP: f64 = 0.4;
 }
 
 impl What {
-    /// Prior probability that it is at fault in any one stretch.
-    pub(crate) fn prior(&self) -> f64 {
+    /// By which address of the balancer it is met, where it has to do with one.
+    fn vip(&self) -> Option<Vip> {
+        match self {
+            Self::OriginPath { to: vip, .. }
+            | Self::Balancer(vip)
+            | Self::Toward { vip, .. }
+            | Self::LbBackendPath { vip, .. } => Some(*vip),
+            Self::Access(_)
+            | Self::Resolver(_)
+            | Self::NameServer(_)
+            | Self::NameServers(_)
+            | Self::Zone(_)
+            | Self::Edge(_)
+            | Self::Provider(_)
+            | Self::Address(_)
+            | Self::Origin(_)
+            | Self::Shared(_)
+            | Self::Backend(_)
+            | Self::Return { .. }
+            | Self::Barred { .. }
+            | Self::NotServed(_) => None,
+        }
+    }
+
+    /// The edge that it is, or begins at, where that is one.
+    pub(crate) fn edge(&self) -> Option<IpAddr> {
+        match self {
+            Self::Edge(edge) => Some(*edge),
+            Self::OriginPath { edge, .. } => *edge,
+            Self::Access(_)
+            | Self::Resolver(_)
+            | Self::NameServer(_)
+            | Self::NameServers(_)
+            | Self::Zone(_)
+            | Self::Provider(_)
+            | Self::Address(_)
+            | Self::Origin(_)
+            | Self::Shared(_)
+            | Self::Balancer(_)
+            | Self::Toward { .. }
+            | Self::LbBackendPath { .. }
+            | Self::Backend(_)
+            | Self::Return { .. }
+            | Self::Barred { .. }
+            | Self::NotServed(_) => None,
+        }
+    }
+
+    /// Prior probability that it is at fault in any one stretch; `vips` are all virtual addresses.
+    pub(crate) fn prior(&self, vips: usize) -> f64 {
+        let share = match self.vip() {
+            Some(Vip::Any(_)) => prior::ANY_VIP,
+            Some(Vip::One(_)) if vips > 1 => prior::ONE_VIP,
+            Some(Vip::One(_) | Vip::Undeclared) | None => 1.0,
+        };
+        share * self.alone()
+    }
+
+    /// The same were there one virtual address at most.
+    fn alone(&self) -> f64 {
         match self {
             Self::Access(_) => prior::CLIENT_NETWORK,
             Self::Resolver(_) => prior::RESOLVER,

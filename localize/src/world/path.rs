@@ -45,7 +45,7 @@ pub(crate) struct Alternative {
 pub(crate) struct Got {
     /// Some layer was passed.
     pub(crate) through: bool,
-    /// A request was answered as wanted, by this edge or another.
+    /// A request was answered as wanted, by this edge or another, in the stretch that is judged.
     pub(crate) served: bool,
 }
 
@@ -55,6 +55,12 @@ mod barred {
     pub(super) const EXPECTED_CLOSED: f64 = 0.5;
     pub(super) const PERHAPS_CLOSED: f64 = 0.2;
     pub(super) const NEVER_CLOSED: f64 = 0.0002;
+}
+
+/// How probable it is beforehand that a vantage point is turned away by all edges.
+mod not_served {
+    /// Where users are; elsewhere the part says.
+    pub(super) const HOMES: f64 = 0.006;
 }
 
 /// How a balancer works. What is not declared is read in every way that it may be, and decided by the
@@ -159,7 +165,14 @@ impl<'a> Paths<'a> {
                 Some(self.barred(vantage, &arm.target))
             }
             Stage::Http if !got.served && matches!(arm.target, Target::Edge { .. }) => {
-                Some(self.part(What::NotServed(vantage.name.clone())))
+                let what = What::NotServed(vantage.name.clone());
+                let homes = vantage.role == Role::Outside;
+                let prior = if homes {
+                    not_served::HOMES
+                } else {
+                    what.prior(1)
+                };
+                Some(self.part_with(what, prior))
             }
             Stage::Dns
             | Stage::Tcp
@@ -243,7 +256,7 @@ impl<'a> Paths<'a> {
                 front.push(direct(self.part(What::Address(edge.ip()))));
             }
             let behind = match stage {
-                Stage::Http => self.pool(None, View::BehindLb),
+                Stage::Http => self.pool(Vip::Undeclared, View::BehindLb),
                 Stage::Dns
                 | Stage::Tcp
                 | Stage::Arrive
@@ -284,7 +297,7 @@ impl<'a> Paths<'a> {
             if pool.is_empty() {
                 let mut path = origin;
                 // What stands behind a balancer that is declared, and is not.
-                path.extend(vip.map(|_| Crossing {
+                path.extend(vip.address().map(|_| Crossing {
                     part: self.origin(),
                     view,
                 }));
@@ -302,18 +315,17 @@ impl<'a> Paths<'a> {
 
     /// What an edge meets on its way to a virtual address, and there.
     fn behind_edge(&mut self, edge: IpAddr, vip: Vip, several: bool) -> Vec<Crossing> {
-        let edge = What::OriginPath {
-            edge: Some(edge),
-            to: vip,
-        };
-        let mut met = vec![edge];
-        match vip {
-            Some(_) => {
-                let edge = None;
-                met.extend(several.then_some(What::OriginPath { edge, to: vip }));
-                met.push(What::Balancer(vip));
-            }
-            None => met.push(What::Origin(self.topology.service.0.clone())),
+        let froms = [Some(Some(edge)), several.then_some(None)];
+        let mut met = Vec::new();
+        for to in self.extents(vip) {
+            let from = froms.iter().flatten().copied();
+            let declared = to != Vip::Undeclared;
+            let from = from.filter(|edge| declared || edge.is_some());
+            met.extend(from.map(|edge| What::OriginPath { edge, to }));
+            met.push(match to {
+                Vip::One(_) | Vip::Any(_) => What::Balancer(to),
+                Vip::Undeclared => What::Origin(self.topology.service.0.clone()),
+            });
         }
         met.into_iter()
             .map(|what| Crossing {
@@ -334,24 +346,27 @@ impl<'a> Paths<'a> {
         stage: Stage,
         destination: Option<IpAddr>,
     ) -> Vec<Alternative> {
-        let balancer = direct(self.part(What::Balancer(Some(vip))));
+        let balancer: Vec<Crossing> = self
+            .extents(Vip::One(vip))
+            .into_iter()
+            .map(|vip| direct(self.part(What::Balancer(vip))))
+            .collect();
         match stage {
             Stage::Arrive => return vec![only(self.outbound(vantage, vip.ip()))],
-            Stage::Answer => return vec![only(vec![balancer])],
+            Stage::Answer => return vec![only(balancer)],
             Stage::Return => return vec![only(vec![self.access(&vantage.name)])],
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {}
         }
-        let mut front = vec![balancer];
+        let mut front = balancer;
         if vantage.host.as_deref() != Some(BALANCER_HOST) {
             front.extend(self.outbound(vantage, vip.ip()));
         }
         if self.balancing.at_layer_4() {
             let mut behind = Vec::new();
             for (index, backend) in self.topology.backends.iter().enumerate() {
-                let mut crossed = vec![
-                    direct(self.lb_backend_path(Some(vip), &backend.name)),
-                    direct(self.part(What::Backend(backend.name.clone()))),
-                ];
+                let way = self.lb_backend_path(Vip::One(vip), &backend.name);
+                let mut crossed: Vec<Crossing> = way.into_iter().map(direct).collect();
+                crossed.push(direct(self.part(What::Backend(backend.name.clone()))));
                 crossed.extend(self.shared().map(direct));
                 crossed.extend(self.forwarded_back(&backend.name, destination));
                 behind.push((crossed, Some(index)));
@@ -364,7 +379,7 @@ impl<'a> Paths<'a> {
         if stage != Stage::Http {
             return vec![only(front)];
         }
-        let behind = self.pool(Some(vip), View::BehindLb);
+        let behind = self.pool(Vip::One(vip), View::BehindLb);
         if behind.is_empty() {
             // What no service file declares is not innocent.
             let part = self.origin();
@@ -423,12 +438,12 @@ impl<'a> Paths<'a> {
         for (index, backend) in self.topology.backends.iter().enumerate() {
             let mut parts = Vec::new();
             if !self.balancing.at_layer_4() {
-                parts.push(self.part(What::Toward {
-                    vip,
-                    backend: backend.name.clone(),
+                parts.extend(self.extents(vip).into_iter().map(|vip| {
+                    let backend = backend.name.clone();
+                    self.part(What::Toward { vip, backend })
                 }));
             }
-            parts.push(self.lb_backend_path(vip, &backend.name));
+            parts.extend(self.lb_backend_path(vip, &backend.name));
             parts.push(self.part(What::Backend(backend.name.clone())));
             parts.extend(self.shared());
             if self.topology.vip_mode != VipMode::Dsr {
@@ -459,8 +474,9 @@ impl<'a> Paths<'a> {
             };
         }
         let forward = if vantage.host.as_deref() == Some(BALANCER_HOST) {
-            let vip = self.vips().first().copied().flatten();
-            vec![direct(self.lb_backend_path(vip, name))]
+            let vip = self.vips().first().copied().unwrap_or(Vip::Undeclared);
+            let ways = self.lb_backend_path(vip, name);
+            ways.into_iter().map(direct).collect()
         } else {
             match self
                 .topology
@@ -507,11 +523,23 @@ impl<'a> Paths<'a> {
         several.then(|| self.part(What::Shared(self.topology.service.0.clone())))
     }
 
-    fn lb_backend_path(&mut self, vip: Vip, backend: &str) -> PartId {
-        self.part(What::LbBackendPath {
-            vip,
-            backend: backend.to_string(),
-        })
+    fn lb_backend_path(&mut self, vip: Vip, backend: &str) -> Vec<PartId> {
+        let extents = self.extents(vip).into_iter();
+        extents
+            .map(|vip| {
+                let backend = backend.to_string();
+                self.part(What::LbBackendPath { vip, backend })
+            })
+            .collect()
+    }
+
+    /// A virtual address by itself, and where there are several all of them.
+    fn extents(&self, vip: Vip) -> Vec<Vip> {
+        let several = self.topology.vips.len() > 1;
+        let first = self.topology.vips.first().filter(|_| several);
+        let mut extents = vec![vip];
+        extents.extend(first.map(|first| Vip::Any(*first)));
+        extents
     }
 
     /// The ways back from a backend to an address: to it alone, to the balancer whatever its address,
@@ -549,13 +577,13 @@ impl<'a> Paths<'a> {
     /// The virtual addresses; where none is declared, one of which nothing is known.
     fn vips(&self) -> Vec<Vip> {
         match self.topology.vips.as_slice() {
-            [] => vec![None],
-            vips => vips.iter().copied().map(Some).collect(),
+            [] => vec![Vip::Undeclared],
+            vips => vips.iter().copied().map(Vip::One).collect(),
         }
     }
 
     fn part(&mut self, what: What) -> PartId {
-        let prior = what.prior();
+        let prior = what.prior(self.topology.vips.len());
         self.part_with(what, prior)
     }
 
@@ -582,9 +610,10 @@ impl<'a> Paths<'a> {
         match what {
             What::Backend(name) => declared(name),
             What::Shared(_) => self.topology.backends.iter().any(|b| declared(&b.name)),
-            What::Edge(_) | What::Provider(_) | What::Address(_) | What::Balancer(Some(_)) => {
-                self.topology.scheme == Scheme::Https
-            }
+            What::Edge(_)
+            | What::Provider(_)
+            | What::Address(_)
+            | What::Balancer(Vip::One(_) | Vip::Any(_)) => self.topology.scheme == Scheme::Https,
             What::Access(_)
             | What::Resolver(_)
             | What::NameServer(_)
@@ -592,7 +621,7 @@ impl<'a> Paths<'a> {
             | What::Zone(_)
             | What::OriginPath { .. }
             | What::Origin(_)
-            | What::Balancer(None)
+            | What::Balancer(Vip::Undeclared)
             | What::Toward { .. }
             | What::LbBackendPath { .. }
             | What::Return { .. }

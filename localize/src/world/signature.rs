@@ -17,62 +17,6 @@ const UNIFORM_SHARE: f64 = 0.03;
 /// A symptom that a mode shows with less than this probability is not one that it makes.
 pub(crate) const MAKES: f64 = 0.04;
 
-/// As many failures as a table's word weighs on how a fault shows itself: one fault mostly shows in one
-/// way, and the table says in how many of its mode's faults it is which.
-const WORD: f64 = 2.0;
-
-/// As many failures as a table's word weighs on how much of it is what the mode makes at all: what proxies
-/// make of a slow answer is now and then an error, and of a hundred slow answers none need be.
-const MADE: f64 = 5.0;
-
-/// A mode that both fails probes and makes them late does so in at least this share of each.
-const BOTH: f64 = 0.2;
-
-/// A distribution whose product over what was seen is the probability of that when how the fault shows
-/// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
-/// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
-/// ones are among those, but where a mode does both: what loses packets fails all probes when it loses most
-/// of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
-pub(crate) fn accustomed(table: &Distribution, seen: &Distribution) -> Distribution {
-    let mut drawn = *table;
-    let made = |s: &&Symptom| table[**s as usize] > MAKES;
-    let sum = |of: &[&Symptom], values: &Distribution| -> f64 {
-        of.iter().map(|s| values[**s as usize]).sum()
-    };
-    let all: Vec<&Symptom> = Symptom::ALL.iter().filter(made).collect();
-    let (lateness, failures): (Vec<&Symptom>, Vec<&Symptom>) =
-        all.iter().partition(|s| s.is_late());
-    let whole: f64 = table.iter().sum();
-    let many = sum(&all, seen);
-    // How much of it is what the mode makes at all.
-    let share = mean_log(MADE * sum(&all, table) / whole, many) - mean_log(MADE, many);
-    let both = sum(&lateness, table).min(sum(&failures, table)) >= BOTH * whole;
-    let groups = if both {
-        vec![all.clone()]
-    } else {
-        vec![lateness, failures]
-    };
-    for group in groups {
-        let mass = sum(&group, table);
-        let many = sum(&group, seen);
-        let part = mass / sum(&all, table) * whole;
-        for symptom in group {
-            let place = *symptom as usize;
-            let own = mean_log(WORD * table[place] / mass, seen[place]);
-            drawn[place] = part * libm::exp(share + own - mean_log(WORD, many));
-        }
-    }
-    drawn
-}
-
-/// Mean of ln(from), ln(from + 1) and so on, of so many; of the next one alone where there are none.
-fn mean_log(from: f64, many: f64) -> f64 {
-    match many > 0.0 {
-        true => (libm::lgamma(from + many) - libm::lgamma(from)) / many,
-        false => libm::log(from),
-    }
-}
-
 /// P(symptom | mode, view, stage) for every mode.
 pub(crate) struct Signatures {
     table: Vec<Option<Distribution>>,
@@ -129,6 +73,10 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
             for (symptom, weight) in mode.behind.unwrap_or_default() {
                 pass(&mut raw, *symptom, *weight, edge);
             }
+        }
+        // What stands between an edge and the balancer is seen by the edge itself.
+        View::BehindCdn if stage == Stage::Http && mode.is_behind_edges_alone() => {
+            add(&mut raw, mode.behind.unwrap_or_default(), 1.0);
         }
         View::BehindLb if stage == Stage::Http => spread(mode, &mut raw, &[through_balancer]),
         View::BehindCdn if stage == Stage::Http => spread(mode, &mut raw, &[through_edge]),
@@ -224,45 +172,6 @@ mod tests {
                 }
             }
         }
-    }
-
-    #[test]
-    fn a_habit_is_surprising_but_once() {
-        let mut table = [0.0; Symptom::COUNT];
-        let three = [Symptom::Truncated, Symptom::Reset, Symptom::Closed];
-        for (symptom, share) in three.into_iter().zip([0.5, 0.3, 0.2]) {
-            table[symptom as usize] = share;
-        }
-        let mut seen = [0.0; Symptom::COUNT];
-        seen[Symptom::Truncated as usize] = 3.0;
-        seen[Symptom::Reset as usize] = 2.0;
-        let drawn = accustomed(&table, &seen);
-        let own: f64 = (0..Symptom::COUNT)
-            .filter(|s| seen[*s] > 0.0)
-            .map(|s| seen[s] * libm::log(drawn[s]))
-            .sum();
-        // One after the other: 1, 2, 3 of 2, 3, 4, then 0.6, 1.6 of 5, 6.
-        let chain = 1.0 / 2.0 * 2.0 / 3.0 * 3.0 / 4.0 * 0.6 / 5.0 * 1.6 / 6.0;
-        assert!((own - libm::log(chain)).abs() < 1e-9, "{own}");
-        // A thousand of one sort cost a few nats, not hundreds.
-        seen = [0.0; Symptom::COUNT];
-        seen[Symptom::Reset as usize] = 1000.0;
-        let drawn = accustomed(&table, &seen);
-        assert!(1000.0 * libm::log(drawn[Symptom::Reset as usize]) > -35.0);
-        assert_eq!(drawn[Symptom::Slow as usize], 0.0);
-        // So it is with whether it fails probes, or makes them late.
-        table = [0.0; Symptom::COUNT];
-        table[Symptom::Slow as usize] = 0.5;
-        table[Symptom::HttpTimeout as usize] = 0.47;
-        table[Symptom::Reset as usize] = 0.03;
-        seen = [0.0; Symptom::COUNT];
-        seen[Symptom::Slow as usize] = 40.0;
-        let drawn = accustomed(&table, &seen);
-        assert!(40.0 * libm::log(drawn[Symptom::Slow as usize]) > -10.0);
-        // What it hardly shows is as rare the tenth time as the first.
-        seen[Symptom::Reset as usize] = 10.0;
-        let drawn = accustomed(&table, &seen);
-        assert!((drawn[Symptom::Reset as usize] - 0.03).abs() < 1e-9);
     }
 
     #[test]

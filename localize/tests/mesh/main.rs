@@ -160,7 +160,6 @@ rows! {
     name_server_refuses: [Fault::NameServerRefuses(1)], Full => [(AuthoritativeDns, "ns2.shop.example", "refuses")];
     name_server_stale: [Fault::NameServerStale(1)], Full => [(AuthoritativeDns, "ns2.shop.example", "wrong_answer")];
     edge_500: [Fault::EdgeStatus(0, 500, 1.0)], Full => [(Cdn, "198.51.100.11", "http_5xx")];
-    edge_stalls: [Fault::EdgeStalls(1)], Full => [(Cdn, "198.51.100.12", "stalls")];
     both_edges_reset: [Fault::EdgesReset(0.3)], Full => [(Cdn, "cloudflare", "resets")];
     edge_certificate: [Fault::EdgeCertificate(0)], Full => [(Cdn, "198.51.100.11", "certificate_expired")];
     one_origin_path: [Fault::OriginPath(0)], Full => [(CdnOriginPath, "198.51.100.11->203.0.113.10:443", "unreachable")];
@@ -254,13 +253,19 @@ late! {
     backend_late_among_the_restless: [Fault::Restless(0.008)], [Fault::BackendSlow(1, 0.3)], EITHER => [(Backend, "web2")];
 }
 
-/// No arm that ends at an edge tells whether this is late itself or waits for its origin.
+/// No arm that ends at an edge tells whether this is late or silent itself or waits for its origin.
 #[test]
-fn a_late_edge_may_wait_for_its_origin() {
-    for mesh in [Mesh::Full, Mesh::Bare] {
+fn an_edge_that_keeps_its_clients_waiting_may_wait_for_its_origin() {
+    let rows = [
+        (Mesh::Full, Fault::EdgeSlow(0, 0.3)),
+        (Mesh::Bare, Fault::EdgeSlow(0, 0.3)),
+        (Mesh::Full, Fault::EdgeStalls(0)),
+        (Mesh::Bare, Fault::EdgeStalls(0)),
+    ];
+    for (mesh, fault) in rows {
         let mut world = World::new(mesh, 1);
         world.learn(60);
-        world.faults.push(Fault::EdgeSlow(0, 0.3));
+        world.faults.push(fault);
         let (assessment, _) = judge(world, 50);
         let text = describe(&assessment);
         let mut named = assessment.verdict.alternatives.iter();
@@ -273,6 +278,9 @@ fn a_late_edge_may_wait_for_its_origin() {
             listed.iter().all(|c| (0.1..0.9).contains(c)),
             "{mesh:?}: {text}"
         );
+        let asked = assessment.verdict.ask.iter();
+        let mut there = asked.filter(|q| q.contains("connections from 198.51.100.11"));
+        assert!(there.next().is_some(), "{mesh:?}: {text}");
     }
 }
 
@@ -597,8 +605,8 @@ fn a_fault_after_a_long_calm_is_named() {
             (Kind::LoadBalancer, VIP, &["http_5xx"]),
         ),
         (
-            Fault::EdgeStalls(1),
-            (Kind::Cdn, "198.51.100.12", &["stalls"]),
+            Fault::EdgeStatus(1, 500, 1.0),
+            (Kind::Cdn, "198.51.100.12", &["http_5xx"]),
         ),
         (
             Fault::Access(0, 0.35),

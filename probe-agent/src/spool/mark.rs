@@ -12,7 +12,7 @@ const FILE: &str = "mark.json";
 const FRESH: &str = "mark.json.new";
 
 /// Replaced as a whole, so that a crash leaves the old one or the new one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Mark {
     /// No number from here on was ever used.
     pub(super) reserved: u64,
@@ -22,6 +22,13 @@ pub(super) struct Mark {
     pub(super) dropped: u64,
     /// Segments up to this number are dropped and counted.
     pub(super) dropped_through: u64,
+    /// The first and the last number of each segment that was ended and may hold something pending: what
+    /// of them is not there any more is lost.
+    #[serde(default)]
+    pub(super) ended: Vec<(u64, u64)>,
+    /// Stretches of numbers that are not there and were counted, likewise.
+    #[serde(default)]
+    pub(super) counted: Vec<(u64, u64)>,
 }
 
 impl Mark {

@@ -1,9 +1,11 @@
 //! One file of records.
 //!
+//! The numbers of a segment follow each other, from that of its name on: what is not there is lost.
+//!
 //! A record is, in little-endian order, its payload's length (4 bytes), the CRC-32 of all that
 //! follows and of the length (4), its sequence number (8), and the payload.
 
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::{MAX_RECORD, SpoolError, failed};
@@ -17,43 +19,65 @@ const EXTENSION: &str = "segment";
 #[derive(Debug)]
 pub(super) struct Segment {
     pub(super) path: PathBuf,
+    /// The number of its first record, which may be lost.
+    pub(super) first: u64,
     /// The number of its last record.
     pub(super) last: u64,
-    /// How many records it has.
-    pub(super) records: u64,
-    /// The length of its whole records.
+    /// Its length; behind the last record lies what a failed write has left.
     pub(super) bytes: u64,
 }
 
-/// The whole records at the start of a segment's content, up to the first that is damaged.
+/// A segment as it is found at the start.
+pub(super) struct Found {
+    /// `None` when no record is left.
+    pub(super) segment: Option<Segment>,
+    /// The number that its first record had.
+    pub(super) first: u64,
+    /// Numbers between the first and the last one left that are not there, first and last of each stretch.
+    pub(super) holes: Vec<(u64, u64)>,
+    /// Something lies behind the last whole record.
+    pub(super) torn: bool,
+}
+
+/// The whole records of a segment's content; damaged ones are left out.
 pub(super) struct Records<'a> {
     content: &'a [u8],
-    /// Length of the records given so far.
+    /// Where the next record is looked for.
+    at: usize,
+    /// The end of the last whole one.
     whole: usize,
     last: Option<u64>,
 }
 
 impl Segment {
-    /// Reads a segment and cuts off what is not a whole record; gives the segment, unless nothing is
-    /// left, and the number of bytes cut.
-    pub(super) fn recover(path: &Path) -> Result<(Option<Self>, u64), SpoolError> {
+    /// Reads a segment whole.
+    pub(super) fn recover(path: &Path) -> Result<Found, SpoolError> {
         let content = fs::read(path).map_err(failed("read", path))?;
-        let mut found = Records::of(&content);
-        let records = found.by_ref().count() as u64;
-        let (bytes, length) = (found.whole as u64, content.len() as u64);
-        if bytes < length {
-            let opened = OpenOptions::new().write(true).open(path);
-            opened
-                .and_then(|file| file.set_len(bytes))
-                .map_err(failed("cut", path))?;
+        let mut records = Records::of(&content);
+        let named = path
+            .file_stem()
+            .and_then(|stem| stem.to_str()?.parse().ok());
+        let mut holes = Vec::new();
+        let mut expected: Option<u64> = named;
+        for (number, _) in records.by_ref() {
+            let from = expected.unwrap_or(number);
+            if number > from {
+                holes.push((from, number - 1));
+            }
+            expected = Some(number.saturating_add(1));
         }
-        let segment = found.last.map(|last| Self {
+        let segment = records.last.map(|last| Self {
             path: path.to_owned(),
+            first: named.unwrap_or(last),
             last,
-            records,
-            bytes,
+            bytes: content.len() as u64,
         });
-        Ok((segment, length - bytes))
+        Ok(Found {
+            segment,
+            first: named.unwrap_or(0),
+            holes,
+            torn: records.whole < content.len(),
+        })
     }
 
     pub(super) fn read(&self) -> Result<Vec<u8>, SpoolError> {
@@ -75,17 +99,17 @@ impl<'a> Records<'a> {
     pub(super) fn of(content: &'a [u8]) -> Self {
         Self {
             content,
+            at: 0,
             whole: 0,
             last: None,
         }
     }
 }
 
-impl<'a> Iterator for Records<'a> {
-    type Item = (u64, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let rest = self.content.get(self.whole..)?;
+impl<'a> Records<'a> {
+    /// The record that begins at a place, if one does.
+    fn begins(&self, at: usize) -> Option<(u64, &'a [u8])> {
+        let rest = self.content.get(at..)?;
         let (length, rest) = rest.split_first_chunk::<4>()?;
         let (sum, rest) = rest.split_first_chunk::<4>()?;
         let (number, rest) = rest.split_first_chunk::<8>()?;
@@ -96,12 +120,27 @@ impl<'a> Iterator for Records<'a> {
         }
         let number = u64::from_le_bytes(*number);
         // Numbers rise; what does not is a leftover that happens to lie at a record's boundary.
-        if self.last.is_some_and(|last| number <= last) {
-            return None;
+        self.last
+            .is_none_or(|last| number > last)
+            .then_some((number, payload))
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = (u64, &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.at + HEADER <= self.content.len() {
+            if let Some((number, payload)) = self.begins(self.at) {
+                self.at += HEADER + payload.len();
+                self.whole = self.at;
+                self.last = Some(number);
+                return Some((number, payload));
+            }
+            // Of a damaged record not even the length is known: the next whole one is looked for.
+            self.at += 1;
         }
-        self.whole += HEADER + size;
-        self.last = Some(number);
-        Some((number, payload))
+        None
     }
 }
 

@@ -23,6 +23,26 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_spool_made_anew_numbers_beyond_what_the_coordinator_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path(), 1 << 20);
+    spool.append(b"a").unwrap();
+    // The clock of the lost spool was a day ahead.
+    let ahead = FIRST + 86_400_000_000;
+    spool.acknowledge(ahead).unwrap();
+    assert_eq!((numbers(&spool).len(), spool.dropped()), (0, 1));
+    spool.append(b"b").unwrap();
+    assert_eq!(numbers(&spool), [ahead + 1]);
+    spool.acknowledge(ahead).unwrap();
+    assert_eq!(numbers(&spool), [ahead + 1]);
+    drop(spool);
+    let mut spool = open(dir.path(), 1 << 20);
+    assert_eq!((numbers(&spool), spool.dropped()), (vec![ahead + 1], 1));
+    spool.append(b"c").unwrap();
+    assert_eq!(numbers(&spool), [ahead + 1, ahead + 2]);
+}
+
+#[test]
 fn records_come_back_in_order_until_they_are_acknowledged() {
     let dir = tempfile::tempdir().unwrap();
     let mut spool = open(dir.path(), 1 << 20);
@@ -147,25 +167,116 @@ fn one_process_at_a_time() {
     open(dir.path(), 1000);
 }
 
-#[test]
-fn damage_inside_a_segment_costs_the_rest_of_that_segment_and_counts() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut spool = open(dir.path(), 8000);
+/// A spool of several ended segments, and one that a kill has left.
+fn filled(dir: &Path) -> Vec<u64> {
+    let mut spool = open(dir, 8000);
     for _ in 0..30 {
         spool.append(&[7; 84]).unwrap();
     }
+    let all = numbers(&spool);
     drop(spool);
+    all
+}
+
+#[test]
+fn damage_inside_a_segment_costs_its_record_alone_and_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
     let first = files(dir.path()).remove(0);
     let mut content = fs::read(&first).unwrap();
-    let records = content.len() / 100;
     content[450] ^= 1;
     fs::write(&first, content).unwrap();
-    let lost = records - 4;
     for _ in 0..2 {
-        let spool = open(dir.path(), 8000);
-        assert_eq!(numbers(&spool).len(), 30 - lost);
+        let mut spool = open(dir.path(), 8000);
+        assert_eq!(numbers(&spool).len(), 29);
+        spool.welcomed(0).unwrap();
         assert_eq!(spool.dropped(), 1);
     }
+}
+
+#[test]
+fn what_was_counted_is_taken_out() {
+    type Row<'a> = (&'a [(u64, u64)], &'a [(u64, u64)]);
+    let rows: [Row<'_>; 5] = [
+        (&[], &[(3, 9)]),
+        (&[(1, 2), (10, 11)], &[(3, 9)]),
+        (&[(3, 9)], &[]),
+        (&[(5, 6)], &[(3, 4), (7, 9)]),
+        (&[(0, 4), (9, 20)], &[(5, 8)]),
+    ];
+    for (counted, left) in rows {
+        assert_eq!(without(vec![(3, 9)], counted), left, "{counted:?}");
+    }
+}
+
+#[test]
+fn what_the_coordinator_has_is_not_lost_by_damage() {
+    let dir = tempfile::tempdir().unwrap();
+    filled(dir.path());
+    let first = files(dir.path()).remove(0);
+    let lost = fs::metadata(&first).unwrap().len() / 100;
+    fs::remove_file(&first).unwrap();
+    let mut spool = open(dir.path(), 8000);
+    spool.welcomed(FIRST + lost - 2).unwrap();
+    assert_eq!(
+        spool.dropped(),
+        1,
+        "of {lost} records the coordinator lacks the last"
+    );
+}
+
+#[test]
+fn every_record_that_damage_takes_is_counted() {
+    let mut number: usize = 0x5eed;
+    // Xorshift64: the same numbers each time.
+    let mut below = |bound: usize| {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        number % bound
+    };
+    for n in 0..200 {
+        let dir = tempfile::tempdir().unwrap();
+        let all = filled(dir.path());
+        let files = files(dir.path());
+        let path = &files[below(files.len())];
+        let mut content = fs::read(path).unwrap();
+        let at = below(content.len());
+        match n % 5 {
+            0 => content[at] ^= 1,
+            1 => content[at..].iter_mut().take(512).for_each(|b| *b = 0),
+            2 => content.truncate(at),
+            3 => content[at..].iter_mut().take(4096).for_each(|b| *b = 0xa5),
+            _ => content.clear(),
+        }
+        match n % 10 {
+            9 => fs::remove_file(path).unwrap(),
+            _ => fs::write(path, content).unwrap(),
+        }
+        let mut spool = open(dir.path(), 8000);
+        spool.welcomed(0).unwrap();
+        let left = numbers(&spool);
+        let lost = all.iter().filter(|number| !left.contains(number)).count() as u64;
+        assert_eq!(spool.dropped(), lost, "{n}: damage at {at}");
+        assert_eq!(left.len() as u64 + lost, 30, "{n}: damage at {at}");
+        drop(spool);
+        let spool = open(dir.path(), 8000);
+        assert_eq!((spool.dropped(), numbers(&spool)), (lost, left), "{n}");
+    }
+}
+
+#[test]
+fn what_a_coordinator_has_lost_goes_again_as_far_as_it_is_here() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut spool = open(dir.path(), 1 << 20);
+    for _ in 0..4 {
+        spool.append(b"a").unwrap();
+    }
+    spool.acknowledge(FIRST + 3).unwrap();
+    assert_eq!(numbers(&spool), [0; 0]);
+    spool.welcomed(FIRST + 1).unwrap();
+    assert_eq!(numbers(&spool), [FIRST + 2, FIRST + 3]);
+    assert_eq!(spool.dropped(), 0);
 }
 
 #[derive(Clone, Debug)]
@@ -263,7 +374,7 @@ impl Model {
         self.spool = open(copy.path(), MODEL_BYTES);
         self.dir = copy;
         // As at the start of a session; the coordinator knows what it acknowledged.
-        self.spool.acknowledge(self.acknowledged).unwrap();
+        self.spool.welcomed(self.acknowledged).unwrap();
         let kept = numbers(&self.spool).len();
         let lost: Vec<_> = self.pending.drain(kept..).collect();
         let after_the_torn = lost.iter().skip(1);
@@ -271,6 +382,9 @@ impl Model {
             .map(|(_, record)| record.len() + segment::HEADER)
             .sum();
         assert!(lost.is_empty() || (size as u64) < cut, "more lost than cut");
+        let counted = self.spool.dropped() - self.dropped;
+        assert!(counted <= lost.len() as u64, "{counted} of {}", lost.len());
+        self.dropped += counted;
     }
 
     fn check(&self) {

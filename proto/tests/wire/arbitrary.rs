@@ -54,7 +54,8 @@ fn name() -> impl Strategy<Value = String> {
 }
 
 fn text() -> impl Strategy<Value = String> {
-    "\\PC{0,30}"
+    // Letters, marks, numbers, punctuation, symbols and the space: what stands in a line as it is.
+    "[\\pL\\pM\\pN\\pP\\pS ]{0,30}"
 }
 
 fn micros() -> impl Strategy<Value = Micros> {

@@ -117,8 +117,10 @@ impl Row for EdgeFault {
     fn known(&self, declared: Declared, balancer: Balancer) -> Known {
         match (declared, self) {
             (_, EdgeFault::RefuseDataCentres) => Known::TurnedAway(&["cdn1", "dc1"]),
-            // What an edge does by itself may be the doing of what nobody declared behind it.
-            (Declared::Name, EdgeFault::Answers500 | EdgeFault::Stalls | EdgeFault::AllReset) => {
+            // What an edge does by itself may be the doing of what nobody declared behind it; and who says
+            // nothing may wait for an origin that cannot be reached.
+            (_, EdgeFault::Stalls)
+            | (Declared::Name, EdgeFault::Answers500 | EdgeFault::AllReset) => {
                 Known::Open(self.truth(balancer))
             }
             (Declared::Name, EdgeFault::CutOff) => cut_off(EDGES[0]),

@@ -29,6 +29,9 @@ use crate::world::path::PartId;
 /// Gain over all that users do from which a fault is said to reach them, in nats.
 const FELT: f64 = 1.0;
 
+/// The share of users' requests that a fault must fail to be called felt where none has failed yet.
+const FELT_SHARE: f64 = 0.02;
+
 /// A queue that has not drained after so many microseconds is a fault.
 const DRAINED_US: u64 = 10_000_000;
 
@@ -104,18 +107,23 @@ pub(crate) fn may_pass(problem: &Problem<'_>, posterior: &Posterior, suspect: &S
     Problem::manner(problem.hypothesis(fault)) == Manner::Late && age < DRAINED_US
 }
 
-/// Whether what users do fails for it.
+/// Whether what users do fails for it: it has, or the fault as it is fitted to everything that was seen would
+/// fail so many of their requests. Few of them that passed are no proof that users are spared.
 fn felt(problem: &Problem<'_>, set: &Set, position: usize) -> bool {
     let (faults, others) = with_and_without(set, position);
-    let cells = &problem.cells_of[problem.hypothesis(&faults[position]).part];
-    let felt: f64 = cells
-        .iter()
-        .filter(|cell| problem.evidence.cells[**cell].user_facing)
+    let cells = problem.cells_of[problem.hypothesis(&faults[position]).part].iter();
+    let users = || {
+        cells
+            .clone()
+            .filter(|cell| problem.evidence.cells[**cell].user_facing)
+    };
+    let seen: f64 = users()
         .map(|cell| {
             problem.failure_likelihood(*cell, &faults) - problem.failure_likelihood(*cell, &others)
         })
         .sum();
-    felt > FELT
+    let predicted = users().map(|cell| problem.predicted(*cell, &faults, &others));
+    seen > FELT || predicted.fold(0.0, f64::max) > FELT_SHARE
 }
 
 /// The faults of a set, and the same without one of them.

@@ -27,6 +27,16 @@ const GIVEN_UP: &[Weighted] = &[
     (S::Late, 0.02),
 ];
 
+/// Behind an edge that no packet reaches the origin from: it gives up, or its clients do before.
+const NEVER_REACHED: &[Weighted] = &[
+    (S::HttpTimeout, 0.42),
+    (S::Status504, 0.2),
+    (S::Cdn522, 0.18),
+    (S::Status503, 0.13),
+    (S::Cdn523, 0.04),
+    (S::Status502, 0.03),
+];
+
 const LOSS_TLS: &[Weighted] = &[(S::TlsTimeout, 0.4), (S::Slow, 0.5), (S::TlsReset, 0.1)];
 const LOSS_HTTP: &[Weighted] = &[
     (S::Late, 0.4),
@@ -67,7 +77,7 @@ const OVERLOADED: &[AtStage] = &[(Stage::Http, SLOW), (Stage::Tls, SLOW_HANDSHAK
 const SLOW_HANDSHAKE: &[Weighted] = &[(S::Slow, 0.8), (S::TlsTimeout, 0.2)];
 const TRUNCATED: &[Weighted] = &[(S::Truncated, 0.8), (S::BodyTimeout, 0.1), (S::Closed, 0.1)];
 /// A first small packet may get through with the header, or not.
-const STALLS_MIDWAY: &[Weighted] = &[(S::HttpTimeout, 0.5), (S::BodyTimeout, 0.5)];
+const STALLS_MIDWAY: &[Weighted] = &[(S::HttpTimeout, 0.7), (S::BodyTimeout, 0.3)];
 const HELD_UP: &[Weighted] = &[(S::HttpTimeout, 0.7), (S::BodyTimeout, 0.3)];
 const BROKEN_OFF: &[Weighted] = &[(S::Status504, 0.7), (S::Truncated, 0.3)];
 const CHAIN_LOST: &[Weighted] = &[(S::TlsTimeout, 0.9), (S::Slow, 0.1)];
@@ -430,10 +440,11 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
-    mode(
+    behind(
         Kind::CdnOriginPath,
         Word::Unreachable,
         0.25,
+        NEVER_REACHED,
         &[(Stage::Tcp, LOST)],
     ),
     lossy(
@@ -831,9 +842,9 @@ pub(crate) const MODES: &[Mode] = &[
         GIVEN_UP,
         UNROUTED,
     ),
-    black_hole_behind(0.04, SHORT_CHAIN, HELD_UP),
-    black_hole_behind(0.04, SHORT_CHAIN, BROKEN_OFF),
-    black_hole_behind(0.02, LONG_CHAIN, HELD_UP),
+    black_hole_behind(0.08, SHORT_CHAIN, HELD_UP),
+    black_hole_behind(0.08, SHORT_CHAIN, BROKEN_OFF),
+    black_hole_behind(0.04, LONG_CHAIN, HELD_UP),
     Mode {
         class: Class::NotServed,
         word: Word::NotServed,

@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 
+use localize::asked;
 use localize::{
-    Arm, Assessment, Baselines, Case, Observation, Outcome, RoundId, VantageName, WitnessReport,
+    Arm, Assessment, Baselines, Case, Choice, Observation, Outcome, RoundId, VantageName,
+    WitnessReport,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -118,6 +120,7 @@ pub fn ask_about(
     run.look_back(asked_us);
     let mut judgements = 0;
     let mut last = None;
+    let mut stands = false;
     let mut now = asked_us;
     let mut tick = 0;
     run.fire_whole(now + AHEAD_US, true);
@@ -132,10 +135,14 @@ pub fn ask_about(
         if run.gather(now) || last.is_none() {
             judgements += 1;
             let assessment = judge(&run.case);
-            run.want(&assessment);
+            let settled = run.fresh && assessment.settled;
+            let lacks = settled.then(|| asked::lacks(&run.case, &assessment, asked_us));
+            let lacks = lacks.flatten();
+            stands = settled && lacks.is_none();
+            run.want(lacks.as_ref().unwrap_or(&assessment.choice));
             last = Some(assessment);
         }
-        if let Some(assessment) = last.take_if(|a| over || run.fresh && a.settled) {
+        if let Some(assessment) = last.take_if(|_| over || stands) {
             break assessment;
         }
     };
@@ -283,8 +290,8 @@ impl Run {
         any
     }
 
-    fn want(&mut self, assessment: &Assessment) {
-        self.wanted.clone_from(&assessment.choice.next);
+    fn want(&mut self, choice: &Choice) {
+        self.wanted.clone_from(&choice.next);
         self.turns = TURNS;
     }
 }

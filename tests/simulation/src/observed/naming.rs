@@ -105,7 +105,13 @@ pub(crate) fn names(asked: &Asked, place: Place) -> Names {
                 let paths = vips.map(|to| one("cdn_origin_path", format!("{from}->{to}")));
                 paths.collect::<Vec<_>>()
             };
-            let right = froms.iter().flatten().flat_map(to).collect();
+            let mut right: Vec<Name> = froms.iter().flatten().flat_map(to).collect();
+            if let Place::OriginPath(e, _) = place
+                && !site.provider_known
+            {
+                // Where nothing tells of a CDN, whatever is behind an address is that address.
+                right.push(one("origin", edge(e)));
+            }
             if vips_known {
                 known(right)
             } else {

@@ -1,13 +1,14 @@
-//! What is said of a verdict that the watch over scheduled rounds has raised.
+//! A verdict as the coordinator keeps it: with what is said of it where the watch over scheduled rounds has
+//! raised it. Its JSON is what `meshctl explain -o json` prints.
 
 use localize::Verdict;
-use proto::v1;
 use serde::Serialize;
 
-use crate::connect::CallError;
+use crate::convert::Malformed;
+use crate::v1;
 
 /// A verdict as the coordinator keeps it.
-#[derive(Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Kept {
     /// The verdict.
     #[serde(flatten)]
@@ -18,21 +19,24 @@ pub struct Kept {
 }
 
 /// How the watch came to it.
-#[derive(Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Raised {
     /// When it began, as far as the rounds tell; RFC 3339.
-    began_at: String,
+    pub began_at: String,
     /// When it was found to be over.
-    over_at: Option<String>,
+    pub over_at: Option<String>,
     /// Why: `quiet`, `superseded` or `unseen`.
-    ending: Option<String>,
+    pub ending: Option<String>,
     /// False alarms a day that the watch allows at most.
-    false_alarms_per_day: f64,
+    pub false_alarms_per_day: f64,
 }
 
 impl Kept {
     /// As it comes over the wire.
-    pub fn read(mut wire: v1::Verdict) -> Result<Self, CallError> {
+    ///
+    /// # Errors
+    /// When it is no verdict of this version.
+    pub fn read(mut wire: v1::Verdict) -> Result<Self, Malformed> {
         let some = |text: String| (!text.is_empty()).then_some(text);
         let raised = wire.raised.take().map(|raised| Raised {
             began_at: raised.began_at,
@@ -41,12 +45,13 @@ impl Kept {
             false_alarms_per_day: raised.false_alarms_per_day,
         });
         Ok(Self {
-            verdict: super::verdict(wire)?,
+            verdict: wire.try_into()?,
             raised,
         })
     }
 
     /// Who it came from and whether it stands, for a list.
+    #[must_use]
     pub fn state(&self) -> String {
         match &self.raised {
             None => "asked for".to_owned(),
@@ -58,6 +63,7 @@ impl Kept {
     }
 
     /// The same in a sentence; empty for a verdict that somebody had asked for.
+    #[must_use]
     pub fn story(&self) -> String {
         let Some(raised) = &self.raised else {
             return String::new();
@@ -78,6 +84,7 @@ impl Kept {
 }
 
 /// Why something raised stands no longer, for the word of the wire.
+#[must_use]
 pub fn reason(ending: &str) -> &str {
     match ending {
         "quiet" => "because quiet rounds refute its rate",
@@ -90,9 +97,18 @@ pub fn reason(ending: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::render::samples;
 
-    fn kept(over_at: &str, ending: &str) -> Kept {
+    fn asked_for() -> v1::Verdict {
+        v1::Verdict {
+            schema: 1,
+            service: "shop.example".to_owned(),
+            id: "v-7f3a".to_owned(),
+            outcome: "fault".to_owned(),
+            ..v1::Verdict::default()
+        }
+    }
+
+    fn raised(over_at: &str, ending: &str) -> Kept {
         let raised = v1::Raised {
             began_at: "2026-01-02T03:04:05.000Z".to_owned(),
             over_at: over_at.to_owned(),
@@ -101,18 +117,17 @@ mod tests {
         };
         let wire = v1::Verdict {
             raised: Some(raised),
-            ..v1::Verdict::from(&samples::fault())
+            ..asked_for()
         };
         Kept::read(wire).unwrap()
     }
 
     #[test]
     fn a_verdict_asked_for_is_as_it_ever_was() {
-        let verdict = samples::fault();
-        let kept = Kept::read(v1::Verdict::from(&verdict)).unwrap();
+        let kept = Kept::read(asked_for()).unwrap();
         let [kept_json, json] = [
             serde_json::to_value(&kept).unwrap(),
-            serde_json::to_value(&verdict).unwrap(),
+            serde_json::to_value(&kept.verdict).unwrap(),
         ];
         assert_eq!(kept_json, json);
         assert_eq!(
@@ -123,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_raised_one_says_since_when_and_whether_it_stands() {
-        let stands = kept("", "");
+        let stands = raised("", "");
         assert_eq!(stands.state(), "raised, stands");
         assert_eq!(
             stands.story(),
@@ -134,7 +149,7 @@ mod tests {
         assert_eq!(json["raised"]["over_at"], serde_json::Value::Null);
         assert_eq!(json["raised"]["false_alarms_per_day"], 1e-4);
         assert_eq!(json["outcome"], "fault");
-        let over = kept("2026-01-02T04:04:05.000Z", "quiet");
+        let over = raised("2026-01-02T04:04:05.000Z", "quiet");
         assert_eq!(over.state(), "raised, over");
         assert!(
             over.story()

@@ -1,0 +1,81 @@
+//! What one stretch of a window makes probable in the next one.
+
+use alloc::collections::BTreeMap;
+
+use crate::engine::search::Posterior;
+use crate::facts::component::Component;
+use crate::judgement::problem::{Hypothesis, Problem};
+use crate::world::mode::{MODES, Mode, Word};
+use crate::world::part::Part;
+use crate::world::signature::Distribution;
+
+/// What earlier stretches make probable: components in a mode.
+#[derive(Default)]
+pub(crate) struct Carried(BTreeMap<(Component, Word), Expected>);
+
+/// What is expected of a component in a mode.
+#[derive(Default)]
+pub(crate) struct Expected {
+    /// With this probability it is at fault.
+    probability: f64,
+    /// How it showed, by signature.
+    pub(crate) habits: BTreeMap<u16, Distribution>,
+}
+
+impl Carried {
+    /// Every component that was at fault with at least `least` is so with `share` of that probability, and
+    /// shows itself as it did.
+    pub(crate) fn expect(
+        &mut self,
+        problem: &Problem<'_>,
+        posterior: &Posterior,
+        share: f64,
+        least: f64,
+    ) {
+        let mut by_word: BTreeMap<(Component, Word), (f64, usize)> = BTreeMap::new();
+        for cause in 0..problem.hypotheses.len() {
+            let Hypothesis { part, mode } = problem.hypotheses[cause];
+            let Some(component) = problem.evidence.parts[part].component() else {
+                continue;
+            };
+            let guilt = posterior.mean(|set| {
+                let fits = set.fits.iter().zip(&set.guilt);
+                let mut fits = fits.filter(|(fit, _)| fit.fault.cause == cause);
+                fits.next().map_or(0.0, |(_, guilt)| *guilt)
+            });
+            let (sum, most) = by_word
+                .entry((component, MODES[mode].word))
+                .or_insert((0.0, cause));
+            *sum += guilt;
+            if guilt >= *sum - guilt {
+                *most = cause;
+            }
+        }
+        for (key, (guilt, cause)) in by_word
+            .into_iter()
+            .filter(|(_, (guilt, _))| *guilt >= least)
+        {
+            let known = self.0.entry(key).or_default();
+            known.probability = known.probability.max(share * guilt.min(1.0));
+            known.habits.clone_from(&problem.habits[cause]);
+        }
+    }
+
+    /// What was expected is no more probable than this.
+    pub(crate) fn rest(&mut self, most: f64) {
+        let all = self.0.values_mut();
+        all.for_each(|known| known.probability = known.probability.min(most));
+    }
+
+    /// What is expected of a part in a mode.
+    pub(crate) fn expected(&self, part: &Part, mode: &Mode) -> Option<&Expected> {
+        self.0.get(&(part.component()?, mode.word))
+    }
+}
+
+/// The logarithm of the prior odds of a part failing in a mode.
+pub(crate) fn log_odds(part: &Part, mode: &Mode, expected: Option<&Expected>) -> f64 {
+    let fresh = libm::log(part.prior / (1.0 - part.prior)) + libm::log(mode.share);
+    let known = expected.map(|e| libm::log(e.probability / (1.0 - e.probability)));
+    known.map_or(fresh, |known| fresh.max(known))
+}

@@ -1,0 +1,192 @@
+//! How a fault shows itself, drawn once for all its failures: Dirichlet-multinomial laws about the signature
+//! of its mode (Minka 2000, "Estimating a Dirichlet distribution").
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use crate::engine::law::LogSum;
+use crate::world::signature::{Distribution, MAKES};
+use crate::world::symptom::Symptom;
+
+/// As many failures as a table's word weighs on how a fault shows itself: one that always shows in the same
+/// way, and the table says in how many of its mode's faults it is which, is as probable as one that does so
+/// now in one way and now in another.
+const WORDS: [f64; 2] = [0.2, 2.0];
+
+/// As many failures as a table's word weighs on how much of it is what the mode makes at all: what proxies
+/// make of a slow answer is now and then an error, and of a hundred slow answers none need be.
+const MADE: f64 = 5.0;
+
+/// A mode that both fails probes and makes them late does so in at least this share of each.
+const BOTH: f64 = 0.2;
+
+/// A fault that goes on shows as it did with this probability, and what was seen of it before weighs as so
+/// many failures at most.
+const AS_BEFORE: f64 = 0.5;
+const REMEMBERED: f64 = 10.0;
+
+/// A distribution whose product over what was seen is the probability of that when how the fault shows
+/// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
+/// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
+/// ones are among those, but where a mode does both: what loses packets fails all probes when it loses most
+/// of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
+/// `before` is what was seen of the same fault at another time.
+pub(crate) fn accustomed(
+    table: &Distribution,
+    seen: &Distribution,
+    before: Option<&Distribution>,
+) -> Distribution {
+    let mut drawn = *table;
+    let made = |s: &&Symptom| table[**s as usize] > MAKES;
+    let sum = |of: &[&Symptom], values: &Distribution| -> f64 {
+        of.iter().map(|s| values[**s as usize]).sum()
+    };
+    let all: Vec<&Symptom> = Symptom::ALL.iter().filter(made).collect();
+    let (lateness, failures): (Vec<&Symptom>, Vec<&Symptom>) =
+        all.iter().partition(|s| s.is_late());
+    let whole: f64 = table.iter().sum();
+    let many = sum(&all, seen);
+    // How much of it is what the mode makes at all.
+    let share = mean_log(MADE * sum(&all, table) / whole, many) - mean_log(MADE, many);
+    let both = sum(&lateness, table).min(sum(&failures, table)) >= BOTH * whole;
+    let groups = if both {
+        vec![all.clone()]
+    } else {
+        vec![lateness, failures]
+    };
+    for group in groups {
+        let part = sum(&group, table) / sum(&all, table) * whole;
+        for (symptom, own) in drawn_once(&group, table, seen, before) {
+            drawn[symptom as usize] = part * libm::exp(share + own);
+        }
+    }
+    drawn
+}
+
+/// Mean logarithms of what each symptom of a group has for its probability, over all laws by which a fault
+/// may show itself: those of [`WORDS`] about the table, and as it did before.
+fn drawn_once(
+    group: &[&Symptom],
+    table: &Distribution,
+    seen: &Distribution,
+    before: Option<&Distribution>,
+) -> Vec<(Symptom, f64)> {
+    let of = |values: &Distribution| -> Vec<f64> {
+        group.iter().map(|s| values[**s as usize]).collect()
+    };
+    let (table, seen) = (of(table), of(seen));
+    let before = before.map(of).unwrap_or_default();
+    let mass: f64 = table.iter().sum();
+    let known: f64 = before.iter().sum();
+    let remembered = if known > 0.0 { AS_BEFORE } else { 0.0 };
+    let fresh = (1.0 - remembered) / WORDS.len() as f64;
+    let mut laws: Vec<(f64, Vec<f64>)> = WORDS
+        .iter()
+        .map(|word| (fresh, table.iter().map(|p| word * p / mass).collect()))
+        .collect();
+    if known > 0.0 {
+        let scale = REMEMBERED.min(known) / known;
+        let drawn = table
+            .iter()
+            .zip(&before)
+            .map(|(p, n)| WORDS[0] * p / mass + scale * n);
+        laws.push((remembered, drawn.collect()));
+    }
+    let many: f64 = seen.iter().sum();
+    let drawn: Vec<(f64, Vec<f64>)> = laws
+        .into_iter()
+        .map(|(weight, law)| {
+            let all = mean_log(law.iter().sum(), many);
+            let own = law
+                .iter()
+                .zip(&seen)
+                .map(|(from, n)| mean_log(*from, *n) - all);
+            let own: Vec<f64> = own.collect();
+            let total: f64 = own.iter().zip(&seen).map(|(own, n)| own * n).sum();
+            (libm::log(weight) + total, own)
+        })
+        .collect();
+    // The mixture of all, spread over what was seen as in the law that explains it best.
+    let mut sum = LogSum::default();
+    drawn.iter().for_each(|(total, _)| sum.add(*total));
+    let best = drawn.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
+    let Some((_, own)) = best else {
+        return Vec::new();
+    };
+    let explained: f64 = own.iter().zip(&seen).map(|(own, n)| own * n).sum();
+    let gain = (sum.value() - explained) / many.max(1.0);
+    group
+        .iter()
+        .zip(own)
+        .map(|(s, own)| (**s, own + gain))
+        .collect()
+}
+
+/// Mean of ln(from), ln(from + 1) and so on, of so many; of the next one alone where there are none.
+fn mean_log(from: f64, many: f64) -> f64 {
+    match many > 0.0 {
+        true => (libm::lgamma(from + many) - libm::lgamma(from)) / many,
+        false => libm::log(from),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A distribution, or counts, of some symptoms.
+    fn of(some: &[(Symptom, f64)]) -> Distribution {
+        let mut all = [0.0; Symptom::COUNT];
+        for (symptom, value) in some {
+            all[*symptom as usize] = *value;
+        }
+        all
+    }
+
+    /// The logarithm of the probability of everything seen.
+    fn total(drawn: &Distribution, seen: &Distribution) -> f64 {
+        let terms = drawn.iter().zip(seen).filter(|(_, n)| **n > 0.0);
+        terms.map(|(p, n)| n * libm::log(*p)).sum()
+    }
+
+    /// Three of one sort and two of another, one after the other, each drawn in proportion to its share of
+    /// the word and to how often it came.
+    fn chain(word: f64, shares: [f64; 2]) -> f64 {
+        let [first, second] = shares.map(|share| word * share);
+        let above = [first, first + 1.0, first + 2.0, second, second + 1.0];
+        let below = (0..5).map(|before| word + f64::from(before));
+        above.iter().zip(below).map(|(a, b)| a / b).product()
+    }
+
+    #[test]
+    fn a_habit_is_surprising_but_once() {
+        use Symptom::{Closed, HttpTimeout, Reset, Slow, Truncated};
+        let table = of(&[(Truncated, 0.5), (Reset, 0.3), (Closed, 0.2)]);
+        let seen = of(&[(Truncated, 3.0), (Reset, 2.0)]);
+        let mean = WORDS.map(|word| 0.5 * chain(word, [0.5, 0.3]));
+        let expected = libm::log(mean.iter().sum());
+        let own = total(&accustomed(&table, &seen, None), &seen);
+        assert!((own - expected).abs() < 1e-9, "{own} {expected}");
+        // A thousand of one sort cost about what the table says of the first one.
+        let seen = of(&[(Reset, 1000.0)]);
+        let drawn = accustomed(&table, &seen, None);
+        let own = total(&drawn, &seen);
+        assert!((-4.0..-1.2).contains(&own), "{own}");
+        assert_eq!(drawn[Slow as usize], 0.0);
+        // What was seen of it before is expected again, and may change all the same.
+        let before = of(&[(Reset, 40.0)]);
+        let again = total(&accustomed(&table, &seen, Some(&before)), &seen);
+        assert!((own + 0.5..0.0).contains(&again), "{again}");
+        let other = of(&[(Truncated, 40.0)]);
+        let changed = total(&accustomed(&table, &seen, Some(&other)), &seen);
+        assert!((own - 1.0..own).contains(&changed), "{changed}");
+        // So it is with whether it fails probes, or makes them late.
+        let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
+        let seen = of(&[(Slow, 40.0)]);
+        assert!(total(&accustomed(&table, &seen, None), &seen) > -10.0);
+        // What it hardly shows is as rare the tenth time as the first.
+        let seen = of(&[(Slow, 40.0), (Reset, 10.0)]);
+        let drawn = accustomed(&table, &seen, None);
+        assert!((drawn[Reset as usize] - 0.03).abs() < 1e-9);
+    }
+}
