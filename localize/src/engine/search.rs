@@ -611,8 +611,11 @@ impl<'a> Search<'a> {
             set.judge(self.model);
         }
         best_first(&mut self.visited);
-        level(&mut self.visited);
-        best_first(&mut self.visited);
+        // Where every set is weighed, nothing depends on what was come across.
+        if !self.thorough {
+            level(&mut self.visited);
+            best_first(&mut self.visited);
+        }
         let mut total = LogSum::default();
         self.visited.iter().for_each(|set| total.add(set.score));
         let evidence = total.value();
