@@ -1,6 +1,7 @@
 //! What one stretch of a window makes probable in the next one.
 
 use alloc::collections::BTreeMap;
+use alloc::vec;
 
 use crate::engine::search::Posterior;
 use crate::facts::component::Component;
@@ -32,24 +33,24 @@ impl Carried {
         share: f64,
         least: f64,
     ) {
+        let mut guilts = vec![0.0; problem.hypotheses.len()];
+        for (weight, set) in &posterior.sets {
+            for (fit, guilt) in set.fits.iter().zip(&set.guilt) {
+                guilts[fit.fault.cause] += weight * guilt;
+            }
+        }
+        // In every word the sum over its causes, and the last one that outweighs those before it.
         let mut by_word: BTreeMap<(Component, Word), (f64, usize)> = BTreeMap::new();
-        for cause in 0..problem.hypotheses.len() {
-            let Hypothesis { part, mode } = problem.hypotheses[cause];
-            let Some(component) = problem.evidence.parts[part].component() else {
+        for (cause, Hypothesis { part, mode }) in problem.hypotheses.iter().enumerate() {
+            let Some(component) = problem.evidence.parts[*part].component() else {
                 continue;
             };
-            let guilt = posterior.mean(|set| {
-                let fits = set.fits.iter().zip(&set.guilt);
-                let mut fits = fits.filter(|(fit, _)| fit.fault.cause == cause);
-                fits.next().map_or(0.0, |(_, guilt)| *guilt)
-            });
-            let (sum, most) = by_word
-                .entry((component, MODES[mode].word))
-                .or_insert((0.0, cause));
-            *sum += guilt;
-            if guilt >= *sum - guilt {
+            let word = by_word.entry((component, MODES[*mode].word));
+            let (sum, most) = word.or_insert((0.0, cause));
+            if guilts[cause] >= *sum {
                 *most = cause;
             }
+            *sum += guilts[cause];
         }
         for (key, (guilt, cause)) in by_word
             .into_iter()

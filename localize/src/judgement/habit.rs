@@ -63,6 +63,25 @@ pub(crate) fn accustomed(
     drawn
 }
 
+/// The laws by which a fault may show itself, each with its probability and the parameters of its symptoms.
+fn laws(table: &[f64], before: &[f64]) -> Vec<(f64, Vec<f64>)> {
+    let mass: f64 = table.iter().sum();
+    let known: f64 = before.iter().sum();
+    let remembered = if known > 0.0 { AS_BEFORE } else { 0.0 };
+    let fresh = (1.0 - remembered) / WORDS.len() as f64;
+    let about = |word: f64| table.iter().map(move |p| word * p / mass);
+    let mut laws: Vec<(f64, Vec<f64>)> = WORDS
+        .iter()
+        .map(|word| (fresh, about(*word).collect()))
+        .collect();
+    if known > 0.0 {
+        let scale = REMEMBERED.min(known) / known;
+        let drawn = about(WORDS[0]).zip(before).map(|(own, n)| own + scale * n);
+        laws.push((remembered, drawn.collect()));
+    }
+    laws
+}
+
 /// Mean logarithms of what each symptom of a group has for its probability, over all laws by which a fault
 /// may show itself: those of [`WORDS`] about the table, and as it did before.
 fn drawn_once(
@@ -76,24 +95,8 @@ fn drawn_once(
     };
     let (table, seen) = (of(table), of(seen));
     let before = before.map(of).unwrap_or_default();
-    let mass: f64 = table.iter().sum();
-    let known: f64 = before.iter().sum();
-    let remembered = if known > 0.0 { AS_BEFORE } else { 0.0 };
-    let fresh = (1.0 - remembered) / WORDS.len() as f64;
-    let mut laws: Vec<(f64, Vec<f64>)> = WORDS
-        .iter()
-        .map(|word| (fresh, table.iter().map(|p| word * p / mass).collect()))
-        .collect();
-    if known > 0.0 {
-        let scale = REMEMBERED.min(known) / known;
-        let drawn = table
-            .iter()
-            .zip(&before)
-            .map(|(p, n)| WORDS[0] * p / mass + scale * n);
-        laws.push((remembered, drawn.collect()));
-    }
     let many: f64 = seen.iter().sum();
-    let drawn: Vec<(f64, Vec<f64>)> = laws
+    let drawn: Vec<(f64, Vec<f64>)> = laws(&table, &before)
         .into_iter()
         .map(|(weight, law)| {
             let all = mean_log(law.iter().sum(), many);
