@@ -11,7 +11,7 @@
 mod common;
 
 use common::agent::{Agent, now_us, web2_closed};
-use common::{Coordinator, PATIENCE};
+use common::{Coordinator, PATIENCE, SHOP};
 use proto::v1::check_service_request::What;
 use proto::v1::check_service_response::Grade;
 use proto::v1::{
@@ -19,21 +19,6 @@ use proto::v1::{
     HistoryRequest, ListServicesRequest, StatusRequest,
 };
 use tonic::{Code, Status};
-
-const SERVICE: &str = r#"
-name = "shop"
-url = "http://shop.example/"
-[dns]
-authoritative = ["192.0.2.53"]
-[load_balancer]
-vip = ["203.0.113.10:80"]
-[[backend]]
-name = "web1"
-address = "10.0.0.51:80"
-[[backend]]
-name = "web2"
-address = "10.0.0.52:80"
-"#;
 
 fn file(toml: &str) -> What {
     What::File(ApplyServiceRequest {
@@ -60,7 +45,7 @@ async fn a_file_is_checked_before_it_is_applied_and_leaves_no_trace() {
     let agent = Agent::connect(&coordinator, "dc1", web2_closed).await;
     let before = agent.sequence;
     tokio::spawn(agent.work());
-    let checked = check(&coordinator, file(SERVICE)).await.unwrap();
+    let checked = check(&coordinator, file(SHOP)).await.unwrap();
     assert_eq!((checked.name.as_str(), checked.rounds), ("shop", 2));
     assert_eq!(checked.vantages, ["dc1"]);
     assert_eq!(checked.findings.len(), 1, "{checked:?}");
@@ -104,7 +89,7 @@ async fn an_applied_service_is_checked_by_its_name() {
     let refused = check(&coordinator, service()).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     let apply = ApplyServiceRequest {
-        toml: SERVICE.to_owned(),
+        toml: SHOP.to_owned(),
         ca_pem: None,
     };
     operator.apply_service(apply).await.unwrap();
@@ -136,7 +121,7 @@ async fn what_cannot_be_checked_is_refused() {
     let coordinator = Coordinator::start();
     let rows = [
         (file("name = \"shop\"\n"), "url"),
-        (file(&SERVICE.replace("vip", "vips")), "vips"),
+        (file(&SHOP.replace("vip", "vips")), "vips"),
         (file(&"#".repeat(300 << 10)), "256 KiB"),
     ];
     for (what, said) in rows {

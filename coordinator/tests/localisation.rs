@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::agent::{Agent, now_us, web2_closed, well};
-use common::{Coordinator, PATIENCE};
+use common::{Coordinator, PATIENCE, SHOP};
 use proto::v1::agent_message::Message as FromAgent;
 use proto::v1::coordinator_message::Message;
 use proto::v1::localize_event::Event;
@@ -27,26 +27,13 @@ use proto::v1::{
 };
 use tonic::Code;
 
-const SERVICE: &str = r#"
-name = "shop"
-url = "http://shop.example/"
-[dns]
-authoritative = ["192.0.2.53"]
-[load_balancer]
-vip = ["203.0.113.10:80"]
-[[backend]]
-name = "web1"
-address = "10.0.0.51:80"
-[[backend]]
-name = "web2"
-address = "10.0.0.52:80"
-[schedule]
+const SCHEDULE: &str = r#"[schedule]
 timeout = { connect = "1s", total = "2s" }
 "#;
 
 async fn apply(coordinator: &Coordinator) {
     let request = ApplyServiceRequest {
-        toml: SERVICE.to_owned(),
+        toml: [SHOP, SCHEDULE].concat(),
         ca_pem: None,
     };
     let applied = coordinator.operator().await.apply_service(request).await;
@@ -56,7 +43,9 @@ async fn apply(coordinator: &Coordinator) {
 /// With a round every second.
 async fn schedule(coordinator: &Coordinator) {
     let request = ApplyServiceRequest {
-        toml: SERVICE.replace("[schedule]", "[schedule]\nevery = \"1s\""),
+        toml: [SHOP, SCHEDULE]
+            .concat()
+            .replace("[schedule]", "[schedule]\nevery = \"1s\""),
         ca_pem: None,
     };
     let applied = coordinator.operator().await.apply_service(request).await;

@@ -12,24 +12,9 @@ mod common;
 
 use std::process::Command;
 
-use common::Coordinator;
 use common::agent::{Agent, web2_closed};
+use common::{Coordinator, SHOP};
 use proto::v1::ApplyServiceRequest;
-
-const SERVICE: &str = r#"
-name = "shop"
-url = "http://shop.example/"
-[dns]
-authoritative = ["192.0.2.53"]
-[load_balancer]
-vip = ["203.0.113.10:80"]
-[[backend]]
-name = "web1"
-address = "10.0.0.51:80"
-[[backend]]
-name = "web2"
-address = "10.0.0.52:80"
-"#;
 
 /// A browser in a folder of its own.
 struct Browser {
@@ -71,7 +56,7 @@ async fn browser() -> Option<Browser> {
     }
     let coordinator = Coordinator::start_with("web = \"127.0.0.1:0\"");
     let request = ApplyServiceRequest {
-        toml: SERVICE.to_owned(),
+        toml: SHOP.to_owned(),
         ca_pem: None,
     };
     let applied = coordinator.operator().await.apply_service(request).await;

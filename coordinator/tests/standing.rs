@@ -14,25 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::agent::{Agent, not_found, well};
-use common::{Coordinator, PATIENCE};
+use common::{Coordinator, PATIENCE, SHOP};
 use proto::v1::localize_event::Event;
 use proto::v1::{ApplyServiceRequest, ListVerdictsRequest, LocalizeRequest, Verdict};
 
-/// With a round every second, and probes that are quick to give up.
-const SERVICE: &str = r#"
-name = "shop"
-url = "http://shop.example/"
-[dns]
-authoritative = ["192.0.2.53"]
-[load_balancer]
-vip = ["203.0.113.10:80"]
-[[backend]]
-name = "web1"
-address = "10.0.0.51:80"
-[[backend]]
-name = "web2"
-address = "10.0.0.52:80"
-[schedule]
+/// A round every second, and probes that are quick to give up.
+const SCHEDULE: &str = r#"[schedule]
 every = "1s"
 timeout = { connect = "1s", total = "2s" }
 "#;
@@ -70,7 +57,7 @@ async fn raised(coordinator: &Coordinator) -> Option<Verdict> {
 async fn nothing_is_healthy_beside_an_alarm_until_its_probes_have_been_quiet() {
     let coordinator = Coordinator::start();
     let request = ApplyServiceRequest {
-        toml: SERVICE.to_owned(),
+        toml: [SHOP, SCHEDULE].concat(),
         ca_pem: None,
     };
     let applied = coordinator.operator().await.apply_service(request).await;

@@ -10,29 +10,14 @@
 
 mod common;
 
-use common::Coordinator;
 use common::agent::{Agent, web2_closed};
+use common::{Coordinator, SHOP};
 use proto::v1::{ApplyServiceRequest, GetVerdictRequest};
-
-const SERVICE: &str = r#"
-name = "shop"
-url = "http://shop.example/"
-[dns]
-authoritative = ["192.0.2.53"]
-[load_balancer]
-vip = ["203.0.113.10:80"]
-[[backend]]
-name = "web1"
-address = "10.0.0.51:80"
-[[backend]]
-name = "web2"
-address = "10.0.0.52:80"
-"#;
 
 async fn broken() -> Coordinator {
     let coordinator = Coordinator::start_with("web = \"127.0.0.1:0\"");
     let request = ApplyServiceRequest {
-        toml: SERVICE.to_owned(),
+        toml: SHOP.to_owned(),
         ca_pem: None,
     };
     let applied = coordinator.operator().await.apply_service(request).await;

@@ -38,6 +38,22 @@ use tonic::transport::{Channel, Endpoint};
 /// Long enough for a loaded machine; nothing waits for it when all is well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A service file of a balancer with two backends, without a schedule.
+pub const SHOP: &str = r#"
+name = "shop"
+url = "http://shop.example/"
+[dns]
+authoritative = ["192.0.2.53"]
+[load_balancer]
+vip = ["203.0.113.10:80"]
+[[backend]]
+name = "web1"
+address = "10.0.0.51:80"
+[[backend]]
+name = "web2"
+address = "10.0.0.52:80"
+"#;
+
 /// A coordinator under test. Dropping it kills it.
 pub struct Coordinator {
     child: Child,
