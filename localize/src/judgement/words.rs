@@ -198,6 +198,7 @@ pub(crate) fn duration(time: Micros) -> String {
 }
 
 /// What a part in a mode does wrong, to how many of what crosses it.
+#[expect(clippy::too_many_lines, reason = "a table, a row for each case")]
 fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
     let so_many = quantity(reach);
     let dns = matches!(
@@ -351,6 +352,7 @@ pub(crate) fn owner(what: &What) -> &'static str {
 }
 
 /// What to look at or change first.
+#[expect(clippy::too_many_lines, reason = "a table, a row for each case")]
 pub(crate) fn next_step(what: &What, mode: Word) -> String {
     let noun = noun(what);
     match mode {

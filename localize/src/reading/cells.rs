@@ -627,14 +627,22 @@ fn handshake(
         // What the far end remembers of a port is the same for every SYN of the connection.
         SourcePort::Reused => unanswered.min(1),
     };
-    let at = observation.scheduled_us;
+    let other = last.filter(|symptom| *symptom != Symptom::SynLost);
+    let syns = Syns {
+        unanswered,
+        other,
+        passed,
+        again,
+    };
     let seen = witnesses.saw(observation);
     let asymmetric = seen
         .as_ref()
         .is_some_and(|s| !s.left_by.is_empty() && s.left_by.is_disjoint(&s.arrived_by));
-    let trial = |stage, symptom, count: u32| {
-        (count > 0).then_some(Trial {
-            at,
+    let counted = seen.map_or_else(|| syns.alone(), |seen| syns.witnessed(&seen));
+    let counted = counted.into_iter().filter(|(_, _, count)| *count > 0);
+    counted
+        .map(|(stage, symptom, count)| Trial {
+            at: observation.scheduled_us,
             stage,
             symptom,
             served_by: None,
@@ -642,51 +650,63 @@ fn handshake(
             asymmetric,
             took: None,
         })
-    };
-    let lost = Some(Symptom::SynLost);
-    let other = last.filter(|symptom| *symptom != Symptom::SynLost);
-    let trials = match seen {
-        None => vec![
-            trial(Stage::Tcp, lost, unanswered),
-            trial(Stage::Tcp, other, u32::from(other.is_some())),
-            trial(Stage::Tcp, None, u32::from(passed)),
-        ],
-        Some(seen) => {
-            let sent = unanswered + u32::from(passed) + u32::from(other.is_some());
-            let arrived = seen.syns.min(sent);
-            let answered = (seen.answers.min(arrived)).max(u32::from(passed).min(arrived));
-            let refused = other.is_some() && seen.resets > 0 && arrived > answered;
-            let silent = (arrived - answered).saturating_sub(u32::from(refused));
-            let unreachable = other.is_some() && !refused;
-            let came_back = u32::from(passed);
-            let lost_back = if passed {
-                seen.answers.saturating_sub(1).min(again).min(MAX_SYNS)
-            } else {
-                seen.answers.min(MAX_SYNS)
-            };
-            let mut trials = vec![
-                trial(Stage::Arrive, None, arrived),
-                trial(
-                    Stage::Arrive,
-                    other,
-                    u32::from(unreachable && sent > arrived),
-                ),
-                trial(
-                    Stage::Arrive,
-                    lost,
-                    (sent - arrived).saturating_sub(u32::from(unreachable)),
-                ),
-                trial(Stage::Answer, None, answered),
-                trial(Stage::Answer, other, u32::from(refused)),
-                trial(Stage::Return, None, came_back),
-                trial(Stage::Return, lost, lost_back),
-            ];
-            let told = told(&seen, silent).into_iter();
-            trials.extend(told.map(|(symptom, count)| trial(Stage::Answer, Some(symptom), count)));
-            trials
-        }
-    };
-    trials.into_iter().flatten().collect()
+        .collect()
+}
+
+/// The SYNs of one connection, as its prober knows them.
+struct Syns {
+    /// Those that nothing came back for, as far as they count.
+    unanswered: u32,
+    /// What the last one met with instead.
+    other: Option<Symptom>,
+    /// The last one was answered.
+    passed: bool,
+    /// How many were sent after the first.
+    again: u32,
+}
+
+/// A stage, what was seen there, and how often.
+type Counted = (Stage, Option<Symptom>, u32);
+
+const LOST: Option<Symptom> = Some(Symptom::SynLost);
+
+impl Syns {
+    /// Where nobody stands at the far end.
+    fn alone(&self) -> Vec<Counted> {
+        vec![
+            (Stage::Tcp, LOST, self.unanswered),
+            (Stage::Tcp, self.other, u32::from(self.other.is_some())),
+            (Stage::Tcp, None, u32::from(self.passed)),
+        ]
+    }
+
+    /// In three stages, where a witness does.
+    fn witnessed(&self, seen: &Seen) -> Vec<Counted> {
+        let (other, passed) = (self.other, u32::from(self.passed));
+        let sent = self.unanswered + passed + u32::from(other.is_some());
+        let arrived = seen.syns.min(sent);
+        let answered = (seen.answers.min(arrived)).max(passed.min(arrived));
+        let refused = u32::from(other.is_some() && seen.resets > 0 && arrived > answered);
+        let silent = (arrived - answered).saturating_sub(refused);
+        let unreachable = u32::from(other.is_some() && refused == 0);
+        let lost_back = match self.passed {
+            true => seen.answers.saturating_sub(1).min(self.again).min(MAX_SYNS),
+            false => seen.answers.min(MAX_SYNS),
+        };
+        let missing = sent - arrived;
+        let mut counted = vec![
+            (Stage::Arrive, None, arrived),
+            (Stage::Arrive, other, unreachable.min(missing)),
+            (Stage::Arrive, LOST, missing.saturating_sub(unreachable)),
+            (Stage::Answer, None, answered),
+            (Stage::Answer, other, refused),
+            (Stage::Return, None, passed),
+            (Stage::Return, LOST, lost_back),
+        ];
+        let told = told(seen, silent).into_iter();
+        counted.extend(told.map(|(symptom, count)| (Stage::Answer, Some(symptom), count)));
+        counted
+    }
 }
 
 /// So many SYNs that arrived and were not answered, by what the far host's kernel says of them.

@@ -102,6 +102,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
 
 /// What a client of an edge sees of a symptom that the edge meets at the origin (Cloudflare 5xx
 /// errors; other providers answer 502, 503 and 504). Most try again until a lost SYN gets through.
+#[expect(clippy::too_many_lines, reason = "a table, a row for each case")]
 pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
         S::SynLost | S::QueueFull | S::Filtered | S::Unrouted | S::TableFull | S::Silent => &[
