@@ -122,8 +122,10 @@ fn answer(mut stream: &TcpStream, app: &App, pages: &Pages) -> Result<()> {
             send(stream, app, "500 Internal Server Error", text, text.len())
         }
         AppBehaviour::Fail { .. } => send(stream, app, "200 OK", well, well.len()),
-        AppBehaviour::Slow { ms } => {
-            thread::sleep(Duration::from_millis(ms));
+        AppBehaviour::Slow { ms, share } => {
+            if rand::random::<f64>() < share {
+                thread::sleep(Duration::from_millis(ms));
+            }
             send(stream, app, "200 OK", well, well.len())
         }
         AppBehaviour::WrongBody => {

@@ -23,10 +23,12 @@ pub enum AppBehaviour {
         /// From 0 to 1.
         share: f64,
     },
-    /// Answers the page after a delay.
+    /// Answers this share of the requests after a delay.
     Slow {
         /// The delay in milliseconds.
         ms: u64,
+        /// From 0 to 1.
+        share: f64,
     },
     /// Answers the page, the first one after a delay.
     LateOnce {

@@ -140,6 +140,7 @@ impl Draft {
         }
         Cause {
             part,
+            phase: 0,
             log_odds: libm::log(self.odds),
             shelter: Shelter::Optional,
             habit: self.habit,

@@ -61,6 +61,7 @@ impl Model {
             let touches = explains.iter().flat_map(|c| &self.causes[*c].touches);
             let cause = Cause {
                 part: index32(self.causes.len()),
+                phase: 0,
                 log_odds: log_odds - log_choices(components, explains.len()),
                 shelter: Shelter::Optional,
                 habit: Habit::Fault,

@@ -261,6 +261,7 @@ fn blamed(model: &Model, set: &Set, absent: Option<usize>) -> Vec<u32> {
         .map(|(_, cause)| cause.part)
         .collect();
     parts.sort_unstable();
+    parts.dedup();
     parts
 }
 

@@ -92,8 +92,10 @@ pub(crate) enum Meaning {
 /// Something that would explain failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
-    /// What it is a failure of; a set of faults has at most one cause of each part.
+    /// What it is a failure of, and in which phase of what that does: a set of faults has at most one cause
+    /// of each part in each phase.
     pub(crate) part: u32,
+    pub(crate) phase: u8,
     /// Logarithm of its prior odds.
     pub(crate) log_odds: f64,
     pub(crate) shelter: Shelter,

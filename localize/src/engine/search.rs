@@ -422,10 +422,14 @@ impl<'a> Search<'a> {
             true => f64::NEG_INFINITY,
             false => (best - OUTCLASSED - set.score).max(worst),
         };
-        let part = self.model.causes[addition.cause].part;
+        let place = |cause: usize| {
+            let cause = &self.model.causes[cause];
+            (cause.part, cause.phase)
+        };
+        let taken = place(addition.cause);
         let mut fits = set.fits.iter();
         if *limit + MUTUAL < worth
-            || fits.any(|f| self.model.causes[f.fault.cause].part == part)
+            || fits.any(|f| place(f.fault.cause) == taken)
             || !seen.insert(set.key_with(addition.cause))
         {
             return None;

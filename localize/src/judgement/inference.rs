@@ -1,18 +1,19 @@
 //! From a case to an assessment.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::engine::search::Posterior;
 use crate::facts::case::Case;
 use crate::facts::component::Component;
-use crate::facts::observation::{Observation, RoundId};
+use crate::facts::observation::Observation;
 use crate::facts::time::rfc3339;
 use crate::judgement::ask;
-use crate::judgement::choice::{self, Choice, Lack};
+use crate::judgement::choice::Choice;
+use crate::judgement::enough;
 use crate::judgement::explain;
-use crate::judgement::problem::Problem;
+use crate::judgement::problem::{Accused, Problem};
 use crate::judgement::rhythm;
 use crate::judgement::stretch::{self, Episode, Stretch, Suspect};
 use crate::judgement::unprobed;
@@ -31,29 +32,11 @@ use crate::world::signature::Signatures;
 /// A component is named from here on.
 pub(crate) const NAME: f64 = 0.9;
 /// A rival is listed from here on.
-const LIST: f64 = 0.02;
+pub(crate) const LIST: f64 = 0.02;
 /// Nobody hands a verdict out as certain.
 const CEILING: f64 = 0.995;
-/// The power at which the detectable rate is stated.
-const POWER: f64 = 0.95;
 /// Healthy is said when a fault of this rate would have been seen.
 const HEALTHY_RATE: f64 = 0.3;
-
-/// When more rounds are not worth waiting for.
-mod enough {
-    /// Rounds of the last minute before anything is settled.
-    pub(super) const ROUNDS: usize = 4;
-    /// For a verdict of health: the rate that would have been seen.
-    pub(super) const HEALTHY_RATE: f64 = 0.07;
-    /// For a fault: the rate of another one that would have been seen.
-    pub(super) const FAULT_RATE: f64 = 0.5;
-    /// Posterior of what is named, and of everything else being well.
-    pub(super) const SURE: f64 = 0.95;
-    /// Rounds after which candidates that no round has told apart are reported as such.
-    pub(super) const ROUNDS_AMBIGUOUS: usize = 25;
-    /// The same where no arm would tell them apart, as far as the model knows.
-    pub(super) const ROUNDS_EXHAUSTED: usize = 8;
-}
 
 /// Judges a case: every stretch of one pattern by itself, in the most probable reading of the balancer.
 pub(crate) fn assess(case: &Case) -> Assessment {
@@ -175,11 +158,8 @@ fn frame(case: &Case, observations: &[&Observation]) -> Verdict {
 }
 
 fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
-    let Seen {
-        case, observations, ..
-    } = seen;
     let Some(present) = stretches.last() else {
-        return unjudged(case, observations);
+        return unjudged(seen.case, seen.observations);
     };
     let Stretch {
         problem,
@@ -188,48 +168,78 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
         ..
     } = present;
     let healthy = problem.healthy(posterior);
-    let mut verdict = frame(case, seen.all);
-    verdict.detection = detection(problem);
+    let mut verdict = frame(seen.case, seen.all);
+    verdict.detection = enough::detection(problem);
     let episodes = stretch::episodes(stretches);
     let (faults, doubted) = named(seen, stretches, &episodes);
     verdict.faults = faults;
-    verdict.outcome = if !verdict.faults.is_empty() {
-        Outcome::Fault
-    } else if healthy >= NAME && verdict.detection.rate <= HEALTHY_RATE && seen.question.is_none() {
-        Outcome::Healthy
-    } else {
-        Outcome::Inconclusive
-    };
-    let open = |s: &&Suspect| {
-        let is_named = verdict.faults.iter().any(|f| f.component == s.component);
-        s.blame >= LIST && !is_named
-    };
-    let open: Vec<&Suspect> = suspects.iter().filter(open).collect();
-    verdict.alternatives = open
-        .iter()
-        .map(|s| Alternative {
-            component: s.component.clone(),
-            mode: explain::mode(problem, posterior, &s.parts)
-                .map_or("unknown", Word::text)
-                .to_string(),
-            confidence: doubted
-                .iter()
-                .find(|(component, _)| *component == s.component)
-                .map_or(s.blame, |(_, confidence)| *confidence),
-            because: explain::candidate(problem, posterior, s, &suspects[0]),
-        })
-        .collect();
+    verdict.outcome = outcome(&verdict, healthy, seen.question.is_some());
+    let is_named = |s: &Suspect| verdict.faults.iter().any(|f| f.component == s.component);
+    let open = suspects.iter().filter(|s| s.blame >= LIST && !is_named(s));
+    let open: Vec<&Suspect> = open.collect();
+    verdict.alternatives = alternatives(present, &open, &doubted);
     verdict.exonerated = explain::exonerated(problem, posterior, suspects, CEILING);
-    let blamed: Vec<PartId> = suspects
-        .iter()
-        .filter(|s| s.blame >= NAME)
-        .flat_map(|s| s.parts.iter().copied())
-        .collect();
+    let blamed = suspects.iter().filter(|s| s.blame >= NAME);
+    let blamed: Vec<PartId> = blamed.flat_map(|s| s.parts.iter().copied()).collect();
     verdict.unknown = problem.unknown_beside(posterior, &blamed);
     verdict.not_probed.extend(turned_away(problem, posterior));
     verdict.not_probed.sort();
     verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1, &verdict.faults);
-    // Whoever is named may still be more than one.
+    verdict.ask = questions(seen, &verdict, suspects, &open);
+    let (settled, choice) = enough::settled(seen.case, seen.observations, present, &verdict);
+    let (leading, leading_confidence) = leading(suspects, healthy, posterior.unknown());
+    Assessment {
+        verdict,
+        settled: settled
+            || seen.question.is_some() && enough::is_exhausted(seen.observations, present),
+        leading,
+        leading_confidence,
+        choice,
+    }
+}
+
+fn outcome(verdict: &Verdict, healthy: f64, questioned: bool) -> Outcome {
+    let shown = verdict.detection.rate <= HEALTHY_RATE;
+    if !verdict.faults.is_empty() {
+        Outcome::Fault
+    } else if healthy >= NAME && shown && !questioned {
+        Outcome::Healthy
+    } else {
+        Outcome::Inconclusive
+    }
+}
+
+/// Those who are not named and may be at fault, most probable first.
+fn alternatives(present: &Stretch<'_>, open: &[&Suspect], doubted: &[Doubted]) -> Vec<Alternative> {
+    let Stretch {
+        problem,
+        posterior,
+        suspects,
+        ..
+    } = present;
+    let open = open.iter();
+    open.map(|s| {
+        let mode = explain::mode(problem, posterior, s);
+        let mut doubted = doubted.iter();
+        let doubt = doubted.find(|(component, _)| *component == s.component);
+        Alternative {
+            component: s.component.clone(),
+            mode: mode.map_or("unknown", Word::text).to_string(),
+            confidence: doubt.map_or(s.blame, |(_, confidence)| *confidence),
+            because: explain::candidate(problem, posterior, s, &suspects[0]),
+        }
+    })
+    .collect()
+}
+
+/// What would tell more: of the site, and of those who are in doubt. Whoever is named may still be more
+/// than one.
+fn questions(
+    seen: &Seen<'_>,
+    verdict: &Verdict,
+    suspects: &[Suspect],
+    open: &[&Suspect],
+) -> Vec<String> {
     let several = |s: &&Suspect| {
         let undeclared = matches!(s.what, What::Origin(_) | What::Address(_));
         undeclared && verdict.faults.iter().any(|f| f.component == s.component)
@@ -237,40 +247,9 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
     let doubtful = open.iter().copied().filter(|s| s.blame >= ask::DOUBT);
     let doubtful = doubtful.chain(suspects.iter().filter(several));
     let doubtful: Vec<&What> = doubtful.map(|s| &s.what).collect();
-    verdict.ask = seen.question.iter().cloned().collect();
-    verdict.ask.extend(ask::questions(
-        &case.topology,
-        verdict.outcome,
-        &doubtful,
-        verdict.unknown,
-    ));
-    let now: Vec<&Observation> = observations
-        .iter()
-        .filter(|o| present.span.holds(o.scheduled_us))
-        .copied()
-        .collect();
-    let rounds = recent_rounds(&now);
-    let unknown = posterior.unknown();
-    let lack = lack(&verdict, suspects, healthy, unknown);
-    let choice = choice::choose(problem, posterior, &now, lack);
-    let clear = lack != Lack::Identity;
-    let asked = choice.nothing_to_ask() && rounds >= enough::ROUNDS_EXHAUSTED;
-    let leaders = || suspects.iter().filter(|s| s.blame >= NAME);
-    let awaited = leaders().any(|s| {
-        let since = explain::awaited(case, problem, posterior, s);
-        since.is_some_and(|since| rounds_since(&now, since) < enough::ROUNDS_EXHAUSTED)
-    });
-    let passing = awaited || leaders().any(|s| explain::may_pass(problem, posterior, s));
-    let questioned = seen.question.is_some() && rounds >= enough::ROUNDS_EXHAUSTED;
-    let settled = !passing && settled(&verdict, clear, asked, healthy, rounds) || questioned;
-    let (leading, leading_confidence) = leading(suspects, healthy, unknown);
-    Assessment {
-        verdict,
-        settled,
-        leading,
-        leading_confidence,
-        choice,
-    }
+    let topology = &seen.case.topology;
+    let asked = ask::questions(topology, verdict.outcome, &doubtful, verdict.unknown);
+    seen.question.iter().cloned().chain(asked).collect()
 }
 
 /// A vantage point is said not to be served from this probability on.
@@ -284,7 +263,7 @@ fn turned_away(problem: &Problem<'_>, posterior: &Posterior) -> Vec<NotProbed> {
         let What::NotServed(vantage) = &p.what else {
             continue;
         };
-        if problem.blame(posterior, &[part]) < TURNED_AWAY {
+        if problem.blame(posterior, Accused::any(&[part])) < TURNED_AWAY {
             continue;
         }
         for cell in problem.cells_of[part]
@@ -345,7 +324,10 @@ fn named(
             };
             let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
             let last = mine.last().is_some_and(|e| e.stretch == index);
-            if !last || faults.iter().any(|f| f.component == fault.component) {
+            let is_named = |f: &Fault| {
+                f.component == fault.component && (suspect.phase.is_none() || f.mode == fault.mode)
+            };
+            if !last || faults.iter().any(is_named) {
                 continue;
             }
             let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
@@ -380,7 +362,7 @@ fn fault(
     let well = well(problem, &stretch.suspects);
     let probability = probability.min(CEILING);
     let mut fault = explain::fault(problem, posterior, suspect, &well, probability)?;
-    if let Some(mode) = explain::mode(problem, posterior, &suspect.parts) {
+    if let Some(mode) = explain::mode(problem, posterior, suspect) {
         let lines = explain::kernel(seen.case, stretch.span, &suspect.what, mode);
         fault.evidence.extend(lines);
     }
@@ -429,92 +411,6 @@ fn well(problem: &Problem<'_>, suspects: &[Suspect]) -> Vec<What> {
     let mut well: Vec<What> = cleared.map(|s| s.what.clone()).collect();
     well.sort_unstable();
     well
-}
-
-/// The rate that a fault in the least probed component would have to have to be seen, within the last
-/// minute. Return paths and shared parents are left out: their own probes are those of their parts.
-fn detection(problem: &Problem<'_>) -> Detection {
-    let least = problem
-        .evidence
-        .parts
-        .iter()
-        .enumerate()
-        .filter(|(_, part)| {
-            part.component().is_some()
-                && !part.what.is_shared_parent()
-                && !matches!(
-                    part.what,
-                    What::Return { .. } | What::LbBackendPath { .. } | What::Toward { .. }
-                )
-        })
-        .map(|(part, _)| explain::crossing_probes(problem, part))
-        .fold(f64::INFINITY, f64::min);
-    if !least.is_finite() || least <= 0.0 {
-        return Detection {
-            rate: 1.0,
-            power: 0.0,
-        };
-    }
-    Detection {
-        rate: 1.0 - libm::pow(1.0 - POWER, 1.0 / least),
-        power: POWER,
-    }
-}
-
-/// Whole rounds of the last minute: one of few arms counts as the share of the largest that it is.
-fn recent_rounds(observations: &[&Observation]) -> usize {
-    let now = observations
-        .iter()
-        .map(|o| o.scheduled_us)
-        .max()
-        .unwrap_or(0);
-    let mut rounds: BTreeMap<RoundId, usize> = BTreeMap::new();
-    for observation in observations {
-        if observation.scheduled_us + 60_000_000 >= now {
-            *rounds.entry(observation.round).or_default() += 1;
-        }
-    }
-    let largest = rounds.values().copied().max().unwrap_or(1);
-    (rounds.values().sum::<usize>() + largest / 2) / largest
-}
-
-/// The same of those after an instant.
-fn rounds_since(observations: &[&Observation], since: u64) -> usize {
-    let later = observations.iter().filter(|o| o.scheduled_us > since);
-    recent_rounds(&later.copied().collect::<Vec<_>>())
-}
-
-/// What the verdict lacks: who it is, or the probes that would have shown another fault.
-fn lack(verdict: &Verdict, suspects: &[Suspect], healthy: f64, unknown: f64) -> Lack {
-    let clear = suspects
-        .iter()
-        .all(|s| s.blame >= enough::SURE || s.blame <= 1.0 - enough::SURE);
-    let known = unknown <= 1.0 - enough::SURE;
-    match verdict.outcome {
-        Outcome::Fault if clear && known => Lack::Probes(probes_for(enough::FAULT_RATE)),
-        Outcome::Healthy | Outcome::Inconclusive if healthy >= enough::SURE => {
-            Lack::Probes(probes_for(enough::HEALTHY_RATE))
-        }
-        Outcome::Healthy | Outcome::Fault | Outcome::Inconclusive => Lack::Identity,
-    }
-}
-
-/// Probes of which one at least fails, with the power at which rates are stated, at this rate.
-fn probes_for(rate: f64) -> f64 {
-    libm::log(1.0 - POWER) / libm::log(1.0 - rate)
-}
-
-/// `clear` says that who it is is known, `asked` that no probe would tell any more of that.
-fn settled(verdict: &Verdict, clear: bool, asked: bool, healthy: f64, rounds: usize) -> bool {
-    if rounds < enough::ROUNDS {
-        return false;
-    }
-    let exhausted = asked || rounds >= enough::ROUNDS_AMBIGUOUS;
-    match verdict.outcome {
-        Outcome::Healthy => clear && verdict.detection.rate <= enough::HEALTHY_RATE,
-        Outcome::Fault => clear && verdict.detection.rate <= enough::FAULT_RATE || exhausted,
-        Outcome::Inconclusive => healthy <= LIST && exhausted,
-    }
 }
 
 fn leading(suspects: &[Suspect], healthy: f64, unknown: f64) -> (String, f64) {

@@ -3,6 +3,7 @@
 mod ask;
 pub(crate) mod carried;
 pub mod choice;
+mod enough;
 mod explain;
 mod habit;
 pub(crate) mod inference;

@@ -16,7 +16,7 @@ use crate::judgement::carried::{self, Carried, Expected};
 use crate::judgement::habit::accustomed;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
-use crate::world::mode::{Class, MODES, Strikes, View};
+use crate::world::mode::{Class, MODES, Phase, Strikes, View};
 use crate::world::part::What;
 use crate::world::path::{Crossing, PartId};
 use crate::world::signature::{Distribution, MAKES, Signatures, slot};
@@ -46,6 +46,20 @@ const BESIDE_UNKNOWN: f64 = 0.5;
 pub(crate) struct Hypothesis {
     pub(crate) part: PartId,
     pub(crate) mode: usize,
+}
+
+/// Who may be blamed: one of several parts, failing in one phase or in any.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Accused<'a> {
+    pub(crate) parts: &'a [PartId],
+    pub(crate) phase: Option<Phase>,
+}
+
+impl<'a> Accused<'a> {
+    /// Whatever they fail in.
+    pub(crate) fn any(parts: &'a [PartId]) -> Self {
+        Self { parts, phase: None }
+    }
 }
 
 /// What nothing makes by chance happens all the same, once in a while.
@@ -169,6 +183,7 @@ impl<'a> Problem<'a> {
                 self.habits.push(habit);
                 self.model.push_cause(Cause {
                     part: index32(part),
+                    phase: m.phase() as u8,
                     log_odds: carried::log_odds(p, m, expected),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
@@ -411,9 +426,9 @@ impl<'a> Problem<'a> {
 
     /// Probability that one of several parts is at fault at present. Beside something that no component
     /// explains a fault is as well a part of that as not.
-    pub(crate) fn blame(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
+    pub(crate) fn blame(&self, posterior: &Posterior, accused: Accused<'_>) -> f64 {
         posterior.mean(|set| {
-            let blamed = self.blamed_in(set, parts, |fit| self.present(fit));
+            let blamed = self.blamed_in(set, accused, |fit| self.present(fit));
             blamed * if set.unknown { BESIDE_UNKNOWN } else { 1.0 }
         })
     }
@@ -433,17 +448,18 @@ impl<'a> Problem<'a> {
     }
 
     /// How sure a set is of one of several parts, where each fault counts so much.
-    fn blamed_in(&self, set: &Set, parts: &[PartId], counts: impl Fn(&Fit) -> f64) -> f64 {
+    fn blamed_in(&self, set: &Set, accused: Accused<'_>, counts: impl Fn(&Fit) -> f64) -> f64 {
         let fits = set.fits.iter().zip(&set.guilt);
-        fits.filter(|(f, _)| parts.contains(&self.hypothesis(&f.fault).part))
+        fits.filter(|(f, _)| self.is_of(f, accused))
             .map(|(f, guilt)| counts(f) * guilt)
             .fold(0.0, f64::max)
     }
 
     /// Probability of something that no component explains, beyond what one of the parts is blamed for.
     pub(crate) fn unknown_beside(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
+        let accused = Accused::any(parts);
         posterior.mean(|set| {
-            let blamed = self.blamed_in(set, parts, |fit| self.present(fit));
+            let blamed = self.blamed_in(set, accused, |fit| self.present(fit));
             if set.unknown {
                 1.0 - BESIDE_UNKNOWN * blamed
             } else {
@@ -453,8 +469,20 @@ impl<'a> Problem<'a> {
     }
 
     /// Probability that one of several parts is or was at fault.
-    pub(crate) fn ever_blamed(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
-        posterior.mean(|set| self.blamed_in(set, parts, |_| 1.0))
+    pub(crate) fn ever_blamed(&self, posterior: &Posterior, accused: Accused<'_>) -> f64 {
+        posterior.mean(|set| self.blamed_in(set, accused, |_| 1.0))
+    }
+
+    /// Probability that several parts that are one component fail or failed in both phases.
+    pub(crate) fn doubly_blamed(&self, posterior: &Posterior, parts: &[PartId]) -> f64 {
+        let in_phase = |phase| Accused {
+            parts,
+            phase: Some(phase),
+        };
+        posterior.mean(|set| {
+            let guilt = |phase| self.blamed_in(set, in_phase(phase), |_| 1.0);
+            guilt(Phase::Reaching) * guilt(Phase::Serving)
+        })
     }
 
     /// Probability that nothing is at fault at present that a verdict could name.
@@ -474,13 +502,18 @@ impl<'a> Problem<'a> {
     pub(crate) fn blaming<'p>(
         &self,
         posterior: &'p Posterior,
-        parts: &[PartId],
+        accused: Accused<'_>,
     ) -> Option<(&'p Set, usize)> {
         posterior.sets.iter().find_map(|(_, set)| {
-            let mut fits = set.fits.iter();
-            let place = fits.position(|f| parts.contains(&self.hypothesis(&f.fault).part))?;
+            let place = set.fits.iter().position(|f| self.is_of(f, accused))?;
             Some((set, place))
         })
+    }
+
+    fn is_of(&self, fit: &Fit, accused: Accused<'_>) -> bool {
+        let Hypothesis { part, mode } = self.hypothesis(&fit.fault);
+        let phase = accused.phase.is_none_or(|p| p == MODES[mode].phase());
+        phase && accused.parts.contains(&part)
     }
 }
 

@@ -12,12 +12,12 @@ use crate::facts::time::rfc3339;
 use crate::judgement::carried::Carried;
 use crate::judgement::explain;
 use crate::judgement::inference::NAME;
-use crate::judgement::problem::Problem;
+use crate::judgement::problem::{Accused, Problem};
 use crate::judgement::verdict::{Earlier, Fault, Pattern};
 use crate::reading::cells::{Cell, Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::{self, Span};
-use crate::world::mode::Word;
+use crate::world::mode::{Phase, Word};
 use crate::world::part::What;
 use crate::world::path::PartId;
 use crate::world::signature::Signatures;
@@ -41,6 +41,8 @@ const LIKELY: f64 = 0.5;
 pub(crate) struct Suspect {
     /// The parts that are this component; more than one where it can fail in several extents.
     pub(crate) parts: Vec<PartId>,
+    /// Which phase of its work is meant, where it fails in both.
+    pub(crate) phase: Option<Phase>,
     pub(crate) component: Component,
     /// The first of the parts, or the one that is blamed.
     pub(crate) what: What,
@@ -48,6 +50,21 @@ pub(crate) struct Suspect {
     pub(crate) blame: f64,
     /// At any time of it.
     pub(crate) was: f64,
+}
+
+impl Suspect {
+    /// What it is blamed for.
+    pub(crate) fn accused(&self) -> Accused<'_> {
+        Accused {
+            parts: &self.parts,
+            phase: self.phase,
+        }
+    }
+
+    /// Whether a fault in this mode is what it is suspected of.
+    fn fails_in(&self, mode: Word, problem: &Problem<'_>, posterior: &Posterior) -> bool {
+        self.phase.is_none() || explain::mode(problem, posterior, self) == Some(mode)
+    }
 }
 
 /// One stretch, judged.
@@ -169,43 +186,65 @@ fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
             by_component.entry(component).or_default().push(part);
         }
     }
+    let by_component = by_component.into_iter();
     let mut suspects: Vec<Suspect> = by_component
-        .into_iter()
-        .map(|(component, parts)| Suspect {
-            blame: problem.blame(posterior, &parts),
-            was: problem.ever_blamed(posterior, &parts),
-            what: blamed(problem, posterior, &parts),
-            component,
-            parts,
+        .flat_map(|(component, parts)| {
+            let both = problem.doubly_blamed(posterior, &parts) >= LIKELY;
+            let phases: &[Option<Phase>] = match both {
+                true => &[Some(Phase::Reaching), Some(Phase::Serving)],
+                false => &[None],
+            };
+            phases
+                .iter()
+                .map(move |phase| {
+                    let accused = Accused {
+                        parts: &parts,
+                        phase: *phase,
+                    };
+                    Suspect {
+                        blame: problem.blame(posterior, accused),
+                        was: problem.ever_blamed(posterior, accused),
+                        what: blamed(problem, posterior, accused),
+                        component: component.clone(),
+                        parts: parts.clone(),
+                        phase: *phase,
+                    }
+                })
+                .collect::<Vec<_>>()
         })
         .collect();
     suspects.sort_by(|a, b| {
         b.blame
             .total_cmp(&a.blame)
             .then_with(|| b.was.total_cmp(&a.was))
-            .then_with(|| a.component.cmp(&b.component))
+            .then_with(|| (&a.component, a.phase).cmp(&(&b.component, b.phase)))
     });
     suspects
 }
 
 /// Which of the parts of one component is blamed; the first, where none is.
-fn blamed(problem: &Problem<'_>, posterior: &Posterior, parts: &[PartId]) -> What {
-    let blaming = problem.blaming(posterior, parts);
+fn blamed(problem: &Problem<'_>, posterior: &Posterior, accused: Accused<'_>) -> What {
+    let blaming = problem.blaming(posterior, accused);
     let part = blaming.map(|(set, place)| problem.hypothesis(&set.fits[place].fault).part);
-    let part = part.or(parts.first().copied()).unwrap_or_default();
+    let part = part.or(accused.parts.first().copied()).unwrap_or_default();
     problem.evidence.parts[part].what.clone()
 }
 
 impl Stretch<'_> {
-    fn suspect(&self, component: &Component) -> Option<&Suspect> {
-        self.suspects.iter().find(|s| s.component == *component)
+    /// How probable it is that what an episode was is there at the end.
+    fn blame(&self, episode: &Episode) -> f64 {
+        let mine = self.suspects.iter().find(|s| {
+            s.component == episode.component
+                && s.fails_in(episode.mode, &self.problem, &self.posterior)
+        });
+        mine.map_or(0.0, |s| s.blame)
     }
 
     /// The times at which a component was at fault here, from when to when in microseconds of mesh time,
     /// in order.
     fn times(&self, suspect: &Suspect) -> Vec<(u64, u64)> {
         let evidence = self.problem.evidence;
-        let Some((set, place)) = self.problem.blaming(&self.posterior, &suspect.parts) else {
+        let Some((set, place)) = self.problem.blaming(&self.posterior, suspect.accused()) else {
             return Vec::new();
         };
         let fault = &set.fits[place].fault;
@@ -243,7 +282,7 @@ impl Stretch<'_> {
         record: &Record,
         from: u64,
     ) -> Option<Vec<(u64, bool)>> {
-        let (set, place) = self.problem.blaming(&self.posterior, &suspect.parts)?;
+        let (set, place) = self.problem.blaming(&self.posterior, suspect.accused())?;
         let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
         let mut rounds: BTreeMap<u64, bool> = BTreeMap::new();
         for index in &self.problem.cells_of[hypothesis.part] {
@@ -270,7 +309,7 @@ impl Stretch<'_> {
         {
             return Some(Pattern::BySource);
         }
-        let (set, place) = self.problem.blaming(&self.posterior, &suspect.parts)?;
+        let (set, place) = self.problem.blaming(&self.posterior, suspect.accused())?;
         let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
         let cells = &self.problem.evidence.cells;
         let connects = |cell: &&Cell| matches!(cell.stage, Stage::Tcp | Stage::Arrive);
@@ -343,7 +382,7 @@ pub(crate) fn episodes(stretches: &[Stretch<'_>]) -> Vec<Episode> {
     let mut episodes: Vec<Episode> = Vec::new();
     for (index, stretch) in stretches.iter().enumerate() {
         for suspect in stretch.suspects.iter().filter(|s| s.was >= LIKELY) {
-            let mode = explain::mode(&stretch.problem, &stretch.posterior, &suspect.parts);
+            let mode = explain::mode(&stretch.problem, &stretch.posterior, suspect);
             let Some(mode) = mode else {
                 continue;
             };
@@ -386,8 +425,7 @@ pub(crate) fn earlier(
     faults: &[Fault],
 ) -> Vec<Earlier> {
     let over = |e: &&Episode| {
-        let now = present.suspect(&e.component).map_or(0.0, |s| s.blame);
-        if now >= LIKELY {
+        if present.blame(e) >= LIKELY {
             return e.stretch < last;
         }
         let pauses = faults.iter().any(|fault| e.is_of(fault));

@@ -101,6 +101,16 @@ impl Strikes {
     }
 }
 
+/// What of a request a mode spoils. One part may fail in one mode of each at the same time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// That packets get through and somebody is there: look-ups and handshakes of TCP, and what lost packets
+    /// do to everything after them.
+    Reaching,
+    /// What is said once somebody is there.
+    Serving,
+}
+
 macro_rules! words {
     ($($name:ident => $text:literal,)*) => {
         /// The words of the verdict's `mode`.
@@ -194,6 +204,16 @@ impl Mode {
     /// Whether edges alone see it, and its own table says what their clients do.
     pub(crate) fn is_behind_edges_alone(&self) -> bool {
         self.class == Class::Blamable(Kind::CdnOriginPath) && self.behind.is_some()
+    }
+
+    /// What of a request it spoils.
+    pub(crate) fn phase(&self) -> Phase {
+        let mut direct = self.direct.iter();
+        let reaching = |(stage, _): &AtStage| *stage == Stage::Dns || CONNECT.contains(stage);
+        match self.lossy || direct.any(reaching) {
+            true => Phase::Reaching,
+            false => Phase::Serving,
+        }
     }
 
     /// Whether it is a matter of TLS alone.

@@ -182,6 +182,10 @@ rows! {
         [(ReturnPath, "web2->10.0.0.10", "answers_lost")];
     two_faults: [Fault::BackendStatus(1, 1.0), Fault::Resolver(0, 1.0)], Full =>
         [(Backend, "web2", "http_5xx"), (Resolver, "192.0.2.11", "no_answer")];
+    two_of_one_backend: [Fault::BackendSyn(1, 0.3), Fault::BackendSlowAtTimes(1, 4.0, 0.25)], Full =>
+        [(Backend, "web2", "syn_unanswered"), (Backend, "web2", "slow")];
+    fails_and_drops: [Fault::BackendSyn(1, 0.3), Fault::BackendStatus(1, 0.3)], Full =>
+        [(Backend, "web2", "syn_unanswered"), (Backend, "web2", "http_5xx")];
 
     bare_resolver_dead: [Fault::Resolver(0, 1.0)], Bare => [(Resolver, "192.0.2.11", "no_answer")];
     bare_edge_500: [Fault::EdgeStatus(0, 500, 1.0)], Bare => [(Cdn, "198.51.100.11", "http_5xx")];

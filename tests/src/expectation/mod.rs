@@ -139,7 +139,10 @@ impl Blame {
 
     /// What is wrong with how the verdict names this fault.
     fn mistake(&self, faults: &[Blamed]) -> Option<String> {
-        let Some(blamed) = faults.iter().find(|blamed| self.is_named_by(blamed)) else {
+        // One component may fail in two ways.
+        let named = || faults.iter().filter(|blamed| self.is_named_by(blamed));
+        let mut in_its_mode = named().filter(|blamed| self.in_its_mode(blamed));
+        let Some(blamed) = in_its_mode.next().or(named().next()) else {
             return Some(format!("{} is not named", self.in_words()));
         };
         if !self.in_its_mode(blamed) {

@@ -29,6 +29,8 @@ pub enum BackendFault {
     FailsSeldom,
     /// Backend 3 takes four seconds longer.
     Slow,
+    /// Backend 2 takes four seconds longer for one page in four.
+    SlowSome,
     /// Backend 2 takes 300 milliseconds longer.
     Slow300Ms,
     /// Backend 2 stands still for two seconds of every thirty.
@@ -94,11 +96,12 @@ impl Facts {
 
 impl BackendFault {
     /// All of them.
-    pub const EVERY: [BackendFault; 17] = [
+    pub const EVERY: [BackendFault; 18] = [
         BackendFault::Fails,
         BackendFault::FailsSome,
         BackendFault::FailsSeldom,
         BackendFault::Slow,
+        BackendFault::SlowSome,
         BackendFault::Slow300Ms,
         BackendFault::Pauses,
         BackendFault::Closed,
@@ -138,15 +141,32 @@ impl BackendFault {
                 ..Facts::of("backends-500", all, "http_5xx")
             },
             BackendFault::Slow => Facts {
-                told: told(AppBehaviour::Slow { ms: 4000 }),
+                told: told(AppBehaviour::Slow {
+                    ms: 4000,
+                    share: 1.0,
+                }),
                 ..Facts::of("backend-slow", web3, "slow")
             },
+            BackendFault::SlowSome => Facts {
+                told: told(AppBehaviour::Slow {
+                    ms: 4000,
+                    share: 0.25,
+                }),
+                strength: Strength::Intermittent,
+                ..Facts::of("backend-slow-some", web2, "slow")
+            },
             BackendFault::Slow300Ms => Facts {
-                told: told(AppBehaviour::Slow { ms: 300 }),
+                told: told(AppBehaviour::Slow {
+                    ms: 300,
+                    share: 1.0,
+                }),
                 ..Facts::of("backend-slow-300ms", web2, "slow")
             },
             BackendFault::AllSlow => Facts {
-                told: told(AppBehaviour::Slow { ms: 1500 }),
+                told: told(AppBehaviour::Slow {
+                    ms: 1500,
+                    share: 1.0,
+                }),
                 ..Facts::of("backends-slow", all, "slow")
             },
             BackendFault::Pauses => Facts {
@@ -240,6 +260,7 @@ impl Row for BackendFault {
             | BackendFault::FailsSome
             | BackendFault::FailsSeldom
             | BackendFault::Slow
+            | BackendFault::SlowSome
             | BackendFault::Slow300Ms
             | BackendFault::DropsSyns
             | BackendFault::Resets
@@ -321,6 +342,7 @@ impl Row for BackendFault {
             | BackendFault::FailsSome
             | BackendFault::FailsSeldom
             | BackendFault::Slow
+            | BackendFault::SlowSome
             | BackendFault::Slow300Ms
             | BackendFault::Truncates
             | BackendFault::TruncatesLarge
@@ -349,6 +371,7 @@ impl Row for BackendFault {
             ],
             BackendFault::AllSlow => vec![see(edge, Always(|a| a.seconds > 1.4))],
             BackendFault::Slow => vec![see(direct, Always(|a| a.seconds > 3.9))],
+            BackendFault::SlowSome => vec![see(direct, AtTimes(|a| a.seconds > 3.9))],
             BackendFault::Slow300Ms => vec![
                 see(direct, Always(|a| a.seconds > 0.3)),
                 see(edge, AtTimes(|a| a.seconds > 0.3)),

@@ -47,6 +47,8 @@ pub enum Fault {
     Way(WayFault),
     /// Backend 2 answers 500 to every page and home 1's resolver is not there.
     TwoAtOnce,
+    /// Backend 2 drops SYNs and is slow at times.
+    TwiceAtOnce,
 }
 
 /// How often a fault strikes what crosses it.
@@ -150,7 +152,7 @@ impl Fault {
             .chain(BackendFault::EVERY.into_iter().map(Fault::Backend))
             .chain(HostFault::EVERY.into_iter().map(Fault::Host))
             .chain(WayFault::EVERY.into_iter().map(Fault::Way))
-            .chain([Fault::TwoAtOnce])
+            .chain([Fault::TwoAtOnce, Fault::TwiceAtOnce])
     }
 
     /// Those that a localisation finds within its budget, in the order of the path.
@@ -170,6 +172,10 @@ impl Fault {
             Fault::TwoAtOnce => vec![
                 Fault::Backend(BackendFault::Fails),
                 Fault::Name(NameFault::ResolverDead),
+            ],
+            Fault::TwiceAtOnce => vec![
+                Fault::Backend(BackendFault::DropsSyns),
+                Fault::Backend(BackendFault::SlowSome),
             ],
             Fault::Name(_)
             | Fault::Home(_)
@@ -192,6 +198,7 @@ impl Fault {
             Fault::Host(fault) => fault,
             Fault::Way(fault) => fault,
             Fault::TwoAtOnce => &BackendFault::Fails,
+            Fault::TwiceAtOnce => &BackendFault::DropsSyns,
         }
     }
 
@@ -199,6 +206,7 @@ impl Fault {
     pub fn name(self) -> &'static str {
         match self {
             Fault::TwoAtOnce => "two-at-once",
+            Fault::TwiceAtOnce => "backend-drops-syns-and-slow-some",
             Fault::Name(_)
             | Fault::Home(_)
             | Fault::Edge(_)

@@ -64,7 +64,7 @@ pub(crate) fn awaited(
     posterior: &Posterior,
     suspect: &Suspect,
 ) -> Option<u64> {
-    let mode = super::mode(problem, posterior, &suspect.parts)?;
+    let mode = super::mode(problem, posterior, suspect)?;
     if !speaks(mode).0 {
         return None;
     }

@@ -35,9 +35,13 @@ const FELT_SHARE: f64 = 0.02;
 /// A queue that has not drained after so many microseconds is a fault.
 const DRAINED_US: u64 = 10_000_000;
 
-/// How a part fails, in its most probable reading.
-pub(crate) fn mode(problem: &Problem<'_>, posterior: &Posterior, parts: &[PartId]) -> Option<Word> {
-    let (set, place) = problem.blaming(posterior, parts)?;
+/// How a suspect fails, in its most probable reading.
+pub(crate) fn mode(
+    problem: &Problem<'_>,
+    posterior: &Posterior,
+    suspect: &Suspect,
+) -> Option<Word> {
+    let (set, place) = problem.blaming(posterior, suspect.accused())?;
     Some(MODES[problem.hypothesis(&set.fits[place].fault).mode].word)
 }
 
@@ -50,7 +54,7 @@ pub(crate) fn fault(
     well: &[What],
     probability: f64,
 ) -> Option<Fault> {
-    let (set, position) = problem.blaming(posterior, &suspect.parts)?;
+    let (set, position) = problem.blaming(posterior, suspect.accused())?;
     let hypothesis = problem.hypothesis(&set.fits[position].fault);
     let mode = MODES[hypothesis.mode].word;
     let what = &problem.evidence.parts[hypothesis.part].what;
@@ -94,7 +98,7 @@ fn kept(problem: &Problem<'_>, part: PartId) -> Option<u32> {
 /// Whether a component is late, and has been for so short a time that a queue that forms and drains
 /// again would look the same.
 pub(crate) fn may_pass(problem: &Problem<'_>, posterior: &Posterior, suspect: &Suspect) -> bool {
-    let Some((set, position)) = problem.blaming(posterior, &suspect.parts) else {
+    let Some((set, position)) = problem.blaming(posterior, suspect.accused()) else {
         return false;
     };
     let fault = &set.fits[position].fault;

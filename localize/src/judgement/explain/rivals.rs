@@ -200,7 +200,7 @@ pub(crate) fn candidate(
             .iter()
             .find(|(_, set)| blames(problem, set, wanted) && !blames(problem, set, unwanted))
     };
-    let Some((set, position)) = problem.blaming(posterior, &suspect.parts) else {
+    let Some((set, position)) = problem.blaming(posterior, suspect.accused()) else {
         return String::new();
     };
     let strongest = contributions(problem, set, position).into_iter().next();
