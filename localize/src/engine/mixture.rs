@@ -264,16 +264,21 @@ impl<'a> Mixture<'a> {
         }
     }
 
+    /// Over the ways that no proxy keeps its clients away from. Of what is told by whom, or fails beside that, the
+    /// closed ways keep most of their share: who has served nobody of late need not be out of rotation.
     fn over_open_ways(&self, outcome: &Outcome, extras: &[Extra], masks: bool) -> Sums {
         let mut sums = Sums {
             share: 0.0,
             whole: 0.0,
             came: 1.0,
         };
+        let is_told = outcome.server.is_some() || outcome.symptom.is_some();
+        let mut closed = 0.0;
         for (place, way) in self.ways.iter().enumerate() {
             let passage = self.passage(place);
             let extra = extras.get(place).copied().unwrap_or(NOTHING_MORE);
             if masks && (passage.closed || extra.closes) {
+                closed += way.weight;
                 continue;
             }
             sums.came = if extra.stops { 0.0 } else { passage.gate };
@@ -282,6 +287,9 @@ impl<'a> Mixture<'a> {
             if may_serve(way, outcome) {
                 sums.share += weight * self.along(&passage, outcome.symptom, extra.strikes);
             }
+        }
+        if is_told && sums.whole > 0.0 {
+            sums.whole += self.cell.reserved * closed;
         }
         sums
     }
@@ -460,7 +468,7 @@ fn closed(touches: &[Touch], place: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::model::Nature;
+    use crate::engine::model::{Count, Nature};
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -501,8 +509,9 @@ mod tests {
     }
 
     /// One cause more at the end of its rate is what it is as one of all.
-    fn check(others: &[Acting<'_>], mine: &[Touch]) {
-        let model = model();
+    fn check(others: &[Acting<'_>], mine: &[Touch], reserved: f64) {
+        let mut model = model();
+        model.cells[0].reserved = reserved;
         let cell = &model.cells[0];
         let (mut room, mut more_room) = (Room::default(), Room::default());
         let mut added = Added::default();
@@ -559,12 +568,37 @@ mod tests {
             touch(2, 5, Group::Front, fail),
         ];
         for mine in [&here[..], &everywhere, &before] {
-            check(&[], mine);
-            check(&[acting(&other, 0.4, false)], mine);
-            check(
-                &[acting(&other, 0.4, true), acting(&gate, 0.7, false)],
-                mine,
-            );
+            for reserved in [0.0, 0.9] {
+                let check = |others: &[Acting<'_>]| check(others, mine, reserved);
+                check(&[]);
+                check(&[acting(&other, 0.4, false)]);
+                check(&[acting(&other, 0.4, true), acting(&gate, 0.7, false)]);
+            }
         }
+    }
+
+    /// Many requests that others served gain no more for a server out of rotation than one choice would.
+    #[test]
+    fn whom_a_balancer_chooses_is_hardly_evidence() {
+        let mut model = model();
+        let count = Count {
+            window: 0,
+            count: 64,
+        };
+        model.push_outcome(None, Some(0), 0.0, [count].into_iter());
+        let mine = [touch(1, 0, Group::Behind, Effect::Fail(0))];
+        let gain = |outcome: &Outcome| {
+            let mut room = Room::default();
+            let mut of = |acting: &[Acting<'_>]| {
+                let mixture = Mixture::new(&model, &model.cells[0], acting, &mut room);
+                libm::log(mixture.probability(outcome))
+            };
+            of(&[acting(&mine, 0.0, true)]) - of(&[])
+        };
+        let told = 64.0 * gain(&Outcome::possible(None, Some(0), 0.5));
+        assert!((0.0..0.4).contains(&told), "{told}");
+        // Of those that nobody is known to have served the rest is all there is.
+        let untold = gain(&Outcome::possible(None, None, 0.5));
+        assert!(untold.abs() < 1e-9, "{untold}");
     }
 }

@@ -331,7 +331,13 @@ impl Likeness {
         let cells = cells.map(|(cell, informative)| {
             let mut likeness = Vec::new();
             if *informative {
-                let numbers = [cell.background, cell.spread, cell.slip, cell.late];
+                let numbers = [
+                    cell.background,
+                    cell.spread,
+                    cell.slip,
+                    cell.late,
+                    cell.reserved,
+                ];
                 likeness.extend(numbers.map(f64::to_bits));
                 for way in model.ways(cell) {
                     likeness.push(way.weight.to_bits());
