@@ -16,7 +16,7 @@ const FEWEST: usize = 32;
 /// of its own must not be left out for its name.
 const FAILING: usize = 16;
 /// So many times the observations wanted are looked through before rounds are left out.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 16;
 
 /// Vantage points in the order in which they stand for all: those on hosts of the path, then by turns one of
 /// each role, drawn by name.
@@ -173,7 +173,7 @@ mod tests {
             // Few vantage points keep what they have made ...
             (30, 10, 100, 300),
             // ... as far as that is not far too much, and then of the newest rounds.
-            (30, 100, 100, 390),
+            (30, 100, 100, 1590),
             (100, 10, 500, 500),
         ] {
             let case = thinned(fleet(vantages, rounds, ""), most);
