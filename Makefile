@@ -18,7 +18,7 @@ AT_TCP = balancer-dead edges-reset backend-500-some backend-closed backend-trunc
 AT_DSR = balancer-dead home-lossy backends-500 backend-closed backend-drops-syns path-loses-syns \
          return-answers-lost return-black-hole
 
-.PHONY: help build release demo test packages check format lint docs no-std unit lab chain chains verify bench deny clean
+.PHONY: help build release demo test packages check format lint docs no-std unit lab chain chains verify bench load deny clean
 
 help:
 	@echo "make build    the programs, into $(TARGET)/debug"
@@ -30,6 +30,8 @@ help:
 	@echo "make lab      [FAULTS='name ...'] the delivery path in network namespaces, fault by fault"
 	@echo "make chain    [FAULTS='name ...'] [SEED=n] the same, one mesh through a shuffled chain of them"
 	@echo "make bench    the speed of what is measured"
+	@echo "make load     [AGENTS='number ...'] so many agents on real streams beside one coordinator, and what an"
+	@echo "              observation costs it; a quarter of an hour for all three sizes"
 	@echo "make deny     licences and advisories of the dependencies (needs cargo-deny)"
 
 build:
@@ -101,6 +103,10 @@ verify:
 
 bench:
 	$(CARGO) bench --workspace
+
+load:
+	$(CARGO) build --release $(PROGRAMS) -p load
+	$(TARGET)/release/load $(AGENTS)
 
 deny:
 	@if $(CARGO) deny --version >/dev/null 2>&1; then \

@@ -14,6 +14,7 @@ pub mod grpc;
 pub mod localisation;
 pub mod mended;
 pub mod plan;
+mod sample;
 pub mod schedule;
 pub mod server;
 pub mod service_file;

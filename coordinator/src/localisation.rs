@@ -3,28 +3,31 @@
 //! Every fourth round is of all arms, one a second: they keep watch over the whole path. Those between
 //! are of the arms that the heart chooses, as it finds any worth probing.
 
+mod concluding;
 mod judging;
+mod pace;
 mod past;
 #[cfg(test)]
-mod seen;
+pub(crate) mod seen;
 mod standing;
 mod wanted;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use localize::{Observation, Outcome, RoundId, ServiceName, Verdict, VerdictOutcome};
+use localize::{Observation, Outcome, RoundId, ServiceName, Verdict};
 use proto::v1;
 use proto::v1::localize_event::Event as Said;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout_at};
 use tonic::Status;
 
 use self::judging::Judged;
+use self::pace::Pace;
 use self::wanted::Wanted;
 use crate::clock;
 use crate::engine::{Event, Fatal, Fired, Handle, Refusal};
-use crate::store::{Store, StoreError, Write};
+use crate::store::Store;
 
 pub(crate) use self::past::{Past, Span, case};
 
@@ -39,6 +42,9 @@ const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// Budget when nobody said, and the longest.
 const BUDGET: Duration = Duration::from_secs(60);
 const LONGEST_BUDGET: Duration = Duration::from_secs(600);
+/// What of a budget is left for the end: one part in so many, a second at most.
+const CONCLUDING: u32 = 10;
+const LONGEST_CONCLUDING: Duration = Duration::from_secs(1);
 /// The farthest look back: observations that passed are kept whole for an hour.
 pub(crate) const LONGEST_SINCE: Duration = Duration::from_secs(3600);
 /// As long as this a run waits for a round that was announced after the path last changed: some CDNs
@@ -63,6 +69,11 @@ impl Wish {
             budget: budget.min(LONGEST_BUDGET),
             since: since.min(LONGEST_SINCE),
         }
+    }
+
+    /// The part of the budget in which rounds are judged.
+    fn judging(&self) -> Duration {
+        self.budget - (self.budget / CONCLUDING).min(LONGEST_CONCLUDING)
     }
 }
 
@@ -98,7 +109,8 @@ impl Localiser {
         let fire = self
             .engine
             .ask(|reply| Event::Fire(wish.service.clone(), reply));
-        let first = match fire.await? {
+        let fired = timeout_at(started + wish.judging(), fire).await;
+        let first = match fired.map_err(|_| Refusal::NoTime(wish.budget))?? {
             Fired::Round { id, .. } => Some(id),
             Fired::TooManyInFlight => None,
         };
@@ -113,7 +125,7 @@ impl Localiser {
             first,
             notes,
             wanted: Wanted::default(),
-            _place: place,
+            place: Arc::new(place),
         })
     }
 }
@@ -130,7 +142,8 @@ pub struct Run {
     first: Option<RoundId>,
     notes: watch::Sender<String>,
     wanted: Wanted,
-    _place: OwnedSemaphorePermit,
+    /// Kept by a judgement as well, which goes on to its end when nobody waits for it any more.
+    place: Arc<OwnedSemaphorePermit>,
 }
 
 impl Run {
@@ -197,73 +210,48 @@ impl Run {
         Ok(())
     }
 
+    /// The verdict of the last judgement that was done in time. What is under way when the time is over is
+    /// given up.
     async fn judge_until_settled(
         &self,
         events: &mpsc::Sender<Result<v1::LocalizeEvent, Status>>,
     ) -> Result<Arc<Verdict>, Refusal> {
-        let mut lookback = None;
-        let end = self.started + self.wish.budget;
+        let mut judged = None;
+        let end = self.started + self.wish.judging();
+        if let Ok(Err(refusal)) = timeout_at(end, self.keep_judging(&mut judged, events)).await {
+            return Err(refusal);
+        }
+        match judged {
+            Some(judged) => self.conclude(judged).await,
+            None => Err(Refusal::NoTime(self.wish.budget)),
+        }
+    }
+
+    /// Judges what is new until more would not change it.
+    async fn keep_judging(
+        &self,
+        judged: &mut Option<Judged>,
+        events: &mpsc::Sender<Result<v1::LocalizeEvent, Status>>,
+    ) -> Result<(), Refusal> {
+        let (mut lookback, mut have) = (None, None);
+        let mut pace = Pace::new(self.wish.budget);
         let mut ticks = interval_at(self.started + JUDGE_EVERY, JUDGE_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut have = None;
-        let mut judged: Option<Judged> = None;
-        loop {
-            let over = tokio::select! {
-                _ = ticks.tick() => false,
-                () = tokio::time::sleep_until(end) => true,
-            };
+        while !judged.as_ref().is_some_and(Judged::settled) {
+            ticks.tick().await;
             if let Some(evidence) = self.gather(&mut lookback, have).await? {
                 have = Some(evidence.evidence.version);
-                let now = self.judge(evidence).await?;
+                let begun = Instant::now();
+                let now = self.judge(evidence, pace.most()).await?;
+                pace.took(begun.elapsed());
                 self.wanted.choose(now.choice(), &now.case);
-                judged = Some(now);
-            }
-            if let Some(judged) = judged.take_if(|judged| over || judged.settled()) {
-                return self.conclude(judged).await;
+                *judged = Some(now);
             }
             let progress = self.progress(judged.as_ref());
             // A slow reader misses some progress, never the verdict.
             let _ = events.try_send(Ok(event(Said::Progress(progress))));
         }
-    }
-
-    /// Stores the verdict with its case, and tells those who watch. What stands is asked last: nothing
-    /// is healthy beside it.
-    async fn conclude(&self, mut judged: Judged) -> Result<Arc<Verdict>, Refusal> {
-        let asked_us = self.started_us;
-        let packed = tokio::task::spawn_blocking(move || {
-            judged.ask_alarms(asked_us);
-            let case_json = serde_json::to_vec(&judged.case)?;
-            Ok((judged, case_json))
-        });
-        let packed: Result<(Judged, Vec<u8>), serde_json::Error> =
-            packed.await.map_err(|_| Refusal::Stopping)?;
-        let (judged, case_json) = packed.map_err(StoreError::from)?;
-        let (service, over) = (self.wish.service.clone(), judged.over.unwrap_or_default());
-        let engine = &self.localiser.engine;
-        let standing = engine.ask(|reply| Event::Mended(service, over, reply));
-        let mut verdict = judged.assessment.verdict;
-        verdict.standing = standing.await?;
-        if verdict.outcome == VerdictOutcome::Healthy {
-            let standing = verdict.standing.clone();
-            judged.lookback.alarms.deny(&mut verdict, &standing);
-        }
-        verdict.id = new_id();
-        verdict.started_at = clock::rfc3339(self.started_us);
-        verdict.elapsed_ms = self.elapsed_ms();
-        let write = Write::Verdict {
-            verdict: verdict.clone(),
-            case_json,
-        };
-        if let Err(error) = self.localiser.store.commit(vec![write]).await {
-            // The verdict is worth telling although nobody can ask for it again.
-            tracing::error!(id = verdict.id, %error, "cannot store a verdict");
-            self.localiser.fatal.judge(&error);
-        }
-        let verdict = Arc::new(verdict);
-        let concluded = Event::Concluded(Arc::clone(&verdict));
-        self.localiser.engine.tell(concluded).await?;
-        Ok(verdict)
+        Ok(())
     }
 
     fn progress(&self, judged: Option<&Judged>) -> v1::Progress {
@@ -321,6 +309,15 @@ mod tests {
         assert_eq!(wish(0, 0), (60, 0));
         assert_eq!(wish(5, 900), (5, 900));
         assert_eq!(wish(86_400, 86_400), (600, 3600));
+    }
+
+    #[test]
+    fn a_part_of_the_budget_is_left_for_the_end() {
+        for (budget_ms, judging_ms) in [(1000, 900), (5000, 4500), (60_000, 59_000)] {
+            let budget = Duration::from_millis(budget_ms);
+            let wish = Wish::new(ServiceName("a".into()), budget, Duration::ZERO);
+            assert_eq!(wish.judging(), Duration::from_millis(judging_ms));
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ mod common;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::agent::{Agent, now_us, web2_closed, well};
+use common::agent::{Agent, now_us, refused, web2_closed, well};
 use common::{Coordinator, PATIENCE, SHOP};
 use proto::v1::agent_message::Message as FromAgent;
 use proto::v1::coordinator_message::Message;
@@ -461,4 +461,68 @@ async fn a_spool_full_of_facts_is_acknowledged_to_the_last() {
         .await
         .unwrap();
     assert_eq!(status.into_inner().observations_stored, FACTS);
+}
+
+/// A quarter of an hour of a round every few seconds with forty backends, of which none is well all the time.
+#[tokio::test]
+async fn a_verdict_comes_within_its_budget_however_much_there_is_to_judge() {
+    const BACKENDS: u64 = 40;
+    const ROUNDS: u64 = 250;
+    let coordinator = Coordinator::start();
+    let backends = (1..=BACKENDS)
+        .map(|n| format!("[[backend]]\nname = \"web{n}\"\naddress = \"10.0.0.{n}:80\"\n"));
+    let request = ApplyServiceRequest {
+        toml: format!(
+            "name = \"shop\"\nurl = \"http://shop.example/\"\n[dns]\nauthoritative = [\"192.0.2.53\"]\n{}",
+            backends.collect::<String>()
+        ),
+        ca_pem: None,
+    };
+    let mut operator = coordinator.operator().await;
+    operator.apply_service(request).await.unwrap();
+    let mut agent = Agent::connect(&coordinator, "dc1", well).await;
+    let start_us = now_us();
+    for number in 0..BACKENDS * ROUNDS {
+        let (round, backend) = (number / BACKENDS, number % BACKENDS + 1);
+        let target = arm::Target::Backend(proto::v1::BackendTarget {
+            name: format!("web{backend}"),
+            address: format!("10.0.0.{backend}:80"),
+        });
+        let arm = Arm {
+            target: Some(target),
+            ..Arm::default()
+        };
+        let ill = (round * 7 + backend * 13) % 29 < 2;
+        *agent.site.lock().unwrap() = if ill { refused } else { well };
+        let at_us = start_us - (ROUNDS - round) * 3_000_000;
+        let seen = agent.saw("shop", round + 1, at_us, arm);
+        agent.session.say(FromAgent::Observation(seen)).await;
+    }
+    let last = agent.sequence;
+    agent
+        .session
+        .until(|message| match message {
+            Message::Ack(ack) if ack.durable_through == last => Some(()),
+            _ => None,
+        })
+        .await;
+    *agent.site.lock().unwrap() = well;
+    tokio::spawn(agent.work());
+    let budget = Duration::from_secs(1);
+    let started = tokio::time::Instant::now();
+    let mut events = operator.localize(wish(budget)).await.unwrap().into_inner();
+    let ended = loop {
+        match events.message().await {
+            Ok(Some(event)) if matches!(event.event, Some(Event::Verdict(_))) => break Ok(()),
+            Ok(Some(_)) => {}
+            Ok(None) => panic!("it ended without a verdict"),
+            Err(status) => break Err(status),
+        }
+    };
+    let took = started.elapsed();
+    assert!(took < budget * 2, "{took:?}");
+    // A machine that has no time at all says so.
+    if let Err(status) = ended {
+        assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+    }
 }

@@ -50,7 +50,7 @@ impl State {
         } = opening;
         let name = self.present_name(name);
         self.accept(now_us, &name, &peer, Purpose::Session)?;
-        if self.sessions.contains_key(&name) {
+        if self.sessions.contains(&name) {
             self.end_session(now_us, &name, Reason::Replaced);
         }
         self.session_count += 1;
@@ -83,8 +83,7 @@ impl State {
     }
 
     pub(super) fn gone(&mut self, now_us: u64, id: SessionId) {
-        let name = self.sessions.iter().find(|(_, s)| s.id == id);
-        let Some(name) = name.map(|(name, _)| name.clone()) else {
+        let Some(name) = self.sessions.name(id).cloned() else {
             // It was ended from here.
             return;
         };
@@ -132,19 +131,22 @@ impl State {
     }
 
     pub(super) fn send_to_all(&mut self, now_us: u64, message: &Message) {
-        let names: Vec<VantageName> = self.sessions.keys().cloned().collect();
+        let names: Vec<VantageName> = self.sessions.names().cloned().collect();
         for name in names {
             self.send(now_us, &name, message.clone());
         }
     }
 
     pub(super) fn heard(&mut self, now_us: u64, id: SessionId, said: Said) {
-        let Some((name, session)) = self.sessions.iter_mut().find(|(_, s)| s.id == id) else {
+        let Some(name) = self.sessions.name(id).cloned() else {
             return;
         };
-        let name = name.clone();
         match said {
-            Said::Clock(clock) => session.clock = clock,
+            Said::Clock(clock) => {
+                if let Some(session) = self.sessions.get_mut(&name) {
+                    session.clock = clock;
+                }
+            }
             Said::Host(host) => self.host_changed(now_us, &name, host),
             Said::Refused { round, why } => {
                 self.refused(now_us, round, &name, &why);
@@ -205,7 +207,7 @@ impl State {
 
     /// The connected agent that sees best what the public sees.
     pub(super) fn most_public(&self) -> Option<VantageName> {
-        let connected = self.sessions.keys();
+        let connected = self.sessions.names();
         let agents = connected.filter_map(|name| self.agents.get(name));
         let first = agents.min_by_key(|agent| (publicness(agent.role), &agent.name));
         first.map(|agent| agent.name.clone())
@@ -257,7 +259,7 @@ impl State {
         match agent.state {
             AgentState::Invited => Presence::Invited,
             AgentState::Revoked => Presence::Revoked,
-            AgentState::Enrolled if self.sessions.contains_key(&agent.name) => Presence::Connected,
+            AgentState::Enrolled if self.sessions.contains(&agent.name) => Presence::Connected,
             AgentState::Enrolled => Presence::Disconnected,
         }
     }

@@ -101,7 +101,7 @@ impl State {
             file,
             toml,
             learnt,
-            vantages: self.sessions.keys().cloned().collect(),
+            vantages: self.sessions.names().cloned().collect(),
             began_us: now_us,
             rounds: 0,
             second: false,
@@ -152,7 +152,7 @@ impl State {
     /// The agents that take part and are still there.
     fn checkers(&self, check: &Check) -> Vec<VantagePoint> {
         let here = check.vantages.iter();
-        let here = here.filter(|name| self.sessions.contains_key(name));
+        let here = here.filter(|name| self.sessions.contains(name));
         let agents = here.filter_map(|name| self.agents.get(name));
         agents.map(vantage_point).collect()
     }

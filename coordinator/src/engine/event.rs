@@ -70,6 +70,11 @@ pub enum Refusal {
     /// Each localisation judges twice a second.
     #[error("eight localisations are running; wait for one to end")]
     TooManyRuns,
+    /// Nothing was judged before the budget ended.
+    #[error(
+        "the coordinator had no time to judge anything within {0:?}: it has too much to do; give a longer --budget"
+    )]
+    NoTime(Duration),
     /// Each check has every agent fire every arm.
     #[error("four service files are being checked; wait for one to end")]
     TooManyChecks,
@@ -481,4 +486,39 @@ pub enum Event {
     Mended(ServiceName, Vec<String>, Reply<Vec<String>>),
     /// A localisation has ended with a verdict that is on disk.
     Concluded(Arc<Verdict>),
+}
+
+impl Event {
+    /// What agents say, of which there is much and nobody waits for it. The end of a session is among it,
+    /// since that comes after all that was said in it.
+    pub(super) fn is_said(&self) -> bool {
+        match self {
+            Self::Gone(_) | Self::Heard(..) | Self::Recorded { .. } => true,
+            Self::Connect(..)
+            | Self::Join { .. }
+            | Self::Renew { .. }
+            | Self::Reconfigured(_)
+            | Self::Status(_)
+            | Self::Tally(_)
+            | Self::Invite(..)
+            | Self::Agents(_)
+            | Self::Agent(..)
+            | Self::Revoke(..)
+            | Self::Rejoin { .. }
+            | Self::Rename { .. }
+            | Self::DeleteAgent(..)
+            | Self::Apply { .. }
+            | Self::Check(..)
+            | Self::Services(_)
+            | Self::Service(..)
+            | Self::Delete(..)
+            | Self::Fire(..)
+            | Self::FireChosen(..)
+            | Self::Gather { .. }
+            | Self::Outlook(..)
+            | Self::Judged(..)
+            | Self::Mended(..)
+            | Self::Concluded(_) => false,
+        }
+    }
 }

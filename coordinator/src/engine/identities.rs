@@ -49,7 +49,7 @@ impl State {
     ) {
         let secret: [u8; 32] = rand::random();
         let name = invitation.name();
-        let connected = self.sessions.contains_key(name);
+        let connected = self.sessions.contains(name);
         if let Err(refusal) = invitation.permit(connected, self.agents.values()) {
             return reply.send(Err(refusal.into()));
         }
@@ -142,7 +142,7 @@ impl State {
     ) -> Result<(TokenRecord, AgentRecord, Issued, Use), Refusal> {
         let key_sha256 = ca::key_sha256(csr_pem)?;
         let known = |name: &VantageName| {
-            let connected = self.sessions.contains_key(name);
+            let connected = self.sessions.contains(name);
             (self.agents.get(name), connected)
         };
         let token = enrolment::admit(self.store.token(hash)?, &key_sha256, known, now_us)?;
@@ -195,7 +195,7 @@ impl State {
         };
         enrolment::revoke(agent);
         let write = Write::Agent(agent.clone());
-        if self.sessions.contains_key(name) {
+        if self.sessions.contains(name) {
             self.end_session(now_us, name, Reason::Revoked);
         } else {
             self.happened_to(now_us, name, Presence::Revoked);

@@ -12,6 +12,7 @@ mod observed;
 mod operators;
 mod rounds;
 mod scribe;
+mod sessions;
 mod state;
 mod tally;
 #[cfg(test)]
@@ -44,9 +45,12 @@ pub use tally::{BOUNDS_US, Counted, Group, Phase, Tally, Times};
 pub use window::WINDOW_US;
 pub(crate) use window::weight;
 
-/// Events that wait: handlers take microseconds, and a full queue holds the senders back, which in
-/// turn holds back their peers.
+/// Events that wait in each of two queues, of what agents say and of all else: handlers take
+/// microseconds, and a full queue holds the senders back, which in turn holds back their peers.
 const EVENTS: usize = 1024;
+/// What agents have said before somebody asks is handled before the question, up to so many events: some ten
+/// milliseconds' worth. Whoever asks waits no longer for however many there are.
+const SAID_BEFORE: usize = 32;
 /// Happenings that a slow watcher may lag behind before it is told that it missed some.
 const HAPPENINGS: usize = 1024;
 /// Alarms that wait to be judged: one for each service at most, and one that finds no place comes
@@ -61,7 +65,8 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// The way to the engine. Cloning is cheap.
 #[derive(Clone)]
 pub struct Handle {
-    events: mpsc::Sender<Event>,
+    asked: mpsc::Sender<Event>,
+    said: mpsc::Sender<Event>,
     happenings: broadcast::Sender<Happening>,
     services: Arc<ArcSwap<BTreeSet<ServiceName>>>,
     checks: Arc<ArcSwap<BTreeSet<ServiceName>>>,
@@ -75,7 +80,11 @@ impl Handle {
     /// # Errors
     /// [`Refusal::Stopping`] when there is no engine any more.
     pub async fn tell(&self, event: Event) -> Result<(), Refusal> {
-        self.events.send(event).await.map_err(|_| Refusal::Stopping)
+        let queue = match event.is_said() {
+            true => &self.said,
+            false => &self.asked,
+        };
+        queue.send(event).await.map_err(|_| Refusal::Stopping)
     }
 
     /// Asks the engine.
@@ -146,13 +155,18 @@ pub fn start(
     fatal: Fatal,
     stop: CancellationToken,
 ) -> Result<Started, StoreError> {
-    let (events, waiting) = mpsc::channel(EVENTS);
+    let ((asked, questions), (said, sayings)) = (mpsc::channel(EVENTS), mpsc::channel(EVENTS));
+    let waiting = Waiting {
+        asked: questions,
+        said: sayings,
+    };
     let (happenings, _) = broadcast::channel(HAPPENINGS);
     let services = Arc::new(ArcSwap::default());
     let checks = Arc::new(ArcSwap::default());
     let (given, started_us) = (Given::default(), clock::now_us());
     let handle = Handle {
-        events,
+        asked,
+        said,
         happenings: happenings.clone(),
         services: Arc::clone(&services),
         checks: Arc::clone(&checks),
@@ -186,17 +200,30 @@ pub fn start(
     })
 }
 
-async fn run(mut state: state::State, mut waiting: mpsc::Receiver<Event>, stop: CancellationToken) {
+/// The engine's ends of its queues.
+struct Waiting {
+    asked: mpsc::Receiver<Event>,
+    said: mpsc::Receiver<Event>,
+}
+
+/// What is due goes first, then what is asked, then what agents say.
+async fn run(mut state: state::State, mut waiting: Waiting, stop: CancellationToken) {
     loop {
         let now_us = clock::now_us();
         let wake = Duration::from_micros(state.next_wake(now_us).saturating_sub(now_us));
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = tokio::time::sleep(wake.min(LONGEST_SLEEP)) => state.tick(clock::now_us()),
-            event = waiting.recv() => match event {
-                Some(event) => state.handle(clock::now_us(), event),
-                None => break,
-            },
+            Some(question) = waiting.asked.recv() => {
+                for _ in 0..SAID_BEFORE {
+                    let Ok(said) = waiting.said.try_recv() else { break };
+                    state.handle(clock::now_us(), said);
+                }
+                state.handle(clock::now_us(), question);
+            }
+            Some(said) = waiting.said.recv() => state.handle(clock::now_us(), said),
+            else => break,
         }
     }
     state.shut_down(clock::now_us());

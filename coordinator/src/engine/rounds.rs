@@ -1,6 +1,6 @@
 //! Rounds: announced ahead, closed when everything expected is in or cannot come any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use localize::declared::Declared;
 use localize::watch::Glimpse;
@@ -10,8 +10,9 @@ use proto::v1::coordinator_message::Message;
 
 use super::state::State;
 use super::{Evidence, Fired, Refusal, What, vantage_point};
-use crate::plan::{self, Twins};
-use crate::store::{RoundRecord, Write};
+use crate::plan::Twins;
+use crate::sample;
+use crate::store::{AgentRecord, RoundRecord, Write};
 
 /// How far ahead a round is announced, in microseconds: longer than the way to any agent.
 pub(super) const AHEAD_US: u64 = 300_000;
@@ -22,6 +23,11 @@ const SLACK_US: u64 = 2_000_000;
 const IN_FLIGHT: usize = 30;
 /// The same for a round of chosen arms, which leaves room for whole ones.
 const IN_FLIGHT_CHOSEN: usize = 15;
+
+/// A round that somebody asks for is fired from all of so few agents, whatever arms they have ...
+const ALL: usize = 32;
+/// ... and from more of them as long as it has no more arms than this: a localisation fires one a second.
+const ON_DEMAND: usize = 1000;
 
 /// Why a round is fired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +166,10 @@ impl State {
             let refused = self.why_refused(name);
             return Ok(Fired::Round { id, refused });
         }
-        let planned = self.planned(name)?;
+        let planned = match cause {
+            Cause::Schedule => self.planned(name, self.connected())?,
+            Cause::Demand | Cause::Choice => self.planned_for_all(name)?,
+        };
         self.announce(now_us, name, planned, cause)
     }
 
@@ -172,7 +181,9 @@ impl State {
         name: &ServiceName,
         chosen: Vec<(VantageName, Arm)>,
     ) -> Result<Fired, Refusal> {
-        let planned = self.planned(name)?;
+        let wanted: BTreeSet<&VantageName> = chosen.iter().map(|(vantage, _)| vantage).collect();
+        let here = self.connected().filter(|a| wanted.contains(&a.name));
+        let planned = self.planned(name, here)?;
         let is_planned = |(vantage, arm): &(VantageName, Arm)| {
             planned.get(vantage).is_some_and(|arms| arms.contains(arm))
         };
@@ -197,20 +208,47 @@ impl State {
         Some(*id)
     }
 
-    /// The arms of every connected agent.
-    fn planned(&self, name: &ServiceName) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
-        let topology = self.path(name)?;
-        let twins = Twins::of(&self.service(name)?.file);
+    fn connected(&self) -> impl Iterator<Item = &AgentRecord> {
+        let connected = self.sessions.names();
+        connected.filter_map(|name| self.agents.get(name))
+    }
+
+    /// The arms of some connected agents.
+    fn planned<'a>(
+        &self,
+        name: &ServiceName,
+        agents: impl Iterator<Item = &'a AgentRecord>,
+    ) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
+        let service = self.service(name)?;
         if self.sessions.is_empty() {
             return Err(Refusal::NoAgent);
         }
-        let connected = self.sessions.keys();
-        let agents = connected.filter_map(|agent| self.agents.get(agent));
-        let planned = agents.map(|agent| {
-            let arms = plan::arms(&topology, &vantage_point(agent), twins);
-            (agent.name.clone(), arms)
-        });
+        let planned = agents.map(|agent| (agent.name.clone(), service.arms(&vantage_point(agent))));
         Ok(planned.filter(|(_, arms)| !arms.is_empty()).collect())
+    }
+
+    /// The arms of every connected agent, or, where these are very many, of those that stand for all.
+    fn planned_for_all(
+        &self,
+        name: &ServiceName,
+    ) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
+        if self.sessions.len() <= ALL {
+            return self.planned(name, self.connected());
+        }
+        let service = self.service(name)?;
+        let vantages: Vec<_> = self.connected().map(vantage_point).collect();
+        let (mut planned, mut room) = (BTreeMap::new(), ON_DEMAND);
+        for vantage in sample::in_order(name, &vantages) {
+            let arms = service.arms(vantage);
+            if arms.len() > room {
+                break;
+            }
+            room -= arms.len();
+            if !arms.is_empty() {
+                planned.insert(vantage.name.clone(), arms);
+            }
+        }
+        Ok(planned)
     }
 
     fn announce(

@@ -12,6 +12,9 @@ use crate::store::{Store, StoreError, Write};
 /// more than this means that the disk is stuck.
 const JOBS: usize = 1024;
 
+/// Decisions on their way to the disk at once: one after the other each would wait for a batch of its own.
+const TOGETHER: usize = 64;
+
 /// A decision to write down.
 pub(super) struct Job {
     /// What changes, together or not at all.
@@ -72,13 +75,17 @@ fn is_final(error: &StoreError) -> bool {
 pub(super) fn start(store: Store, fatal: Fatal) -> (mpsc::Sender<Job>, JoinHandle<()>) {
     let (sender, mut jobs) = mpsc::channel::<Job>(JOBS);
     let task = tokio::spawn(async move {
-        while let Some(Job { writes, then }) = jobs.recv().await {
-            let done = store.commit(writes).await;
-            if let Err(error) = &done {
-                tracing::error!(%error, "cannot write down a decision");
-                fatal.judge(error);
+        let mut batch = Vec::with_capacity(TOGETHER);
+        while jobs.recv_many(&mut batch, TOGETHER).await > 0 {
+            let (writes, thens): (Vec<_>, Vec<_>) =
+                batch.drain(..).map(|job| (job.writes, job.then)).unzip();
+            for (done, then) in store.commit_each(writes).await.into_iter().zip(thens) {
+                if let Err(error) = &done {
+                    tracing::error!(%error, "cannot write down a decision");
+                    fatal.judge(error);
+                }
+                then(done);
             }
-            then(done);
         }
     });
     (sender, task)

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use localize::{RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome};
+use localize::{Arm, RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome};
 use proto::v1::goodbye::Reason;
 use tokio::sync::{broadcast, mpsc};
 
-use super::agents::Session;
 use super::checking::Check;
 use super::given::Given;
 use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
+use super::sessions::Sessions;
 use super::tally::Tally;
 use super::watching::Watching;
 use super::window::{Observations, Reports, WINDOW_US};
@@ -114,6 +114,11 @@ impl Service {
         }
     }
 
+    /// The arms of a vantage point.
+    pub(super) fn arms(&self, vantage: &VantagePoint) -> Vec<Arm> {
+        plan::arms(&self.path, vantage, Twins::of(&self.file))
+    }
+
     /// A service as the store has it; `None` when this version cannot read its file.
     fn restore(
         store: &Store,
@@ -151,7 +156,7 @@ pub(super) struct State {
     pub(super) outside: Outside,
     pub(super) started_us: u64,
     pub(super) agents: BTreeMap<VantageName, AgentRecord>,
-    pub(super) sessions: BTreeMap<VantageName, Session>,
+    pub(super) sessions: Sessions,
     pub(super) session_count: u64,
     /// The highest sequence seen of each agent; a repeat is at or below it.
     pub(super) seen_through: BTreeMap<VantageName, u64>,
@@ -190,7 +195,7 @@ impl State {
         let mut state = Self {
             started_us: now_us,
             agents,
-            sessions: BTreeMap::new(),
+            sessions: Sessions::default(),
             session_count: 0,
             seen_through,
             services: BTreeMap::new(),
@@ -378,7 +383,7 @@ impl State {
 
     /// Takes leave of every agent and writes down what was learnt.
     pub(super) fn shut_down(mut self, now_us: u64) {
-        let names: Vec<VantageName> = self.sessions.keys().cloned().collect();
+        let names: Vec<VantageName> = self.sessions.names().cloned().collect();
         for name in names {
             self.end_session(now_us, &name, Reason::ShuttingDown);
         }
@@ -443,7 +448,7 @@ impl State {
     pub(super) fn path(&self, name: &ServiceName) -> Result<Topology, Refusal> {
         let service = self.service(name)?;
         let mut names = service.recent.vantages();
-        names.extend(self.sessions.keys().cloned());
+        names.extend(self.sessions.names().cloned());
         let vantages: Vec<VantagePoint> = names
             .iter()
             .filter_map(|name| self.agents.get(name))

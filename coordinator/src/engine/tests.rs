@@ -616,7 +616,7 @@ fn sessions_end_for_their_reasons() {
     assert_eq!(first.goodbye(), Some(Reason::Replaced));
     bench.state.gone(NOW, first.session);
     assert!(
-        bench.state.sessions.contains_key(&second.name),
+        bench.state.sessions.contains(&second.name),
         "only its own end counts"
     );
     bench.state.end_expired(NOW + 3600 * SECOND - 1);

@@ -20,7 +20,11 @@ const REPORTS_BYTES: usize = 16 << 20;
 
 /// The recent observations of one service.
 #[derive(Debug, Default)]
-pub(super) struct Observations(VecDeque<Arc<Observation>>);
+pub(super) struct Observations {
+    kept: VecDeque<Arc<Observation>>,
+    /// How many each vantage point has made of them.
+    made: BTreeMap<VantageName, usize>,
+}
 
 impl Observations {
     /// Adds one; false when it is too old to matter.
@@ -28,32 +32,52 @@ impl Observations {
         if observation.scheduled_us.saturating_add(WINDOW_US) < now_us {
             return false;
         }
-        if self.0.len() >= OBSERVATIONS {
-            self.0.pop_front();
+        if self.kept.len() >= OBSERVATIONS {
+            self.forget_oldest();
         }
-        self.0.push_back(observation);
+        match self.made.get_mut(observation.vantage()) {
+            Some(made) => *made += 1,
+            None => drop(self.made.insert(observation.vantage().clone(), 1)),
+        }
+        self.kept.push_back(observation);
         true
     }
 
     /// Forgets what is too old.
     pub(super) fn trim(&mut self, now_us: u64) {
         let oldest = now_us.saturating_sub(WINDOW_US);
-        while self.0.front().is_some_and(|o| o.scheduled_us < oldest) {
-            self.0.pop_front();
+        while self.kept.front().is_some_and(|o| o.scheduled_us < oldest) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let Some(oldest) = self.kept.pop_front() else {
+            return;
+        };
+        if let Some(made) = self.made.get_mut(oldest.vantage()) {
+            *made -= 1;
+            if *made == 0 {
+                self.made.remove(oldest.vantage());
+            }
         }
     }
 
     /// A vantage point has another name from now on.
     pub(super) fn rename(&mut self, from: &VantageName, to: &VantageName) {
-        for observation in self.0.iter_mut().filter(|o| o.vantage() == from) {
+        for observation in self.kept.iter_mut().filter(|o| o.vantage() == from) {
             Arc::make_mut(observation).id.vantage.clone_from(to);
+        }
+        if let Some(made) = self.made.remove(from) {
+            *self.made.entry(to.clone()).or_default() += made;
         }
     }
 
     /// Forgets what a vantage point saw.
     pub(super) fn forget(&mut self, vantage: &VantageName) {
-        self.0
+        self.kept
             .retain(|observation| observation.vantage() != vantage);
+        self.made.remove(vantage);
     }
 
     /// Those since an instant, of the rounds before the first that is still open. Of what came after that
@@ -67,17 +91,12 @@ impl Observations {
         let wanted = |o: &&Arc<Observation>| {
             (from_us..to_us).contains(&o.scheduled_us) && !open.contains_key(&o.round)
         };
-        self.0.iter().filter(wanted).cloned().collect()
+        self.kept.iter().filter(wanted).cloned().collect()
     }
 
     /// The vantage points that made one.
     pub(super) fn vantages(&self) -> BTreeSet<VantageName> {
-        // A name is cloned once for each vantage point, not once for each observation.
-        let mut names: BTreeMap<&VantageName, ()> = BTreeMap::new();
-        for observation in &self.0 {
-            names.entry(observation.vantage()).or_default();
-        }
-        names.into_keys().cloned().collect()
+        self.made.keys().cloned().collect()
     }
 }
 

@@ -142,6 +142,7 @@ fn code(refusal: &Refusal) -> Code {
         ) => Code::Internal,
         Refusal::Store(error) => store_code(error),
         Refusal::TooManyRuns
+        | Refusal::NoTime(_)
         | Refusal::TooManyChecks
         | Refusal::TooManyNames(_)
         | Refusal::Busy => Code::ResourceExhausted,

@@ -7,6 +7,7 @@ use localize::{Assessment, Case, Choice, VerdictOutcome};
 use super::past::{Lookback, Span, case};
 use super::{Localiser, PATH_PATIENCE, Run};
 use crate::engine::{Event, Evidence, Refusal};
+use crate::sample::thinned;
 
 /// A case with what came of it.
 pub(super) struct Judged {
@@ -71,13 +72,15 @@ impl Run {
         }
     }
 
-    /// Judges on a thread of its own: the heart may take a second on a large mesh.
-    pub(super) async fn judge(&self, gathered: Gathered) -> Result<Judged, Refusal> {
+    /// Judges about so many observations on a thread of its own: the heart may take a second on a large mesh.
+    pub(super) async fn judge(&self, gathered: Gathered, most: usize) -> Result<Judged, Refusal> {
         let Gathered { evidence, lookback } = gathered;
         let fresh = self.is_fresh(&evidence);
         let asked_us = self.started_us;
+        let place = Arc::clone(&self.place);
         let judged = tokio::task::spawn_blocking(move || {
-            let case = case(evidence, &lookback.past);
+            let _place = place;
+            let case = thinned(case(evidence, &lookback.past), most);
             let mut judged = Judged {
                 assessment: localize::localize(&case),
                 case,

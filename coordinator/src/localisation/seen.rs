@@ -13,12 +13,12 @@ fn address() -> std::net::SocketAddr {
 }
 
 /// A round a second, in which the one backend refuses for so many and answers from then on.
-pub(super) fn case(refuses: u64, rounds: u64) -> Case {
+pub(crate) fn case(refuses: u64, rounds: u64) -> Case {
     case_of(rounds, |round| round <= refuses)
 }
 
 /// So many rounds, one a second, in which the one backend refuses or answers.
-pub(super) fn case_of(rounds: u64, refuses: impl Fn(u64) -> bool) -> Case {
+pub(crate) fn case_of(rounds: u64, refuses: impl Fn(u64) -> bool) -> Case {
     let vantage = VantageName("dc1".to_owned());
     let seen = |round: u64| {
         let refused = Outcome::Failed {

@@ -54,6 +54,11 @@ impl Alarms {
         same && self.0.iter().all(|alarm| alarm.began_us.is_some())
     }
 
+    /// Their verdicts.
+    pub(super) fn ids(&self) -> Vec<String> {
+        self.0.iter().map(|alarm| alarm.id.clone()).collect()
+    }
+
     /// How many they are.
     pub(super) fn count(&self) -> usize {
         self.0.len()
@@ -73,9 +78,12 @@ impl Alarms {
         over.map(|alarm| alarm.id.clone()).collect()
     }
 
-    /// Makes of a healthy verdict one that says what stands.
-    pub(super) fn deny(&self, verdict: &mut Verdict, standing: &[String]) {
-        for id in standing {
+    /// Makes of a healthy verdict beside which something stands one that says so.
+    pub(super) fn deny(&self, verdict: &mut Verdict) {
+        if verdict.outcome != VerdictOutcome::Healthy {
+            return;
+        }
+        for id in &verdict.standing.clone() {
             let known = self.0.iter().find(|alarm| alarm.id == *id);
             let named = known.map_or(&[][..], |alarm| &alarm.named);
             verdict.outcome = VerdictOutcome::Inconclusive;
@@ -219,14 +227,15 @@ mod tests {
         let mut verdict = localize::localize(&case(0, 10)).verdict;
         verdict.outcome = VerdictOutcome::Healthy;
         let alarms = alarms(None);
-        alarms.deny(&mut verdict, &[]);
+        alarms.deny(&mut verdict);
         assert_eq!(verdict.outcome, VerdictOutcome::Healthy);
         let cleared = |verdict: &Verdict| {
             let mut cleared = verdict.exonerated.iter();
             cleared.any(|part| part.component.name == "web1")
         };
         assert!(cleared(&verdict), "{verdict:?}");
-        alarms.deny(&mut verdict, &["v-1".to_owned(), "v-2".to_owned()]);
+        verdict.standing = vec!["v-1".to_owned(), "v-2".to_owned()];
+        alarms.deny(&mut verdict);
         assert_eq!(verdict.outcome, VerdictOutcome::Inconclusive);
         assert!(!cleared(&verdict));
         let asked = verdict.ask.join("\n");

@@ -1,16 +1,16 @@
 //! What each write changes.
 
-use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use localize::watch::Ending;
-use localize::{
-    Failure, Layer, Micros, Observation, Outcome, ServiceName, VantageName, Verdict, WitnessReport,
-};
+use localize::{Observation, Outcome, ServiceName, VantageName, Verdict, WitnessReport};
 
+use super::counting::{Counted, Ripe};
 use super::error::StoreError;
 use super::journal::Member;
-use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
+use super::key::{self, Kind, ObservationKey, SeriesId, ServiceNumber, WindowKey};
+use super::minute::Minute;
+use super::observed;
 use super::records::{
     AgentRecord, RaisedRecord, RoundRecord, RoundSummary, SecretHash, TokenRecord, Use,
     VerdictPlace, Write,
@@ -23,6 +23,8 @@ use super::window::Window;
 
 /// Cases kept: one is megabytes, and only late ones are replayed.
 const CASES_KEPT: u64 = 200;
+/// Windows written with one group: as many as it has observations, so that they keep up.
+const WINDOWS: usize = 512;
 /// Verdicts kept: a few kilobytes each.
 const VERDICTS_KEPT: u64 = 10_000;
 
@@ -40,8 +42,10 @@ pub(super) enum Prepared {
 pub(super) struct Stage<'a> {
     shared: &'a Shared,
     pub(super) staging: Staging<'a>,
-    /// Decoded while the group is staged: a window takes many observations of one group.
-    windows: BTreeMap<WindowKey, Window>,
+    /// What the observations of this group add to the windows under way.
+    counted: Vec<Counted>,
+    /// About so many of those whose time has come are written with it.
+    pub(super) windows: usize,
     /// The watermarks that this group raises.
     pub(super) watermarks: BTreeMap<VantageName, u64>,
     /// Agents that this group forgets.
@@ -59,7 +63,8 @@ impl<'a> Stage<'a> {
         Self {
             shared,
             staging: Staging::new(&shared.disk.db),
-            windows: BTreeMap::new(),
+            counted: Vec::new(),
+            windows: WINDOWS,
             watermarks: BTreeMap::new(),
             forgotten: BTreeSet::new(),
             renamed: Vec::new(),
@@ -88,13 +93,12 @@ impl<'a> Stage<'a> {
         }
     }
 
-    /// Writes out what was held back while staging.
+    /// Writes out what was held back while staging, and some windows whose time has come.
     pub(super) fn finish(mut self) -> Result<Staged<'a>, StoreError> {
-        for (key, window) in std::mem::take(&mut self.windows) {
-            let key = key.bytes();
-            let bytes = window.encode().map_err(StoreError::damaged(&key))?;
-            self.staging.put(key, &Packed::plain(bytes))?;
-        }
+        let mut ripe = self.shared.counting().ripe(self.windows);
+        // Those of an agent that gets another name in this group go with it.
+        ripe.retain(|ripe| !self.forgotten.contains(&ripe.vantage));
+        stage_windows(&mut self.staging, &ripe)?;
         for (agent, sequence) in &self.watermarks {
             self.staging
                 .put(key::watermark(agent), &Packed::json(sequence)?)?;
@@ -111,6 +115,8 @@ impl<'a> Stage<'a> {
             renamed: self.renamed,
             members: self.members,
             stored: self.stored,
+            counted: self.counted,
+            ripe,
         })
     }
 
@@ -187,58 +193,43 @@ impl<'a> Stage<'a> {
         if !self.raise_watermark(observation.vantage(), observation.id.sequence) {
             return Ok(());
         }
-        let series = self.series(observation)?;
-        let at_us = observation.scheduled_us;
+        let (service, series) = self.series(observation)?;
         let kind = match observation.outcome {
             Outcome::Failed { .. } => Kind::FailedObservation,
             Outcome::Passed | Outcome::NotFired => Kind::Observation,
         };
-        let key = key::observation(kind, at_us, series, observation.id.sequence);
-        self.staging.put_new(key, &Packed::json(observation)?);
-        self.stored += 1;
-
-        let minute_us = at_us - at_us % MINUTE_US;
-        let window = |layer| WindowKey {
-            minute_us,
+        let key = ObservationKey {
+            service,
+            at_us: observation.scheduled_us,
             series,
-            layer,
+            sequence: observation.id.sequence,
         };
-        for step in &observation.steps {
-            self.count(window(step.layer), Count::Passed(step.took))?;
-        }
-        if let Outcome::Failed { layer, failure, .. } = observation.outcome {
-            self.count(window(layer), Count::Failed(failure))?;
-        }
-        if let Some(http) = &observation.facts.http {
-            self.count(window(Layer::Http), Count::Answered(http.status))?;
-        }
+        self.staging
+            .put_new(key.bytes(kind), &observed::pack(observation));
+        self.stored += 1;
+        let counted = Counted::new(service, series, observation.vantage(), observation);
+        self.counted.push(counted);
         Ok(())
     }
 
-    fn count(&mut self, key: WindowKey, count: Count) -> Result<(), StoreError> {
-        let window = match self.windows.entry(key) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => entry.insert(stored_window(&self.staging, key)?),
-        };
-        match count {
-            Count::Passed(took) => window.pass(took),
-            Count::Failed(failure) => window.fail(failure),
-            Count::Answered(status) => window.answer(status),
-        }
-        Ok(())
-    }
-
-    /// The number of the observation's series, a new one where it is the first.
-    fn series(&mut self, observation: &Observation) -> Result<SeriesId, StoreError> {
+    /// The numbers of the observation's service and series, new ones where it is the first.
+    fn series(
+        &mut self,
+        observation: &Observation,
+    ) -> Result<(ServiceNumber, SeriesId), StoreError> {
         let day = observation.scheduled_us / DAY_US;
         let mut table = self.shared.series_mut();
         let known = table.find(observation);
-        let fresh = known
-            .and_then(|id| table.get(id))
-            .is_some_and(|s| s.last_day >= day);
+        let fresh = known.and_then(|id| Some((id, table.get(id)?)));
+        if let Some((id, series)) = fresh.filter(|(_, series)| series.last_day >= day) {
+            return Ok((series.number, id));
+        }
         let id = known.unwrap_or_else(|| table.next_id());
-        if !fresh {
+        let number = table.number(&observation.service);
+        let number = number.unwrap_or_else(|| table.next_number());
+        {
             let series = Series {
+                number,
                 service: observation.service.clone(),
                 vantage: observation.vantage().clone(),
                 arm: observation.arm.clone(),
@@ -247,7 +238,7 @@ impl<'a> Stage<'a> {
             self.staging.put(key::series(id), &Packed::json(&series)?)?;
             table.insert(id, series);
         }
-        Ok(id)
+        Ok((number, id))
     }
 
     fn report(&mut self, report: &WitnessReport) -> Result<(), StoreError> {
@@ -349,6 +340,10 @@ impl<'a> Stage<'a> {
     fn rename_agent(&mut self, from: &VantageName, agent: &AgentRecord) -> Result<(), StoreError> {
         let to = &agent.name;
         self.change_series(from, |series| series.vantage.clone_from(to))?;
+        if let Some(counted) = self.staging.get::<u64>(&key::counted(from))? {
+            self.staging
+                .put(key::counted(to), &Packed::json(&counted)?)?;
+        }
         let through = self.watermarks.remove(from);
         if let Some(through) = through.or_else(|| self.shared.durable_through(from)) {
             self.watermarks.insert(to.clone(), through);
@@ -373,6 +368,7 @@ impl<'a> Stage<'a> {
         self.forgotten.insert(name.clone());
         self.members.push(Member::NoAgent(name.clone()));
         self.staging.remove(&key::watermark(name))?;
+        self.staging.remove(&key::counted(name))?;
         self.staging.remove(&key::agent(name))
     }
 
@@ -417,6 +413,39 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Windows whose time has come, with how far their agents are counted in them.
+pub(super) fn stage_windows(staging: &mut Staging<'_>, ripe: &[Ripe]) -> Result<(), StoreError> {
+    for Ripe {
+        vantage,
+        through,
+        windows,
+        ..
+    } in ripe
+    {
+        for (key, minute) in windows {
+            stage_window(staging, *key, minute)?;
+        }
+        staging.put(key::counted(vantage), &Packed::json(through)?)?;
+    }
+    Ok(())
+}
+
+/// Puts a minute into the window that is stored of it, if any.
+fn stage_window(
+    staging: &mut Staging<'_>,
+    key: WindowKey,
+    minute: &Minute,
+) -> Result<(), StoreError> {
+    let bytes = key.bytes();
+    let mut window = minute.encode().map_err(StoreError::damaged(&bytes))?;
+    if staging.contains(&bytes)? {
+        let mut sum = stored_window(staging, key)?;
+        let added = sum.add(&window).and_then(|()| sum.encode());
+        window = added.map_err(StoreError::damaged(&bytes))?;
+    }
+    staging.put(bytes, &Packed::plain(window))
+}
+
 /// The window as stored, an empty one where there is none or where it is damaged.
 pub(super) fn stored_window(staging: &Staging<'_>, key: WindowKey) -> Result<Window, StoreError> {
     let key = key.bytes();
@@ -441,12 +470,8 @@ pub(super) struct Staged<'a> {
     pub(super) renamed: Vec<AgentRecord>,
     pub(super) members: Vec<Member>,
     pub(super) stored: u64,
-}
-
-enum Count {
-    Passed(Micros),
-    Failed(Failure),
-    Answered(u16),
+    pub(super) counted: Vec<Counted>,
+    pub(super) ripe: Vec<Ripe>,
 }
 
 /// Counter of all observations ever stored.

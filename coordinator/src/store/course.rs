@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use localize::{Failure, Layer, Micros, ServiceName, VantageName};
 
 use super::error::StoreError;
-use super::key::{Kind, SeriesId, WindowKey};
+use super::key::SeriesId;
 use super::shared::Shared;
 use super::value::ValueError;
 use super::window::Window;
+use super::windows;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,29 +68,24 @@ pub(super) fn course(shared: &Shared, of: &CourseOf) -> Result<Vec<Course>, Stor
     let labels = labels(shared, of);
     let step_us = of.step_us.max(1);
     let mut courses = Courses::default();
+    let Some(number) = shared.series().number(&of.service) else {
+        return Ok(Vec::new());
+    };
     // Windows come in the order of time, so that one stretch at a time is added up: a window added up is
     // as large as all that it could tell apart.
-    for entry in shared
-        .disk
-        .db
-        .range(Kind::Window.at(of.from_us)..Kind::Window.at(of.to_us))
-    {
-        let (key, head) = entry.map_err(StoreError::database("list windows"))?;
-        let Some(window) = WindowKey::parse(&key).filter(|key| key.layer == of.layer) else {
-            continue;
-        };
+    windows::each(shared, number, of.from_us..of.to_us, |window, bytes| {
+        if window.layer != of.layer {
+            return;
+        }
         let Some(label) = labels.get(&window.series) else {
-            continue;
-        };
-        let Some(bytes) = shared.listed_bytes(&key, &head)? else {
-            continue;
+            return;
         };
         courses.begin(window.minute_us - window.minute_us % step_us);
-        if let Err(error) = courses.add(label, &bytes) {
-            let error = StoreError::damaged(&key)(error);
+        if let Err(error) = courses.add(label, bytes) {
+            let error = StoreError::damaged(&window.bytes())(error);
             tracing::error!(%error, "a latency window is left out");
         }
-    }
+    })?;
     Ok(courses.end())
 }
 

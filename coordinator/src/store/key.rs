@@ -1,5 +1,6 @@
 //! The layout of the keys: a letter for the kind, then big-endian numbers, so that the order of the
-//! bytes is the order of time and new records append.
+//! bytes is the order of time and new records append. What there is very much of, and is asked for by
+//! service, has the service's number before the time.
 
 use localize::{Layer, ServiceName, VantageName};
 
@@ -13,12 +14,14 @@ pub(super) enum Kind {
     Token,
     /// Highest stored sequence of an agent.
     Watermark,
-    /// An observation that passed or was not fired: instant, series, sequence.
+    /// An observation that passed or was not fired: service, instant, series, sequence.
     Observation,
     /// An observation that failed: likewise.
     FailedObservation,
-    /// A latency window: minute, series, layer.
+    /// A latency window: service, minute, series, layer.
     Window,
+    /// The last sequence of an agent that is counted in the windows on disk.
+    Counted,
     /// What the number of a series stands for.
     Series,
     /// A witness report: end of its stretch, sequence, witness.
@@ -43,7 +46,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 18] = [
+    pub(super) const ALL: [Self; 19] = [
         Self::Agent,
         Self::Service,
         Self::Token,
@@ -51,6 +54,7 @@ impl Kind {
         Self::Observation,
         Self::FailedObservation,
         Self::Window,
+        Self::Counted,
         Self::Series,
         Self::Report,
         Self::Round,
@@ -73,6 +77,7 @@ impl Kind {
             Self::Observation => b'o',
             Self::FailedObservation => b'f',
             Self::Window => b'h',
+            Self::Counted => b'y',
             Self::Series => b'n',
             Self::Report => b'r',
             Self::Round => b'q',
@@ -109,7 +114,39 @@ impl Kind {
     pub(super) fn at(self, at_us: u64) -> Vec<u8> {
         self.key(&at_us.to_be_bytes())
     }
+
+    /// The first key of this kind of a service at or after an instant, for kinds that begin with both.
+    pub(super) fn of_at(self, service: ServiceNumber, at_us: u64) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(12);
+        rest.extend_from_slice(&service.0.to_be_bytes());
+        rest.extend_from_slice(&at_us.to_be_bytes());
+        self.key(&rest)
+    }
+
+    /// The first key of this kind after all of a service.
+    pub(super) fn end_of(self, service: ServiceNumber) -> Vec<u8> {
+        match service.0.checked_add(1) {
+            Some(next) => self.key(&next.to_be_bytes()),
+            None => self.end(),
+        }
+    }
 }
+
+/// The number of a service. Zero is none, in series of before services had numbers.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
+pub(super) struct ServiceNumber(pub u32);
 
 /// The number of a series: one service, vantage point and arm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,6 +158,7 @@ pub(super) const MINUTE_US: u64 = 60_000_000;
 /// Names a latency window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct WindowKey {
+    pub service: ServiceNumber,
     /// Start of its minute, in microseconds of mesh time.
     pub minute_us: u64,
     pub series: SeriesId,
@@ -128,8 +166,12 @@ pub(super) struct WindowKey {
 }
 
 impl WindowKey {
+    /// Length of a key, in bytes.
+    pub(super) const BYTES: usize = 18;
+
     pub(super) fn bytes(self) -> Vec<u8> {
-        let mut rest = Vec::with_capacity(13);
+        let mut rest = Vec::with_capacity(Self::BYTES - 1);
+        rest.extend_from_slice(&self.service.0.to_be_bytes());
         rest.extend_from_slice(&self.minute_us.to_be_bytes());
         rest.extend_from_slice(&self.series.0.to_be_bytes());
         rest.push(layer_byte(self.layer));
@@ -138,10 +180,12 @@ impl WindowKey {
 
     /// `None` for bytes that are no window's key.
     pub(super) fn parse(key: &[u8]) -> Option<Self> {
-        let rest: &[u8; 13] = key.get(1..)?.try_into().ok()?;
+        let rest: &[u8; Self::BYTES - 1] = key.get(1..)?.try_into().ok()?;
+        let (service, rest) = rest.split_first_chunk::<4>()?;
         let (minute, rest) = rest.split_first_chunk::<8>()?;
         let (series, rest) = rest.split_first_chunk::<4>()?;
         Some(Self {
+            service: ServiceNumber(u32::from_be_bytes(*service)),
             minute_us: u64::from_be_bytes(*minute),
             series: SeriesId(u32::from_be_bytes(*series)),
             layer: layer_of(*rest.first()?)?,
@@ -149,24 +193,50 @@ impl WindowKey {
     }
 }
 
-pub(super) fn observation(kind: Kind, at_us: u64, series: SeriesId, sequence: u64) -> Vec<u8> {
-    let mut rest = Vec::with_capacity(20);
-    rest.extend_from_slice(&at_us.to_be_bytes());
-    rest.extend_from_slice(&series.0.to_be_bytes());
-    rest.extend_from_slice(&sequence.to_be_bytes());
-    kind.key(&rest)
+/// Names an observation, failed or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct ObservationKey {
+    pub service: ServiceNumber,
+    /// Its round's instant, in microseconds of mesh time.
+    pub at_us: u64,
+    pub series: SeriesId,
+    pub sequence: u64,
 }
 
-/// The series in an observation's key.
-pub(super) fn series_of_observation(key: &[u8]) -> Option<SeriesId> {
-    let bytes: [u8; 4] = key.get(9..13)?.try_into().ok()?;
-    Some(SeriesId(u32::from_be_bytes(bytes)))
+impl ObservationKey {
+    /// Length of a key, in bytes.
+    const BYTES: usize = 25;
+
+    pub(super) fn bytes(self, kind: Kind) -> Vec<u8> {
+        let mut rest = Vec::with_capacity(Self::BYTES - 1);
+        rest.extend_from_slice(&self.service.0.to_be_bytes());
+        rest.extend_from_slice(&self.at_us.to_be_bytes());
+        rest.extend_from_slice(&self.series.0.to_be_bytes());
+        rest.extend_from_slice(&self.sequence.to_be_bytes());
+        kind.key(&rest)
+    }
+
+    /// `None` for bytes that are no observation's key.
+    pub(super) fn parse(key: &[u8]) -> Option<Self> {
+        let rest: &[u8; Self::BYTES - 1] = key.get(1..)?.try_into().ok()?;
+        let (service, rest) = rest.split_first_chunk::<4>()?;
+        let (at, rest) = rest.split_first_chunk::<8>()?;
+        let (series, rest) = rest.split_first_chunk::<4>()?;
+        Some(Self {
+            service: ServiceNumber(u32::from_be_bytes(*service)),
+            at_us: u64::from_be_bytes(*at),
+            series: SeriesId(u32::from_be_bytes(*series)),
+            sequence: u64::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
 }
 
-/// The sequence in an observation's key.
-pub(super) fn sequence_of_observation(key: &[u8]) -> Option<u64> {
-    let bytes: [u8; 8] = key.get(13..21)?.try_into().ok()?;
-    Some(u64::from_be_bytes(bytes))
+/// Series and sequence in an observation's key, of this layout or of one before: they stand at its end.
+pub(super) fn end_of_observation(key: &[u8]) -> Option<(SeriesId, u64)> {
+    let (_, end) = key.split_last_chunk::<12>()?;
+    let (series, sequence) = end.split_first_chunk::<4>()?;
+    let sequence = u64::from_be_bytes(sequence.try_into().ok()?);
+    Some((SeriesId(u32::from_be_bytes(*series)), sequence))
 }
 
 pub(super) fn report(to_us: u64, sequence: u64, witness: &VantageName) -> Vec<u8> {
@@ -200,6 +270,10 @@ pub(super) fn agent(name: &VantageName) -> Vec<u8> {
 
 pub(super) fn watermark(name: &VantageName) -> Vec<u8> {
     Kind::Watermark.key(name.0.as_bytes())
+}
+
+pub(super) fn counted(name: &VantageName) -> Vec<u8> {
+    Kind::Counted.key(name.0.as_bytes())
 }
 
 pub(super) fn service(name: &ServiceName) -> Vec<u8> {
@@ -263,6 +337,7 @@ mod tests {
         for minute in [0, 1, 255, 256, u64::MAX / MINUTE_US] {
             for layer in [Layer::Dns, Layer::Tcp, Layer::Tls, Layer::Http] {
                 let key = WindowKey {
+                    service: ServiceNumber(3),
                     minute_us: minute * MINUTE_US,
                     series: SeriesId(70_000),
                     layer,
@@ -273,6 +348,29 @@ mod tests {
             }
         }
         assert_eq!(WindowKey::parse(b"h"), None);
-        assert_eq!(WindowKey::parse(&[0; 14]), None);
+        assert_eq!(WindowKey::parse(&[0; WindowKey::BYTES]), None);
+    }
+
+    #[test]
+    fn observation_keys_come_back_and_stand_by_service() {
+        let mut last = Vec::new();
+        for service in [1, 2, 256].map(ServiceNumber) {
+            for at_us in [0, 255, 1_700_000_000_000_000] {
+                let key = ObservationKey {
+                    service,
+                    at_us,
+                    series: SeriesId(70_000),
+                    sequence: 1 << 60,
+                };
+                let bytes = key.bytes(Kind::Observation);
+                assert_eq!(ObservationKey::parse(&bytes), Some(key));
+                assert!(bytes > last);
+                assert!(bytes >= Kind::Observation.of_at(service, at_us));
+                assert!(bytes < Kind::Observation.of_at(service, at_us + 1));
+                assert!(bytes < Kind::Observation.end_of(service));
+                last = bytes;
+            }
+        }
+        assert_eq!(ObservationKey::parse(b"o"), None);
     }
 }

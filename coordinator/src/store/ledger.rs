@@ -122,6 +122,7 @@ fn word(letter: char) -> &'static str {
         'o' => "observations",
         'f' => "failed observations",
         'h' => "latency windows",
+        'y' => "counts of latency windows",
         'n' => "series",
         'r' => "witness reports",
         'q' => "rounds",

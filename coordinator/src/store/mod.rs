@@ -7,6 +7,7 @@
 //! stops for good and says so: the state on disk is then known only to the next start.
 
 mod apply;
+mod counting;
 mod course;
 mod disk;
 mod error;
@@ -14,6 +15,9 @@ mod journal;
 mod key;
 mod ledger;
 mod mark;
+mod migration;
+mod minute;
+mod observed;
 mod read;
 mod records;
 mod retention;
@@ -26,6 +30,7 @@ mod tests;
 mod trouble;
 mod value;
 mod window;
+mod windows;
 mod writer;
 
 use std::path::Path;
@@ -51,11 +56,11 @@ use apply::Prepared;
 use key::Kind;
 use shared::Shared;
 use value::Packed;
-use writer::Command;
+use writer::{Command, Lanes};
 
-/// Number of the layout on disk that this version writes. Layout 1 is the same without a ledger, and is
-/// read; a version that knows no ledger must not write beside it.
-const LAYOUT: u64 = 2;
+/// Number of the layout on disk that this version writes. In layout 2 keys did not begin with the service, and
+/// layout 1 had no ledger; both are brought to this one.
+const LAYOUT: u64 = 3;
 /// The oldest layout that is read.
 const OLDEST_LAYOUT: u64 = 1;
 
@@ -69,8 +74,8 @@ pub const MAX_CASE_BYTES: usize = 256 << 20;
 /// Most observations answered at once, the passed and the failed counted apart: the newest.
 pub const MAX_OBSERVATIONS: usize = 200_000;
 
-/// Commits that wait for the writer: two groups of single records, so that the next batch is there
-/// when one is done. More wait in their senders, whose agents keep what is not acknowledged.
+/// Commits that wait for the writer in each lane: two groups of single records, so that the next batch is
+/// there when one is done. More wait in their senders, whose agents keep what is not acknowledged.
 const WAITING_COMMITS: usize = 1024;
 
 /// The trouble when the writer's thread is gone: sled asserts its invariants by panics.
@@ -89,14 +94,14 @@ pub struct Store(Arc<Open>);
 struct Open {
     shared: Arc<Shared>,
     /// `None` only while closing.
-    commands: Option<mpsc::Sender<Command>>,
+    lanes: Option<Lanes>,
     writer: Option<JoinHandle<()>>,
 }
 
 impl Drop for Open {
     /// Waits for what was asked for before, so that the folder can be opened again at once.
     fn drop(&mut self) {
-        self.commands = None;
+        self.lanes = None;
         if let Some(writer) = self.writer.take() {
             // A panic of the writer has been told to those who waited for it.
             let _ = writer.join();
@@ -116,17 +121,21 @@ impl Store {
     /// Opens the store with other limits.
     pub fn open_with(dir: &Path, space: SpaceLimits) -> Result<Self, StoreError> {
         let shared = Arc::new(Shared::open(dir, space)?);
-        let (commands, waiting) = mpsc::channel(WAITING_COMMITS);
+        let (lanes, waiting) = writer::lanes(WAITING_COMMITS);
+        // The writer waits on two lanes at once, and does nothing else on it.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .map_err(StoreError::io("start the writer"))?;
         let writer = std::thread::Builder::new()
             .name("store-writer".into())
             .spawn({
                 let shared = Arc::clone(&shared);
-                move || writer::run(&shared, waiting)
+                move || writer::run(&shared, &runtime, waiting)
             })
             .map_err(StoreError::io("start the writer"))?;
         Ok(Self(Arc::new(Open {
             shared,
-            commands: Some(commands),
+            lanes: Some(lanes),
             writer: Some(writer),
         })))
     }
@@ -135,15 +144,36 @@ impl Store {
     ///
     /// [`StoreError::DiskFull`], [`StoreError::TooLarge`] and the three of tokens refuse this commit
     /// alone; any other error is final, and the process must end.
+    ///
+    /// Facts wait for everything else: a commit of nothing but facts may be overtaken by a later one.
     pub async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
-        let writes = prepare(writes).await?;
-        self.ask(|reply| Command::Commit { writes, reply }).await
+        let answer = self.submit(writes).await?;
+        self.answered(answer).await
+    }
+
+    /// Stores several commits in their order, each by itself, and returns what came of each.
+    pub async fn commit_each(&self, commits: Vec<Vec<Write>>) -> Vec<Result<(), StoreError>> {
+        let mut submitted = Vec::with_capacity(commits.len());
+        for writes in commits {
+            submitted.push(self.submit(writes).await);
+        }
+        let mut done = Vec::with_capacity(submitted.len());
+        for answer in submitted {
+            done.push(match answer {
+                Ok(answer) => self.answered(answer).await,
+                Err(error) => Err(error),
+            });
+        }
+        done
     }
 
     /// Forgets what has aged out at `now_us` of mesh time, a bounded amount of it: to be called once
     /// a minute or oftener, and again at once while it answers `true`.
     pub async fn retain(&self, now_us: u64) -> Result<bool, StoreError> {
-        self.ask(|reply| Command::Retain { now_us, reply }).await
+        let (reply, answer) = oneshot::channel();
+        let retain = Command::Retain { now_us, reply };
+        self.hand(retain, |lanes| &lanes.facts).await?;
+        self.answered(answer).await
     }
 
     /// Everything of the agent up to this sequence is on disk.
@@ -217,7 +247,7 @@ impl Store {
         from_us: u64,
         to_us: u64,
     ) -> Result<Vec<Observation>, StoreError> {
-        read::observations(&self.0.shared, service, from_us, to_us)
+        read::observations(&self.0.shared, service, from_us, to_us, MAX_OBSERVATIONS)
     }
 
     /// The witness reports that overlap `[from_us, to_us]`, by their end; kept for an hour.
@@ -289,8 +319,8 @@ impl Store {
         let taken = shared.take_round();
         if shared.wants_rounds() {
             // A full queue is no loss: the next call asks again, long before the reserve is used up.
-            if let Some(commands) = &self.0.commands {
-                let _ = commands.try_send(Command::ReserveRounds);
+            if let Some(lanes) = &self.0.lanes {
+                let _ = lanes.decisions.try_send(Command::ReserveRounds);
             }
         }
         match taken {
@@ -352,21 +382,40 @@ impl Store {
         }
     }
 
-    /// Hands a command to the writer and waits for its answer.
-    async fn ask<T>(
-        &self,
-        command: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Command,
-    ) -> Result<T, StoreError> {
-        let gone = || {
-            let error = StoreError::Poisoned(WRITER_ENDED.to_owned());
-            self.0.shared.poison(&error)
-        };
+    /// Hands a commit to the writer; the answer comes when it is on disk.
+    async fn submit(&self, writes: Vec<Write>) -> Result<Answer<()>, StoreError> {
+        let facts = writes.iter().all(Write::is_fact);
+        let writes = prepare(writes).await?;
         let (reply, answer) = oneshot::channel();
-        let commands = self.0.commands.as_ref().ok_or_else(gone)?;
-        commands.send(command(reply)).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        let commit = Command::Commit { writes, reply };
+        match facts {
+            true => self.hand(commit, |lanes| &lanes.facts).await?,
+            false => self.hand(commit, |lanes| &lanes.decisions).await?,
+        }
+        Ok(answer)
+    }
+
+    async fn hand(
+        &self,
+        command: Command,
+        lane: impl Fn(&Lanes) -> &mpsc::Sender<Command>,
+    ) -> Result<(), StoreError> {
+        let lanes = self.0.lanes.as_ref().ok_or_else(|| self.gone())?;
+        lane(lanes).send(command).await.map_err(|_| self.gone())
+    }
+
+    async fn answered<T>(&self, answer: Answer<T>) -> Result<T, StoreError> {
+        answer.await.unwrap_or_else(|_| Err(self.gone()))
+    }
+
+    fn gone(&self) -> StoreError {
+        let error = StoreError::Poisoned(WRITER_ENDED.to_owned());
+        self.0.shared.poison(&error)
     }
 }
+
+/// What the writer answers.
+type Answer<T> = oneshot::Receiver<Result<T, StoreError>>;
 
 /// Checks the bounds, and packs the long parts where they hold up nobody.
 async fn prepare(writes: Vec<Write>) -> Result<Vec<Prepared>, StoreError> {

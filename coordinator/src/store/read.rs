@@ -6,15 +6,17 @@ use std::ops::Range;
 
 use localize::{Baseline, Baselines, Layer, Observation, ServiceName, Verdict, WitnessReport};
 
+use super::MAX_CASE_BYTES;
 use super::error::StoreError;
-use super::key::{self, Kind, MINUTE_US, SeriesId, WindowKey};
+use super::key::{self, Kind, MINUTE_US, ObservationKey, SeriesId, WindowKey};
 use super::records::{HistoryLine, RoundRecord, VerdictPlace};
 use super::retention::{self, HOUR_US};
 use super::series::Series;
 use super::shared::Shared;
 use super::trouble;
+use super::value::ValueError;
 use super::window::Window;
-use super::{MAX_CASE_BYTES, MAX_OBSERVATIONS};
+use super::windows;
 
 /// What is usual is looked for no farther back than so many times the calm time wanted.
 const FARTHEST: u64 = 7;
@@ -27,24 +29,29 @@ pub(super) fn observations(
     service: &ServiceName,
     from_us: u64,
     to_us: u64,
+    most: usize,
 ) -> Result<Vec<Observation>, StoreError> {
-    let series = shared.series().of_service(service);
+    let (number, series) = {
+        let table = shared.series();
+        (table.number(service), table.of_service(service))
+    };
+    let Some(number) = number else {
+        return Ok(Vec::new());
+    };
     let mut found: Vec<Observation> = Vec::new();
     for kind in [Kind::Observation, Kind::FailedObservation] {
-        let range = kind.at(from_us)..kind.at(to_us.saturating_add(1));
+        let range = kind.of_at(number, from_us)..match to_us.checked_add(1) {
+            Some(end_us) => kind.of_at(number, end_us),
+            None => kind.end_of(number),
+        };
         // The newest first, so that the bound cuts off the oldest.
-        for entry in shared.disk.db.range(range).rev().take(MAX_OBSERVATIONS) {
+        for entry in shared.disk.db.range(range).rev().take(most) {
             let (key, head) = entry.map_err(StoreError::database("list observations"))?;
-            let id = key::series_of_observation(&key);
-            let Some(series) = id.and_then(|id| series.get(&id)) else {
+            let series = ObservationKey::parse(&key).and_then(|key| series.get(&key.series));
+            let Some(series) = series else {
                 continue;
             };
-            let observation: Option<Observation> = shared.listed(&key, &head)?;
-            // The agent may have had another name when it was stored.
-            found.extend(observation.map(|mut observation| {
-                observation.id.vantage.clone_from(&series.vantage);
-                observation
-            }));
+            found.extend(shared.listed_observation(&key, &head, series)?);
         }
     }
     found.sort_by(|a: &Observation, b| (a.scheduled_us, &a.id).cmp(&(b.scheduled_us, &b.id)));
@@ -241,47 +248,30 @@ fn cells(
     without: &[Range<u64>],
 ) -> Result<Vec<Cell>, StoreError> {
     let mut sums: BTreeMap<(SeriesId, Layer), Window> = BTreeMap::new();
-    let series = shared.series().of_service(service);
+    let (number, series) = {
+        let table = shared.series();
+        (table.number(service), table.of_service(service))
+    };
+    let Some(number) = number else {
+        return Ok(Vec::new());
+    };
     let from_us = stretch.start - stretch.start % MINUTE_US;
     let hours_until_us = retention::minutes_from(shared)?;
-    let range = Kind::Window.at(from_us)..Kind::Window.at(stretch.end);
-    for entry in shared.disk.db.range(range) {
-        let (key, head) = entry.map_err(StoreError::database("list windows"))?;
-        let Some(cell) = WindowKey::parse(&key).filter(|key| series.contains_key(&key.series))
-        else {
-            continue;
-        };
+    windows::each(shared, number, from_us..stretch.end, |cell, bytes| {
         let length_us = match cell.minute_us < hours_until_us {
             true => HOUR_US,
             false => MINUTE_US,
         };
         let end_us = cell.minute_us + length_us;
-        if without
-            .iter()
-            .any(|w| w.start < end_us && w.end > cell.minute_us)
-        {
-            continue;
+        let overlaps = |w: &Range<u64>| w.start < end_us && w.end > cell.minute_us;
+        if !series.contains_key(&cell.series) || without.iter().any(overlaps) {
+            return;
         }
-        let Some(bytes) = shared.listed_bytes(&key, &head)? else {
-            continue;
-        };
-        let damaged = StoreError::damaged(&key);
-        let window = match Window::decode(&bytes).map_err(&damaged) {
-            Ok(window) => window,
-            Err(error) => {
-                tracing::error!(%error, "a latency window is left out");
-                continue;
-            }
-        };
-        match sums.entry((cell.series, cell.layer)) {
-            Entry::Occupied(mut sum) => {
-                sum.get_mut().merge(&window).map_err(&damaged)?;
-            }
-            Entry::Vacant(vacant) => {
-                vacant.insert(window);
-            }
+        if let Err(error) = add(&mut sums, cell, bytes) {
+            let error = StoreError::damaged(&cell.bytes())(error);
+            tracing::error!(%error, "a latency window is left out");
         }
-    }
+    })?;
     let mut cells: Vec<Cell> = sums
         .into_iter()
         .filter_map(|((id, layer), window)| {
@@ -303,6 +293,20 @@ fn cells(
         )
     });
     Ok(cells)
+}
+
+fn add(
+    sums: &mut BTreeMap<(SeriesId, Layer), Window>,
+    cell: WindowKey,
+    bytes: &[u8],
+) -> Result<(), ValueError> {
+    match sums.entry((cell.series, cell.layer)) {
+        Entry::Occupied(mut sum) => sum.get_mut().add(bytes),
+        Entry::Vacant(vacant) => {
+            vacant.insert(Window::decode(bytes)?);
+            Ok(())
+        }
+    }
 }
 
 fn place(shared: &Shared, id: &str) -> Result<Option<VerdictPlace>, StoreError> {

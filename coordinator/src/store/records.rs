@@ -283,3 +283,25 @@ pub enum Write {
         agent: AgentRecord,
     },
 }
+
+impl Write {
+    /// Something that an agent has sent and still holds.
+    pub(super) fn is_fact(&self) -> bool {
+        match self {
+            Self::Observation(_) | Self::Report(_) | Self::Unkept { .. } => true,
+            Self::Round(_)
+            | Self::Verdict { .. }
+            | Self::Raised { .. }
+            | Self::Over { .. }
+            | Self::Watch { .. }
+            | Self::Authority(_)
+            | Self::Agent(_)
+            | Self::RenameAgent { .. }
+            | Self::DeleteAgent(_)
+            | Self::Service(_)
+            | Self::DeleteService(_)
+            | Self::Token(_)
+            | Self::BurnToken { .. } => false,
+        }
+    }
+}

@@ -1,11 +1,11 @@
 //! What is forgotten, and when. sled's file never shrinks, but takes new records where old ones were.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::apply::stored_window;
+use super::apply::{Stage, stored_window};
 use super::error::StoreError;
-use super::key::{self, Kind, WindowKey};
+use super::key::{self, Kind, ServiceNumber, WindowKey};
 use super::records::TokenRecord;
 use super::series::DAY_US;
 use super::shared::Shared;
@@ -25,13 +25,13 @@ const FUTURE_US: u64 = DAY_US;
 /// Tokens are kept this long after their end, so that an agent that comes late is told why.
 const TOKENS_KEPT_US: u64 = 7 * DAY_US;
 
-/// How long the kinds whose keys begin with an instant are kept.
-const KEPT: [(Kind, u64); 5] = [
+/// How long the kinds whose keys begin with an instant are kept ...
+const KEPT: [(Kind, u64); 2] = [(Kind::Report, HOUR_US), (Kind::Round, 30 * DAY_US)];
+/// ... and those whose keys begin with a service.
+const KEPT_BY_SERVICE: [(Kind, u64); 3] = [
     (Kind::Observation, HOUR_US),
-    (Kind::Report, HOUR_US),
     (Kind::FailedObservation, 30 * DAY_US),
     (Kind::Window, 30 * DAY_US),
-    (Kind::Round, 30 * DAY_US),
 ];
 
 /// Days after which a series has no record left.
@@ -56,12 +56,25 @@ pub(super) fn minutes_from(shared: &Shared) -> Result<u64, StoreError> {
 pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
     // Forgetting writes to the log too, but makes room, so it goes on below the mark of the commits.
     shared.disk.check_space(0.5)?;
+    // What is forgotten must have been counted.
+    if write_windows(shared, now_us)? {
+        return Ok(true);
+    }
     let mut staging = Staging::new(&shared.disk.db);
+    let future_us = now_us.saturating_add(FUTURE_US);
     for (kind, kept_us) in KEPT {
         let past = kind.at(now_us.saturating_sub(kept_us));
         remove_range(shared, &mut staging, kind.start(), past)?;
-        let future = kind.at(now_us.saturating_add(FUTURE_US));
-        remove_range(shared, &mut staging, future, kind.end())?;
+        remove_range(shared, &mut staging, kind.at(future_us), kind.end())?;
+    }
+    let numbers = shared.series().numbers();
+    for (kind, kept_us) in KEPT_BY_SERVICE {
+        for number in &numbers {
+            let past = kind.of_at(*number, now_us.saturating_sub(kept_us));
+            remove_range(shared, &mut staging, kind.of_at(*number, 0), past)?;
+            let future = kind.of_at(*number, future_us);
+            remove_range(shared, &mut staging, future, kind.end_of(*number))?;
+        }
     }
     remove_tokens(shared, &mut staging, now_us)?;
     let idle = shared
@@ -78,6 +91,17 @@ pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
         let mut series = shared.series_mut();
         idle.into_iter().for_each(|id| series.remove(id));
     }
+    Ok(more)
+}
+
+/// Writes windows of agents that are silent, a bounded number; `true` when there are more.
+fn write_windows(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
+    shared.counting().call(now_us);
+    let mut stage = Stage::new(shared);
+    stage.windows = SWEEP_KEYS;
+    let staged = stage.finish()?;
+    let more = !staged.ripe.is_empty();
+    shared.carry_out(staged)?;
     Ok(more)
 }
 
@@ -106,30 +130,35 @@ fn add_up_windows(
     let cursor = Kind::Meta.key(WINDOWS_FROM);
     let from_us = staging.get::<u64>(&cursor)?.unwrap_or(0);
     let end_us = hour_start(now_us.saturating_sub(MINUTES_KEPT_US));
+    let numbers = shared.series().numbers();
+    // One hour of all services after the other, so that one instant tells how far they are added up.
+    let Some(first_us) = first_window(shared, &numbers, from_us, end_us)? else {
+        return reached(staging, cursor, from_us, end_us).map(|()| false);
+    };
+    let hour_us = hour_start(first_us);
     let mut hours: BTreeMap<WindowKey, Window> = BTreeMap::new();
-    let mut taken = 0;
-    let mut reached_us = end_us;
-    for key in shared
-        .disk
-        .db
-        .range(Kind::Window.at(from_us)..Kind::Window.at(end_us))
-        .keys()
-    {
+    let (mut taken, mut whole) = (0, true);
+    let keys = numbers.iter().flat_map(|number| {
+        let range =
+            Kind::Window.of_at(*number, hour_us)..Kind::Window.of_at(*number, hour_us + HOUR_US);
+        shared.disk.db.range(range).keys()
+    });
+    for key in keys {
         let key = key.map_err(StoreError::database("list windows"))?;
         // Those that this sweep removes for their age are none to add up.
         let Some(minute) = WindowKey::parse(&key).filter(|_| !staging.removes(&key)) else {
             continue;
         };
-        if taken >= SWEEP_WINDOWS {
-            reached_us = hour_start(minute.minute_us);
-            break;
-        }
         let hour = WindowKey {
-            minute_us: hour_start(minute.minute_us),
+            minute_us: hour_us,
             ..minute
         };
         if hour == minute {
             continue;
+        }
+        if taken >= SWEEP_WINDOWS {
+            whole = false;
+            break;
         }
         let window = stored_window(staging, minute)?;
         let sum = match hours.entry(hour) {
@@ -145,10 +174,44 @@ fn add_up_windows(
         let bytes = window.encode().map_err(StoreError::damaged(&key))?;
         staging.put(key, &Packed::plain(bytes))?;
     }
-    if reached_us > from_us {
-        staging.put(cursor, &Packed::json(&reached_us)?)?;
+    if whole {
+        reached(staging, cursor, from_us, hour_us + HOUR_US)?;
     }
-    Ok(reached_us < end_us)
+    Ok(true)
+}
+
+fn reached(
+    staging: &mut Staging<'_>,
+    cursor: Vec<u8>,
+    from_us: u64,
+    to_us: u64,
+) -> Result<(), StoreError> {
+    match to_us > from_us {
+        true => staging.put(cursor, &Packed::json(&to_us)?),
+        false => Ok(()),
+    }
+}
+
+/// Start of the first window of any service in a stretch.
+fn first_window(
+    shared: &Shared,
+    numbers: &BTreeSet<ServiceNumber>,
+    from_us: u64,
+    to_us: u64,
+) -> Result<Option<u64>, StoreError> {
+    let mut first = None;
+    for number in numbers {
+        let range = Kind::Window.of_at(*number, from_us)..Kind::Window.of_at(*number, to_us);
+        if from_us >= to_us {
+            break;
+        }
+        if let Some(key) = shared.disk.db.range(range).keys().next() {
+            let key = key.map_err(StoreError::database("list windows"))?;
+            let at_us = WindowKey::parse(&key).map(|key| key.minute_us);
+            first = at_us.into_iter().chain(first).min();
+        }
+    }
+    Ok(first)
 }
 
 const fn hour_start(at_us: u64) -> u64 {

@@ -127,6 +127,7 @@ impl New {
                 | Kind::Observation
                 | Kind::FailedObservation
                 | Kind::Window
+                | Kind::Counted
                 | Kind::Series
                 | Kind::Report
                 | Kind::Round
@@ -257,8 +258,7 @@ impl New {
         for kind in [Kind::Observation, Kind::FailedObservation] {
             for entry in db.range(kind.start()..kind.end()).keys() {
                 let observed = entry.map_err(StoreError::database("list observations"))?;
-                let id = key::series_of_observation(&observed);
-                let Some((id, sequence)) = id.zip(key::sequence_of_observation(&observed)) else {
+                let Some((id, sequence)) = key::end_of_observation(&observed) else {
                     continue;
                 };
                 if let Some(series) = self.disk.read::<Series>(&key::series(id))? {
@@ -273,6 +273,22 @@ impl New {
             let known: Option<u64> = self.disk.read(&key)?;
             if known.is_none_or(|known| known < sequence) {
                 staging.put(key, &Packed::json(&sequence)?)?;
+            }
+        }
+        self.apply(staging)?;
+        self.take_for_counted()
+    }
+
+    /// Where it is lost how far an agent is counted in the windows, all of it is taken for counted: rather a
+    /// minute is missing than hours are counted twice.
+    fn take_for_counted(&mut self) -> Result<(), StoreError> {
+        let db = self.disk.db.clone();
+        let mut staging = Staging::new(&db);
+        for entry in db.range(Kind::Watermark.start()..Kind::Watermark.end()) {
+            let (watermark, value) = entry.map_err(StoreError::database("list watermarks"))?;
+            let counted = Kind::Counted.key(watermark.get(1..).unwrap_or_default());
+            if !staging.contains(&counted)? {
+                staging.put_raw(counted, value.to_vec());
             }
         }
         self.apply(staging)

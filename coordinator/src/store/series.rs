@@ -1,11 +1,11 @@
 //! The numbers of the series, so that keys are short and of one length.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use localize::{Arm, Observation, ServiceName, VantageName};
 use serde::{Deserialize, Serialize};
 
-use super::key::SeriesId;
+use super::key::{SeriesId, ServiceNumber};
 
 /// Length of a day in microseconds.
 pub(super) const DAY_US: u64 = 86_400_000_000;
@@ -16,6 +16,10 @@ pub(super) struct Series {
     pub service: ServiceName,
     pub vantage: VantageName,
     pub arm: Arm,
+    /// The number of the service, which a series that belongs to nobody any more keeps: its records are
+    /// under it.
+    #[serde(default)]
+    pub number: ServiceNumber,
     /// The latest day, counted from the Unix epoch, on which it was observed: retention needs it.
     pub last_day: u64,
 }
@@ -103,6 +107,29 @@ impl SeriesTable {
     pub(super) fn idle_since(&self, day: u64) -> Vec<SeriesId> {
         let idle = self.by_id.iter().filter(|(_, s)| s.last_day < day);
         idle.map(|(id, _)| *id).collect()
+    }
+
+    /// The number of a service; `None` where it has no series.
+    pub(super) fn number(&self, service: &ServiceName) -> Option<ServiceNumber> {
+        let arms = self.ids.get(service)?.values().next()?;
+        let id = arms.values().next()?;
+        self.by_id.get(id).map(|series| series.number)
+    }
+
+    /// Every number that a service has, or had as long as any record of it can be left.
+    pub(super) fn numbers(&self) -> BTreeSet<ServiceNumber> {
+        self.by_id.values().map(|series| series.number).collect()
+    }
+
+    /// A number that no service has.
+    pub(super) fn next_number(&self) -> ServiceNumber {
+        let last = self.numbers().last().map_or(0, |number| number.0);
+        ServiceNumber(last.saturating_add(1))
+    }
+
+    /// Every series.
+    pub(super) fn all(&self) -> impl Iterator<Item = (SeriesId, &Series)> {
+        self.by_id.iter().map(|(id, series)| (*id, series))
     }
 
     /// A number that no series has had while any record of it can be left.

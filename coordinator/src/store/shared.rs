@@ -3,22 +3,27 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+};
 
-use localize::VantageName;
+use localize::{Observation, VantageName};
 use serde::de::DeserializeOwned;
 
 use super::apply::{STORED, Staged};
+use super::counting::{Counted, Counting};
 use super::disk::{Disk, SpaceLimits, guarded};
 use super::error::StoreError;
 use super::journal::{Journal, Member};
-use super::key::{self, Kind};
+use super::key::{self, Kind, ObservationKey};
 use super::ledger::Ledger;
 use super::mark::Mark;
+use super::migration;
+use super::observed;
 use super::records::AgentRecord;
 use super::series::{Series, SeriesTable};
 use super::staging::{MAX_RECORD_BYTES, Staging, read_value};
-use super::value::{self, Packed};
+use super::value::{self, Packed, ValueError};
 use super::{LAYOUT, OLDEST_LAYOUT};
 
 /// Round numbers reserved on disk at a time: a restart skips what is left of them.
@@ -33,6 +38,8 @@ pub(super) struct Shared {
     /// Held by the writer while a batch goes in, by a reader while it gathers the pieces of one value.
     pieces: RwLock<()>,
     series: RwLock<SeriesTable>,
+    /// Held by the writer from before windows go to the disk until they are counted there alone.
+    counting: Mutex<Counting>,
     /// Of what is on disk, never of what is on its way there.
     watermarks: RwLock<BTreeMap<VantageName, u64>>,
     /// The names of agents by those that they had before.
@@ -57,6 +64,7 @@ impl Shared {
             journal: Mutex::default(),
             pieces: RwLock::default(),
             series: RwLock::default(),
+            counting: Mutex::default(),
             watermarks: RwLock::default(),
             names: RwLock::default(),
             stored: AtomicU64::new(0),
@@ -83,6 +91,8 @@ impl Shared {
             }
         })?;
         self.each::<AgentRecord>(Kind::Agent, |_, agent| self.know(&agent))?;
+        migration::run(self, self.get(&Kind::Meta.key(b"layout"))?)?;
+        self.count_again()?;
         let stored: Option<u64> = self.get(&Kind::Meta.key(STORED))?;
         self.stored.store(stored.unwrap_or(0), Ordering::Relaxed);
         let rounds: Option<u64> = self.get(&Kind::Meta.key(b"rounds"))?;
@@ -94,6 +104,44 @@ impl Shared {
             Ok(()) | Err(StoreError::DiskFull { .. }) => Ok(()),
             Err(error) => Err(error),
         }
+    }
+
+    /// Counts what was on disk and not yet in windows there.
+    fn count_again(&self) -> Result<(), StoreError> {
+        let mut through = BTreeMap::new();
+        self.each::<u64>(Kind::Counted, |key, sequence| {
+            if let Ok(name) = std::str::from_utf8(key.get(1..).unwrap_or_default()) {
+                through.insert(VantageName(name.to_owned()), sequence);
+            }
+        })?;
+        for kind in [Kind::Observation, Kind::FailedObservation] {
+            for entry in self.disk.db.range(kind.start()..kind.end()) {
+                let (key, head) = entry.map_err(StoreError::database("list observations"))?;
+                let Some(named) = ObservationKey::parse(&key) else {
+                    continue;
+                };
+                let is_counted = |vantage: &VantageName| {
+                    let through = through.get(vantage);
+                    vantage.0.is_empty() || through.is_some_and(|t| named.sequence <= *t)
+                };
+                let series = {
+                    let table = self.series();
+                    let series = table.get(named.series);
+                    series
+                        .filter(|series| !is_counted(&series.vantage))
+                        .cloned()
+                };
+                let Some(series) = series else {
+                    continue;
+                };
+                if let Some(seen) = self.listed_observation(&key, &head, &series)? {
+                    let (service, id) = (named.service, named.series);
+                    let counted = Counted::new(service, id, &series.vantage, &seen);
+                    self.counting().add(counted);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Makes at least half a reserve of round numbers available. Only the writer calls it once the
@@ -174,8 +222,48 @@ impl Shared {
         (ledger.commits, ledger.counts())
     }
 
+    /// Applies what a group of commits changes, and makes it known.
+    pub(super) fn carry_out(&self, mut staged: Staged<'_>) -> Result<(), StoreError> {
+        let mut counting = self.counting();
+        if let Some(staging) = staged.staging.take() {
+            self.apply(staging)?;
+            self.add_members(&staged.members)?;
+        }
+        counting.written(&staged.ripe);
+        for agent in &staged.renamed {
+            let former = agent.former.iter();
+            former.for_each(|former| counting.rename(former, &agent.name));
+        }
+        for mut counted in std::mem::take(&mut staged.counted) {
+            // It may have been staged before its agent got another name.
+            let renamed = staged.renamed.iter().rev();
+            let mut renamed = renamed.filter(|agent| agent.former.contains(&counted.vantage));
+            if let Some(agent) = renamed.next() {
+                counted.vantage.clone_from(&agent.name);
+            }
+            counting.add(counted);
+        }
+        staged
+            .forgotten
+            .iter()
+            .for_each(|name| counting.forget(name));
+        drop(counting);
+        self.publish(&staged);
+        Ok(())
+    }
+
+    /// The windows under way.
+    pub(super) fn counting(&self) -> MutexGuard<'_, Counting> {
+        self.counting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How far everything of each agent is on disk.
+    pub(super) fn watermarks(&self) -> BTreeMap<VantageName, u64> {
+        read(&self.watermarks).clone()
+    }
+
     /// Makes known what has reached the disk.
-    pub(super) fn publish(&self, staged: &Staged<'_>) {
+    fn publish(&self, staged: &Staged<'_>) {
         let mut watermarks = write(&self.watermarks);
         watermarks.retain(|agent, _| !staged.forgotten.contains(agent));
         write(&self.names).retain(|_, name| !staged.forgotten.contains(name));
@@ -273,6 +361,19 @@ impl Shared {
         self.listed_where(key, head, |_| true)
     }
 
+    /// The same for an observation.
+    pub(super) fn listed_observation(
+        &self,
+        key: &[u8],
+        head: &[u8],
+        series: &Series,
+    ) -> Result<Option<Observation>, StoreError> {
+        let Some(bytes) = self.listed_bytes(key, head)? else {
+            return Ok(None);
+        };
+        Ok(left_out(key, observed::parse(&bytes, series)))
+    }
+
     /// The same for one whose bytes look as wanted: reading a long record costs ten times as much as looking
     /// at it.
     pub(super) fn listed_where<T: DeserializeOwned>(
@@ -285,14 +386,7 @@ impl Shared {
         let Some(bytes) = bytes.filter(|bytes| wanted(bytes)) else {
             return Ok(None);
         };
-        match value::parse(&bytes) {
-            Ok(record) => Ok(Some(record)),
-            Err(error) => {
-                let error = StoreError::damaged(key)(error);
-                tracing::error!(%error, "a record is left out");
-                Ok(None)
-            }
-        }
+        Ok(left_out(key, value::parse(&bytes)))
     }
 
     /// Hands every record of a kind over, in the order of the keys.
@@ -308,6 +402,18 @@ impl Shared {
             }
         }
         Ok(())
+    }
+}
+
+/// A record that cannot be read hides no other.
+fn left_out<T>(key: &[u8], read: Result<T, ValueError>) -> Option<T> {
+    match read {
+        Ok(record) => Some(record),
+        Err(error) => {
+            let error = StoreError::damaged(key)(error);
+            tracing::error!(%error, "a record is left out");
+            None
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod course;
 mod damage;
+mod layout;
 mod usual;
 
 use std::collections::BTreeMap;
@@ -16,11 +17,11 @@ use tempfile::TempDir;
 use super::*;
 use crate::plan::Learnt;
 
-const SECOND: u64 = 1_000_000;
+pub(super) const SECOND: u64 = 1_000_000;
 const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 /// A full minute of mesh time, long after 1970.
-const NOW: u64 = 28_333_333 * MINUTE;
+pub(super) const NOW: u64 = 28_333_333 * MINUTE;
 
 fn open(dir: &TempDir) -> Store {
     let space = SpaceLimits {
@@ -45,7 +46,12 @@ fn backend_arm(name: &str) -> Arm {
     })
 }
 
-fn observation(agent: &str, sequence: u64, at_us: u64, failure: Option<Failure>) -> Observation {
+pub(super) fn observation(
+    agent: &str,
+    sequence: u64,
+    at_us: u64,
+    failure: Option<Failure>,
+) -> Observation {
     let step = |layer, took| Step {
         layer,
         took: Micros(took),
@@ -511,7 +517,14 @@ async fn old_windows_are_added_up_by_the_hour() {
         db.range(Kind::Window.start()..Kind::Window.end()).count()
     };
     let before = store.history(&shop(), 0).expect("reads");
+    assert_eq!(windows(), 0, "they are under way");
+    while store
+        .retain(hour + 180 * MINUTE + 2 * MINUTE)
+        .await
+        .expect("sweeps")
+    {}
     assert_eq!(windows(), 180 * 2);
+    assert_eq!(store.history(&shop(), 0).expect("reads"), before);
     while store.retain(hour + DAY).await.expect("sweeps") {}
     assert_eq!(windows(), 180 * 2, "none is a day old");
     while store
@@ -539,6 +552,7 @@ async fn a_damaged_window_starts_afresh() {
     let store = open(&dir);
     let write = |n| vec![Write::Observation(observation("home1", n, NOW, None))];
     store.commit(write(1)).await.expect("stored");
+    while store.retain(NOW + 3 * MINUTE).await.expect("sweeps") {}
     let mut batch = sled::Batch::default();
     for entry in store
         .0

@@ -1,8 +1,10 @@
 //! The one thread that writes: it gathers the commits that wait, applies them as one batch, and
-//! answers when the batch is on disk.
+//! answers when the batch is on disk. What was decided goes before what was observed: somebody waits for
+//! a decision, and facts wait in spools.
 
 use std::sync::Arc;
 
+use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 use super::apply::{Prepared, Stage};
@@ -28,17 +30,61 @@ pub(super) enum Command {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
+/// The ways to the writer.
+#[derive(Clone)]
+pub(super) struct Lanes {
+    /// For what was decided: a few commits at a time.
+    pub(super) decisions: mpsc::Sender<Command>,
+    /// For facts.
+    pub(super) facts: mpsc::Sender<Command>,
+}
+
+/// The writer's ends of them.
+pub(super) struct Waiting {
+    decisions: mpsc::Receiver<Command>,
+    facts: mpsc::Receiver<Command>,
+}
+
+/// Two lanes, each for so many commands that wait.
+pub(super) fn lanes(waiting: usize) -> (Lanes, Waiting) {
+    let (to_decisions, decisions) = mpsc::channel(waiting);
+    let (to_facts, facts) = mpsc::channel(waiting);
+    let lanes = Lanes {
+        decisions: to_decisions,
+        facts: to_facts,
+    };
+    (lanes, Waiting { decisions, facts })
+}
+
+impl Waiting {
+    /// The next command; `None` when every sender is gone.
+    async fn next(&mut self) -> Option<Command> {
+        tokio::select! {
+            biased;
+            Some(command) = self.decisions.recv() => Some(command),
+            Some(command) = self.facts.recv() => Some(command),
+            else => None,
+        }
+    }
+
+    /// Another one that waits already.
+    fn another(&mut self) -> Option<Command> {
+        let decision = self.decisions.try_recv();
+        decision.or_else(|_| self.facts.try_recv()).ok()
+    }
+}
+
 /// Runs until every sender is gone.
 ///
 /// There is no waiting for a group to fill: while one batch is being synced the next one gathers.
-pub(super) fn run(shared: &Arc<Shared>, mut commands: mpsc::Receiver<Command>) {
-    while let Some(first) = commands.blocking_recv() {
+pub(super) fn run(shared: &Arc<Shared>, runtime: &Runtime, mut waiting: Waiting) {
+    while let Some(first) = runtime.block_on(waiting.next()) {
         let mut group = Group::default();
         group.add(first);
         while group.records < GROUP_RECORDS {
-            match commands.try_recv() {
-                Ok(next) => group.add(next),
-                Err(_) => break,
+            match waiting.another() {
+                Some(next) => group.add(next),
+                None => break,
             }
         }
         group.carry_out(shared);
@@ -105,23 +151,13 @@ fn commit(shared: &Shared, commits: Vec<(Vec<Prepared>, Reply<()>)>) {
         }
         waiting.push(reply);
     }
-    let result = result.and_then(|()| unless_stopped(shared, || apply(shared, stage)));
+    let result = result.and_then(|()| unless_stopped(shared, || shared.carry_out(stage.finish()?)));
     for reply in waiting {
         let _ = reply.send(match &result {
             Ok(()) => Ok(()),
             Err(error) => Err(told_again(error)),
         });
     }
-}
-
-fn apply(shared: &Shared, stage: Stage<'_>) -> Result<(), StoreError> {
-    let mut staged = stage.finish()?;
-    if let Some(staging) = staged.staging.take() {
-        shared.apply(staging)?;
-        shared.add_members(&staged.members)?;
-    }
-    shared.publish(&staged);
-    Ok(())
 }
 
 /// Does the work unless the store has stopped, and stops it when the work fails for any other reason

@@ -44,6 +44,11 @@ pub fn web2_closed(target: &Target) -> Answer {
     }
 }
 
+/// Nobody listens.
+pub fn refused(_: &Target) -> Answer {
+    Answer::Refuses
+}
+
 /// Whatever is asked for is not found.
 pub fn not_found(_: &Target) -> Answer {
     Answer::Status(404)
