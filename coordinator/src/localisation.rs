@@ -4,6 +4,7 @@
 //! are of the arms that the heart chooses, as it finds any worth probing.
 
 mod judging;
+mod news;
 mod past;
 #[cfg(test)]
 mod seen;
@@ -51,6 +52,16 @@ pub struct Wish {
     service: ServiceName,
     budget: Duration,
     since: Duration,
+    keep: Keep,
+}
+
+/// Which verdicts are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// Every one.
+    All,
+    /// Those that say something else than the last one of the service.
+    News,
 }
 
 impl Wish {
@@ -62,6 +73,17 @@ impl Wish {
             service,
             budget: budget.min(LONGEST_BUDGET),
             since: since.min(LONGEST_SINCE),
+            keep: Keep::All,
+        }
+    }
+
+    /// For whoever asks all the time: a verdict that says the same as the last one is not stored again, and
+    /// goes by that one's id.
+    #[must_use]
+    pub fn for_news(self) -> Self {
+        Self {
+            keep: Keep::News,
+            ..self
         }
     }
 }
@@ -248,9 +270,13 @@ impl Run {
             let standing = verdict.standing.clone();
             judged.lookback.alarms.deny(&mut verdict, &standing);
         }
-        verdict.id = new_id();
         verdict.started_at = clock::rfc3339(self.started_us);
         verdict.elapsed_ms = self.elapsed_ms();
+        if let Some(known) = self.said_before(&verdict).await? {
+            verdict.id = known;
+            return Ok(Arc::new(verdict));
+        }
+        verdict.id = new_id();
         let write = Write::Verdict {
             verdict: verdict.clone(),
             case_json,
@@ -264,6 +290,19 @@ impl Run {
         let concluded = Event::Concluded(Arc::clone(&verdict));
         self.localiser.engine.tell(concluded).await?;
         Ok(verdict)
+    }
+
+    /// The id of the last verdict on the service, where that says the same and news alone are wanted.
+    async fn said_before(&self, verdict: &Verdict) -> Result<Option<String>, Refusal> {
+        if self.wish.keep == Keep::All {
+            return Ok(None);
+        }
+        let (store, service) = (self.localiser.store.clone(), self.wish.service.clone());
+        let last = tokio::task::spawn_blocking(move || store.verdicts(Some(&service), 1)).await;
+        let last = last.map_err(|_| Refusal::Stopping)??.pop();
+        Ok(last
+            .filter(|last| news::says_the_same(last, verdict, self.started_us))
+            .map(|last| last.id))
     }
 
     fn progress(&self, judged: Option<&Judged>) -> v1::Progress {
