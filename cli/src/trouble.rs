@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use crate::connect::{CallError, ConnectError};
 use crate::context::ContextError;
+use crate::contexts::ContextsError;
 use crate::demo::DemoError;
+use crate::exit::Exit;
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,27 @@ pub enum Trouble {
         /// What the parser said.
         source: Box<toml::de::Error>,
     },
+    /// Something would be destroyed, and nobody can be asked.
+    #[error(
+        "nothing was done: this cannot be taken back, and there is no terminal to ask on. Give --yes."
+    )]
+    NobodyToAsk,
+    /// What is printed goes by no name.
+    #[error(
+        "what this prints has no names: -o name is for lists of agents, services, verdicts and silences."
+    )]
+    NoNames,
+    /// It cannot be said in YAML.
+    #[error("cannot be written as YAML: {0}.")]
+    Yaml(String),
+    /// A context that there is not, or that is in the way.
+    #[error(transparent)]
+    Contexts(#[from] ContextsError),
+    /// No such word.
+    #[error(
+        "there is no help on `{0}`; `meshctl --help` lists the commands, and there is `exit-codes`."
+    )]
+    NoHelp(String),
     /// The user said no.
     #[error("nothing was done.")]
     NotConfirmed,
@@ -66,6 +89,45 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The exit status of a command that ends with no verdict.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Connect(ConnectError::Unreachable(_)) | Self::Call(CallError::Lost(_)) => {
+                Exit::Unreachable
+            }
+            Self::Call(CallError::NotAccepted(_)) => Exit::NotAccepted,
+            Self::Call(
+                CallError::NoService(_)
+                | CallError::NoAgent(_)
+                | CallError::NoVerdict(_)
+                | CallError::NotFound(_),
+            )
+            | Self::Contexts(ContextsError::Unknown { .. }) => Exit::NotFound,
+            Self::Call(CallError::Timeout) => Exit::Timeout,
+            Self::NotConfirmed | Self::NobodyToAsk => Exit::NotConfirmed,
+            Self::Context(_)
+            | Self::Connect(ConnectError::BadIdentity { .. })
+            | Self::Call(
+                CallError::Invalid(_)
+                | CallError::TooOld
+                | CallError::EndedEarly
+                | CallError::Unreadable(_)
+                | CallError::Other(..),
+            )
+            | Self::Demo(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::NotACase { .. }
+            | Self::ServiceFile { .. }
+            | Self::NoNames
+            | Self::Yaml(_)
+            | Self::Contexts(_)
+            | Self::NoHelp(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => Exit::Trouble,
+        }
+    }
+
     /// The reader of standard output has gone (`| head`), which is no trouble at all.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
