@@ -133,3 +133,29 @@ impl Trouble {
         matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_ends_with_the_status_that_the_help_lists() {
+        let rows: [(Trouble, u8); 6] = [
+            (CallError::Invalid(String::new()).into(), 2),
+            (ConnectError::Unreachable(Vec::new()).into(), 4),
+            (CallError::NotAccepted(String::new()).into(), 5),
+            (CallError::NoAgent("home1".to_owned()).into(), 6),
+            (Trouble::NobodyToAsk, 7),
+            (CallError::Timeout.into(), 8),
+        ];
+        for (trouble, code) in rows {
+            assert_eq!(trouble.exit().code(), code, "{trouble}");
+            let listed = crate::exit::CODES.lines();
+            assert!(
+                listed
+                    .into_iter()
+                    .any(|line| line.starts_with(&format!("  {code}  ")))
+            );
+        }
+    }
+}

@@ -148,6 +148,7 @@ fn kept(wire: proto::v1::Verdict) -> Result<Kept, CallError> {
 }
 
 /// How something that cannot be taken back is to be done.
+#[derive(Debug, PartialEq, Eq)]
 enum Careful {
     /// It is wanted.
     Sure,
@@ -157,17 +158,33 @@ enum Careful {
 
 /// Asks before something that cannot be taken back; where there is nobody to ask, it must have been said.
 fn careful(care: Care, question: &str) -> Result<Careful, Trouble> {
-    if care.dry_run {
-        return Ok(Careful::DryRun);
+    match said(care, std::io::stdin().is_terminal())? {
+        Some(careful) => Ok(careful),
+        None if confirm(question) => Ok(Careful::Sure),
+        None => Err(Trouble::NotConfirmed),
     }
-    if care.yes {
-        return Ok(Careful::Sure);
+}
+
+/// What the options say; `None` where somebody is to be asked.
+fn said(care: Care, is_terminal: bool) -> Result<Option<Careful>, Trouble> {
+    match (care.dry_run, care.yes, is_terminal) {
+        (true, ..) => Ok(Some(Careful::DryRun)),
+        (false, true, _) => Ok(Some(Careful::Sure)),
+        (false, false, true) => Ok(None),
+        (false, false, false) => Err(Trouble::NobodyToAsk),
     }
-    if !std::io::stdin().is_terminal() {
-        return Err(Trouble::NobodyToAsk);
-    }
-    match confirm(question) {
-        true => Ok(Careful::Sure),
-        false => Err(Trouble::NotConfirmed),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_destroyed_unasked() {
+        let said = |dry_run, yes, is_terminal| said(Care { yes, dry_run }, is_terminal).ok();
+        assert_eq!(said(false, false, false), None, "refused");
+        assert_eq!(said(false, false, true), Some(None), "asked");
+        assert_eq!(said(false, true, false), Some(Some(Careful::Sure)));
+        assert_eq!(said(true, true, true), Some(Some(Careful::DryRun)));
     }
 }
