@@ -237,7 +237,7 @@ pub struct Care {
 pub enum NotifyCommand {
     /// Send a message that says that nothing is wrong
     Test {
-        /// The `name` of a [[notify]] in the coordinator's configuration
+        /// The `name` under `[[notify]]` in the coordinator's configuration
         receiver: String,
     },
 }

@@ -149,10 +149,12 @@ impl Contexts {
             .create_new(true)
             .mode(0o600)
             .open(&to)
-            .map_err(|source| match source.kind() {
-                io::ErrorKind::AlreadyExists => ContextsError::Taken(name.to_owned()),
-                _ => failed("make", &to)(source),
-            })?;
+            .map_err(
+                |source| match source.kind() == io::ErrorKind::AlreadyExists {
+                    true => ContextsError::Taken(name.to_owned()),
+                    false => failed("make", &to)(source),
+                },
+            )?;
         io::Write::write_all(&mut made, text.as_bytes()).map_err(failed("write", &to))
     }
 

@@ -189,10 +189,8 @@ impl Output {
 
 /// A value in a form for scripts; of a list each thing by itself where the form has it so.
 fn scripted(format: Format, value: &Value) -> Result<String, Trouble> {
-    let each = match value {
-        Value::Array(values) => values.as_slice(),
-        one => std::slice::from_ref(one),
-    };
+    let each = value.as_array();
+    let each = each.map_or(std::slice::from_ref(value), Vec::as_slice);
     match format {
         Format::Text | Format::Wide | Format::Json => {
             let text = serde_json::to_string_pretty(value);
