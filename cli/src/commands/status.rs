@@ -34,6 +34,10 @@ pub async fn run(
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     };
+    if let Ok(found) = contexts::load(path) {
+        let (file, origin) = (found.path.display(), found.origin);
+        output.detail(&format!("meshctl: context {file} ({origin})"));
+    }
     output.print(&json::status(&status), || text(&status))?;
     Ok(Exit::Ok)
 }
