@@ -6,8 +6,8 @@ set -eu
 
 wanted="iproute2 nftables iptables util-linux procps unbound bind9 bind9-dnsutils haproxy nginx-light
         tcpdump curl"
-# promtool reads the metrics, a browser the page.
-welcome="prometheus chromium"
+# promtool reads the metrics, a browser the page, Alertmanager what people are told.
+welcome="prometheus prometheus-alertmanager chromium"
 
 lacking() {
     for package; do

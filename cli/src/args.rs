@@ -1,10 +1,14 @@
 //! The command line.
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{ArgGroup, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
+use crate::complete;
 use crate::demo::fault::Fault;
 use crate::duration;
 use crate::since::{self, Since};
@@ -15,22 +19,30 @@ use crate::since::{self, Since};
     name = "meshctl",
     version,
     about = "Finds the guilty component of a site's delivery path",
-    after_help = "Exit status of localize and replay: 0 healthy, 1 at least one fault named, \
-                  2 could not run, 3 inconclusive.\nOf mended: 0 mended, 1 not mended, 2 could not \
-                  run, 3 undecided.\nOf service check: 0 nothing speaks against the file, 1 something \
-                  does, 2 could not run, 3 nothing was probed.\nOf all other commands: 0 done, 2 not \
-                  done."
+    disable_help_subcommand = true,
+    after_help = "`meshctl help exit-codes` lists the exit statuses, `meshctl help COMMAND` says more of a command."
 )]
 pub struct Args {
-    /// File with the coordinator's address and your certificate
+    /// File with the coordinator's address and your certificate, or the name of a context
     /// [default: $MESHCTL_CONTEXT, else ~/.config/meshctl/context.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE|NAME")]
     pub context: Option<PathBuf>,
-    /// Form of the output: text for people, json for scripts
-    #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t = Format::Text)]
+    /// Form of the output: text and wide for people, the others for scripts
+    #[arg(short, long, global = true, value_name = "FORM", value_enum, default_value_t = Format::Text,
+          env = "MESHCTL_OUTPUT", hide_env_values = true)]
     pub output: Format,
+    /// Tables without their headings
+    #[arg(long, global = true)]
+    pub no_headers: bool,
+    /// Nothing on standard error but why it failed
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say on standard error which context is used and who answers
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
     /// How long to wait for the coordinator
-    #[arg(long, global = true, default_value = "10s", value_name = "TIME", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "10s", value_name = "TIME", value_parser = duration::parse,
+          env = "MESHCTL_TIMEOUT", hide_env_values = true)]
     pub timeout: Duration,
     /// What to do.
     #[command(subcommand)]
@@ -40,11 +52,19 @@ pub struct Args {
 /// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people; may change.
+    /// For people; may change
     #[value(alias = "table")]
     Text,
-    /// For scripts; only grows.
+    /// The same with more columns
+    Wide,
+    /// For scripts; only grows
     Json,
+    /// The same, each thing of a list on a line of its own
+    Jsonl,
+    /// The same as YAML
+    Yaml,
+    /// Names or ids alone, one a line
+    Name,
 }
 
 /// What to do.
@@ -65,6 +85,7 @@ pub enum Command {
     /// Fire rounds at a service until the guilty component is known
     Localize {
         /// The service
+        #[arg(add = complete::services())]
         name: String,
         /// Longest time to take
         #[arg(long, default_value = "60s", value_name = "TIME", value_parser = duration::parse)]
@@ -72,15 +93,21 @@ pub enum Command {
         /// Scheduled rounds not older than this count too
         #[arg(long, default_value = "15m", value_name = "TIME", value_parser = duration::parse)]
         since: Duration,
+        /// One line and an exit status as Nagios and its heirs want them: 0 healthy, 1 a fault that users do
+        /// not feel, 2 one that they do, 3 anything else
+        #[arg(long)]
+        nagios: bool,
     },
     /// Print rounds, verdicts and agents' comings and goings as they happen
     Watch {
         /// One service only
+        #[arg(add = complete::services())]
         name: Option<String>,
     },
     /// What the probes of a service saw, by vantage point, arm and layer
     History {
         /// The service
+        #[arg(add = complete::services())]
         name: String,
         /// How far back
         #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::parse)]
@@ -89,6 +116,7 @@ pub enum Command {
     /// The latest verdicts
     Verdicts {
         /// One service only
+        #[arg(add = complete::services())]
         name: Option<String>,
         /// How many
         #[arg(long, default_value_t = 20)]
@@ -97,6 +125,7 @@ pub enum Command {
     /// A stored verdict with all its evidence
     Explain {
         /// The verdict's id
+        #[arg(add = complete::verdicts())]
         id: String,
         /// Write what the verdict was made from to this file, for `replay`
         #[arg(long, value_name = "FILE")]
@@ -109,6 +138,7 @@ pub enum Command {
     /// A verdict as one file for the other team: it opens in any browser, offline, and prints
     Report {
         /// The verdict's id
+        #[arg(add = complete::verdicts())]
         id: String,
         /// Where to write it; `-` is standard output [default: ID.html]
         #[arg(long, value_name = "FILE")]
@@ -117,6 +147,7 @@ pub enum Command {
     /// Is the fault of a verdict mended: what its probes saw before against what they see since
     Mended {
         /// The verdict's id
+        #[arg(add = complete::verdicts())]
         id: String,
         /// When it was mended: an instant (2026-03-01T12:03:11Z) or so long ago (10m)
         /// [default: the end of the verdict's own rounds]
@@ -134,15 +165,157 @@ pub enum Command {
     /// Which components the probes can tell apart, and which agent would help
     Coverage {
         /// The service
+        #[arg(add = complete::services())]
         name: String,
     },
-    /// Print a completion script for a shell
+    /// Tell nobody of what concerns a service for a while; what stands at the end is told then
+    Silence {
+        /// The service; `*` stands for any text
+        #[arg(add = complete::services())]
+        name: String,
+        /// For how long
+        #[arg(long = "for", value_name = "TIME", value_parser = duration::at_least_a_second)]
+        length: Duration,
+        /// Why; whoever finds it reads that
+        #[arg(long, value_name = "TEXT")]
+        because: String,
+        /// From when on (2026-03-01T12:03:11Z), for work that is planned [default: at once]
+        #[arg(long, value_name = "INSTANT", value_parser = since::instant)]
+        from: Option<u64>,
+    },
+    /// List the silences that count or will
+    Silences,
+    /// End a silence
+    Unsilence {
+        /// The silence's id
+        #[arg(add = complete::silences())]
+        id: String,
+    },
+    /// Those whom the coordinator tells
+    #[command(subcommand)]
+    Notify(NotifyCommand),
+    /// The contexts: which coordinator, and who you are there
+    #[command(subcommand)]
+    Context(ContextCommand),
+    /// Print what a shell needs to complete commands, and names of services, agents and verdicts
+    #[command(
+        after_help = "bash: source <(meshctl completion bash), in ~/.bashrc. zsh: the same in ~/.zshrc.\n\
+                            fish: meshctl completion fish | source, in ~/.config/fish/config.fish."
+    )]
     Completion {
         /// The shell
-        shell: clap_complete::Shell,
+        shell: Shell,
+    },
+    /// Write the manual pages
+    Man {
+        /// The folder, for instance /usr/local/share/man/man1; made when missing
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
+    /// Say more of a command, or of `exit-codes`
+    Help {
+        /// A command, or `exit-codes`
+        words: Vec<String>,
     },
     /// Start a whole mesh on loopback addresses, break something in it, and localise it
     Demo(DemoArgs),
+}
+
+/// Before something that cannot be taken back.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub struct Care {
+    /// Do not ask
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// Those whom the coordinator tells.
+#[derive(Debug, Subcommand)]
+pub enum NotifyCommand {
+    /// Send a message that says that nothing is wrong
+    Test {
+        /// The `name` under `[[notify]]` in the coordinator's configuration
+        receiver: String,
+    },
+}
+
+/// The contexts, which are files in ~/.config/meshctl/contexts.
+#[derive(Debug, Subcommand)]
+pub enum ContextCommand {
+    /// List the contexts
+    List,
+    /// Use a context from now on
+    Use {
+        /// Its name
+        #[arg(add = complete::contexts())]
+        name: String,
+    },
+    /// Keep a context file (a coordinator's admin.toml) under a name
+    Add {
+        /// Its name
+        name: String,
+        /// The file; it is copied, for you alone to read
+        file: PathBuf,
+    },
+    /// Forget a context
+    Delete {
+        /// Its name
+        #[arg(add = complete::contexts())]
+        name: String,
+        #[command(flatten)]
+        care: Care,
+    },
+}
+
+/// The shells that are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// Bash
+    Bash,
+    /// Elvish
+    Elvish,
+    /// Fish
+    Fish,
+    /// PowerShell
+    Powershell,
+    /// Zsh
+    Zsh,
+}
+
+impl Command {
+    /// Whether the exit status is a verdict's, in which 2 says that there is none, whatever the reason.
+    pub fn ends_with_a_verdict(&self) -> bool {
+        match self {
+            Self::Localize { .. } | Self::Replay { .. } | Self::Mended { .. } | Self::Demo(_) => {
+                true
+            }
+            Self::Service(command) => matches!(command, ServiceCommand::Check { .. }),
+            Self::Status { .. }
+            | Self::Agent(_)
+            | Self::Watch { .. }
+            | Self::History { .. }
+            | Self::Verdicts { .. }
+            | Self::Explain { .. }
+            | Self::Report { .. }
+            | Self::Coverage { .. }
+            | Self::Silence { .. }
+            | Self::Silences
+            | Self::Unsilence { .. }
+            | Self::Notify(_)
+            | Self::Context(_)
+            | Self::Completion { .. }
+            | Self::Man { .. }
+            | Self::Help { .. } => false,
+        }
+    }
+
+    /// Whether Nagios reads the answer.
+    pub fn is_for_nagios(&self) -> bool {
+        matches!(self, Self::Localize { nagios: true, .. })
+    }
 }
 
 /// The agents.
@@ -155,12 +328,14 @@ pub enum AgentCommand {
     /// Show one agent
     Show {
         /// The agent
+        #[arg(add = complete::agents())]
         name: String,
     },
     /// Make a token for an agent that is known, to let it in again as who it is: after its certificate has
     /// ended for too long, or on another host
     Rejoin {
         /// The agent
+        #[arg(add = complete::agents())]
         name: String,
         /// How long the token can be used
         #[arg(long, default_value = "1h", value_name = "TIME", value_parser = duration::at_least_a_second)]
@@ -172,25 +347,29 @@ pub enum AgentCommand {
     /// Give an agent another name; it keeps its history and goes on by itself
     Rename {
         /// The name that it has
+        #[arg(add = complete::agents())]
         old: String,
         /// The name that it gets
         new: String,
+        /// Say what would be done, and do nothing
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Forget an agent with all that was observed from it
     Delete {
         /// The agent
+        #[arg(add = complete::agents())]
         name: String,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        care: Care,
     },
     /// Refuse an agent's certificates from now on and end its session
     Revoke {
         /// The agent
+        #[arg(add = complete::agents())]
         name: String,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        care: Care,
     },
 }
 
@@ -239,6 +418,9 @@ pub enum ServiceCommand {
         /// Do not check what the file says
         #[arg(long)]
         no_check: bool,
+        /// Say what would be done, and do nothing but the check
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Fire every arm of a service file once, and say what does not hold of it
     ///
@@ -252,6 +434,7 @@ pub enum ServiceCommand {
     )]
     Check {
         /// A service that is applied
+        #[arg(add = complete::services())]
         name: Option<String>,
         /// The service file, applied or not; `-` reads standard input
         #[arg(short, long)]
@@ -262,15 +445,16 @@ pub enum ServiceCommand {
     /// Show a service and what is known of its path
     Show {
         /// The service
+        #[arg(add = complete::services())]
         name: String,
     },
     /// Forget a service
     Delete {
         /// The service
+        #[arg(add = complete::services())]
         name: String,
-        /// Do not ask
-        #[arg(short, long)]
-        yes: bool,
+        #[command(flatten)]
+        care: Care,
     },
 }
 
@@ -317,46 +501,5 @@ fn label(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err("a label is written KEY=VALUE".to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_sound() {
-        Args::command().debug_assert();
-    }
-
-    #[test]
-    fn global_options_work_after_the_command() {
-        let args = Args::try_parse_from(["meshctl", "localize", "shop", "-o", "table"]).unwrap();
-        assert_eq!(args.output, Format::Text);
-        let args = Args::try_parse_from(["meshctl", "-o", "json", "agent", "list"]).unwrap();
-        assert_eq!(args.output, Format::Json);
-    }
-
-    #[test]
-    fn usage_errors_end_with_two() {
-        let rows: &[&[&str]] = &[
-            &["meshctl"],
-            &["meshctl", "localize"],
-            &["meshctl", "localize", "shop", "--budget", "60"],
-            &["meshctl", "agent", "token", "--name", "a", "--role", "moon"],
-            &[
-                "meshctl", "agent", "token", "--name", "a", "--role", "inside", "--label", "x",
-            ],
-            &["meshctl", "demo", "--fault", "nonsense"],
-            &["meshctl", "mended"],
-            &["meshctl", "mended", "v-1", "--since", "yesterday"],
-            &["meshctl", "service", "check"],
-            &["meshctl", "service", "check", "shop", "-f", "shop.toml"],
-        ];
-        for row in rows {
-            let error = Args::try_parse_from(*row).unwrap_err();
-            assert_eq!(error.exit_code(), 2, "{row:?}");
-        }
     }
 }

@@ -86,15 +86,14 @@ impl std::fmt::Display for Origin {
     }
 }
 
-/// Finds and reads the context file: `option`, else `$MESHCTL_CONTEXT`, else the default place.
-pub fn load(option: Option<PathBuf>) -> Result<Context, ContextError> {
+/// Where the context file is looked for: `option`, else `$MESHCTL_CONTEXT`, else the default place.
+pub fn find(option: Option<PathBuf>) -> Result<(PathBuf, Origin), ContextError> {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    let (path, origin) = locate(
+    locate(
         option,
         variable("MESHCTL_CONTEXT").map(PathBuf::from),
         variable("HOME").map(PathBuf::from),
-    )?;
-    read(&path, origin)
+    )
 }
 
 fn locate(
@@ -112,7 +111,8 @@ fn locate(
     Ok((home.join(".config/meshctl/context.toml"), Origin::Default))
 }
 
-fn read(path: &Path, origin: Origin) -> Result<Context, ContextError> {
+/// Reads a context file, which nobody else may be able to read.
+pub fn read(path: &Path, origin: Origin) -> Result<Context, ContextError> {
     let unreadable = |source: io::Error| {
         let path = path.to_owned();
         if source.kind() == io::ErrorKind::NotFound {
@@ -132,7 +132,12 @@ fn read(path: &Path, origin: Origin) -> Result<Context, ContextError> {
     }
     let mut text = String::new();
     file.read_to_string(&mut text).map_err(unreadable)?;
-    let context = Context::from_toml(&text).map_err(|source| ContextError::Malformed {
+    parse(path, &text)
+}
+
+/// Reads the text of a context file.
+pub fn parse(path: &Path, text: &str) -> Result<Context, ContextError> {
+    let context = Context::from_toml(text).map_err(|source| ContextError::Malformed {
         path: path.to_owned(),
         source: Box::new(source),
     })?;

@@ -11,10 +11,20 @@ pub enum Exit {
     Ok,
     /// At least one fault is named, or the demonstration was not as expected.
     Fault,
-    /// It could not run: usage, coordinator, file.
+    /// It could not run: usage, a file, and whatever else has no status of its own.
     Trouble,
     /// The evidence does not tell.
     Inconclusive,
+    /// No coordinator was reached.
+    Unreachable,
+    /// The coordinator does not accept who asks.
+    NotAccepted,
+    /// What was named is not there.
+    NotFound,
+    /// Nothing was done, for want of a yes.
+    NotConfirmed,
+    /// No answer came in time.
+    Timeout,
 }
 
 impl Exit {
@@ -25,9 +35,39 @@ impl Exit {
             Self::Fault => 1,
             Self::Trouble => 2,
             Self::Inconclusive => 3,
+            Self::Unreachable => 4,
+            Self::NotAccepted => 5,
+            Self::NotFound => 6,
+            Self::NotConfirmed => 7,
+            Self::Timeout => 8,
         }
     }
 }
+
+/// What `meshctl help exit-codes` says.
+pub const CODES: &str = "\
+EXIT STATUS
+
+localize, replay    0 healthy   1 at least one fault named   2 it could not run   3 inconclusive
+mended              0 mended    1 not mended                 2 it could not run   3 undecided
+service check       0 nothing speaks against the file
+                    1 something does                         2 it could not run   3 nothing was probed
+demo                0 every verdict as expected
+                    1 one was not                            2 it could not run
+localize --nagios   0 OK        1 WARNING: a fault that users do not feel
+                    2 CRITICAL: users are affected           3 UNKNOWN: all else
+
+All other commands:
+  0  done
+  2  not done: the command line, a file, or a reason that has no status of its own
+  4  no coordinator was reached
+  5  the coordinator does not accept the context's certificate
+  6  there is no such service, agent, verdict, silence or receiver
+  7  nothing was done: it was not confirmed, and there is no terminal to ask on without --yes
+  8  the coordinator did not answer in time
+
+130 (SIGINT) when it was interrupted. The statuses only grow within a major version.
+";
 
 impl From<VerdictOutcome> for Exit {
     fn from(outcome: VerdictOutcome) -> Self {

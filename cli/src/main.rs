@@ -2,13 +2,15 @@
 //!
 //! Data goes to standard output, everything else to standard error. The exit status of `localize`
 //! and `replay` is the verdict's, that of `mended` its decision's, that of `service check` tells what was
-//! found; every other command ends with 0, or with 2 when it could not do what was asked.
+//! found; every other command ends with 0, or with a status that tells why not (`exit`).
 
 mod args;
 mod bundle;
 mod commands;
+mod complete;
 mod connect;
 mod context;
+mod contexts;
 mod demo;
 mod duration;
 mod exit;
@@ -19,7 +21,7 @@ mod trouble;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 
 use crate::args::Args;
 use crate::exit::Exit;
@@ -28,14 +30,29 @@ use crate::output::Output;
 fn main() -> ExitCode {
     // Fails only when a provider is installed already, which is then the one wanted.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    // A shell asks what may come next: answers and ends.
+    clap_complete::CompleteEnv::with_factory(Args::command).complete();
     let args = Args::parse();
-    let output = Output::new(args.output);
+    let output = Output::new(&args);
+    let (is_verdict, nagios) = (
+        args.command.ends_with_a_verdict(),
+        args.command.is_for_nagios(),
+    );
     match run(args, &output) {
         Ok(exit) => exit.into(),
         Err(trouble) if trouble.is_closed_pipe() => Exit::Ok.into(),
+        Err(trouble) if nagios => {
+            println!("UNKNOWN - {trouble}");
+            Exit::Inconclusive.into()
+        }
         Err(trouble) => {
             eprintln!("meshctl: {trouble}");
-            Exit::Trouble.into()
+            let exit = if is_verdict {
+                Exit::Trouble
+            } else {
+                trouble.exit()
+            };
+            exit.into()
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::io::{self, IsTerminal, Write};
 
-use crate::args::Format;
+use serde_json::Value;
+
+use crate::args::{Args, Format};
+use crate::render::Grid;
 use crate::trouble::Trouble;
 
 /// Widest line of running text. Longer lines tire the eye, whatever the terminal's width.
@@ -15,7 +18,10 @@ const NARROWEST: usize = 40;
 pub struct Output {
     format: Format,
     style: Style,
+    headings: bool,
     progress: bool,
+    quiet: bool,
+    verbose: bool,
 }
 
 /// How text may look.
@@ -58,23 +64,37 @@ impl Style {
 
 impl Output {
     /// Looks at the two streams and at `NO_COLOR` (no-color.org).
-    pub fn new(format: Format) -> Self {
+    pub fn new(args: &Args) -> Self {
         let terminal = io::stdout().is_terminal();
         let no_colour = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let width = if terminal { terminal_width() } else { None };
         Self {
-            format,
+            format: args.output,
+            headings: !args.no_headers,
+            quiet: args.quiet,
+            verbose: args.verbose,
             style: Style {
                 colour: terminal && !no_colour,
                 width: width.unwrap_or(WIDEST).clamp(NARROWEST, WIDEST),
             },
-            progress: io::stderr().is_terminal(),
+            progress: io::stderr().is_terminal() && !args.quiet,
         }
     }
 
     /// Whether scripts read along.
-    pub fn is_json(&self) -> bool {
-        self.format == Format::Json
+    pub fn is_for_scripts(&self) -> bool {
+        match self.format {
+            Format::Text | Format::Wide => false,
+            Format::Json | Format::Jsonl | Format::Yaml | Format::Name => true,
+        }
+    }
+
+    /// How much of a table is shown.
+    pub fn grid(&self) -> Grid {
+        Grid {
+            wide: self.format == Format::Wide,
+            headings: self.headings,
+        }
     }
 
     /// How text may look.
@@ -90,17 +110,21 @@ impl Output {
             .map_err(Trouble::Output)
     }
 
-    /// Prints a value as JSON on several lines.
-    pub fn json(&self, value: &impl serde::Serialize) -> Result<(), Trouble> {
-        let text =
-            serde_json::to_string_pretty(value).map_err(|source| Trouble::Output(source.into()))?;
-        self.text(&(text + "\n"))
+    /// Prints a value as scripts want it.
+    pub fn value(&self, value: &impl serde::Serialize) -> Result<(), Trouble> {
+        let value = serde_json::to_value(value).map_err(|source| Trouble::Output(source.into()))?;
+        self.text(&scripted(self.format, &value)?)
     }
 
-    /// Prints a value as JSON on one line, for commands that print many.
-    pub fn json_line(&self, value: &impl serde::Serialize) -> Result<(), Trouble> {
-        let text = serde_json::to_string(value).map_err(|source| Trouble::Output(source.into()))?;
-        self.text(&(text + "\n"))
+    /// Prints one of many values as scripts want it.
+    pub fn one_of_many(&self, value: &impl serde::Serialize) -> Result<(), Trouble> {
+        let value = serde_json::to_value(value).map_err(|source| Trouble::Output(source.into()))?;
+        let text = match self.format {
+            Format::Text | Format::Wide | Format::Json | Format::Jsonl => format!("{value}\n"),
+            Format::Yaml => format!("---\n{}", yaml(&value)?),
+            Format::Name => return Err(Trouble::NoNames),
+        };
+        self.text(&text)
     }
 
     /// Prints the value in the form asked for.
@@ -109,25 +133,25 @@ impl Output {
         value: &impl serde::Serialize,
         text: impl FnOnce() -> String,
     ) -> Result<(), Trouble> {
-        if self.is_json() {
-            self.json(value)
+        if self.is_for_scripts() {
+            self.value(value)
         } else {
             self.text(&text())
         }
     }
 
-    /// Prints a list: as JSON, as a table, or, where it is empty, what to do about that.
+    /// Prints a list: for scripts, as a table, or, where it is empty, what to do about that.
     pub fn list(
         &self,
         values: &[impl serde::Serialize],
         when_empty: &str,
-        text: impl FnOnce() -> String,
+        text: impl FnOnce(Grid) -> String,
     ) -> Result<(), Trouble> {
-        if values.is_empty() && !self.is_json() {
+        if values.is_empty() && !self.is_for_scripts() {
             self.say(when_empty);
             return Ok(());
         }
-        self.print(&values, text)
+        self.print(&values, || text(self.grid()))
     }
 
     /// A line that the next one replaces, on a terminal only.
@@ -146,11 +170,48 @@ impl Output {
         }
     }
 
+    /// A message for whoever wants to know more.
+    pub fn detail(&self, line: &str) {
+        if self.verbose {
+            self.say(line);
+        }
+    }
+
     /// A message for a person.
     pub fn say(&self, line: &str) {
+        if self.quiet {
+            return;
+        }
         self.progress_done();
         let _ = writeln!(io::stderr(), "{line}");
     }
+}
+
+/// A value in a form for scripts; of a list each thing by itself where the form has it so.
+fn scripted(format: Format, value: &Value) -> Result<String, Trouble> {
+    let each = value.as_array();
+    let each = each.map_or(std::slice::from_ref(value), Vec::as_slice);
+    match format {
+        Format::Text | Format::Wide | Format::Json => {
+            let text = serde_json::to_string_pretty(value);
+            Ok(text.map_err(|source| Trouble::Output(source.into()))? + "\n")
+        }
+        Format::Jsonl => Ok(each.iter().map(|value| format!("{value}\n")).collect()),
+        Format::Yaml => yaml(value),
+        Format::Name => each.iter().map(|value| Ok(name(value)? + "\n")).collect(),
+    }
+}
+
+/// What a thing goes by.
+fn name(value: &Value) -> Result<String, Trouble> {
+    let name = value.get("id").or_else(|| value.get("name"));
+    let name = name.and_then(Value::as_str).ok_or(Trouble::NoNames)?;
+    Ok(name.to_owned())
+}
+
+fn yaml(value: &Value) -> Result<String, Trouble> {
+    let text = serde_saphyr::to_string(value).map_err(|error| Trouble::Yaml(error.to_string()))?;
+    Ok(text.trim_end().to_owned() + "\n")
 }
 
 /// Asks on the terminal; `false` for anything but a yes.
@@ -175,4 +236,31 @@ fn terminal_width() -> Option<usize> {
             let done = unsafe { nix::libc::ioctl(fd, nix::libc::TIOCGWINSZ, &raw mut size) };
             (done == 0 && size.ws_col > 0).then_some(usize::from(size.ws_col))
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scripts_get_the_form_that_they_asked_for() {
+        let agents = serde_json::json!([{"name": "dc1", "state": "connected"}, {"name": "home1"}]);
+        let rows = [
+            (
+                Format::Jsonl,
+                "{\"name\":\"dc1\",\"state\":\"connected\"}\n{\"name\":\"home1\"}\n",
+            ),
+            (Format::Name, "dc1\nhome1\n"),
+            (
+                Format::Yaml,
+                "- name: dc1\n  state: connected\n- name: home1\n",
+            ),
+        ];
+        for (format, expected) in rows {
+            assert_eq!(scripted(format, &agents).unwrap(), expected, "{format:?}");
+        }
+        let verdict = serde_json::json!({"id": "v-1", "name": "not this", "service": "shop"});
+        assert_eq!(scripted(Format::Name, &verdict).unwrap(), "v-1\n");
+        assert!(scripted(Format::Name, &serde_json::json!([{"arm": "x"}])).is_err());
+    }
 }

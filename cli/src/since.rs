@@ -26,9 +26,22 @@ pub fn parse(text: &str) -> Result<Since, SinceError> {
     if let Ok(ago) = duration::parse(text) {
         return Ok(Since::Ago(ago));
     }
-    let instant: jiff::Timestamp = text.trim().parse().map_err(|_| SinceError)?;
-    let at_us = u64::try_from(instant.as_microsecond()).map_err(|_| SinceError)?;
-    Ok(Since::At(at_us))
+    at(text).map(Since::At).ok_or(SinceError)
+}
+
+/// Why a text is no instant.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no instant; write for instance 2026-03-01T12:03:11Z or 2026-03-01T13:03:11+01:00")]
+pub struct InstantError;
+
+/// Reads an instant (RFC 3339), in microseconds since the Unix epoch.
+pub fn instant(text: &str) -> Result<u64, InstantError> {
+    at(text).ok_or(InstantError)
+}
+
+fn at(text: &str) -> Option<u64> {
+    let instant: jiff::Timestamp = text.trim().parse().ok()?;
+    u64::try_from(instant.as_microsecond()).ok()
 }
 
 #[cfg(test)]

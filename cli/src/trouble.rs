@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use crate::connect::{CallError, ConnectError};
 use crate::context::ContextError;
+use crate::contexts::ContextsError;
 use crate::demo::DemoError;
+use crate::exit::Exit;
 
 /// Why a command could not be carried out.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +56,27 @@ pub enum Trouble {
         /// What the parser said.
         source: Box<toml::de::Error>,
     },
+    /// Something would be destroyed, and nobody can be asked.
+    #[error(
+        "nothing was done: this cannot be taken back, and there is no terminal to ask on. Give --yes."
+    )]
+    NobodyToAsk,
+    /// What is printed goes by no name.
+    #[error(
+        "what this prints has no names: -o name is for lists of agents, services, verdicts and silences."
+    )]
+    NoNames,
+    /// It cannot be said in YAML.
+    #[error("cannot be written as YAML: {0}.")]
+    Yaml(String),
+    /// A context that there is not, or that is in the way.
+    #[error(transparent)]
+    Contexts(#[from] ContextsError),
+    /// No such word.
+    #[error(
+        "there is no help on `{0}`; `meshctl --help` lists the commands, and there is `exit-codes`."
+    )]
+    NoHelp(String),
     /// The user said no.
     #[error("nothing was done.")]
     NotConfirmed,
@@ -66,8 +89,73 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// The exit status of a command that ends with no verdict.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Connect(ConnectError::Unreachable(_)) | Self::Call(CallError::Lost(_)) => {
+                Exit::Unreachable
+            }
+            Self::Call(CallError::NotAccepted(_)) => Exit::NotAccepted,
+            Self::Call(
+                CallError::NoService(_)
+                | CallError::NoAgent(_)
+                | CallError::NoVerdict(_)
+                | CallError::NotFound(_),
+            )
+            | Self::Contexts(ContextsError::Unknown { .. }) => Exit::NotFound,
+            Self::Call(CallError::Timeout) => Exit::Timeout,
+            Self::NotConfirmed | Self::NobodyToAsk => Exit::NotConfirmed,
+            Self::Context(_)
+            | Self::Connect(ConnectError::BadIdentity { .. })
+            | Self::Call(
+                CallError::Invalid(_)
+                | CallError::TooOld
+                | CallError::EndedEarly
+                | CallError::Unreadable(_)
+                | CallError::Other(..),
+            )
+            | Self::Demo(_)
+            | Self::Read { .. }
+            | Self::Write { .. }
+            | Self::NotACase { .. }
+            | Self::ServiceFile { .. }
+            | Self::NoNames
+            | Self::Yaml(_)
+            | Self::Contexts(_)
+            | Self::NoHelp(_)
+            | Self::Output(_)
+            | Self::Runtime(_) => Exit::Trouble,
+        }
+    }
+
     /// The reader of standard output has gone (`| head`), which is no trouble at all.
     pub fn is_closed_pipe(&self) -> bool {
         matches!(self, Self::Output(source) if source.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_trouble_ends_with_the_status_that_the_help_lists() {
+        let rows: [(Trouble, u8); 6] = [
+            (CallError::Invalid(String::new()).into(), 2),
+            (ConnectError::Unreachable(Vec::new()).into(), 4),
+            (CallError::NotAccepted(String::new()).into(), 5),
+            (CallError::NoAgent("home1".to_owned()).into(), 6),
+            (Trouble::NobodyToAsk, 7),
+            (CallError::Timeout.into(), 8),
+        ];
+        for (trouble, code) in rows {
+            assert_eq!(trouble.exit().code(), code, "{trouble}");
+            let listed = crate::exit::CODES.lines();
+            assert!(
+                listed
+                    .into_iter()
+                    .any(|line| line.starts_with(&format!("  {code}  ")))
+            );
+        }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use crate::notify::settings::{RawMaintenance, RawReceiver, Settings, SettingsError};
 use crate::web;
 
 /// Where the coordinator listens unless told otherwise.
@@ -20,6 +21,8 @@ const DEFAULT_OPERATOR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How long after its end an agent's certificate may be renewed: a month without a coordinator, or of a
 /// laptop in a drawer.
 const DEFAULT_GRACE: Duration = Duration::from_secs(30 * 24 * 3600);
+/// What is over within this is told nobody: an alarm that a better verdict replaces at once.
+const DEFAULT_NOTIFY_AFTER: Duration = Duration::from_secs(10);
 /// The shortest lifetime: below that a certificate ends while it is being fetched.
 const SHORTEST: Duration = Duration::from_secs(2);
 /// The longest lifetime.
@@ -44,6 +47,9 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+    /// Whom to tell, or when not, makes no sense.
+    #[error(transparent)]
+    Notify(#[from] SettingsError),
     /// A value of flag or file is not usable.
     #[error("{field}: {reason}")]
     Value {
@@ -80,6 +86,8 @@ pub struct Config {
     pub advertise: Vec<String>,
     /// Lifetimes of certificates.
     pub lifetimes: Lifetimes,
+    /// Whom to tell of what the watch raises.
+    pub notify: Settings,
 }
 
 /// The file of `--config`.
@@ -92,6 +100,12 @@ struct File {
     advertise: Vec<String>,
     #[serde(default)]
     certificates: Certificates,
+    external_url: Option<String>,
+    notify_after: Option<String>,
+    #[serde(default)]
+    notify: Vec<RawReceiver>,
+    #[serde(default)]
+    maintenance: Vec<RawMaintenance>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -128,6 +142,12 @@ impl Config {
             check_address(address)?;
         }
         let times = &file.certificates;
+        let after = file.notify_after.as_deref();
+        let after = after.map_or(Ok(DEFAULT_NOTIFY_AFTER), |text| {
+            length("notify_after", text)
+        })?;
+        let page = file.external_url.as_deref();
+        let notify = Settings::new(page, after, file.notify, file.maintenance)?;
         Ok(Self {
             data_dir,
             listen: listen.parse().map_err(|_| ConfigError::Value {
@@ -150,6 +170,7 @@ impl Config {
                 )?,
                 grace: grace(times.grace.as_deref())?,
             },
+            notify,
         })
     }
 
@@ -314,6 +335,28 @@ mod tests {
             let message = from_file(text).unwrap_err().to_string();
             assert!(message.contains(expected), "{text}: {message}");
         }
+    }
+
+    /// The files that the documentation shows are files.
+    #[test]
+    fn the_files_of_the_documentation_are_good() {
+        let page = include_str!("../../docs/notifications.md");
+        let shown = page.split("```toml\n").nth(1).unwrap();
+        let shown = shown.split("```").next().unwrap();
+        let config = from_file(shown).unwrap();
+        assert_eq!(config.notify.receivers.len(), 5);
+        assert_eq!(config.notify.page.as_deref(), Some("https://mesh.example"));
+        let example = include_str!("../../deploy/coordinator.example.toml");
+        assert_eq!(from_file(example).unwrap().notify.maintenance.len(), 1);
+        // With every line that is there as a comment.
+        let whole: String = example
+            .lines()
+            .map(|line| match line.strip_prefix("# ") {
+                Some(set) if set.contains(" = ") || set.starts_with('[') => format!("{set}\n"),
+                Some(_) | None => format!("{line}\n"),
+            })
+            .collect();
+        from_file(&whole).unwrap();
     }
 
     #[test]

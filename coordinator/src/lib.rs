@@ -13,6 +13,7 @@ pub mod files;
 pub mod grpc;
 pub mod localisation;
 pub mod mended;
+pub mod notify;
 pub mod plan;
 mod sample;
 pub mod schedule;

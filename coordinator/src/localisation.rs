@@ -5,6 +5,7 @@
 
 mod concluding;
 mod judging;
+mod news;
 mod pace;
 mod past;
 #[cfg(test)]
@@ -57,6 +58,16 @@ pub struct Wish {
     service: ServiceName,
     budget: Duration,
     since: Duration,
+    keep: Keep,
+}
+
+/// Which verdicts are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    /// Every one.
+    All,
+    /// Those that say something else than the last one of the service.
+    News,
 }
 
 impl Wish {
@@ -68,6 +79,17 @@ impl Wish {
             service,
             budget: budget.min(LONGEST_BUDGET),
             since: since.min(LONGEST_SINCE),
+            keep: Keep::All,
+        }
+    }
+
+    /// For whoever asks all the time: a verdict that says the same as the last one is not stored again, and
+    /// goes by that one's id.
+    #[must_use]
+    pub fn for_news(self) -> Self {
+        Self {
+            keep: Keep::News,
+            ..self
         }
     }
 

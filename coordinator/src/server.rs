@@ -33,6 +33,7 @@ use crate::grpc::enrolment::EnrolmentService;
 use crate::grpc::operator::OperatorsService;
 use crate::grpc::{self, LARGEST_MESSAGE, STRANGERS_MESSAGE};
 use crate::localisation::Localiser;
+use crate::notify::{self, Settings};
 use crate::store::{self, Audit, Saved, Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 use crate::watcher;
@@ -179,6 +180,7 @@ pub async fn run(
     let listener = listener.map_err(listen_error)?;
     let bound = listener.local_addr().map_err(listen_error)?;
     let web = listen_for_web(config.web).await?;
+    let page = web.as_ref().and_then(|web| web.local_addr().ok());
     let addresses = config.addresses(bound, &own_addresses());
     write_context(&config, &authority, bound, now_us)?;
 
@@ -196,6 +198,15 @@ pub async fn run(
     let started = started.map_err(|source| store_error(&config.data_dir, source))?;
     let (engine, engine_task) = (started.handle, started.task);
     tokio::spawn(watcher::run(engine.clone(), store.clone(), started.alarms));
+    let settings = with_page(config.notify.clone(), page);
+    let notifier = notify::start(
+        engine.clone(),
+        store.clone(),
+        settings,
+        fatal.clone(),
+        stop.clone(),
+    );
+    let (notifier, telling) = notifier.map_err(|source| store_error(&config.data_dir, source))?;
     tokio::spawn(renew_certificate(
         certificate,
         Arc::clone(&authority),
@@ -204,25 +215,26 @@ pub async fn run(
     tokio::spawn(retain(store.clone(), fatal.clone()));
     let hangups = signal(SignalKind::hangup()).map_err(ServerError::Runtime)?;
     let users = signal(SignalKind::user_defined1()).map_err(ServerError::Runtime)?;
-    tokio::spawn(reload_on(
-        hangups,
-        users,
-        config.clone(),
+    let changes = Changes {
+        engine: engine.clone(),
+        notifier: notifier.clone(),
         bound,
-        engine.clone(),
-        reload,
-    ));
+        page,
+    };
+    tokio::spawn(reload_on(hangups, users, config.clone(), changes, reload));
     let localiser = Localiser::new(engine.clone(), store.clone(), fatal.clone());
     let face = Face::new(
         engine.clone(),
         store.clone(),
         localiser.clone(),
+        notifier.clone(),
         stop.clone(),
     );
     let services = Services {
         engine,
         store,
         localiser,
+        notifier,
         authority,
         fatal: fatal.clone(),
         stop: stop.clone(),
@@ -245,6 +257,7 @@ pub async fn run(
     // Calls that do not end are cut off; what they were promised is on disk or was not promised.
     let served = tokio::time::timeout(LEAVE, server).await;
     let _ = tokio::time::timeout(LEAVE, engine_task).await;
+    let _ = tokio::time::timeout(LEAVE, telling).await;
     if let Some(pages) = pages {
         let _ = tokio::time::timeout(LEAVE, pages).await;
     }
@@ -254,14 +267,28 @@ pub async fn run(
     ended
 }
 
+/// Who is told that the configuration has changed.
+struct Changes {
+    engine: engine::Handle,
+    notifier: notify::Handle,
+    bound: SocketAddr,
+    page: Option<SocketAddr>,
+}
+
+/// Links in messages lead to the web face where it listens, unless the configuration knows better.
+fn with_page(mut settings: Settings, page: Option<SocketAddr>) -> Settings {
+    let listens = page.map(|page| format!("http://{page}"));
+    settings.page = settings.page.or(listens);
+    settings
+}
+
 /// Takes over the configuration at each SIGHUP; one that is not usable changes nothing. SIGUSR1 means
 /// nothing here, and ends nobody.
 async fn reload_on(
     mut hangups: Signal,
     mut users: Signal,
     mut config: Config,
-    bound: SocketAddr,
-    engine: engine::Handle,
+    changes: Changes,
     reload: impl Fn() -> Result<Config, ConfigError>,
 ) {
     loop {
@@ -283,15 +310,17 @@ async fn reload_on(
         if (next.listen, next.lifetimes.server) != (config.listen, config.lifetimes.server) {
             tracing::warn!("`listen` and `certificates.server` change at the next start");
         }
-        let addresses = next.addresses(bound, &own_addresses());
+        let addresses = next.addresses(changes.bound, &own_addresses());
         let changed = Event::Reconfigured(Reconfigured {
             lifetimes: next.lifetimes,
             addresses,
             advertised: next.advertise.clone(),
         });
-        if engine.tell(changed).await.is_err() {
+        if changes.engine.tell(changed).await.is_err() {
             return;
         }
+        let settings = with_page(next.notify.clone(), changes.page);
+        changes.notifier.reconfigure(settings).await;
         tracing::info!(advertise = ?next.advertise, "configuration reloaded");
         config = next;
     }
@@ -324,6 +353,7 @@ struct Services {
     engine: engine::Handle,
     store: Store,
     localiser: Localiser,
+    notifier: notify::Handle,
     authority: Arc<Authority>,
     fatal: Fatal,
     stop: CancellationToken,
@@ -341,13 +371,14 @@ impl Services {
             engine,
             store,
             localiser,
+            notifier,
             authority,
             fatal,
             stop,
         } = self;
         let enrolment = EnrolmentService::new(engine.clone(), Arc::clone(&authority));
         let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal);
-        let operators = OperatorsService::new(engine, store, localiser, stop);
+        let operators = OperatorsService::new(engine, store, localiser, notifier, stop);
         let (enrolment, agents) = (Arc::new(enrolment), Arc::new(agents));
         let operators = Arc::new(operators);
         let (reporter, health) = tonic_health::server::health_reporter();

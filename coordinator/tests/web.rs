@@ -12,7 +12,7 @@ mod common;
 
 use common::agent::{Agent, web2_closed};
 use common::{Coordinator, SHOP};
-use proto::v1::{ApplyServiceRequest, GetVerdictRequest};
+use proto::v1::{ApplyServiceRequest, GetVerdictRequest, ListVerdictsRequest};
 
 async fn broken() -> Coordinator {
     let coordinator = Coordinator::start_with("web = \"127.0.0.1:0\"");
@@ -103,6 +103,11 @@ async fn prometheus_asks_for_a_localisation_as_it_asks_blackbox_exporter() {
         "{text}"
     );
 
+    // Asked again, it says the same, and that is not stored again.
+    let (status, _, _) = coordinator.http("GET", "/probe?target=shop").await;
+    assert_eq!(status, 200);
+    assert_eq!(verdicts(&coordinator).await.len(), 1);
+
     let (_, _, metrics) = coordinator.http("GET", "/metrics").await;
     assert!(
         metrics.contains("mesh_last_verdict{service=\"shop\",outcome=\"fault\"} 1.0"),
@@ -112,6 +117,40 @@ async fn prometheus_asks_for_a_localisation_as_it_asks_blackbox_exporter() {
         metrics.contains("mesh_agent_up{agent=\"dc1\"} 1.0"),
         "{metrics}"
     );
+}
+
+async fn verdicts(coordinator: &Coordinator) -> Vec<proto::v1::Verdict> {
+    let request = ListVerdictsRequest::default();
+    let answer = coordinator.operator().await.list_verdicts(request).await;
+    answer.unwrap().into_inner().verdicts
+}
+
+#[tokio::test]
+async fn an_alert_of_somebody_elses_starts_a_localisation() {
+    let coordinator = broken().await;
+    let call = r#"{"version": "4", "groupKey": "{}:{}", "status": "firing", "alerts": [
+        {"status": "firing", "labels": {"alertname": "Slow", "instance": "http://shop.example/"}, "startsAt": "2026-01-01T00:00:00Z"},
+        {"status": "firing", "labels": {"alertname": "Full", "instance": "db.example"}, "startsAt": "2026-01-01T00:00:00Z"}]}"#;
+    let hook = "/hooks/alertmanager";
+    let (status, _, answer) = coordinator.http_with("POST", hook, call).await;
+    assert_eq!(status, 200, "{answer}");
+    let json: serde_json::Value = serde_json::from_str(&answer).unwrap();
+    let verdict = &json["verdicts"][0];
+    assert_eq!(
+        (&verdict["service"], &verdict["outcome"]),
+        (&"shop".into(), &"fault".into())
+    );
+    assert_eq!(json["alerts_of_no_known_service"], 1);
+    let link = verdict["link"].as_str().unwrap();
+    let page = format!("http://{}", coordinator.web.unwrap());
+    let path = link.strip_prefix(&page).unwrap();
+    assert_eq!(coordinator.http("GET", path).await.0, 200);
+    // Alertmanager calls again when it has missed the answer.
+    let (_, _, again) = coordinator.http_with("POST", hook, call).await;
+    assert_eq!(again, answer);
+    assert_eq!(verdicts(&coordinator).await.len(), 1);
+    let (status, _, _) = coordinator.http_with("POST", hook, "{}").await;
+    assert_eq!(status, 422);
 }
 
 #[tokio::test]

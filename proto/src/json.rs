@@ -9,7 +9,7 @@ use crate::v1::agent::LeftOut;
 use crate::v1::coverage_response::Part;
 use crate::v1::history_response::Line;
 use crate::v1::{
-    Agent, Component, Expect, Layer, NotProbed, RequestSpec, Role, Service, StatusRange,
+    Agent, Component, Expect, Layer, NotProbed, RequestSpec, Role, Service, Silence, StatusRange,
     StatusResponse,
 };
 
@@ -111,6 +111,15 @@ pub fn expect(expect: &Expect) -> Value {
 #[must_use]
 pub fn status_class(first: u32) -> String {
     format!("{}xx", first / 100)
+}
+
+/// A silence.
+#[must_use]
+pub fn silence(silence: &Silence) -> Value {
+    json!({
+        "id": silence.id, "service": silence.service, "from": silence.from, "until": silence.until,
+        "because": silence.because, "by": silence.by,
+    })
 }
 
 /// A part of a path with what rounds see of it.

@@ -12,8 +12,8 @@ use proto::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{Session, sure};
-use crate::args::{AgentCommand, RoleArg, TokenArgs};
+use super::{Careful, Session, careful};
+use crate::args::{AgentCommand, Care, RoleArg, TokenArgs};
 use crate::connect::{About, Subject};
 use crate::exit::Exit;
 use crate::render::{Table, ago, micros};
@@ -25,9 +25,9 @@ pub async fn run(session: Session<'_>, command: AgentCommand) -> Result<Exit, Tr
         AgentCommand::List => list(session).await?,
         AgentCommand::Show { name } => show(session, &name).await?,
         AgentCommand::Rejoin { name, ttl, replace } => rejoin(session, name, ttl, replace).await?,
-        AgentCommand::Rename { old, new } => rename(session, old, new).await?,
-        AgentCommand::Delete { name, yes } => delete(session, &name, yes).await?,
-        AgentCommand::Revoke { name, yes } => revoke(session, &name, yes).await?,
+        AgentCommand::Rename { old, new, dry_run } => rename(session, old, new, dry_run).await?,
+        AgentCommand::Delete { name, care } => delete(session, &name, care).await?,
+        AgentCommand::Revoke { name, care } => revoke(session, &name, care).await?,
     }
     Ok(Exit::Ok)
 }
@@ -81,7 +81,15 @@ async fn rejoin(
     print_token(&session, &name, &answer)
 }
 
-async fn rename(mut session: Session<'_>, old: String, new: String) -> Result<(), Trouble> {
+async fn rename(
+    mut session: Session<'_>,
+    old: String,
+    new: String,
+    dry_run: bool,
+) -> Result<(), Trouble> {
+    if dry_run {
+        return would(session, &old, "renamed").await;
+    }
     let request = session.request(RenameAgentRequest {
         from: old.clone(),
         to: new,
@@ -93,11 +101,12 @@ async fn rename(mut session: Session<'_>, old: String, new: String) -> Result<()
     })
 }
 
-async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
-    sure(
-        yes,
-        &format!("Delete agent {name} with all that was observed from it?"),
-    )?;
+async fn delete(mut session: Session<'_>, name: &str, care: Care) -> Result<(), Trouble> {
+    let question = format!("Delete agent {name} with all that was observed from it?");
+    match careful(care, &question)? {
+        Careful::Sure => {}
+        Careful::DryRun => return would(session, name, "deleted").await,
+    }
     let request = session.request(DeleteAgentRequest {
         name: name.to_owned(),
     });
@@ -107,6 +116,19 @@ async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), T
     session
         .output
         .print(&value, || format!("agent {name} deleted\n"))
+}
+
+/// Says what would be done with an agent that is known.
+async fn would(mut session: Session<'_>, name: &str, done: &str) -> Result<(), Trouble> {
+    let request = session.request(GetAgentRequest {
+        name: name.to_owned(),
+    });
+    let agent = session.client.get_agent(request).await;
+    let agent = agent.about(Subject::Agent(name))?;
+    let value = json!({"name": agent.name, "would_be": done});
+    session
+        .output
+        .print(&value, || format!("agent {} would be {done}\n", agent.name))
 }
 
 async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
@@ -122,10 +144,22 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
     session.output.list(
         &value,
         "No agents. `meshctl agent token --name NAME --role outside` invites one.",
-        || {
+        |grid| {
             let mut table = Table::new([
-                "NAME", "ROLE", "HOST", "STATE", "SEEN", "CLOCK", "WITNESS", "VERSION",
-            ]);
+                "NAME",
+                "ROLE",
+                "HOST",
+                "STATE",
+                "SEEN",
+                "CLOCK",
+                "WITNESS",
+                "VERSION",
+                "CERTIFICATE UNTIL",
+                "SPOOL",
+                "ADDRESSES",
+                "LABELS",
+            ])
+            .usual(8);
             for agent in &agents {
                 table.row([
                     agent.name.clone(),
@@ -136,9 +170,13 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
                     clock(agent),
                     witness(agent),
                     agent.version.clone(),
+                    agent.certificate_expires_at.clone(),
+                    spool(agent),
+                    agent.addresses.join(", "),
+                    labels(agent),
                 ]);
             }
-            table.text()
+            table.text(grid)
         },
     )
 }
@@ -166,11 +204,12 @@ async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
     session.output.print(&json::agent(&agent), || text(&agent))
 }
 
-async fn revoke(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
-    sure(
-        yes,
-        &format!("Revoke agent {name}? It will have to be enrolled again."),
-    )?;
+async fn revoke(mut session: Session<'_>, name: &str, care: Care) -> Result<(), Trouble> {
+    let question = format!("Revoke agent {name}? It will have to be enrolled again.");
+    match careful(care, &question)? {
+        Careful::Sure => {}
+        Careful::DryRun => return would(session, name, "revoked").await,
+    }
     let request = session.request(RevokeAgentRequest {
         name: name.to_owned(),
     });
@@ -224,9 +263,13 @@ fn witness(agent: &Agent) -> String {
     }
 }
 
-fn text(agent: &Agent) -> String {
+fn labels(agent: &Agent) -> String {
     let labels: BTreeMap<_, _> = agent.labels.iter().collect();
     let labels: Vec<String> = labels.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    labels.join(", ")
+}
+
+fn text(agent: &Agent) -> String {
     let witness = match (agent.witness, agent.witness_trouble.as_str()) {
         (true, _) => "yes".to_owned(),
         (false, "") => "no".to_owned(),
@@ -236,7 +279,7 @@ fn text(agent: &Agent) -> String {
         ("Name", agent.name.clone()),
         ("Role", json::role(agent.role()).to_owned()),
         ("Host", agent.host.clone()),
-        ("Labels", labels.join(", ")),
+        ("Labels", labels(agent)),
         ("State", agent.state.clone()),
         ("Last seen", agent.last_seen_at.clone()),
         ("Certificate until", agent.certificate_expires_at.clone()),

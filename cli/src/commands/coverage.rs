@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Session;
 use crate::connect::{About, Subject};
 use crate::exit::Exit;
-use crate::render::{Table, percent, wrap};
+use crate::render::{Grid, Table, percent, wrap};
 use crate::trouble::Trouble;
 
 pub async fn run(mut session: Session<'_>, name: &str) -> Result<Exit, Trouble> {
@@ -20,8 +20,8 @@ pub async fn run(mut session: Session<'_>, name: &str) -> Result<Exit, Trouble> 
     let value: Vec<Value> = coverage.parts.iter().map(json::part).collect();
     session
         .output
-        .list(&value, "Nothing is known of the path yet.", || {
-            text(&coverage, session.output.style().width)
+        .list(&value, "Nothing is known of the path yet.", |grid| {
+            text(&coverage, grid, session.output.style().width)
         })?;
     Ok(Exit::Ok)
 }
@@ -30,7 +30,7 @@ fn component(component: Option<&Component>) -> String {
     component.map_or_else(String::new, |c| format!("{} {}", c.kind, c.name))
 }
 
-fn text(coverage: &CoverageResponse, width: usize) -> String {
+fn text(coverage: &CoverageResponse, grid: Grid, width: usize) -> String {
     let headings = [
         "COMPONENT",
         "PROBES/ROUND",
@@ -52,7 +52,7 @@ fn text(coverage: &CoverageResponse, width: usize) -> String {
         told.extend(&part.component);
     }
     let parts = &coverage.parts;
-    table.text() + &legend(coverage) + &unknown(parts, width) + &asks(parts, width)
+    table.text(grid) + &legend(coverage) + &unknown(parts, width) + &asks(parts, width)
 }
 
 /// The arms of which nothing is known, each once.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::Session;
 use crate::connect::{About, Subject};
 use crate::exit::Exit;
-use crate::render::{Table, micros, percent};
+use crate::render::{Grid, Table, micros, percent};
 use crate::trouble::Trouble;
 
 pub async fn run(mut session: Session<'_>, name: &str, since_ms: u64) -> Result<Exit, Trouble> {
@@ -26,12 +26,12 @@ pub async fn run(mut session: Session<'_>, name: &str, since_ms: u64) -> Result<
     session.output.list(
         &value,
         "No probes in that time. Give a longer one with --since.",
-        || text(&lines),
+        |grid| text(&lines, grid),
     )?;
     Ok(Exit::Ok)
 }
 
-fn text(lines: &[Line]) -> String {
+fn text(lines: &[Line], grid: Grid) -> String {
     let mut table = Table::new([
         "VANTAGE", "ARM", "LAYER", "PASSED", "FAILED", "LOST", "P50", "P90", "P99", "MAX",
         "FAILURE",
@@ -65,5 +65,5 @@ fn text(lines: &[Line]) -> String {
             line.failure.clone(),
         ]);
     }
-    table.text()
+    table.text(grid)
 }

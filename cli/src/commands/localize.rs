@@ -1,5 +1,6 @@
 //! `meshctl localize`: progress to the terminal, the verdict to standard output.
 
+use ::localize::{Verdict, VerdictOutcome};
 use proto::v1::localize_event::Event;
 use proto::v1::{LocalizeRequest, Progress};
 
@@ -9,17 +10,21 @@ use crate::exit::Exit;
 use crate::render;
 use crate::trouble::Trouble;
 
-pub async fn run(
-    mut session: Session<'_>,
-    name: &str,
-    budget_ms: u64,
-    since_ms: u64,
-) -> Result<Exit, Trouble> {
-    let subject = Subject::Service(name);
+/// What is asked.
+pub struct Wish {
+    pub name: String,
+    pub budget_ms: u64,
+    pub since_ms: u64,
+    /// Nagios reads the answer.
+    pub nagios: bool,
+}
+
+pub async fn run(mut session: Session<'_>, wish: Wish) -> Result<Exit, Trouble> {
+    let subject = Subject::Service(&wish.name);
     let request = LocalizeRequest {
-        service: name.to_owned(),
-        budget_ms,
-        since_ms,
+        service: wish.name.clone(),
+        budget_ms: wish.budget_ms,
+        since_ms: wish.since_ms,
     };
     let mut events = session.client.localize(request).await.about(subject)?;
     let mut last = None;
@@ -37,10 +42,35 @@ pub async fn run(
     }
     session.output.progress_done();
     let verdict = last.ok_or(CallError::EndedEarly)?;
+    if wish.nagios {
+        let (line, exit) = nagios(&verdict);
+        session.output.text(&line)?;
+        return Ok(exit);
+    }
     session.output.print(&verdict, || {
         render::verdict(&verdict, session.output.style())
     })?;
     Ok(verdict.outcome.into())
+}
+
+/// A line of a plugin, with performance data after the bar (Monitoring Plugins' guidelines), and its status.
+fn nagios(verdict: &Verdict) -> (String, Exit) {
+    let felt = verdict.faults.iter().any(|fault| fault.user_impact);
+    let (word, exit) = match (verdict.outcome, felt) {
+        (VerdictOutcome::Healthy, _) => ("OK", Exit::Ok),
+        (VerdictOutcome::Fault, false) => ("WARNING", Exit::Fault),
+        (VerdictOutcome::Fault, true) => ("CRITICAL", Exit::Trouble),
+        (VerdictOutcome::Inconclusive, _) => ("UNKNOWN", Exit::Inconclusive),
+    };
+    let said = render::verdict_line(verdict).replace('|', "/");
+    let line = format!(
+        "{word} - {said} ({}) | time={:.3}s rounds={} probes={}\n",
+        verdict.id,
+        verdict.elapsed_ms as f64 / 1e3,
+        verdict.rounds,
+        verdict.probes
+    );
+    (line, exit)
 }
 
 fn line(progress: &Progress) -> String {
@@ -63,4 +93,28 @@ fn line(progress: &Progress) -> String {
         line += &format!("  {}", progress.note);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::samples;
+
+    #[test]
+    fn nagios_gets_a_line_and_its_status() {
+        let rows = [
+            (samples::healthy(), "OK - ", Exit::Ok),
+            (samples::fault(), "CRITICAL - ", Exit::Trouble),
+            (samples::masked(), "WARNING - ", Exit::Fault),
+            (samples::inconclusive(), "UNKNOWN - ", Exit::Inconclusive),
+        ];
+        for (verdict, begins, expected) in rows {
+            let (line, exit) = nagios(&verdict);
+            assert!(
+                line.starts_with(begins) && line.contains(" | time="),
+                "{line}"
+            );
+            assert_eq!((exit, line.lines().count()), (expected, 1), "{line}");
+        }
+    }
 }

@@ -3,14 +3,17 @@
 mod agent;
 mod check;
 mod completion;
+mod contexts;
 mod coverage;
 mod explain;
+mod help;
 mod history;
 mod localize;
 mod mended;
 mod replay;
 mod report;
 mod service;
+mod silence;
 mod status;
 mod verdicts;
 mod watch;
@@ -26,13 +29,13 @@ use tonic::Request;
 #[cfg(test)]
 pub use self::mended::Stretch as MendedStretch;
 pub use self::mended::{Decision, Fault as MendedFault, Mended};
-use crate::args::{Args, Command};
+use crate::args::{Args, Care, Command};
 use crate::connect::{CallError, Client, connect};
 use crate::demo;
+use crate::duration;
 use crate::exit::Exit;
 use crate::output::{Output, confirm};
 use crate::trouble::Trouble;
-use crate::{context, duration};
 
 /// What every command that speaks to the coordinator needs.
 struct Session<'a> {
@@ -62,9 +65,15 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
             name,
             budget,
             since,
+            nagios,
         } => {
-            let (budget_ms, since_ms) = (duration::millis(budget), duration::millis(since));
-            localize::run(session.await?, &name, budget_ms, since_ms).await
+            let wish = localize::Wish {
+                name,
+                budget_ms: duration::millis(budget),
+                since_ms: duration::millis(since),
+                nagios,
+            };
+            localize::run(session.await?, wish).await
         }
         Command::Watch { name } => watch::run(session.await?, name).await,
         Command::History { name, since } => {
@@ -81,7 +90,27 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Replay { file } => replay::run(&file, output),
         Command::Coverage { name } => coverage::run(session.await?, &name).await,
+        Command::Silence {
+            name,
+            length,
+            because,
+            from,
+        } => {
+            let wish = silence::Wish {
+                name,
+                length,
+                because,
+                from,
+            };
+            silence::make(session.await?, wish).await
+        }
+        Command::Silences => silence::list(session.await?).await,
+        Command::Unsilence { id } => silence::end(session.await?, id).await,
+        Command::Notify(command) => silence::notify(session.await?, command).await,
+        Command::Context(command) => contexts::run(command, output),
         Command::Completion { shell } => completion::run(shell, output),
+        Command::Man { dir } => help::man(&dir, output),
+        Command::Help { words } => help::run(&words, output),
         Command::Demo(what) => demo::run(what, output).await,
     }
 }
@@ -91,9 +120,18 @@ async fn open(
     timeout: Duration,
     output: &Output,
 ) -> Result<Session<'_>, Trouble> {
-    let context = context::load(path)?;
+    let found = crate::contexts::load(path)?;
+    let addresses = found.context.addresses.join(", ");
+    output.detail(&format!(
+        "meshctl: context {} ({}), coordinator at {addresses}",
+        found.path.display(),
+        found.origin
+    ));
+    let began = tokio::time::Instant::now();
+    let client = connect(&found.context, timeout).await?;
+    output.detail(&format!("meshctl: connected in {:?}", began.elapsed()));
     Ok(Session {
-        client: connect(&context, timeout).await?,
+        client,
         output,
         timeout,
     })
@@ -109,11 +147,44 @@ fn kept(wire: proto::v1::Verdict) -> Result<Kept, CallError> {
     Kept::read(wire).map_err(|source| CallError::Unreadable(source.to_string()))
 }
 
-/// Asks before something that cannot be taken back, where there is somebody to ask.
-fn sure(yes: bool, question: &str) -> Result<(), Trouble> {
-    if yes || !std::io::stdin().is_terminal() || confirm(question) {
-        Ok(())
-    } else {
-        Err(Trouble::NotConfirmed)
+/// How something that cannot be taken back is to be done.
+#[derive(Debug, PartialEq, Eq)]
+enum Careful {
+    /// It is wanted.
+    Sure,
+    /// It is only to be said.
+    DryRun,
+}
+
+/// Asks before something that cannot be taken back; where there is nobody to ask, it must have been said.
+fn careful(care: Care, question: &str) -> Result<Careful, Trouble> {
+    match said(care, std::io::stdin().is_terminal())? {
+        Some(careful) => Ok(careful),
+        None if confirm(question) => Ok(Careful::Sure),
+        None => Err(Trouble::NotConfirmed),
+    }
+}
+
+/// What the options say; `None` where somebody is to be asked.
+fn said(care: Care, is_terminal: bool) -> Result<Option<Careful>, Trouble> {
+    match (care.dry_run, care.yes, is_terminal) {
+        (true, ..) => Ok(Some(Careful::DryRun)),
+        (false, true, _) => Ok(Some(Careful::Sure)),
+        (false, false, true) => Ok(None),
+        (false, false, false) => Err(Trouble::NobodyToAsk),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_destroyed_unasked() {
+        let said = |dry_run, yes, is_terminal| said(Care { yes, dry_run }, is_terminal).ok();
+        assert_eq!(said(false, false, false), None, "refused");
+        assert_eq!(said(false, false, true), Some(None), "asked");
+        assert_eq!(said(false, true, false), Some(Some(Careful::Sure)));
+        assert_eq!(said(true, true, true), Some(Some(Careful::DryRun)));
     }
 }

@@ -11,16 +11,21 @@ use proto::v1::{
 };
 use serde_json::{Value, json};
 
-use super::{Session, check, sure};
-use crate::args::ServiceCommand;
-use crate::connect::{About, Subject};
+use super::{Careful, Session, careful, check};
+use crate::args::{Care, ServiceCommand};
+use crate::connect::{About, CallError, Subject};
 use crate::exit::Exit;
 use crate::render::{self, Table, asked, micros};
 use crate::trouble::Trouble;
 
 pub async fn run(session: Session<'_>, command: ServiceCommand) -> Result<Exit, Trouble> {
     match command {
-        ServiceCommand::Apply { file, no_check } => apply(session, &file, !no_check).await?,
+        ServiceCommand::Apply {
+            file,
+            no_check,
+            dry_run: true,
+        } => rehearse(session, &file, !no_check).await?,
+        ServiceCommand::Apply { file, no_check, .. } => apply(session, &file, !no_check).await?,
         ServiceCommand::Check { name, file } => {
             let what = match (file, name) {
                 (Some(file), _) => What::File(request(&file)?),
@@ -30,7 +35,7 @@ pub async fn run(session: Session<'_>, command: ServiceCommand) -> Result<Exit, 
         }
         ServiceCommand::List => list(session).await?,
         ServiceCommand::Show { name } => show(session, &name).await?,
-        ServiceCommand::Delete { name, yes } => delete(session, &name, yes).await?,
+        ServiceCommand::Delete { name, care } => delete(session, &name, care).await?,
     }
     Ok(Exit::Ok)
 }
@@ -43,17 +48,52 @@ async fn apply(mut session: Session<'_>, file: &Path, check: bool) -> Result<(),
         .await
         .about(Subject::Mesh)?;
     let applied = format!("service {} {}\n", answer.name, answer.result);
-    let mut value = json!({"name": answer.name, "result": answer.result});
+    let value = json!({"name": answer.name, "result": answer.result});
+    let what = check.then_some(What::Service(answer.name));
+    tell(session, value, &applied, what).await
+}
+
+/// Says what applying would do, and checks the file.
+async fn rehearse(mut session: Session<'_>, file: &Path, check: bool) -> Result<(), Trouble> {
+    let asked = request(file)?;
+    let name = name(&asked.toml);
+    let request = session.request(GetServiceRequest { name: name.clone() });
+    let known = session.client.get_service(request).await;
+    let result = match known.about(Subject::Service(&name)) {
+        Ok(known) if known.toml == asked.toml => "unchanged",
+        Ok(_) => "changed",
+        Err(CallError::NoService(_)) => "created",
+        Err(trouble) => return Err(trouble.into()),
+    };
+    let text = format!("service {name} would be {result}\n");
+    let value = json!({"name": name, "would_be": result});
+    tell(session, value, &text, check.then_some(What::File(asked))).await
+}
+
+/// The name in a service file; the rest is the coordinator's to judge.
+fn name(toml: &str) -> String {
+    let table: toml::Table = toml.parse().unwrap_or_default();
+    let name = table.get("name").and_then(toml::Value::as_str);
+    name.unwrap_or_default().to_owned()
+}
+
+/// Prints what was done, and what does not hold of the file.
+async fn tell(
+    mut session: Session<'_>,
+    mut value: Value,
+    text: &str,
+    check: Option<What>,
+) -> Result<(), Trouble> {
     let output = session.output;
-    if !output.is_json() {
-        output.text(&applied)?;
+    if !output.is_for_scripts() {
+        output.text(text)?;
     }
-    if check {
-        let checked = check::ask(&mut session, What::Service(answer.name)).await;
+    if let Some(what) = check {
+        let checked = check::ask(&mut session, what).await;
         match checked {
             Ok(checked) => {
                 value["check"] = check::as_json(&checked);
-                if !output.is_json() {
+                if !output.is_for_scripts() {
                     output.text(&format!("\n{}", render::check(&checked, output.style())))?;
                 }
             }
@@ -61,8 +101,8 @@ async fn apply(mut session: Session<'_>, file: &Path, check: bool) -> Result<(),
             Err(trouble) => output.say(&format!("meshctl: the file was not checked: {trouble}")),
         }
     }
-    match output.is_json() {
-        true => output.json(&value),
+    match output.is_for_scripts() {
+        true => output.value(&value),
         false => Ok(()),
     }
 }
@@ -122,7 +162,7 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
     session.output.list(
         &value,
         "No services. `meshctl service apply -f FILE` makes one.",
-        || {
+        |grid| {
             let mut table = Table::new([
                 "NAME",
                 "URL",
@@ -130,8 +170,13 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
                 "ROUNDS",
                 "LAST ROUND",
                 "LAST VERDICT",
+                "CDN",
+                "EDGES",
+                "BALANCER",
+                "BACKENDS",
             ])
-            .numbers([3]);
+            .numbers([3])
+            .usual(6);
             for service in &services {
                 table.row([
                     service.name.clone(),
@@ -140,9 +185,13 @@ async fn list(mut session: Session<'_>) -> Result<(), Trouble> {
                     service.rounds.to_string(),
                     service.last_round_at.clone(),
                     service.last_outcome.clone(),
+                    service.cdn_provider.clone(),
+                    service.edges.len().to_string(),
+                    service.vips.join(", "),
+                    service.backends.join(", "),
                 ]);
             }
-            table.text()
+            table.text(grid)
         },
     )
 }
@@ -161,11 +210,21 @@ async fn show(mut session: Session<'_>, name: &str) -> Result<(), Trouble> {
         .print(&json::service(&service), || text(&service))
 }
 
-async fn delete(mut session: Session<'_>, name: &str, yes: bool) -> Result<(), Trouble> {
-    sure(
-        yes,
-        &format!("Delete service {name} and all that is known of it?"),
-    )?;
+async fn delete(mut session: Session<'_>, name: &str, care: Care) -> Result<(), Trouble> {
+    let question = format!("Delete service {name} and all that is known of it?");
+    match careful(care, &question)? {
+        Careful::Sure => {}
+        Careful::DryRun => {
+            let request = session.request(GetServiceRequest {
+                name: name.to_owned(),
+            });
+            let known = session.client.get_service(request).await;
+            known.about(Subject::Service(name))?;
+            let value = json!({"name": name, "would_be": "deleted"});
+            let text = || format!("service {name} would be deleted\n");
+            return session.output.print(&value, text);
+        }
+    }
     let request = session.request(DeleteServiceRequest {
         name: name.to_owned(),
     });

@@ -8,7 +8,7 @@ use proto::v1::{StatusRequest, StatusResponse};
 use tokio::time::Instant;
 
 use crate::connect::{About, Subject, connect};
-use crate::context;
+use crate::contexts;
 use crate::exit::Exit;
 use crate::output::Output;
 use crate::render::ago;
@@ -34,14 +34,18 @@ pub async fn run(
             Err(_) => tokio::time::sleep(PAUSE).await,
         }
     };
+    if let Ok(found) = contexts::load(path) {
+        let (file, origin) = (found.path.display(), found.origin);
+        output.detail(&format!("meshctl: context {file} ({origin})"));
+    }
     output.print(&json::status(&status), || text(&status))?;
     Ok(Exit::Ok)
 }
 
 /// One attempt. The context file is read each time: a coordinator that is starting writes it.
 async fn attempt(path: Option<PathBuf>, timeout: Duration) -> Result<StatusResponse, Trouble> {
-    let context = context::load(path)?;
-    let mut client = connect(&context, timeout).await?;
+    let found = contexts::load(path)?;
+    let mut client = connect(&found.context, timeout).await?;
     let mut request = tonic::Request::new(StatusRequest {});
     request.set_timeout(timeout);
     Ok(client.status(request).await.about(Subject::Mesh)?)

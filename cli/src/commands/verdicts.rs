@@ -32,8 +32,12 @@ pub async fn run(
     session.output.list(
         &verdicts,
         "No verdicts. `meshctl localize NAME` makes one; the watch over scheduled rounds raises them by itself.",
-        || {
-            let mut table = Table::new(["STARTED", "ID", "STATE", "VERDICT"]);
+        |grid| {
+            let mut table = Table::new([
+                "STARTED", "ID", "STATE", "VERDICT", "ROUNDS", "PROBES", "SECONDS", "VANTAGES",
+            ])
+            .numbers(4..7)
+            .usual(4);
             for known in &verdicts {
                 let verdict = &known.verdict;
                 table.row([
@@ -41,9 +45,13 @@ pub async fn run(
                     verdict.id.clone(),
                     known.state(),
                     verdict_line(verdict),
+                    verdict.rounds.to_string(),
+                    verdict.probes.to_string(),
+                    format!("{:.1}", verdict.elapsed_ms as f64 / 1e3),
+                    verdict.vantages.join(", "),
                 ]);
             }
-            table.text()
+            table.text(grid)
         },
     )?;
     Ok(Exit::Ok)

@@ -95,8 +95,8 @@ fn print(session: &Session<'_>, event: WatchEvent) -> Result<(), Trouble> {
         // Of a later version.
         None => return Ok(()),
     };
-    if session.output.is_json() {
-        session.output.json_line(&value)
+    if session.output.is_for_scripts() {
+        session.output.one_of_many(&value)
     } else {
         session.output.text(&format!("{at}  {text}\n"))
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::fault::{Expected, Fault};
 use crate::exit::Exit;
 use crate::output::Output;
-use crate::render::{self, Table};
+use crate::render::{self, Grid, Table};
 use crate::trouble::Trouble;
 
 /// One fault, what had to be said of it and what was said.
@@ -50,14 +50,14 @@ pub fn list(output: &Output) -> Result<Exit, Trouble> {
         for fault in Fault::ALL {
             table.row([fault.name().to_owned(), fault.what().to_owned()]);
         }
-        table.text()
+        table.text(output.grid())
     })?;
     Ok(Exit::Ok)
 }
 
 /// One trial of so many: in full where it is the only one or was wrong, in a line else.
 pub fn one(trial: &Trial, of: usize, output: &Output) -> Result<(), Trouble> {
-    if output.is_json() {
+    if output.is_for_scripts() {
         return Ok(());
     }
     if of == 1 || !trial.is_right() {
@@ -77,10 +77,10 @@ pub fn one(trial: &Trial, of: usize, output: &Output) -> Result<(), Trouble> {
 
 /// All trials, when they are over.
 pub fn all(trials: &[Trial], output: &Output) -> Result<(), Trouble> {
-    if output.is_json() {
+    if output.is_for_scripts() {
         return match trials {
-            [only] => output.json(&only.verdict),
-            several => output.json(&several.iter().map(Trial::as_json).collect::<Vec<_>>()),
+            [only] => output.value(&only.verdict),
+            several => output.value(&several.iter().map(Trial::as_json).collect::<Vec<_>>()),
         };
     }
     if let [_] = trials {
@@ -115,5 +115,5 @@ fn table(trials: &[Trial]) -> String {
             trial.judgement().to_owned(),
         ]);
     }
-    table.text()
+    table.text(Grid::USUAL)
 }

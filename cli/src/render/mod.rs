@@ -16,7 +16,7 @@ pub mod samples;
 pub use self::check::{check, grade, worst};
 pub use self::explain::explain;
 pub use self::mended::{mended, mended_progress};
-pub use self::table::Table;
+pub use self::table::{Grid, Table};
 pub use self::verdict::{verdict, verdict_line};
 pub use self::words::{ago, kind, micros, percent};
 pub use self::wrap::wrap;

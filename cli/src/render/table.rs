@@ -1,10 +1,31 @@
 //! Tables without borders, one header line in capitals.
 
 use comfy_table::presets::NOTHING;
-use comfy_table::{CellAlignment, ContentArrangement};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement};
 
 /// A table under construction.
-pub struct Table(comfy_table::Table);
+pub struct Table {
+    table: comfy_table::Table,
+    /// Columns from this one on are for wide tables.
+    usual: usize,
+}
+
+/// How much of a table is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grid {
+    /// The columns for wide tables too.
+    pub wide: bool,
+    /// The line of headings.
+    pub headings: bool,
+}
+
+impl Grid {
+    /// The usual columns under their headings.
+    pub const USUAL: Self = Self {
+        wide: false,
+        headings: true,
+    };
+}
 
 impl Table {
     /// An empty table with these headings.
@@ -17,12 +38,21 @@ impl Table {
         for column in table.column_iter_mut() {
             column.set_padding((0, 3));
         }
-        Self(table)
+        Self {
+            table,
+            usual: COLUMNS,
+        }
+    }
+
+    /// The first so many columns are the usual ones; the others are for wide tables.
+    pub fn usual(mut self, columns: usize) -> Self {
+        self.usual = columns;
+        self
     }
 
     /// Adds a row; an empty cell shows a dash.
     pub fn row<const COLUMNS: usize>(&mut self, cells: [String; COLUMNS]) {
-        self.0.add_row(cells.map(|cell| {
+        self.table.add_row(cells.map(|cell| {
             if cell.is_empty() {
                 "-".to_owned()
             } else {
@@ -34,7 +64,7 @@ impl Table {
     /// Sets columns of numbers flush right.
     pub fn numbers(mut self, columns: impl IntoIterator<Item = usize>) -> Self {
         for column in columns {
-            if let Some(column) = self.0.column_mut(column) {
+            if let Some(column) = self.table.column_mut(column) {
                 column.set_cell_alignment(CellAlignment::Right);
             }
         }
@@ -42,13 +72,15 @@ impl Table {
     }
 
     /// The table as text, without spaces at the ends of lines.
-    pub fn text(&self) -> String {
-        let lines: Vec<String> = self
-            .0
-            .lines()
-            .map(|line| line.trim_end().to_owned())
-            .collect();
-        lines.join("\n") + "\n"
+    pub fn text(mut self, grid: Grid) -> String {
+        let hidden = if grid.wide { usize::MAX } else { self.usual };
+        for column in self.table.column_iter_mut().skip(hidden) {
+            column.set_constraint(ColumnConstraint::Hidden);
+        }
+        let lines = self.table.lines().skip(usize::from(!grid.headings));
+        lines
+            .map(|line| line.trim_end().to_owned() + "\n")
+            .collect()
     }
 }
 
@@ -58,12 +90,19 @@ mod tests {
 
     #[test]
     fn columns_line_up_without_borders() {
-        let mut table = Table::new(["NAME", "PROBES"]).numbers([1]);
-        table.row(["home1".to_owned(), "7".to_owned()]);
-        table.row(["a-longer-name".to_owned(), String::new()]);
+        let text = |wide, headings| {
+            let mut table = Table::new(["NAME", "PROBES", "HOST"]).numbers([1]).usual(2);
+            table.row(["home1".to_owned(), "7".to_owned(), "lb".to_owned()]);
+            table.row(["a-longer-name".to_owned(), String::new(), String::new()]);
+            table.text(Grid { wide, headings })
+        };
         assert_eq!(
-            table.text(),
+            text(false, true),
             "NAME            PROBES\nhome1                7\na-longer-name        -\n"
+        );
+        assert_eq!(
+            text(true, false),
+            "home1                7   lb\na-longer-name        -   -\n"
         );
     }
 }

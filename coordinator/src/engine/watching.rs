@@ -11,7 +11,7 @@ use super::rounds::{Cause, OpenRound};
 use super::state::{Service, State};
 use super::{Alarmed, Happening, Judged, Outlook, Refusal, Reply, What};
 use crate::plan::Twins;
-use crate::store::{RaisedRecord, Store, StoreError, Write};
+use crate::store::{Notice, Noticed, RaisedRecord, Store, StoreError, Write};
 
 /// The watch over one service with what a restart need not keep.
 #[derive(Debug, Default)]
@@ -157,6 +157,11 @@ impl State {
                 raised,
             },
             service.watching.write(now_us, name),
+            Write::Notice(Notice {
+                at_us: now_us,
+                what: Noticed::Raised,
+                verdict: verdict.id.clone(),
+            }),
             Write::Verdict {
                 verdict: verdict.clone(),
                 case_json,
@@ -210,10 +215,18 @@ impl State {
     fn over(&mut self, now_us: u64, name: &ServiceName, over: &[Over]) -> Vec<Write> {
         let mut writes: Vec<Write> = over
             .iter()
-            .map(|over| Write::Over {
-                verdict: over.verdict.clone(),
-                at_us: now_us,
-                ending: over.ending,
+            .flat_map(|over| {
+                let notice = Notice {
+                    at_us: now_us,
+                    what: Noticed::Over,
+                    verdict: over.verdict.clone(),
+                };
+                let over = Write::Over {
+                    verdict: over.verdict.clone(),
+                    at_us: now_us,
+                    ending: over.ending,
+                };
+                [over, Write::Notice(notice)]
             })
             .collect();
         if let Some(service) = self.services.get_mut(name) {

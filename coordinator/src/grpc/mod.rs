@@ -6,6 +6,7 @@ pub mod enrolment;
 mod intake;
 mod mended;
 pub mod operator;
+mod silence;
 pub(crate) mod view;
 
 use localize::VantageName;

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{check as wire_check, mended as wire, view};
+use super::{check as wire_check, mended as wire, silence, view};
 use crate::check;
 use crate::clock;
 use crate::coverage;
@@ -19,6 +19,7 @@ use crate::engine::{Applied, Event, Handle, Refusal};
 use crate::enrolment::Invitation;
 use crate::localisation::{Localiser, Wish};
 use crate::mended;
+use crate::notify;
 use crate::store::{RaisedRecord, Store, StoreError};
 use crate::unprobed;
 use crate::web;
@@ -38,22 +39,25 @@ pub struct OperatorsService {
     engine: Handle,
     store: Store,
     localiser: Localiser,
+    notifier: notify::Handle,
     stop: CancellationToken,
 }
 
 impl OperatorsService {
-    /// Forwards to engine, store and localiser; streams end with `stop`.
+    /// Forwards to engine, store, localiser and notifier; streams end with `stop`.
     #[must_use]
     pub fn new(
         engine: Handle,
         store: Store,
         localiser: Localiser,
+        notifier: notify::Handle,
         stop: CancellationToken,
     ) -> Self {
         Self {
             engine,
             store,
             localiser,
+            notifier,
             stop,
         }
     }
@@ -397,6 +401,42 @@ impl Operator for OperatorsService {
         let begin = wire::begin(since);
         let answer = mended::mended(&self.engine, &self.store, verdict, begin).await?;
         Ok(Response::new(wire::response(answer)))
+    }
+
+    async fn make_silence(&self, request: Request<v1::MakeSilenceRequest>) -> Answer<v1::Silence> {
+        let (operator, _) = super::operator(&request, clock::now_us())?;
+        let wish = silence::wish(request.into_inner(), operator)?;
+        let made = self.notifier.silence(wish).await?;
+        Ok(Response::new(silence::view(made)))
+    }
+
+    async fn list_silences(
+        &self,
+        request: Request<v1::ListSilencesRequest>,
+    ) -> Answer<v1::ListSilencesResponse> {
+        let_in(request)?;
+        let silences = self.notifier.silences().await?.into_iter();
+        Ok(Response::new(v1::ListSilencesResponse {
+            silences: silences.map(silence::view).collect(),
+        }))
+    }
+
+    async fn end_silence(
+        &self,
+        request: Request<v1::EndSilenceRequest>,
+    ) -> Answer<v1::EndSilenceResponse> {
+        let id = view::shortened(let_in(request)?.id);
+        self.notifier.unsilence(id).await?;
+        Ok(Response::new(v1::EndSilenceResponse {}))
+    }
+
+    async fn try_notify(
+        &self,
+        request: Request<v1::TryNotifyRequest>,
+    ) -> Answer<v1::TryNotifyResponse> {
+        let receiver = view::shortened(let_in(request)?.receiver);
+        self.notifier.trial(receiver).await?;
+        Ok(Response::new(v1::TryNotifyResponse {}))
     }
 }
 

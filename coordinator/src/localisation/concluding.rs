@@ -6,7 +6,7 @@ use localize::{ServiceName, Verdict};
 use tokio::time::timeout_at;
 
 use super::judging::Judged;
-use super::{Localiser, Run, new_id};
+use super::{Keep, Localiser, Run, new_id, news};
 use crate::clock;
 use crate::engine::{Event, Refusal};
 use crate::store::{StoreError, Write};
@@ -24,6 +24,7 @@ impl Run {
         let conclusion = Conclusion {
             localiser: self.localiser.clone(),
             service: self.wish.service.clone(),
+            keep: self.wish.keep,
             asked_us: self.started_us,
             judged,
         };
@@ -43,6 +44,7 @@ impl Run {
 struct Conclusion {
     localiser: Localiser,
     service: ServiceName,
+    keep: Keep,
     /// When somebody asked, in microseconds of mesh time.
     asked_us: u64,
     judged: Judged,
@@ -54,6 +56,7 @@ impl Conclusion {
         let Self {
             localiser,
             service,
+            keep,
             asked_us,
             mut judged,
         } = self;
@@ -67,10 +70,18 @@ impl Conclusion {
         let (judged, case_json) = packed.map_err(StoreError::from)?;
         let over = judged.over.unwrap_or_default();
         let engine = &localiser.engine;
-        let standing = engine.ask(|reply| Event::Mended(service, over, reply));
+        let standing = engine.ask(|reply| Event::Mended(service.clone(), over, reply));
         let mut verdict = judged.assessment.verdict;
         verdict.standing = standing.await?;
         judged.lookback.alarms.deny(&mut verdict);
+        let known = match keep {
+            Keep::All => None,
+            Keep::News => said_before(&localiser, service, &verdict, asked_us).await?,
+        };
+        if let Some(known) = known {
+            verdict.id = known;
+            return Ok(Arc::new(verdict));
+        }
         let write = Write::Verdict {
             verdict: verdict.clone(),
             case_json,
@@ -84,4 +95,18 @@ impl Conclusion {
         engine.tell(Event::Concluded(Arc::clone(&verdict))).await?;
         Ok(verdict)
     }
+}
+
+/// The id of the last verdict on the service, where that says the same.
+async fn said_before(
+    localiser: &Localiser,
+    service: ServiceName,
+    verdict: &Verdict,
+    asked_us: u64,
+) -> Result<Option<String>, Refusal> {
+    let store = localiser.store.clone();
+    let last = tokio::task::spawn_blocking(move || store.verdicts(Some(&service), 1)).await;
+    let last = last.map_err(|_| Refusal::Stopping)??.pop();
+    let same = last.filter(|last| news::says_the_same(last, verdict, asked_us));
+    Ok(same.map(|last| last.id))
 }

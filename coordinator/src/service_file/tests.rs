@@ -391,3 +391,24 @@ fn lists_are_bounded() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+/// The documentation names fields that there are, and shows a file that is one.
+#[test]
+fn the_reference_is_true() {
+    let page = include_str!("../../../docs/service-file.md");
+    let shown = page.split("```toml\n").nth(1).unwrap();
+    ServiceFile::parse(shown.split("```").next().unwrap(), None).unwrap();
+    let raw = include_str!("raw.rs");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let mut named = 0;
+    for row in rows {
+        let fields = row.split(" | ").next().unwrap().split(", ");
+        for field in fields.map(|field| field.trim_matches('`')) {
+            let last = field.rsplit('.').next().unwrap();
+            assert!(raw.contains(&format!("pub {last}: ")), "{field}");
+            named += 1;
+        }
+    }
+    let there = raw.matches("pub ").count();
+    assert!(named > 20 && there > named, "{named} of {there}");
+}

@@ -150,6 +150,18 @@ impl<'a> Stage<'a> {
             Write::Watch { service, watch } => self
                 .staging
                 .put(key::watch(&service), &Packed::json(&watch)?),
+            Write::Notice(notice) => self
+                .staging
+                .put(key::notice(&notice), &Packed::json(&notice)?),
+            Write::NoticeTaken(notice) => self.staging.remove(&key::notice(&notice)),
+            Write::Incident(incident) => self
+                .staging
+                .put(key::incident(&incident.id), &Packed::json(&incident)?),
+            Write::DeleteIncident(id) => self.staging.remove(&key::incident(&id)),
+            Write::Silence(silence) => self
+                .staging
+                .put(key::silence(&silence.id), &Packed::json(&silence)?),
+            Write::DeleteSilence(id) => self.staging.remove(&key::silence(&id)),
             Write::Authority(fingerprint) => self
                 .staging
                 .put(Kind::Meta.key(AUTHORITY), &Packed::json(&fingerprint)?),

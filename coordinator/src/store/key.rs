@@ -4,7 +4,7 @@
 
 use localize::{Layer, ServiceName, VantageName};
 
-use super::records::SecretHash;
+use super::records::{Notice, Noticed, SecretHash};
 
 /// The kinds of record. Their letters are on disk: they never change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +38,12 @@ pub(super) enum Kind {
     Raised,
     /// The watch over a service.
     Watch,
+    /// Something that people are to be told and that nobody has taken up: instant, what, verdict.
+    Notice,
+    /// What people are told of and what was told, by its id.
+    Incident,
+    /// A silence, by its id.
+    Silence,
     /// The store's own counters.
     Meta,
     /// The second and later pieces of a long value: the key of the first, then a number.
@@ -46,7 +52,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 19] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::Agent,
         Self::Service,
         Self::Token,
@@ -64,6 +70,9 @@ impl Kind {
         Self::VerdictPlace,
         Self::Raised,
         Self::Watch,
+        Self::Notice,
+        Self::Incident,
+        Self::Silence,
         Self::Meta,
         Self::Piece,
     ];
@@ -87,6 +96,9 @@ impl Kind {
             Self::VerdictPlace => b'd',
             Self::Raised => b'i',
             Self::Watch => b'e',
+            Self::Notice => b'p',
+            Self::Incident => b'g',
+            Self::Silence => b'l',
             Self::Meta => b'm',
             Self::Piece => b'x',
         }
@@ -290,6 +302,26 @@ pub(super) fn watch(name: &ServiceName) -> Vec<u8> {
 
 pub(super) fn raised(verdict: &str) -> Vec<u8> {
     Kind::Raised.key(verdict.as_bytes())
+}
+
+/// In the order in which they were decided; what begins stands before what is over at the same instant.
+pub(super) fn notice(notice: &Notice) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(9 + notice.verdict.len());
+    rest.extend_from_slice(&notice.at_us.to_be_bytes());
+    rest.push(match notice.what {
+        Noticed::Raised => 0,
+        Noticed::Over => 1,
+    });
+    rest.extend_from_slice(notice.verdict.as_bytes());
+    Kind::Notice.key(&rest)
+}
+
+pub(super) fn incident(id: &str) -> Vec<u8> {
+    Kind::Incident.key(id.as_bytes())
+}
+
+pub(super) fn silence(id: &str) -> Vec<u8> {
+    Kind::Silence.key(id.as_bytes())
 }
 
 pub(super) fn token(secret: &SecretHash) -> Vec<u8> {

@@ -39,6 +39,7 @@ use std::thread::JoinHandle;
 
 use localize::watch::Watch;
 use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdict, WitnessReport};
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 pub use course::{Course, CourseOf, QUANTILES, Stretch};
@@ -46,12 +47,13 @@ pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use ledger::Loss;
 pub use records::{
-    AgentRecord, AgentState, HistoryLine, IssuedCertificate, RaisedRecord, RoundRecord,
-    RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
+    AgentRecord, AgentState, HistoryLine, IssuedCertificate, Notice, Noticed, RaisedRecord,
+    RoundRecord, RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
 };
 pub use salvage::{Audit, Saved, check, repair};
 pub use value::ValueError;
 
+use crate::notify::{Incident, Silence};
 use apply::Prepared;
 use key::Kind;
 use shared::Shared;
@@ -303,6 +305,27 @@ impl Store {
     /// The watch over a service.
     pub fn watch(&self, name: &ServiceName) -> Result<Option<Watch>, StoreError> {
         self.0.shared.get(&key::watch(name))
+    }
+
+    /// What people are to be told and nobody has taken up, oldest first.
+    pub fn notices(&self) -> Result<Vec<Notice>, StoreError> {
+        self.listed(Kind::Notice)
+    }
+
+    /// What people are told of.
+    pub fn incidents(&self) -> Result<Vec<Incident>, StoreError> {
+        self.listed(Kind::Incident)
+    }
+
+    /// Every silence.
+    pub fn silences(&self) -> Result<Vec<Silence>, StoreError> {
+        self.listed(Kind::Silence)
+    }
+
+    fn listed<T: DeserializeOwned>(&self, kind: Kind) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        self.0.shared.each(kind, |_, record| found.push(record))?;
+        Ok(found)
     }
 
     /// The JSON of the case that a verdict was made from, kept for the last 200 verdicts.

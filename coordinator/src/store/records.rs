@@ -9,6 +9,7 @@ use localize::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::notify::{Incident, Silence};
 use crate::plan::Learnt;
 
 /// SHA-256 of a join token's secret; the secret itself is never stored.
@@ -192,6 +193,26 @@ pub struct RaisedRecord {
     pub false_alarms_a_day: f64,
 }
 
+/// Something that people are to be told, as it was decided: on disk together with the alarm's own state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// When it was decided, in microseconds of mesh time.
+    pub at_us: u64,
+    /// What.
+    pub what: Noticed,
+    /// Of which verdict.
+    pub verdict: String,
+}
+
+/// What people are to be told of a verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Noticed {
+    /// It is raised.
+    Raised,
+    /// What it has raised stands no longer.
+    Over,
+}
+
 /// The place of a verdict in the order of storing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -250,6 +271,18 @@ pub enum Write {
         /// Its watch.
         watch: Box<Watch>,
     },
+    /// That people are to be told something.
+    Notice(Notice),
+    /// That a notice has been taken up: what became of it is in the same commit.
+    NoticeTaken(Notice),
+    /// Creates or replaces an incident.
+    Incident(Box<Incident>),
+    /// Forgets an incident, by its id.
+    DeleteIncident(String),
+    /// Creates or replaces a silence.
+    Silence(Silence),
+    /// Forgets a silence, by its id.
+    DeleteSilence(String),
     /// Which authority the agents and operators of this store rely on: the SHA-256 of its certificate in
     /// hexadecimal.
     Authority(String),
@@ -301,7 +334,13 @@ impl Write {
             | Self::Service(_)
             | Self::DeleteService(_)
             | Self::Token(_)
-            | Self::BurnToken { .. } => false,
+            | Self::BurnToken { .. }
+            | Self::Notice(_)
+            | Self::NoticeTaken(_)
+            | Self::Incident(_)
+            | Self::DeleteIncident(_)
+            | Self::Silence(_)
+            | Self::DeleteSilence(_) => false,
         }
     }
 }

@@ -137,6 +137,9 @@ impl New {
                 | Kind::VerdictPlace
                 | Kind::Raised
                 | Kind::Watch
+                | Kind::Notice
+                | Kind::Incident
+                | Kind::Silence
                 | Kind::Meta => self.save_kind(old, kind, saved)?,
             }
         }

@@ -19,6 +19,7 @@ use super::trouble::Trouble;
 use super::{Face, Shared};
 use crate::engine::{AgentView, Event, ServiceView, Status, Tally};
 use crate::mended::named;
+use crate::notify;
 use crate::store::Store;
 
 /// OpenMetrics 1.0.
@@ -40,6 +41,7 @@ pub(super) struct Snapshot {
     pub(super) standing: BTreeMap<(ServiceName, &'static str, String), u64>,
     pub(super) stored: u64,
     pub(super) store_bytes: u64,
+    pub(super) notified: notify::Tally,
 }
 
 pub(super) async fn metrics(
@@ -105,5 +107,6 @@ async fn snapshot(face: &Face) -> Result<Snapshot, Trouble> {
         standing,
         stored: face.store.stored_count(),
         store_bytes,
+        notified: face.notifier.tally().await.map_err(|_| Trouble::Stopping)?,
     })
 }

@@ -10,6 +10,7 @@ mod chart;
 mod evidence;
 mod guard;
 mod health;
+mod hooks;
 mod known;
 mod metrics;
 mod page;
@@ -28,18 +29,20 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{from_fn, map_response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use localize::{ServiceName, Verdict};
 use proto::kept::Kept;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use self::hooks::Hooked;
 use self::page::Runs;
 use self::strip::Strips;
 use self::trouble::Trouble;
 use crate::engine::{Event, Handle, ServiceView};
 use crate::grpc::view;
 use crate::localisation::Localiser;
+use crate::notify;
 use crate::store::{RaisedRecord, Store, StoreError};
 
 /// What handlers ask. Cloning is cheap.
@@ -48,9 +51,11 @@ pub struct Face {
     engine: Handle,
     store: Store,
     localiser: Localiser,
+    notifier: notify::Handle,
     stop: CancellationToken,
     strips: Strips,
     runs: Runs,
+    hooked: Hooked,
 }
 
 impl Face {
@@ -60,15 +65,18 @@ impl Face {
         engine: Handle,
         store: Store,
         localiser: Localiser,
+        notifier: notify::Handle,
         stop: CancellationToken,
     ) -> Self {
         Self {
             engine,
             store,
             localiser,
+            notifier,
             stop,
             strips: Strips::default(),
             runs: Runs::default(),
+            hooked: Hooked::default(),
         }
     }
 
@@ -78,7 +86,8 @@ impl Face {
             .route("/healthz", get(health::healthz))
             .route("/readyz", get(health::readyz))
             .route("/metrics", get(metrics::metrics))
-            .route("/probe", get(probe::probe));
+            .route("/probe", get(probe::probe))
+            .route("/hooks/alertmanager", post(hooks::alertmanager));
         let api = api::router().layer(map_response(trouble::as_json));
         let pages = page::router().layer(map_response(trouble::as_page));
         machines

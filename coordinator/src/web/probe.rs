@@ -30,7 +30,7 @@ const MARGIN: Duration = Duration::from_millis(1500);
 const BUDGET: Duration = Duration::from_secs(8);
 const SHORTEST: Duration = Duration::from_secs(2);
 /// Scheduled rounds that count too.
-const SINCE: Duration = Duration::from_secs(15 * 60);
+pub(super) const SINCE: Duration = Duration::from_secs(15 * 60);
 /// Events of the run that wait to be read.
 const EVENTS: usize = 16;
 
@@ -60,7 +60,9 @@ pub(super) async fn probe(
         }
     }
     let started = Instant::now();
-    let verdict = face.localised(target, budget(&headers)).await?;
+    // Prometheus asks every few seconds: what has not changed does not fill the store.
+    let wish = Wish::new(ServiceName(target), budget(&headers), SINCE).for_news();
+    let verdict = face.localised(wish).await?;
     let probed = Probed {
         took: started.elapsed(),
         verdict,
@@ -78,8 +80,7 @@ fn budget(headers: &HeaderMap) -> Duration {
 
 impl Face {
     /// The verdict of a localisation; hanging up ends it.
-    async fn localised(&self, target: String, budget: Duration) -> Result<Verdict, Trouble> {
-        let wish = Wish::new(ServiceName(target), budget, SINCE);
+    pub(super) async fn localised(&self, wish: Wish) -> Result<Verdict, Trouble> {
         let run = self.localiser.begin(wish).await?;
         let (events, mut said) = mpsc::channel::<Event>(EVENTS);
         let last = async {

@@ -23,6 +23,7 @@ use crate::ca::{Authority, Mesh};
 use crate::clock;
 use crate::config::Lifetimes;
 use crate::engine::{self, Fatal, Setup};
+use crate::notify;
 use crate::store::{AgentRecord, AgentState, RoundRecord, Write};
 
 /// What a name that means harm looks like, where nothing but HTML escapes it.
@@ -63,8 +64,16 @@ impl Bench {
         let (fatal, stop) = (Fatal::default(), CancellationToken::new());
         let started = engine::start(store.clone(), setup, fatal.clone(), stop.clone()).unwrap();
         let engine = started.handle;
-        let localiser = Localiser::new(engine.clone(), store.clone(), fatal);
-        let face = Face::new(engine.clone(), store.clone(), localiser, stop.clone());
+        let localiser = Localiser::new(engine.clone(), store.clone(), fatal.clone());
+        let settings = notify::Settings::default();
+        let notifier = notify::start(engine.clone(), store.clone(), settings, fatal, stop.clone());
+        let face = Face::new(
+            engine.clone(),
+            store.clone(),
+            localiser,
+            notifier.unwrap().0,
+            stop.clone(),
+        );
         let strips = face.strips.clone();
         tokio::spawn(strips.follow(engine.clone(), store.clone(), stop.clone()));
         let bench = Self {

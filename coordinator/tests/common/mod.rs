@@ -129,10 +129,17 @@ impl Coordinator {
 
     /// What the web face answers: the status, the headers in one text, and the body.
     pub async fn http(&self, method: &str, path: &str) -> (u16, String, String) {
+        self.http_with(method, path, "").await
+    }
+
+    /// The same, of a request with JSON in it.
+    pub async fn http_with(&self, method: &str, path: &str, body: &str) -> (u16, String, String) {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let mut stream = TcpStream::connect(self.web.unwrap()).await.unwrap();
         let request = format!(
-            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
         );
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = Vec::new();

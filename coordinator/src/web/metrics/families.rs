@@ -31,7 +31,8 @@ impl Collector for Snapshot {
         self.whole(&mut to)?;
         self.agents(&mut to)?;
         self.services(&mut to)?;
-        self.probes(&mut to)
+        self.probes(&mut to)?;
+        self.notified(&mut to)
     }
 }
 
@@ -70,6 +71,37 @@ impl Snapshot {
             "Observations stored since the store was made",
             stored,
         )
+    }
+
+    fn notified(&self, to: &mut DescriptorEncoder) -> fmt::Result {
+        fn of(name: &str) -> Labels<'_> {
+            vec![("receiver", name)]
+        }
+        let all = &self.notified.tellings;
+        let told = all.iter().map(|(name, counts)| (of(name), counts.told));
+        counters(
+            to,
+            "mesh_notifications",
+            "Messages that the receiver took",
+            told,
+        )?;
+        let failed = all.iter().map(|(name, counts)| (of(name), counts.failed));
+        counters(
+            to,
+            "mesh_notifications_failed",
+            "Attempts to tell the receiver that did not get through",
+            failed,
+        )?;
+        let number = |n: usize| u64::try_from(n).unwrap_or(u64::MAX) as f64;
+        let pending = [(Vec::new(), number(self.notified.pending))];
+        gauges(
+            to,
+            "mesh_notifications_pending",
+            "Messages that have not got through yet",
+            pending,
+        )?;
+        let silences = [(Vec::new(), number(self.notified.silences))];
+        gauges(to, "mesh_silences", "Silences that count or will", silences)
     }
 
     fn agents(&self, to: &mut DescriptorEncoder) -> fmt::Result {

@@ -51,11 +51,32 @@ async fn metrics_say_what_the_probes_came_to() {
     let seen: f64 = seen.unwrap().rsplit_once(' ').unwrap().1.parse().unwrap();
     assert!((seen - (now_us as f64 / 1e6 - 90.0)).abs() < 10.0, "{seen}");
     openmetrics(&text);
+    documented(&text);
     let (_, text, answer) = bench.ask(request(Method::GET, "/metrics")).await;
     let kind = answer.headers()[header::CONTENT_TYPE].to_str().unwrap();
     assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
     assert!(text.contains("# TYPE mesh_probe_total counter\n"), "{text}");
     promtool(&text);
+}
+
+/// Every family stands in the documentation, and none that is none.
+fn documented(text: &str) {
+    let page = include_str!("../../../../docs/metrics.md");
+    let told = page.split("## /probe").next().unwrap().lines();
+    let told = told.filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    let told: std::collections::BTreeSet<&str> = told.collect();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let families = types.map(|line| {
+        let (name, kind) = line.split_once(' ').unwrap();
+        match kind {
+            "counter" => format!("{name}_total"),
+            "info" => format!("{name}_info"),
+            _ => name.to_owned(),
+        }
+    });
+    let families: std::collections::BTreeSet<String> = families.collect();
+    let families: std::collections::BTreeSet<&str> = families.iter().map(String::as_str).collect();
+    assert_eq!(told, families);
 }
 
 /// What Prometheus' own reader says of it, where it is installed (`tests/packages.sh`).
