@@ -246,6 +246,7 @@ fn no_word_of_timestamps_where_all_have_them() {
     }
     connect(&mut case, "10.0.5.5", true, |_, _| Check::Completed);
     let verdict = localize(&case).verdict;
+    assert_eq!(verdict.faults.len(), 1, "{:?}", verdict.alternatives);
     let evidence = verdict.faults.iter().flat_map(|fault| &fault.evidence);
     let told = evidence.filter(|line| line.arm.starts_with("handshake/"));
     assert_eq!(told.count(), 0);
