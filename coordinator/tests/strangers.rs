@@ -117,6 +117,7 @@ async fn a_loud_witness_costs_a_bounded_part_of_memory() {
         interface: "eth0".to_owned(),
         count: 1,
         first: at,
+        options: None,
     };
     let flow = proto::v1::FlowSighting {
         client: "192.0.2.1:40000".to_owned(),

@@ -31,7 +31,7 @@ pub use observation::{
     Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect, RoundId, SourcePort, Step, Target,
     TcpFacts, TlsFacts,
 };
-pub use sighting::{Direction, FlowSighting, Packet, Seen, WitnessReport};
+pub use sighting::{Direction, FlowSighting, Packet, Seen, TcpOptions, WitnessReport};
 pub use time::{Micros, Stamp};
 pub use topology::{
     Backend, CdnProvider, Expectation, NameServer, Role, Scheme, ServiceName, Topology,

@@ -41,4 +41,4 @@ pub const BACKENDS_SECOND_ROUTER: [&str; 3] = ["10.1.1.1", "10.1.2.1", "10.1.3.1
 /// Names of the backends.
 pub const BACKEND_NAMES: [&str; 3] = ["web1", "web2", "web3"];
 /// First port of the coordinators; each mesh has its own.
-pub const COORDINATOR_PORTS: [u16; 2] = [7443, 7444];
+pub const COORDINATOR_PORTS: [u16; 3] = [7443, 7444, 7445];

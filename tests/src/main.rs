@@ -182,11 +182,16 @@ struct Network {
     /// Keep the agent in the data centre from the VIP
     #[arg(long)]
     vip_closed_to_dc1: bool,
+    /// Give a balancer that translates addresses few ports for its connections
+    #[arg(long)]
+    few_ports: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Meshes {
     Full,
+    /// Without an agent on the balancer
+    Beside,
     Bare,
     Both,
 }
@@ -195,6 +200,7 @@ impl Meshes {
     fn settings(self, balancer: Balancer) -> Vec<Setting> {
         let coverages = match self {
             Meshes::Full => vec![Coverage::Full],
+            Meshes::Beside => vec![Coverage::Beside],
             Meshes::Bare => vec![Coverage::Bare],
             Meshes::Both => vec![Coverage::Full, Coverage::Bare],
         };
@@ -366,6 +372,7 @@ fn options(network: &Network) -> Options {
         backbone_delay_ms: network.delay,
         balancer: network.balancer,
         vip_closed_to_dc1: network.vip_closed_to_dc1,
+        few_ports: network.few_ports,
     }
 }
 

@@ -73,8 +73,9 @@ impl Setting {
             (Declared::Name, _) => "name",
             (Declared::Vip, _) => "vip",
             (Declared::Backends, Coverage::Bare) => "backends",
-            (Declared::Backends, Coverage::Full) => "hosts",
+            (Declared::Backends, Coverage::Full | Coverage::Beside) => "hosts",
             (Declared::All, Coverage::Full) => "full",
+            (Declared::All, Coverage::Beside) => "beside",
             (Declared::All, Coverage::Bare) => "bare",
         }
     }
@@ -85,6 +86,7 @@ impl Coverage {
         match self {
             Coverage::Full => COORDINATOR_PORTS[0],
             Coverage::Bare => COORDINATOR_PORTS[1],
+            Coverage::Beside => COORDINATOR_PORTS[2],
         }
     }
 
@@ -99,6 +101,8 @@ impl Coverage {
         ];
         if self == Coverage::Full {
             agents.push(agent("lb", "inside", Some("lb")));
+        }
+        if self != Coverage::Bare {
             agents.extend(BACKEND_NAMES.map(|name| agent(name, "inside", Some(name))));
         }
         agents

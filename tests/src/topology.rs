@@ -23,6 +23,8 @@ pub struct Lab {
     pub run: Run,
     /// How the balancer works.
     pub mode: Balancer,
+    /// It has few ports for its connections.
+    pub few_ports: bool,
     /// The service's certificates.
     pub certificates: Certificates,
     /// The resolvers of the home networks.
@@ -62,6 +64,7 @@ impl Lab {
         let mut lab = Lab {
             run,
             mode: options.balancer,
+            few_ports: options.few_ports,
             certificates,
             resolvers: [None, None],
             name_servers: [None, None],

@@ -14,6 +14,8 @@ const FOR_THE_BACKENDS: [&str; 2] = ["[[backend]]", "agent"];
 pub enum Coverage {
     /// An agent on every host that has a part in the path.
     Full,
+    /// An agent on every host but the balancer.
+    Beside,
     /// No agent on balancer and backends.
     Bare,
 }
@@ -66,7 +68,14 @@ fn of_one(fault: Fault, setting: Setting) -> Expected {
             ask: fault.asks_for().to_vec(),
             unseen: fault.needs_agents(),
         },
-        (Known::Clear, Coverage::Full | Coverage::Bare) => Expected::Faults(fault.truth(balancer)),
+        (Known::Clear, Coverage::Beside) if !fault.shows_beside() => Expected::Ambiguous {
+            truth: fault.unaided(balancer),
+            ask: vec!["lb"],
+            unseen: fault.needs_agents(),
+        },
+        (Known::Clear, Coverage::Full | Coverage::Beside | Coverage::Bare) => {
+            Expected::Faults(fault.truth(balancer))
+        }
     }
 }
 

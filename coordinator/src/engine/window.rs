@@ -204,6 +204,7 @@ mod tests {
             interface: "eth0".to_owned(),
             count: 1,
             first: at,
+            options: None,
         };
         let flow = FlowSighting {
             client: "192.0.2.1:40000".parse().unwrap(),

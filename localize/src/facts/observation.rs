@@ -7,6 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::dns::DnsFacts;
+use crate::facts::sighting::TcpOptions;
 use crate::facts::time::{Micros, Stamp};
 use crate::facts::topology::{ServiceName, VantageName};
 
@@ -270,6 +271,10 @@ pub struct TcpFacts {
     /// How long ago the last connection from a reused port had ended; `None` for a fresh port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reused_after: Option<Micros>,
+    /// What the handshake left in force, by what both ends offered; the segment size is the largest that
+    /// is sent. Absent where there was no handshake, and of agents that do not know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<TcpOptions>,
 }
 
 /// What the TLS handshake showed.

@@ -24,6 +24,33 @@ pub enum Packet {
     ResetByClient,
     /// RST from the server.
     ResetByServer,
+    /// An ACK in answer to a SYN that acknowledges something else: the server takes the SYN for a stray
+    /// segment of a connection before (RFC 9293, section 3.10.7.4; RFC 5961, section 4).
+    StaleAck,
+    /// A segment, from either side, that a connection which was made alone has: more than the handshake is
+    /// acknowledged, or it ends with a FIN. The first of a connection whose handshake was completed by a
+    /// segment with payload, which no witness sees.
+    Established,
+}
+
+/// What a SYN or SYN-ACK offers or takes up (RFC 9293, RFC 7323, RFC 2018, RFC 3168).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TcpOptions {
+    /// The maximum segment size, in bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mss: Option<u16>,
+    /// The window scale, as a shift.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_scale: Option<u8>,
+    /// Selective acknowledgements are permitted.
+    #[serde(default)]
+    pub sack: bool,
+    /// It bears timestamps.
+    #[serde(default)]
+    pub timestamps: bool,
+    /// Explicit congestion notification: ECE and CWR in a SYN, ECE alone in a SYN-ACK.
+    #[serde(default)]
+    pub ecn: bool,
 }
 
 /// Which way a packet went, seen from the witness's host (`sll_pkttype`, packet(7)).
@@ -49,6 +76,9 @@ pub struct Seen {
     pub count: u32,
     /// When the first was seen.
     pub first: Stamp,
+    /// What the first one offered, of SYNs and SYN-ACKs; absent where the agent does not know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<TcpOptions>,
 }
 
 /// What a witness saw of one flow.

@@ -12,6 +12,7 @@ use crate::facts::topology::VantageName;
 use crate::judgement::explain;
 use crate::judgement::problem::Problem;
 use crate::reading::cells::Cell;
+use crate::reading::passing::passes;
 use crate::world::symptom::{Stage, Symptom};
 
 /// Probes that are chosen for one round: few, so that the next choice knows what they saw.
@@ -157,7 +158,8 @@ struct Arms<'a> {
 impl<'a> Arms<'a> {
     fn new(problem: &'a Problem<'_>, observations: &[&Observation]) -> Self {
         let mut by_name: BTreeMap<(&VantageName, &Arm), Vec<usize>> = BTreeMap::new();
-        for (index, cell) in problem.evidence.cells.iter().enumerate() {
+        let cells = problem.evidence.cells.iter().enumerate();
+        for (index, cell) in cells.filter(|(_, cell)| !passes(&cell.vantage)) {
             let cells = by_name.entry((&cell.vantage, &cell.arm)).or_default();
             cells.push(index);
         }

@@ -56,7 +56,7 @@ pub(crate) fn assess(case: &Case) -> Assessment {
     let mut spans = first.map_or(Vec::new(), |(_, record)| stretch::spans(record));
     let count = |spans: &[Span]| -> Vec<Counted> {
         let counted = records.iter().map(|(odds, record)| {
-            let evidence = stretch::evidence(case, record, &reading, spans);
+            let evidence = stretch::evidence(record, &reading, spans);
             (*odds, evidence)
         });
         counted.collect()
@@ -64,7 +64,7 @@ pub(crate) fn assess(case: &Case) -> Assessment {
     if spans.len() > 1
         && let Some((_, record)) = first
     {
-        spans = stretch::joined(case, record, &reading, &signatures, &spans);
+        spans = stretch::joined(record, &reading, &signatures, &spans);
     }
     let counted = count(&spans);
     let Some((place, stretches)) = likeliest(&counted, &signatures) else {
@@ -364,6 +364,20 @@ fn fault(
     let mut fault = explain::fault(problem, posterior, suspect, &well, probability)?;
     if let Some(mode) = explain::mode(problem, posterior, suspect) {
         let lines = explain::kernel(seen.case, stretch.span, &suspect.what, mode);
+        fault.evidence.extend(lines);
+        fault.evidence.extend(explain::share(
+            seen.case,
+            seen.observations,
+            stretch.span,
+            &suspect.what,
+        ));
+        let lines = explain::handshake(
+            seen.case,
+            seen.observations,
+            stretch.span,
+            &suspect.what,
+            mode,
+        );
         fault.evidence.extend(lines);
     }
     Some(fault)

@@ -5,7 +5,6 @@ use alloc::vec::Vec;
 
 use crate::engine;
 use crate::engine::search::Posterior;
-use crate::facts::case::Case;
 use crate::facts::component::Component;
 use crate::facts::observation::{Arm, SourcePort};
 use crate::facts::time::rfc3339;
@@ -78,7 +77,6 @@ pub(crate) struct Stretch<'a> {
 
 /// The counts of every stretch with failures and of the present, under one reading of the balancer.
 pub(crate) fn evidence(
-    case: &Case,
     record: &Record,
     reading: &Reading<'_>,
     spans: &[Span],
@@ -91,7 +89,7 @@ pub(crate) fn evidence(
     wanted.push(*present);
     let counted = wanted.into_iter();
     counted
-        .map(|span| (span, record.count(case, reading, span)))
+        .map(|span| (span, record.count(reading, span)))
         .collect()
 }
 
@@ -104,14 +102,13 @@ fn fails(record: &Record, span: &Span) -> bool {
 /// The same stretches, those as one that are as probable as one: what changed between them was chance,
 /// or the course of one fault. The places were found without knowing what fails what.
 pub(crate) fn joined(
-    case: &Case,
     record: &Record,
     reading: &Reading<'_>,
     signatures: &Signatures,
     spans: &[Span],
 ) -> Vec<Span> {
     let weigh = |span: Span| {
-        let evidence = record.count(case, reading, span);
+        let evidence = record.count(reading, span);
         let mut problem = Problem::new(&evidence, signatures, &Carried::default());
         let posterior = engine::explain(&mut problem.model);
         posterior.evidence + problem.model.calm_total()

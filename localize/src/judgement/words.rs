@@ -627,6 +627,9 @@ pub(crate) fn outcome(stage: Stage, tried: Tried) -> String {
         (Symptom::Silent, _) => {
             format!("{failed} of {of} {tested} were not answered, and its kernel counted no drop")
         }
+        (Symptom::StaleAck, _) => format!(
+            "{failed} of {of} {tested} were answered with the ACK of an old connection from the same port"
+        ),
         (Symptom::SynLost, Stage::Return) => format!("{failed} of {of} {tested} did not come back"),
         (Symptom::SynLost, _) => format!("{failed} of {of} {tested} were not answered"),
         _ => format!("{failed} of {of} {tested} failed ({word})"),

@@ -10,12 +10,13 @@ use crate::facts::observation::{
     Arm, Failure, Layer, Observation, ObservationId, Outcome, RoundId, SourcePort, Target,
 };
 use crate::facts::time::Micros;
-use crate::facts::topology::{Role, VantageName, VantagePoint};
+use crate::facts::topology::{Role, Topology, VantageName, VantagePoint};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
 use crate::reading::kernel::Reason;
+use crate::reading::passing::{Passed, Passing, passes};
 use crate::reading::wanted::Worth;
 use crate::reading::witness::{Seen, Witnesses};
 use crate::world::part::Part;
@@ -158,6 +159,23 @@ impl Trial {
     }
 }
 
+impl Trial {
+    /// What passed, and its cell.
+    fn of(vantage: &VantageName, passed: Passed) -> (Key, Self) {
+        let key = (vantage.clone(), passed.arm, passed.stage);
+        let trial = Self {
+            at: passed.at,
+            stage: passed.stage,
+            symptom: passed.symptom,
+            served_by: None,
+            count: passed.count,
+            asymmetric: passed.asymmetric,
+            took: None,
+        };
+        (key, trial)
+    }
+}
+
 pub(crate) type Key = (VantageName, Arm, Stage);
 
 /// Observations that are evidence: each once, in order of their ids, without those never fired.
@@ -213,6 +231,10 @@ pub(crate) struct Record {
     /// The address that a cell's first probe left from.
     local: BTreeMap<Key, IpAddr>,
     balancing: Balancing,
+    /// The path, with what is known of the balancer from its own connections.
+    topology: Topology,
+    /// Who fires what passes.
+    passing: Option<VantagePoint>,
 }
 
 impl Record {
@@ -249,15 +271,27 @@ impl Record {
                 by_cell.entry(key).or_default().push(trial);
             }
         }
+        let mut topology = case.topology.clone();
+        let passing = Passing::new(case, observations).map(|passing| {
+            for passed in passing.passed {
+                let (key, trial) = Trial::of(&passing.vantage.name, passed);
+                by_cell.entry(key).or_default().push(trial);
+            }
+            let known = passing.alone.then(|| passing.vantage.clone());
+            topology.vantages.extend(known);
+            passing.vantage
+        });
         Self {
             by_cell,
             local,
             balancing,
+            topology,
+            passing,
         }
     }
 
     /// Counts one stretch of it.
-    pub(crate) fn count(&self, case: &Case, reading: &Reading<'_>, span: Span) -> Evidence {
+    pub(crate) fn count(&self, reading: &Reading<'_>, span: Span) -> Evidence {
         let within = |trials: &Vec<Trial>| -> Vec<Trial> {
             trials
                 .iter()
@@ -273,7 +307,7 @@ impl Record {
             .collect();
         let mut trials = by_cell.values().flatten();
         let strict = trials.any(|t| t.symptom == Some(Symptom::Unrouted));
-        let mut paths = Paths::new(&case.topology, self.balancing).strict(strict);
+        let mut paths = Paths::new(&self.topology, self.balancing).strict(strict);
         let served = served(&by_cell);
         let bounds = boundaries(&by_cell);
         let instants = || by_cell.values().flatten().map(|t| t.at);
@@ -281,13 +315,18 @@ impl Record {
         let first = instants().min();
         let mut cells = Vec::new();
         for (key, trials) in &by_cell {
-            let Some(vantage) = case.topology.vantages.iter().find(|v| v.name == key.0) else {
+            let mut vantages = self.topology.vantages.iter().chain(&self.passing);
+            let Some(vantage) = vantages.find(|v| v.name == key.0) else {
                 continue;
             };
-            let destination = destination(&self.local, key, vantage);
-            let mut got = reading.got(&key.0, &key.1.target);
-            got.served &= served.contains(&key.0);
-            let alternatives = paths.alternatives(vantage, &key.1, key.2, destination, got);
+            let alternatives = if passes(&key.0) {
+                paths.passing(vantage, &key.1, key.2)
+            } else {
+                let destination = destination(&self.local, key, vantage);
+                let mut got = reading.got(&key.0, &key.1.target);
+                got.served &= served.contains(&key.0);
+                paths.alternatives(vantage, &key.1, key.2, destination, got)
+            };
             if alternatives.is_empty() {
                 continue;
             }

@@ -420,6 +420,7 @@ mod tests {
                     retransmissions: again,
                     rtt: None,
                     reused_after: None,
+                    options: None,
                 }),
                 ..Facts::default()
             },

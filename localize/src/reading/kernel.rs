@@ -64,8 +64,8 @@ pub(crate) fn unanswered(flow: &FlowSighting) -> u32 {
         let seen = seen.filter(|s| (s.packet, s.direction) == (packet, direction));
         seen.map(|s| s.count).sum()
     };
-    let answers =
-        count(Packet::SynAck, Direction::Out) + count(Packet::ResetByServer, Direction::Out);
+    let answers = [Packet::SynAck, Packet::ResetByServer, Packet::StaleAck];
+    let answers: u32 = answers.map(|p| count(p, Direction::Out)).iter().sum();
     count(Packet::Syn, Direction::In).saturating_sub(answers)
 }
 

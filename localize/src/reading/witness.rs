@@ -14,7 +14,7 @@ use crate::reading::kernel::{Kernels, Reason, unanswered};
 const SAME_CONNECTION_US: u64 = 15_000_000;
 
 /// A gap between two reports that is still no hole, in microseconds.
-const SEAMLESS_US: u64 = 200_000;
+pub(crate) const SEAMLESS_US: u64 = 200_000;
 
 /// A witness counts for a vantage point when it saw this share of the connections known to be good.
 const SENSITIVE: f64 = 0.9;

@@ -20,6 +20,8 @@ pub(crate) enum View {
     Direct,
     /// Nothing, and the probe's source port was used shortly before.
     ReusedPort,
+    /// Nothing: the component itself makes the connection, from a port that it chooses.
+    OwnPort,
     /// A layer-7 balancer.
     BehindLb,
     /// An edge of the CDN.
@@ -32,11 +34,12 @@ pub(crate) enum View {
 
 impl View {
     /// How many views there are.
-    pub(crate) const COUNT: usize = 6;
+    pub(crate) const COUNT: usize = 7;
     /// Every view.
     pub(crate) const ALL: [View; Self::COUNT] = [
         View::Direct,
         View::ReusedPort,
+        View::OwnPort,
         View::BehindLb,
         View::BehindCdn,
         View::BehindCdnAndLb,
@@ -45,7 +48,7 @@ impl View {
 
     /// Whether the probe's own packets cross the component.
     pub(crate) fn is_direct(self) -> bool {
-        matches!(self, View::Direct | View::ReusedPort)
+        matches!(self, View::Direct | View::ReusedPort | View::OwnPort)
     }
 }
 

@@ -517,6 +517,34 @@ impl<'a> Paths<'a> {
         vec![only(crossed)]
     }
 
+    /// The paths of a connection that the balancer made, from what its backend's host saw of it: a SYN that
+    /// comes from a port which the balancer uses again too soon is the balancer's.
+    pub(crate) fn passing(
+        &mut self,
+        vantage: &VantagePoint,
+        arm: &Arm,
+        stage: Stage,
+    ) -> Vec<Alternative> {
+        let Target::Backend { name, .. } = &arm.target else {
+            return Vec::new();
+        };
+        let mut alternatives = self.backend(vantage, name, stage, arm.source);
+        if stage == Stage::Answer {
+            let vip = self.vips().first().copied().unwrap_or(Vip::Undeclared);
+            let balancers = self.extents(vip).into_iter();
+            let balancers: Vec<Crossing> = balancers
+                .map(|vip| Crossing {
+                    part: self.part(What::Balancer(vip)),
+                    view: View::OwnPort,
+                })
+                .collect();
+            for alternative in &mut alternatives {
+                alternative.crossed.extend(&balancers);
+            }
+        }
+        alternatives
+    }
+
     /// What all backends share, where there are several.
     fn shared(&mut self) -> Option<PartId> {
         let several = self.topology.backends.len() > 1;

@@ -22,7 +22,13 @@ fn itself(symptom: Symptom) -> &'static [Weighted] {
 /// What a client of a layer-7 balancer sees of a symptom that the balancer meets at a backend.
 pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
-        S::SynLost | S::QueueFull | S::Filtered | S::Unrouted | S::TableFull | S::Silent => &[
+        S::SynLost
+        | S::QueueFull
+        | S::Filtered
+        | S::Unrouted
+        | S::TableFull
+        | S::Silent
+        | S::StaleAck => &[
             (S::Resent, 0.66),
             (S::Slow, 0.1),
             (S::Status503, 0.12),
@@ -105,7 +111,13 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
 #[expect(clippy::too_many_lines, reason = "a table, a row for each case")]
 pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
     match symptom {
-        S::SynLost | S::QueueFull | S::Filtered | S::Unrouted | S::TableFull | S::Silent => &[
+        S::SynLost
+        | S::QueueFull
+        | S::Filtered
+        | S::Unrouted
+        | S::TableFull
+        | S::Silent
+        | S::StaleAck => &[
             (S::Resent, 0.33),
             (S::Slow, 0.05),
             (S::Cdn522, 0.18),
@@ -252,6 +264,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::Unrouted
         | S::TableFull
         | S::Silent
+        | S::StaleAck
         | S::Refused
         | S::Unreachable
         | S::TlsTimeout

@@ -60,6 +60,10 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
     match view {
         View::Direct if mode.strikes == Strikes::ReusedPorts => {}
         View::Direct | View::ReusedPort => add_direct(mode, &mut raw, stage),
+        View::OwnPort if mode.told == Some(Symptom::StaleAck) => {
+            add_direct(mode, &mut raw, stage);
+        }
+        View::OwnPort => {}
         View::BehindResolver if stage == Stage::Dns => match mode.behind {
             Some(seen) => add(&mut raw, seen, 1.0),
             None => spread(mode, &mut raw, &[through_resolver]),

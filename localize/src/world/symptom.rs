@@ -45,6 +45,7 @@ macro_rules! symptoms {
         /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison
         /// shows: another answer or content than the siblings', or an answer later than usual.
         /// A SYN that was not answered is `SynLost`, but where the far host's kernel says why.
+        /// `StaleAck` is a SYN that the far host took for a segment of an old connection.
         /// `Late` is by tenths of a second, `Resent` by what a lost SYN costs, `Slow` by as much or more.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
@@ -105,6 +106,7 @@ symptoms! {
     Unrouted => "syn_unanswered", Told, 0.1;
     TableFull => "syn_unanswered", Told, 0.1;
     Silent => "syn_unanswered", Told, 0.1;
+    StaleAck => "stale_ack", Told, 0.05;
     Refused => "connect_refused", Connect, 0.03;
     Unreachable => "connect_unreachable", Connect, 0.03;
     TlsTimeout => "tls_timeout", Tls, 0.3;

@@ -366,6 +366,7 @@ impl tcp::Gauge {
             retransmissions: syn_retransmissions,
             rtt: self.rtt().filter(|_| connected),
             reused_after: None,
+            options: self.options().filter(|_| connected),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
-use localize::{Failure, Micros};
+use localize::{Failure, Micros, TcpOptions};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -59,6 +59,12 @@ pub async fn establish(socket: Socket, within: Duration) -> Result<TcpStream, Fa
     }
 }
 
+/// `TCPI_OPT_*` in include/uapi/linux/tcp.h.
+const OPT_TIMESTAMPS: u8 = 1;
+const OPT_SACK: u8 = 2;
+const OPT_WSCALE: u8 = 4;
+const OPT_ECN: u8 = 8;
+
 /// `TCP_CLOSE_WAIT` in include/net/tcp_states.h.
 const CLOSE_WAIT: u8 = 8;
 
@@ -87,6 +93,22 @@ impl Gauge {
         let end = offset_of!(libc::tcp_info, tcpi_rtt) + size_of::<u32>();
         let rtt_us = self.read(end)?.tcpi_rtt;
         (rtt_us > 0).then_some(Micros(rtt_us.into()))
+    }
+
+    /// What the handshake left in force: `TCPI_OPT_*` of include/uapi/linux/tcp.h.
+    pub(super) fn options(&self) -> Option<TcpOptions> {
+        let end = offset_of!(libc::tcp_info, tcpi_snd_mss) + size_of::<u32>();
+        let info = self.read(end)?;
+        let has = |option| info.tcpi_options & option != 0;
+        // The lower four bits are the far end's shift.
+        let shift = info.tcpi_snd_rcv_wscale & 0x0f;
+        Some(TcpOptions {
+            mss: u16::try_from(info.tcpi_snd_mss).ok(),
+            window_scale: has(OPT_WSCALE).then_some(shift),
+            sack: has(OPT_SACK),
+            timestamps: has(OPT_TIMESTAMPS),
+            ecn: has(OPT_ECN),
+        })
     }
 
     /// Whether the far end has closed the connection and we have not.

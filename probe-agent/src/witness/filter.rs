@@ -40,6 +40,7 @@ pub(super) const PACKET_HOST: u8 = 0;
 pub(super) const PACKET_OUTGOING: u8 = 4;
 
 const SYN: u32 = 0x02;
+const FIN: u32 = 0x01;
 const RST: u32 = 0x04;
 const ACK: u32 = 0x10;
 /// Offset of the flags in the TCP header.
@@ -76,28 +77,24 @@ fn link() -> Vec<Instruction> {
     code
 }
 
-/// Which segments are taken, by their bytes from the IP header on: SYN and RST from or to a port of
-/// the set, and ACKs without payload to one. Those from one are a server's, which tell nothing and
-/// are many.
+/// Which segments are taken, by their bytes from the IP header on: SYN, RST and FIN from or to a port of
+/// the set, and ACKs without payload. A server's tell something only where they answer a SYN, which no
+/// filter can know; where it sends much, they are few.
 fn network(ports: &BTreeSet<u16>) -> Vec<Instruction> {
     let mut code = tcp_header();
-    let mut to_server = vec![load(BPF_B, BPF_IND, FLAGS)];
+    let mut taken = vec![load(BPF_B, BPF_IND, FLAGS)];
     let mut empty = pure_ack();
     empty.push(accept());
     let past = short(empty.len() - 1);
-    to_server.push(branch(BPF_JSET, SYN | RST, past, 0));
-    to_server.extend(empty);
-    let mut from_server = vec![load(BPF_B, BPF_IND, FLAGS)];
-    from_server.extend(require(BPF_JSET, SYN | RST));
-    from_server.push(accept());
+    taken.push(branch(BPF_JSET, SYN | RST | FIN, past, 0));
+    taken.extend(empty);
 
     let ports: Vec<u16> = ports.iter().copied().take(MAX_PORTS).collect();
     let sources = matching(0, &ports, 1);
-    code.extend(matching(2, &ports, sources.len() + 1 + from_server.len()));
+    code.extend(matching(2, &ports, sources.len() + 1));
     code.extend(sources);
     code.push(refuse());
-    code.extend(from_server);
-    code.extend(to_server);
+    code.extend(taken);
     code
 }
 
@@ -267,7 +264,6 @@ mod tests {
 
     #[test]
     fn the_kernel_takes_handshakes_and_resets_of_the_ports_alone() {
-        const FIN: u32 = 1;
         let mut rows = Vec::new();
         for v6 in [false, true] {
             for options in [0, 12, 40] {
@@ -292,12 +288,13 @@ mod tests {
                 row(40000, 443, ACK | FIN, 0, true);
                 row(40000, 443, ACK, 1, false);
                 row(40000, 443, ACK, 1400, false);
-                row(443, 40000, ACK, 0, false);
+                row(443, 40000, ACK, 0, true);
                 row(443, 40000, ACK, 1400, false);
                 row(443, 40000, RST, 0, true);
                 row(443, 40000, RST | ACK, 0, true);
                 row(40000, 443, RST, 0, true);
-                row(40000, 443, FIN, 0, false);
+                row(40000, 443, FIN, 0, true);
+                row(443, 40000, ACK | FIN, 700, true);
                 row(40000, 444, SYN, 0, false);
                 row(444, 40000, SYN | ACK, 0, false);
                 row(40000, 444, ACK, 0, false);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use localize::{Direction, FlowSighting, HostReading, Packet, Seen, Stamp};
+use localize::{Direction, FlowSighting, HostReading, Packet, Seen, Stamp, TcpOptions};
 
 use super::WitnessBatch;
 use super::parse::{Segment, SegmentKind};
@@ -27,6 +27,9 @@ const MAX_KINDS: usize = 40_000;
 /// How long a flow is remembered after its last packet that counted. A SYN sent again after that
 /// makes the flow known again, so that only an answer or a reset later than this is missed.
 const MEMORY_US: u64 = 10_000_000;
+
+/// No segment is further ahead of another one of its connection than a window (RFC 7323, section 2.3).
+const WINDOW: u32 = 1 << 30;
 
 /// A clock that goes back by this much was wrong before, rather than a little fast.
 const STEP_US: u64 = 1_000_000;
@@ -64,6 +67,8 @@ type SeenKey = (Packet, Direction, u32);
 struct Flow {
     /// The SYN's sequence number: tells this incarnation of the flow from the one before.
     initial: u32,
+    /// A SYN-ACK was seen.
+    answered: bool,
     /// Where the handshake's last segment was seen. A host that forwards sees it come and go, so
     /// that this has an entry for each interface that it passes; empty while the flow is open.
     completed: Vec<(Direction, u32)>,
@@ -74,6 +79,7 @@ struct Flow {
 struct Tally {
     count: u32,
     first: Stamp,
+    options: Option<TcpOptions>,
 }
 
 impl FlowTable {
@@ -96,7 +102,9 @@ impl FlowTable {
             source,
             destination,
             sequence,
+            acknowledges,
             kind,
+            options: _,
         } = sighted.segment;
         let (forth, back) = ((source, destination), (destination, source));
         match kind {
@@ -106,13 +114,19 @@ impl FlowTable {
                 }
             }
             SegmentKind::SynAck => {
-                if self.touch(back, sighted.at.at_us) {
+                if self.answer(back, sighted.at.at_us) {
                     self.tally(back, Packet::SynAck, sighted);
                 }
             }
-            SegmentKind::Ack => {
+            SegmentKind::Ack | SegmentKind::Fin => {
                 if self.complete(forth, sighted) {
                     self.tally(forth, Packet::Ack, sighted);
+                } else if self.establish(forth, sequence, sighted) {
+                    self.tally(forth, Packet::Established, sighted);
+                } else if self.establish(back, acknowledges, sighted) {
+                    self.tally(back, Packet::Established, sighted);
+                } else if self.is_stale(back, acknowledges) {
+                    self.tally(back, Packet::StaleAck, sighted);
                 }
             }
             SegmentKind::Reset => {
@@ -151,6 +165,7 @@ impl FlowTable {
                         .clone(),
                     count: tally.count,
                     first: tally.first,
+                    options: tally.options,
                 });
             let mut seen: Vec<Seen> = seen.collect();
             seen.sort_by(|a, b| {
@@ -197,6 +212,7 @@ impl FlowTable {
             if flow.initial != initial {
                 self.open += usize::from(!flow.is_open());
                 flow.initial = initial;
+                flow.answered = false;
                 flow.completed.clear();
             }
             return true;
@@ -210,6 +226,7 @@ impl FlowTable {
             key,
             Flow {
                 initial,
+                answered: false,
                 completed: Vec::new(),
                 last_us: now_us,
             },
@@ -225,17 +242,43 @@ impl FlowTable {
         true
     }
 
+    fn answer(&mut self, key: FlowKey, now_us: u64) -> bool {
+        let known = self.touch(key, now_us);
+        if let Some(flow) = self.known.get_mut(&key) {
+            flow.answered = true;
+        }
+        known
+    }
+
+    /// Whether a segment with this client's sequence number, or one that acknowledges it, is the first to
+    /// show that an open flow's handshake was completed: it is beyond the handshake's own numbers.
+    fn establish(&mut self, key: FlowKey, number: u32, sighted: Sighted) -> bool {
+        let flow = self.known.get(&key);
+        let open = flow.is_some_and(|flow| {
+            let beyond = (2..WINDOW).contains(&number.wrapping_sub(flow.initial));
+            flow.is_open() && flow.answered && beyond
+        });
+        open && self.end_handshake(key, sighted)
+    }
+
     /// Whether the ACK is the handshake's last segment, seen at this place for the first time: the
     /// client's with the sequence number right after its SYN's (RFC 9293 section 3.5). A balancer
     /// with direct server return sees that segment and no SYN-ACK, so none is asked for.
     fn complete(&mut self, key: FlowKey, sighted: Sighted) -> bool {
+        let flow = self.known.get(&key);
+        let handshake =
+            flow.is_some_and(|flow| sighted.segment.sequence == flow.initial.wrapping_add(1));
+        handshake && self.end_handshake(key, sighted)
+    }
+
+    /// Whether the end of the flow's handshake is seen at this place for the first time.
+    fn end_handshake(&mut self, key: FlowKey, sighted: Sighted) -> bool {
         let lingering = self.known.len() - self.open;
         let Some(flow) = self.known.get_mut(&key) else {
             return false;
         };
         let place = (sighted.direction, sighted.interface);
-        let handshake = sighted.segment.sequence == flow.initial.wrapping_add(1);
-        if !handshake || flow.completed.contains(&place) {
+        if flow.completed.contains(&place) {
             return false;
         }
         flow.last_us = sighted.at.at_us;
@@ -248,6 +291,14 @@ impl FlowTable {
         }
         flow.completed.push(place);
         true
+    }
+
+    /// Whether a server's ACK is for something else than the SYN that is the last it was seen to get, and
+    /// has not been answered yet.
+    fn is_stale(&self, key: FlowKey, acknowledges: u32) -> bool {
+        let flow = self.known.get(&key);
+        let answers = |flow: &Flow| acknowledges == flow.initial.wrapping_add(1);
+        flow.is_some_and(|flow| flow.is_open() && !flow.answered && !answers(flow))
     }
 
     fn tally(&mut self, key: FlowKey, packet: Packet, sighted: Sighted) {
@@ -266,6 +317,7 @@ impl FlowTable {
         let first = Tally {
             count: 1,
             first: sighted.at,
+            options: sighted.segment.options,
         };
         self.stretch.entry(key).or_default().insert(kind, first);
     }
@@ -295,15 +347,18 @@ mod tests {
     }
 
     /// `S`, `A` and `R` come from the client, `SA` and `r` from the server; sequence numbers are the
-    /// client's initial one, or the one after it.
+    /// client's initial one, or the one after it. `s` is the server's ACK of what came long before.
     fn packet(what: &str, initial: u32, direction: Direction, interface: u32, at: u64) -> Sighted {
         let (client, server) = (CLIENT.parse().unwrap(), SERVER.parse().unwrap());
+        let offers = matches!(what, "S" | "SA");
         let (source, destination, sequence, kind) = match what {
             "S" => (client, server, initial, SegmentKind::Syn),
             "SA" => (server, client, 9999, SegmentKind::SynAck),
+            "s" => (server, client, 5, SegmentKind::Ack),
             "A" => (client, server, initial.wrapping_add(1), SegmentKind::Ack),
             "A+" => (client, server, initial.wrapping_add(80), SegmentKind::Ack),
             "a" => (server, client, 10_000, SegmentKind::Ack),
+            "F" => (client, server, initial.wrapping_add(80), SegmentKind::Fin),
             "R" => (client, server, initial, SegmentKind::Reset),
             "r" => (server, client, 0, SegmentKind::Reset),
             other => panic!("{other}"),
@@ -313,7 +368,13 @@ mod tests {
                 source,
                 destination,
                 sequence,
+                acknowledges: match what {
+                    "s" => initial.wrapping_sub(5000),
+                    "a" => initial.wrapping_add(80),
+                    _ => initial.wrapping_add(1),
+                },
                 kind,
+                options: offers.then(TcpOptions::default),
             },
             direction,
             interface,
@@ -427,6 +488,41 @@ mod tests {
                 "Syn In eth0 x2 @10, Ack In eth0 x2 @11",
             ),
             (
+                "a handshake that ends with payload, which is not seen, and the ACKs of that",
+                vec![
+                    packet("S", 7, In, 0, 10),
+                    packet("SA", 7, Out, 0, 11),
+                    packet("a", 7, Out, 0, 12),
+                    packet("a", 7, Out, 0, 13),
+                    packet("A+", 7, In, 0, 14),
+                    packet("F", 7, In, 0, 15),
+                ],
+                "Syn In eth0 x1 @10, SynAck Out eth0 x1 @11, Established Out eth0 x1 @12",
+            ),
+            (
+                "the same, and nothing before the end",
+                vec![
+                    packet("S", 7, In, 0, 10),
+                    packet("SA", 7, Out, 0, 11),
+                    packet("F", 7, In, 0, 15),
+                ],
+                "Syn In eth0 x1 @10, SynAck Out eth0 x1 @11, Established In eth0 x1 @15",
+            ),
+            (
+                "the old connection's ACK in answer to a SYN, and the reset that ends it",
+                vec![
+                    packet("S", 7, In, 0, 10),
+                    packet("s", 7, Out, 0, 11),
+                    packet("R", 7, In, 0, 12),
+                    packet("S", 7, In, 0, 1000),
+                    packet("SA", 7, Out, 0, 1001),
+                    packet("A", 7, In, 0, 1002),
+                    packet("s", 7, Out, 0, 1003),
+                ],
+                "Syn In eth0 x2 @10, SynAck Out eth0 x1 @1001, Ack In eth0 x1 @1002, \
+                 ResetByClient In eth0 x1 @12, StaleAck Out eth0 x1 @11",
+            ),
+            (
                 "a flow that was there before",
                 vec![
                     packet("SA", 7, Out, 0, 11),
@@ -533,6 +629,13 @@ mod tests {
             for interface in 0..4 {
                 let mut sighted = packet("S", 7, In, interface, at.at_us);
                 sighted.at = at;
+                sighted.segment.options = Some(TcpOptions {
+                    mss: Some(u16::MAX),
+                    window_scale: Some(14),
+                    sack: true,
+                    timestamps: true,
+                    ecn: true,
+                });
                 let server = [0xffff; 8];
                 let client = [server[..7].to_vec(), vec![0x8000 | n]].concat();
                 let client: [u16; 8] = client.try_into().unwrap();
@@ -560,15 +663,15 @@ mod tests {
     proptest! {
         #[test]
         fn the_counts_of_the_table_agree_with_what_is_in_it(
-            steps in prop::collection::vec((0..7_usize, 0..3_u32, 0..4_usize, 0..3_u64), 0..200)
+            steps in prop::collection::vec((0..9_usize, 0..3_u32, 0..4_usize, 0..3_u64), 0..200)
         ) {
             let mut table = FlowTable::new(stamp(0));
             let mut now = 0;
             for (kind, initial, client, pause) in steps {
                 now += pause * 3_000_000;
-                let what = ["S", "SA", "A", "A+", "a", "R", "r"][kind];
+                let what = ["S", "SA", "A", "A+", "a", "R", "r", "s", "F"][kind];
                 let mut sighted = packet(what, initial, In, initial, now);
-                if "SAR".contains(what.trim_end_matches('+')) && what != "SA" {
+                if "SARF".contains(what.trim_end_matches('+')) && what != "SA" {
                     sighted = nth_client(sighted, client);
                 } else {
                     sighted.segment.destination = nth_client(sighted, client).segment.source;

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice};
+use etherparse::{IpNumber, Ipv4HeaderSlice, Ipv6HeaderSlice, TcpHeaderSlice, TcpOptionElement};
+use localize::TcpOptions;
 
 /// A TCP segment that takes part in a handshake or ends it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +12,11 @@ pub(super) struct Segment {
     pub(super) destination: SocketAddr,
     /// Its sequence number (RFC 9293 section 3.1).
     pub(super) sequence: u32,
+    /// What it acknowledges; means nothing without ACK.
+    pub(super) acknowledges: u32,
     pub(super) kind: SegmentKind,
+    /// What it offers; of SYNs and SYN-ACKs alone.
+    pub(super) options: Option<TcpOptions>,
 }
 
 /// What its flags make of it.
@@ -21,8 +26,10 @@ pub(super) enum SegmentKind {
     Syn,
     /// SYN with ACK.
     SynAck,
-    /// ACK without SYN and RST.
+    /// ACK without SYN, RST and FIN.
     Ack,
+    /// FIN with ACK, as every FIN has.
+    Fin,
     /// RST, whatever else.
     Reset,
 }
@@ -53,12 +60,37 @@ pub(super) fn parse(packet: &[u8]) -> Option<Segment> {
         _ => return None,
     };
     let tcp = TcpHeaderSlice::from_slice(tcp).ok()?;
+    let mut kind = kind(tcp.syn(), tcp.ack(), tcp.rst())?;
+    if kind == SegmentKind::Ack && tcp.fin() {
+        kind = SegmentKind::Fin;
+    }
+    let offers = matches!(kind, SegmentKind::Syn | SegmentKind::SynAck);
     Some(Segment {
         source: SocketAddr::new(source, tcp.source_port()),
         destination: SocketAddr::new(destination, tcp.destination_port()),
         sequence: tcp.sequence_number(),
-        kind: kind(tcp.syn(), tcp.ack(), tcp.rst())?,
+        acknowledges: tcp.acknowledgment_number(),
+        kind,
+        options: offers.then(|| options(&tcp, kind)),
     })
+}
+
+/// What stands before the first option that cannot be read is taken.
+fn options(tcp: &TcpHeaderSlice<'_>, kind: SegmentKind) -> TcpOptions {
+    let mut options = TcpOptions {
+        ecn: tcp.ece() && (tcp.cwr() || kind == SegmentKind::SynAck),
+        ..TcpOptions::default()
+    };
+    for option in tcp.options_iterator().map_while(Result::ok) {
+        match option {
+            TcpOptionElement::MaximumSegmentSize(bytes) => options.mss = Some(bytes),
+            TcpOptionElement::WindowScale(shift) => options.window_scale = Some(shift),
+            TcpOptionElement::SelectiveAcknowledgementPermitted => options.sack = true,
+            TcpOptionElement::Timestamp(..) => options.timestamps = true,
+            TcpOptionElement::Noop | TcpOptionElement::SelectiveAcknowledgement(..) => {}
+        }
+    }
+    options
 }
 
 fn kind(syn: bool, ack: bool, rst: bool) -> Option<SegmentKind> {
@@ -98,7 +130,7 @@ mod tests {
             ("S", Some(SegmentKind::Syn)),
             ("SA", Some(SegmentKind::SynAck)),
             ("A", Some(SegmentKind::Ack)),
-            ("FA", Some(SegmentKind::Ack)),
+            ("FA", Some(SegmentKind::Fin)),
             ("R", Some(SegmentKind::Reset)),
             ("RA", Some(SegmentKind::Reset)),
             ("SR", Some(SegmentKind::Reset)),
@@ -118,12 +150,64 @@ mod tests {
             source: "10.0.0.1:40000".parse().unwrap(),
             destination: "10.0.0.2:443".parse().unwrap(),
             sequence: 77,
+            acknowledges: 0,
             kind: SegmentKind::Syn,
+            options: Some(TcpOptions::default()),
         });
         for length in 0..=whole.len() {
             let got = parse(&whole[..length]);
             assert_eq!(got, expected.filter(|_| length >= 40), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn options_are_what_a_handshake_offers() {
+        use TcpOptionElement::{
+            MaximumSegmentSize, Noop, SelectiveAcknowledgementPermitted, Timestamp, WindowScale,
+        };
+        let linux = [
+            MaximumSegmentSize(1460),
+            SelectiveAcknowledgementPermitted,
+            Timestamp(7, 0),
+            Noop,
+            WindowScale(7),
+        ];
+        let whole = TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(7),
+            sack: true,
+            timestamps: true,
+            ecn: false,
+        };
+        let ecn = TcpOptions { ecn: true, ..whole };
+        let offered = |flags: &str| {
+            let mut tcp = etherparse::TcpHeader::new(40000, 443, 77, 1000);
+            tcp.syn = flags.contains('S');
+            tcp.ack = flags.contains('A');
+            tcp.ece = flags.contains('E');
+            tcp.cwr = flags.contains('C');
+            tcp.set_options(&linux).unwrap();
+            let mut bytes = Vec::new();
+            let packet = PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 2], 64).tcp_header(tcp);
+            packet.write(&mut bytes, &[]).unwrap();
+            parse(&bytes).unwrap().options
+        };
+        let rows = [
+            ("S", Some(whole)),
+            ("SEC", Some(ecn)),
+            ("SE", Some(whole)),
+            ("SA", Some(whole)),
+            ("SAE", Some(ecn)),
+            ("A", None),
+        ];
+        for (flags, expected) in rows {
+            assert_eq!(offered(flags), expected, "{flags}");
+        }
+        // A length of nothing ends what can be read.
+        let mut broken = v4("S");
+        broken[32] = 0x60;
+        broken.splice(40..40, [2, 0, 0, 0]);
+        assert_eq!(parse(&broken).unwrap().options, Some(TcpOptions::default()));
     }
 
     #[test]

@@ -274,6 +274,7 @@ fn tcp_from_wire(wire: v1::TcpFacts) -> Result<TcpFacts, Malformed> {
             .reused_after_us
             .map(|after| micros("tcp.reused_after", after))
             .transpose()?,
+        options: wire.options.map(TryInto::try_into).transpose()?,
     })
 }
 
@@ -350,6 +351,7 @@ impl From<&Observation> for v1::Observation {
                 retransmissions: tcp.retransmissions,
                 rtt_us: tcp.rtt.map(|rtt| rtt.0),
                 reused_after_us: tcp.reused_after.map(|after| after.0),
+                options: tcp.options.map(Into::into),
             }),
             tls: facts.tls.as_ref().map(|tls| v1::TlsFacts {
                 leaf: tls.leaf.clone(),

@@ -1,11 +1,11 @@
 //! What witnesses saw.
 
 use localize::{
-    Counter, Direction, FlowSighting, HostReading, ListenQueue, Packet, Seen, Setting, VantageName,
-    WitnessReport,
+    Counter, Direction, FlowSighting, HostReading, ListenQueue, Packet, Seen, Setting, TcpOptions,
+    VantageName, WitnessReport,
 };
 
-use super::{Malformed, few, name, socket};
+use super::{Malformed, few, name, narrow, socket};
 use crate::v1;
 
 /// Flows of one report, and kinds of packet of one flow: six packets, two ways, a few interfaces.
@@ -21,6 +21,8 @@ fn packet_to_wire(packet: Packet) -> v1::Packet {
         Packet::Ack => v1::Packet::Ack,
         Packet::ResetByClient => v1::Packet::ResetByClient,
         Packet::ResetByServer => v1::Packet::ResetByServer,
+        Packet::StaleAck => v1::Packet::StaleAck,
+        Packet::Established => v1::Packet::Established,
     }
 }
 
@@ -31,11 +33,44 @@ fn packet_from_wire(value: i32) -> Result<Packet, Malformed> {
         Ok(v1::Packet::Ack) => Ok(Packet::Ack),
         Ok(v1::Packet::ResetByClient) => Ok(Packet::ResetByClient),
         Ok(v1::Packet::ResetByServer) => Ok(Packet::ResetByServer),
+        Ok(v1::Packet::StaleAck) => Ok(Packet::StaleAck),
+        Ok(v1::Packet::Established) => Ok(Packet::Established),
         Ok(v1::Packet::Unspecified) => Err(Malformed::Missing("packet")),
         Err(_) => Err(Malformed::Unknown {
             field: "packet",
             value: value.into(),
         }),
+    }
+}
+
+impl From<TcpOptions> for v1::TcpOptions {
+    fn from(options: TcpOptions) -> Self {
+        Self {
+            mss: options.mss.map(Into::into),
+            window_scale: options.window_scale.map(Into::into),
+            sack: options.sack,
+            timestamps: options.timestamps,
+            ecn: options.ecn,
+        }
+    }
+}
+
+impl TryFrom<v1::TcpOptions> for TcpOptions {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::TcpOptions) -> Result<Self, Malformed> {
+        let mss = wire
+            .mss
+            .map(|mss| narrow("options.mss", mss, u16::MAX.into()));
+        let scale = wire.window_scale;
+        let scale = scale.map(|by| narrow("options.window_scale", by, u8::MAX.into()));
+        Ok(Self {
+            mss: mss.transpose()?,
+            window_scale: scale.transpose()?,
+            sack: wire.sack,
+            timestamps: wire.timestamps,
+            ecn: wire.ecn,
+        })
     }
 }
 
@@ -53,6 +88,7 @@ impl From<&FlowSighting> for v1::FlowSighting {
                     interface: seen.interface.clone(),
                     count: seen.count,
                     first: Some(seen.first.into()),
+                    options: seen.options.map(Into::into),
                 })
                 .collect(),
         }
@@ -78,6 +114,7 @@ impl TryFrom<v1::FlowSighting> for FlowSighting {
                     .first
                     .ok_or(Malformed::Missing("seen.first"))?
                     .try_into()?,
+                options: seen.options.map(TryInto::try_into).transpose()?,
             })
         });
         Ok(Self {

@@ -9,7 +9,7 @@ use localize::{
     Exonerated, Facts, Failure, Fault, Firing, FlowSighting, HostReading, HttpFacts, HttpVersion,
     Kind, Layer, ListenQueue, Micros, Object, Observation, ObservationId, Outcome, Packet, Pattern,
     Rate, Redirect, Rival, RoundId, Seen, ServiceName, Setting, SourcePort, Stamp, Step, Target,
-    TcpFacts, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
+    TcpFacts, TcpOptions, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -237,15 +237,23 @@ fn again(address: impl Strategy<Value = IpAddr> + 'static) -> impl Strategy<Valu
 }
 
 fn tcp() -> impl Strategy<Value = TcpFacts> {
-    (address(), any::<(u32, u32)>(), option::of(micros())).prop_map(
-        |(local, (syn_retransmissions, retransmissions), rtt)| TcpFacts {
-            local,
-            syn_retransmissions,
-            retransmissions,
-            rtt,
-            reused_after: None,
-        },
+    let options = option::of(tcp_options());
+    (
+        address(),
+        any::<(u32, u32)>(),
+        option::of(micros()),
+        options,
     )
+        .prop_map(
+            |(local, (syn_retransmissions, retransmissions), rtt, options)| TcpFacts {
+                local,
+                syn_retransmissions,
+                retransmissions,
+                rtt,
+                reused_after: None,
+                options,
+            },
+        )
 }
 
 fn http() -> impl Strategy<Value = HttpFacts> {
@@ -310,6 +318,18 @@ pub fn observation() -> impl Strategy<Value = Observation> {
     )
 }
 
+fn tcp_options() -> impl Strategy<Value = TcpOptions> {
+    any::<(Option<u16>, Option<u8>, bool, bool, bool)>().prop_map(
+        |(mss, window_scale, sack, timestamps, ecn)| TcpOptions {
+            mss,
+            window_scale,
+            sack,
+            timestamps,
+            ecn,
+        },
+    )
+}
+
 fn seen() -> impl Strategy<Value = Seen> {
     let packet = select(vec![
         Packet::Syn,
@@ -317,15 +337,19 @@ fn seen() -> impl Strategy<Value = Seen> {
         Packet::Ack,
         Packet::ResetByClient,
         Packet::ResetByServer,
+        Packet::StaleAck,
+        Packet::Established,
     ]);
     let direction = select(vec![Direction::In, Direction::Out]);
-    (packet, direction, name(), any::<u32>(), stamp()).prop_map(
-        |(packet, direction, interface, count, first)| Seen {
+    let options = option::of(tcp_options());
+    (packet, direction, name(), any::<u32>(), stamp(), options).prop_map(
+        |(packet, direction, interface, count, first, options)| Seen {
             packet,
             direction,
             interface,
             count,
             first,
+            options,
         },
     )
 }

@@ -414,10 +414,20 @@ fn what_is_wrong_with_a_report_is_said() {
         ),
         (
             seen(vec![v1::Seen {
-                packet: 6,
+                packet: 8,
                 ..sighting.clone()
             }]),
-            "packet has the unknown value 6",
+            "packet has the unknown value 8",
+        ),
+        (
+            seen(vec![v1::Seen {
+                options: Some(v1::TcpOptions {
+                    mss: Some(65_536),
+                    ..Default::default()
+                }),
+                ..sighting.clone()
+            }]),
+            "options.mss is over its bound of 65535",
         ),
         (
             seen(vec![v1::Seen {

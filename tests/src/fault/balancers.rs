@@ -31,7 +31,7 @@ pub enum BalancerFault {
     ProxyLine,
     /// It sends the requests for backend 3 to an address that backend 3 has left.
     StaleAddress,
-    /// It has four ports for its connections to each backend and takes TCP timestamps out, so that
+    /// It has few ports for its connections to each backend and takes TCP timestamps out, so that
     /// what comes from a port again meets TIME_WAIT there.
     TimeWait,
     /// The router in front of it sends what is for the VIP to the standby.
@@ -73,8 +73,9 @@ impl Row for BalancerFault {
             | BalancerFault::Expired
             | BalancerFault::PortReuse
             | BalancerFault::ProxyLine
-            | BalancerFault::StaleAddress => Listed::Usual,
-            BalancerFault::TimeWait | BalancerFault::AtStandby => Listed::NotYet,
+            | BalancerFault::StaleAddress
+            | BalancerFault::TimeWait => Listed::Usual,
+            BalancerFault::AtStandby => Listed::NotYet,
         }
     }
 
@@ -173,7 +174,7 @@ impl Row for BalancerFault {
             }
             BalancerFault::ProxyLine => lab.serve(or_well(Serving::ProxyLine)),
             BalancerFault::StaleAddress => lab.serve(or_well(Serving::StaleAddress)),
-            BalancerFault::TimeWait => few_ports(lab, on),
+            BalancerFault::TimeWait => strip_timestamps(lab, on),
             BalancerFault::AtStandby => at_standby(lab, on),
         }
     }
@@ -259,27 +260,17 @@ fn without_servers(lab: &Lab, on: bool) -> Result<()> {
     Ok(())
 }
 
-/// Ports that come round within seconds, whatever the translation itself remembers of them, and
-/// nothing in a SYN that tells a new connection from an old one (RFC 6191).
-fn few_ports(lab: &Lab, on: bool) -> Result<()> {
+/// Ports that come round within seconds, and nothing in a SYN that tells a new connection from an old one
+/// (RFC 6191).
+fn strip_timestamps(lab: &Lab, on: bool) -> Result<()> {
     let lb = lab.run.namespace("lb");
-    let on_lb = |words: &str| {
-        let words = format!("netns exec {lb} {words}");
-        shell::ip(&words).map(drop)
-    };
-    let (verb, remembered, ports) = match on {
-        true => ("-A", 1, net::FOUR_PORTS),
-        false => ("-D", 120, net::EVERY_PORT),
-    };
-    for state in ["time_wait", "fin_wait", "last_ack", "close"] {
-        let key = format!("net.netfilter.nf_conntrack_tcp_timeout_{state}");
-        on_lb(&format!("sysctl -q -w {key}={remembered}"))?;
+    let verb = if on { "-A" } else { "-D" };
+    for what in ["FORWARD".to_owned(), format!("OUTPUT -d {VIP}")] {
+        shell::ip(&format!(
+            "netns exec {lb} iptables-legacy -t mangle {verb} {what} -p tcp -j TCPOPTSTRIP --strip-options timestamp"
+        ))?;
     }
-    on_lb(&format!(
-        "iptables-legacy -t mangle {verb} FORWARD -p tcp -j TCPOPTSTRIP --strip-options timestamp"
-    ))?;
-    shell::nft(&lb, "delete table ip balancer\n")?;
-    shell::nft(&lb, &net::translation(ports))
+    net::few_ports(&lab.run, on || lab.few_ports)
 }
 
 /// The router has the VIP on its link, and a neighbour there that is somebody else.

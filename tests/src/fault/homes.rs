@@ -130,8 +130,8 @@ fn one_question() -> [String; 3] {
 /// Loss on a home's line, both ways. Our own link is spared: the fault is to be localised while it
 /// lasts.
 fn lossy_line() -> [String; 4] {
-    let [first, second] = COORDINATOR_PORTS;
-    let own = format!("{{ {first}, {second} }}");
+    let own = COORDINATOR_PORTS.map(|port| port.to_string()).join(", ");
+    let own = format!("{{ {own} }}");
     let lose = lose(0.35);
     [
         format!("prerouting iifname lan tcp dport {own} accept"),

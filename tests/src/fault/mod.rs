@@ -126,6 +126,11 @@ trait Row {
         &[]
     }
 
+    /// Whether a mesh that lacks an agent on the balancer alone can tell it from others.
+    fn shows_beside(&self) -> bool {
+        self.asks_for().iter().all(|host| *host != "lb")
+    }
+
     /// Whether such a mesh may see nothing at all.
     fn needs_agents(&self) -> bool {
         false
@@ -258,6 +263,11 @@ impl Fault {
     /// Hosts of which a mesh without agents on balancer and backends must ask for one.
     pub fn asks_for(self) -> &'static [&'static str] {
         self.row().asks_for()
+    }
+
+    /// Whether a mesh that lacks an agent on the balancer alone can tell it from others.
+    pub fn shows_beside(self) -> bool {
+        self.row().shows_beside()
     }
 
     /// Whether such a mesh may see nothing of it.

@@ -130,6 +130,14 @@ impl Row for WayFault {
         }
     }
 
+    fn shows_beside(&self) -> bool {
+        match self {
+            // The hosts see whose answers do not come back.
+            WayFault::LastResort | WayFault::BackToBalancer | WayFault::BackToDc1 => true,
+            WayFault::LosesSyns | WayFault::BackLossy | WayFault::BackBlackHole => false,
+        }
+    }
+
     fn needs_agents(&self) -> bool {
         // The balancer's health checks take the lost route out of use, and no probe from outside its
         // host leaves from the address concerned.

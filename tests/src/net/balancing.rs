@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::set;
+use super::{Options, set};
 use crate::address::{BACKEND_NAMES, BACKENDS, BALANCER, VIP};
 use crate::namespace::Run;
 use crate::packets::FROM_BALANCER;
@@ -10,8 +10,13 @@ use crate::shell;
 
 /// The ports that the kernel's translation gives to connections: whichever is free.
 pub const EVERY_PORT: &str = "";
-/// The same for a translation that has four.
-pub const FOUR_PORTS: &str = ":20000-20003";
+/// The same for a translation that has few: as many as connections to one backend are open in a round.
+pub const FEW_PORTS: &str = ":20000-20015";
+
+/// Who connects to the VIP.
+const CLIENTS: [&str; 8] = [
+    "edge1", "edge2", "cdn1", "dc1", "lb", "web1", "web2", "web3",
+];
 
 /// How the balancer works.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -47,15 +52,20 @@ impl Balancer {
 }
 
 /// Gives the balancer its addresses, and its rules where it is the kernel.
-pub(super) fn build(run: &Run, balancer: Balancer) -> Result<()> {
+pub(super) fn build(run: &Run, options: Options) -> Result<()> {
     second_address(run)?;
+    let balancer = options.balancer;
     let lb = run.namespace("lb");
     match balancer {
         Balancer::L7 | Balancer::Tcp => own_vip(run),
         Balancer::L4 => {
             own_vip(run)?;
             set(&lb, &["net.ipv4.ip_forward=1"])?;
-            shell::nft(&lb, &translation(EVERY_PORT))
+            shell::nft(&lb, &translation(EVERY_PORT))?;
+            match options.few_ports {
+                true => few_ports(run, true),
+                false => Ok(()),
+            }
         }
         Balancer::Dsr => direct_return(run),
     }
@@ -92,6 +102,26 @@ pub fn translation(ports: &str) -> String {
          ct status dnat meta l4proto tcp snat to {}{ports}\n }}\n}}\n",
         BALANCER[0]
     )
+}
+
+/// Gives the balancer few ports for its connections, whatever its translation remembers of them: each comes
+/// round within seconds. Clients that are many behind one address must not count their timestamps from
+/// places of their own, or a server takes those of one for older than those of another.
+pub fn few_ports(run: &Run, few: bool) -> Result<()> {
+    let lb = run.namespace("lb");
+    let (remembered, ports, timestamps) = match few {
+        true => (1, FEW_PORTS, 2),
+        false => (120, EVERY_PORT, 1),
+    };
+    let states = ["time_wait", "fin_wait", "last_ack", "close"];
+    let states = states.map(|s| format!("net.netfilter.nf_conntrack_tcp_timeout_{s}={remembered}"));
+    set(&lb, &states.each_ref().map(String::as_str))?;
+    for client in CLIENTS {
+        let counted = format!("net.ipv4.tcp_timestamps={timestamps}");
+        set(&run.namespace(client), &[&counted])?;
+    }
+    shell::nft(&lb, "delete table ip balancer\n")?;
+    shell::nft(&lb, &translation(ports))
 }
 
 /// A director that sends each flow to one of the backends, which have the VIP and answer clients past

@@ -16,7 +16,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-pub use self::balancing::{Balancer, EVERY_PORT, FOUR_PORTS, translation};
+pub use self::balancing::{Balancer, EVERY_PORT, few_ports, translation};
 use crate::address::{
     BACKENDS, BACKENDS_SECOND, BALANCER, CDN1, COORDINATOR, DC1, EDGES, HOMES, NAME_SERVERS,
     REMOVED_EDGE, RESOLVERS, VIP,
@@ -57,6 +57,8 @@ pub struct Options {
     pub balancer: Balancer,
     /// The firewall keeps the agent in the data centre from the VIP.
     pub vip_closed_to_dc1: bool,
+    /// A balancer that translates addresses has few ports for its connections.
+    pub few_ports: bool,
 }
 
 /// Makes the namespaces, the links between them, their routes and the firewall.
@@ -72,7 +74,7 @@ pub fn build(run: &Run, options: Options) -> Result<()> {
     }
     ipv6::build(run)?;
     shell::nft(&run.namespace("dc"), &firewall(options))?;
-    balancing::build(run, options.balancer)?;
+    balancing::build(run, options)?;
     if options.backbone_loss > 0.0 {
         let drop = crate::packets::lose(options.backbone_loss);
         let script = format!(

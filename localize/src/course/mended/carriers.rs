@@ -220,7 +220,7 @@ fn shown(
     named: &Named<'_>,
 ) -> Shown {
     let record = Record::new(case, observations, reading, balancing);
-    let evidence = record.count(case, reading, Span::WHOLE);
+    let evidence = record.count(reading, Span::WHOLE);
     let signatures = Signatures::new();
     let problem = Problem::new(&evidence, &signatures, &Carried::default());
     let hypotheses = hypotheses(&problem, named);

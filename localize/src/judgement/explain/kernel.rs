@@ -355,7 +355,7 @@ fn put(setting: Setting, value: u64) -> String {
 }
 
 /// Names as a sentence lists them.
-fn listed(names: &[&str]) -> String {
+pub(super) fn listed(names: &[&str]) -> String {
     match names {
         [some @ .., last] if !some.is_empty() => format!("{} and {last}", some.join(", ")),
         _ => names.concat(),

@@ -3,6 +3,7 @@
 
 mod apart;
 mod cleared;
+mod handshake;
 mod kernel;
 mod lines;
 mod rate;
@@ -13,6 +14,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 pub(crate) use self::cleared::{cleared, exonerated};
+pub(crate) use self::handshake::{handshake, share};
 pub(crate) use self::kernel::{awaited, kernel};
 pub(crate) use self::rivals::candidate;
 

@@ -87,7 +87,7 @@ fn lossy_data(cell: &Cell, hypothesis: Hypothesis) -> bool {
     MODES[hypothesis.mode].lossy && matches!(cell.stage, Stage::Tls | Stage::Http)
 }
 
-fn wilson(k: f64, n: f64) -> Rate {
+pub(super) fn wilson(k: f64, n: f64) -> Rate {
     const Z: f64 = 1.96;
     let p = k / n;
     let denominator = 1.0 + Z * Z / n;

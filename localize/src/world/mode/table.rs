@@ -68,6 +68,16 @@ const INVALID: &[Weighted] = &[
 ];
 /// To a host whose own clock is wrong, certificates are over or not yet there.
 const MISJUDGED: &[Weighted] = &[(S::CertificateEarly, 0.5), (S::CertificateExpired, 0.5)];
+/// What meets with an old connection of the balancer's own, which its clients know nothing of.
+const COLLIDES_BEHIND: &[AtStage] = &[
+    (Stage::Tcp, COLLIDES),
+    (Stage::Answer, &[(S::StaleAck, 0.9), (S::SynLost, 0.1)]),
+];
+/// The same where the balancer speaks TCP with its clients itself.
+const COLLIDES_UNSEEN: &[AtStage] = &[
+    (Stage::Http, RETRIED),
+    (Stage::Answer, &[(S::StaleAck, 0.9), (S::SynLost, 0.1)]),
+];
 const RESETS: &[Weighted] = &[(S::Reset, 0.85), (S::Closed, 0.15)];
 const STALLS: &[Weighted] = &[(S::HttpTimeout, 0.85), (S::BodyTimeout, 0.15)];
 const SLOW: &[Weighted] = &[(S::Late, 0.5), (S::Slow, 0.45), (S::Resent, 0.05)];
@@ -170,6 +180,20 @@ const fn collides(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
     Mode {
         strikes: Strikes::ReusedPorts,
         ..mode(kind, Word::PortReuseCollision, share, direct)
+    }
+}
+
+/// The balancer's own connections come from ports that it has used too shortly before, whatever port its
+/// client's came from: the backend's host is seen to take a SYN for a segment of the old connection.
+const fn again_too_soon(direct: &'static [AtStage]) -> Mode {
+    Mode {
+        told: Some(S::StaleAck),
+        ..mode(
+            Kind::LoadBalancer,
+            Word::PortReuseCollision,
+            TOLD_SHARE,
+            direct,
+        )
     }
 }
 
@@ -641,6 +665,8 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
     ),
+    again_too_soon(COLLIDES_BEHIND),
+    again_too_soon(COLLIDES_UNSEEN),
     behind(
         Kind::LbBackendPath,
         Word::PacketLoss,

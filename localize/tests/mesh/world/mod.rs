@@ -738,6 +738,7 @@ impl World {
             retransmissions: h.sent - 1,
             rtt: None,
             reused_after: used.map(|(_, ended)| Micros(self.now - ended)),
+            options: None,
         });
         self.witnessed(vantage, arm, local, &h);
         match h.passed {
@@ -874,6 +875,7 @@ impl World {
             interface: "eth0".into(),
             count,
             first,
+            options: None,
         };
         let mut all = vec![];
         if h.arrived > 0 {

@@ -271,6 +271,7 @@ impl World {
                 retransmissions: again,
                 rtt: fetched.steps.first().filter(|_| again == 0).map(|s| s.took),
                 reused_after: None,
+                options: None,
             }),
             tls: tls.then(|| TlsFacts {
                 leaf: "9a".repeat(16),

@@ -50,6 +50,7 @@ pub(crate) fn note(
             at_us: at_us + later,
             uncertainty_us: UNCERTAINTY_US,
         },
+        options: None,
     };
     let mut all = Vec::new();
     if handshake.arrived > 0 {

@@ -1,0 +1,253 @@
+//! What the hosts of backends see of the balancer's own connections.
+
+#![allow(clippy::expect_used, reason = "a test")]
+
+#[path = "mesh/world/mod.rs"]
+#[allow(dead_code, reason = "shared with the rows of verdicts")]
+mod world;
+
+use std::net::SocketAddr;
+
+use localize::{
+    Case, Direction, FlowSighting, Kind, Layer, Micros, Packet, Seen, Stamp, Target, TcpOptions,
+    VantageName, Verdict, VerdictOutcome, VipMode, WitnessReport, localize,
+};
+use world::{Fault, Mesh, World};
+
+const ROUNDS: usize = 12;
+/// Where the balancer's connections come from, and somebody's that nobody knows.
+const FIRST: &str = "10.0.0.10";
+const SECOND: &str = "10.0.9.10";
+const STRANGER: &str = "192.0.2.66";
+
+/// What a backend's host sees of one connection.
+#[derive(Clone, Copy, PartialEq)]
+enum Check {
+    Completed,
+    /// The SYN-ACKs leave, by another interface, and nothing comes of them.
+    Unanswered,
+    /// The first SYN is answered with the ACK of an old connection, the second as it should be.
+    Stale,
+    /// The SYN is answered, and the client is content with that.
+    Reset,
+}
+
+impl Check {
+    fn seen(self, at_us: u64, timestamps: bool) -> Vec<Seen> {
+        use Direction::{In, Out};
+        let options = TcpOptions {
+            mss: Some(1460),
+            window_scale: Some(7),
+            sack: true,
+            timestamps,
+            ecn: false,
+        };
+        let seen = |packet, direction, interface: &str, count| Seen {
+            packet,
+            direction,
+            interface: interface.to_owned(),
+            count,
+            first: Stamp {
+                at_us,
+                uncertainty_us: 100,
+            },
+            options: (packet == Packet::Syn).then_some(options),
+        };
+        match self {
+            Self::Completed => vec![
+                seen(Packet::Syn, In, "eth0", 1),
+                seen(Packet::SynAck, Out, "eth0", 1),
+                seen(Packet::Ack, In, "eth0", 1),
+            ],
+            Self::Unanswered => vec![
+                seen(Packet::Syn, In, "eth0", 1),
+                seen(Packet::SynAck, Out, "eth1", 2),
+            ],
+            Self::Stale => vec![
+                seen(Packet::Syn, In, "eth0", 2),
+                seen(Packet::SynAck, Out, "eth0", 1),
+                seen(Packet::Ack, In, "eth0", 1),
+                seen(Packet::ResetByClient, In, "eth0", 1),
+                seen(Packet::StaleAck, Out, "eth0", 1),
+            ],
+            Self::Reset => vec![
+                seen(Packet::Syn, In, "eth0", 1),
+                seen(Packet::SynAck, Out, "eth0", 1),
+                seen(Packet::ResetByClient, In, "eth0", 1),
+            ],
+        }
+    }
+}
+
+/// Adds two connections a round from a client to each backend: how each goes is said by number of the
+/// backend and of the connection.
+fn connect(case: &mut Case, from: &str, timestamps: bool, how: impl Fn(usize, usize) -> Check) {
+    let mut instants: Vec<u64> = case.observations.iter().map(|o| o.scheduled_us).collect();
+    instants.sort_unstable();
+    instants.dedup();
+    let backends = case.topology.backends.clone();
+    for (number, backend) in backends.iter().enumerate() {
+        for (n, at) in instants
+            .iter()
+            .flat_map(|at| [*at, *at + 400_000])
+            .enumerate()
+        {
+            let sequence = 1_000_000 + case.sightings.len() as u64;
+            let port = 30_000 + u16::try_from(n).expect("few");
+            let stamp = |at_us| Stamp {
+                at_us,
+                uncertainty_us: 100,
+            };
+            case.sightings.push(WitnessReport {
+                witness: VantageName(backend.name.clone()),
+                sequence,
+                from: stamp(at),
+                to: stamp(at + 1_000_000),
+                dropped: 0,
+                flows: vec![FlowSighting {
+                    client: SocketAddr::new(from.parse().expect("an address"), port),
+                    server: backend.address,
+                    seen: how(number, n).seen(at + 100, timestamps),
+                }],
+                host: None,
+            });
+        }
+    }
+}
+
+/// A healthy path, or one with faults, and no agent on the balancer.
+fn beside(faults: &[Fault], layer4: bool) -> Case {
+    let mut world = World::new(Mesh::Full, 5);
+    world.layer4 = layer4;
+    world.faults = faults.to_vec();
+    if layer4 {
+        world.declare(|topology| topology.vip_mode = VipMode::L4);
+    }
+    (0..ROUNDS).for_each(|_| world.round());
+    let mut case = world.case();
+    case.topology.vantages.retain(|v| v.name.0 != "lb");
+    case.observations.retain(|o| o.vantage().0 != "lb");
+    case.sightings.retain(|report| report.witness.0 != "lb");
+    case
+}
+
+fn named(verdict: &Verdict) -> Vec<(Kind, &str, &str)> {
+    let faults = verdict.faults.iter();
+    faults
+        .map(|f| (f.component.kind, f.component.name.as_str(), f.mode.as_str()))
+        .collect()
+}
+
+#[test]
+fn ways_back_to_the_balancer_are_known_from_its_own_connections() {
+    type Row<'a> = (&'a str, fn(usize) -> Check, &'a [&'a str]);
+    let rows: [Row<'_>; 4] = [
+        ("all is well", |_| Check::Completed, &[]),
+        ("checks end at the SYN-ACK", |_| Check::Reset, &[]),
+        (
+            "no host's answers come back",
+            |_| Check::Unanswered,
+            &["web1->10.0.9.10", "web2->10.0.9.10", "web3->10.0.9.10"],
+        ),
+        (
+            "one host's do not",
+            |backend| match backend {
+                1 => Check::Unanswered,
+                _ => Check::Completed,
+            },
+            &["web2->10.0.9.10"],
+        ),
+    ];
+    for (row, second, expected) in rows {
+        let lost = |n: usize| second(n) == Check::Unanswered;
+        let faults = (0..3).filter(|n| lost(*n));
+        let faults: Vec<Fault> = faults.map(|n| Fault::Return(n, SECOND, 1.0)).collect();
+        let mut case = beside(&faults, false);
+        connect(&mut case, FIRST, true, |_, _| Check::Completed);
+        connect(&mut case, SECOND, true, |backend, _| second(backend));
+        let verdict = localize(&case).verdict;
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|name| (Kind::ReturnPath, *name, "answers_lost"))
+            .collect();
+        let mut found = named(&verdict);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{row}: {:?}", verdict.alternatives);
+        let healthy = verdict.outcome == VerdictOutcome::Healthy;
+        assert_eq!(healthy, expected.is_empty(), "{row}");
+        for fault in &verdict.faults {
+            let texts: Vec<&str> = fault.evidence.iter().map(|e| e.text.as_str()).collect();
+            let by_another = texts.iter().any(|t| t.contains("another interface"));
+            assert!(by_another, "{texts:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_is_blamed_for_strangers() {
+    let mut case = beside(&[], false);
+    connect(&mut case, STRANGER, true, |_, _| Check::Unanswered);
+    let verdict = localize(&case).verdict;
+    assert_eq!(verdict.outcome, VerdictOutcome::Healthy, "{verdict:?}");
+}
+
+/// A balancer at layer 4 whose ports come round: what it forwards meets old connections at the backends.
+fn colliding() -> Case {
+    let mut case = beside(&[], true);
+    let vip = |target: &Target| matches!(target, Target::Vip { .. });
+    let through = case.observations.iter_mut().filter(|o| vip(&o.arm.target));
+    for (n, observation) in through.enumerate().filter(|(n, _)| n % 6 == 0) {
+        let tcp = observation.facts.tcp.as_mut().expect("a connection");
+        tcp.syn_retransmissions = 1;
+        tcp.retransmissions = 1;
+        let steps = observation.steps.iter_mut();
+        for step in steps.filter(|step| step.layer == Layer::Tcp) {
+            step.took = Micros(1_020_000 + n as u64);
+        }
+    }
+    connect(&mut case, FIRST, false, |backend, n| {
+        match (n + backend) % 6 {
+            0 => Check::Stale,
+            _ => Check::Completed,
+        }
+    });
+    case
+}
+
+#[test]
+fn old_connections_are_the_balancers_where_it_takes_ports_again() {
+    let mut case = colliding();
+    connect(&mut case, "10.0.5.5", true, |_, _| Check::Completed);
+    let verdict = localize(&case).verdict;
+    let expected = (
+        Kind::LoadBalancer,
+        "203.0.113.10:443",
+        "port_reuse_collision",
+    );
+    assert_eq!(named(&verdict), [expected], "{:?}", verdict.alternatives);
+    let fault = verdict.faults.first().expect("one");
+    let texts: Vec<&str> = fault.evidence.iter().map(|e| e.text.as_str()).collect();
+    for said in [
+        "the ACK of an old connection from the same port",
+        "the balancer strips TCP timestamps, or offers none",
+    ] {
+        assert!(texts.iter().any(|t| t.contains(said)), "{texts:#?}");
+    }
+}
+
+#[test]
+fn no_word_of_timestamps_where_all_have_them() {
+    let mut case = colliding();
+    let flows = case.sightings.iter_mut().flat_map(|r| &mut r.flows);
+    for seen in flows.flat_map(|flow| &mut flow.seen) {
+        if let Some(options) = &mut seen.options {
+            options.timestamps = true;
+        }
+    }
+    connect(&mut case, "10.0.5.5", true, |_, _| Check::Completed);
+    let verdict = localize(&case).verdict;
+    assert_eq!(verdict.faults.len(), 1, "{:?}", verdict.alternatives);
+    let evidence = verdict.faults.iter().flat_map(|fault| &fault.evidence);
+    let told = evidence.filter(|line| line.arm.starts_with("handshake/"));
+    assert_eq!(told.count(), 0);
+}
