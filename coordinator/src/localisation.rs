@@ -306,12 +306,12 @@ fn event(said: Said) -> v1::LocalizeEvent {
     v1::LocalizeEvent { event: Some(said) }
 }
 
-/// `v-` and ten characters of RFC 4648 base32 in lower case: 50 random bits.
-pub(crate) fn new_id() -> String {
+/// A letter that says of what (`v` of a verdict), and ten characters of RFC 4648 base32 in lower case: 50 random bits.
+pub(crate) fn new_id(of: char) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
     let random: [u8; 10] = rand::random();
     let letters = random.map(|byte| char::from(ALPHABET[usize::from(byte % 32)]));
-    format!("v-{}", letters.iter().collect::<String>())
+    format!("{of}-{}", letters.iter().collect::<String>())
 }
 
 #[cfg(test)]
@@ -344,8 +344,8 @@ mod tests {
 
     #[test]
     fn ids_look_like_ids() {
-        let id = new_id();
+        let id = new_id('v');
         assert_eq!(id.len(), 12);
-        assert!(id.starts_with("v-") && id != new_id(), "{id}");
+        assert!(id.starts_with("v-") && id != new_id('v'), "{id}");
     }
 }

@@ -157,7 +157,7 @@ impl Notifier {
         match (notice.what, verdict) {
             (Noticed::Raised, Some(verdict)) => {
                 let began_us = raised.map_or(notice.at_us, |raised| raised.began_us);
-                let id = || new_id().replacen('v', "i", 1);
+                let id = || new_id('i');
                 self.desk.raised(notice.at_us, verdict, began_us, id)
             }
             (Noticed::Raised, None) => Vec::new(),
@@ -265,7 +265,7 @@ impl Notifier {
             ));
         }
         let silence = Silence {
-            id: new_id().replacen('v', "s", 1),
+            id: new_id('s'),
             service: wish.service,
             from_us,
             until_us,
@@ -301,7 +301,7 @@ impl Notifier {
             let _ = reply.send(Err(NotifyError::NoReceiver(name.to_owned())));
             return;
         };
-        let id = new_id().replacen('v', "t", 1);
+        let id = new_id('t');
         let message = Message::trial(&id, now_us, settings.page.as_deref());
         tokio::spawn(async move {
             let told = receiver.channel.tell(&message, now_us).await;

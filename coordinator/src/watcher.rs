@@ -61,7 +61,7 @@ async fn judge(
     });
     let judged = judged.await.map_err(|_| Refusal::Stopping)?;
     Ok(judged.map(|(mut verdict, case_json)| {
-        verdict.id = new_id();
+        verdict.id = new_id('v');
         verdict.started_at = clock::rfc3339(now_us);
         verdict.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Box::new(Judged { verdict, case_json })

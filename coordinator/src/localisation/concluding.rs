@@ -16,7 +16,7 @@ impl Run {
     /// the budget has is not waited for: the verdict is told as it is, and stored when they can.
     pub(super) async fn conclude(&self, mut judged: Judged) -> Result<Arc<Verdict>, Refusal> {
         let verdict = &mut judged.assessment.verdict;
-        verdict.id = new_id();
+        verdict.id = new_id('v');
         verdict.started_at = clock::rfc3339(self.started_us);
         verdict.elapsed_ms = self.elapsed_ms();
         let mut told = verdict.clone();

@@ -272,7 +272,7 @@ impl<'a> Mixture<'a> {
             whole: 0.0,
             came: 1.0,
         };
-        let is_told = outcome.server.is_some() || outcome.symptom.is_some();
+        let told_or_failed = outcome.server.is_some() || outcome.symptom.is_some();
         let mut closed = 0.0;
         for (place, way) in self.ways.iter().enumerate() {
             let passage = self.passage(place);
@@ -288,7 +288,7 @@ impl<'a> Mixture<'a> {
                 sums.share += weight * self.along(&passage, outcome.symptom, extra.strikes);
             }
         }
-        if is_told && sums.whole > 0.0 {
+        if told_or_failed && sums.whole > 0.0 {
             sums.whole += self.cell.reserved * closed;
         }
         sums

@@ -92,9 +92,9 @@ pub(crate) enum Meaning {
 /// Something that would explain failures.
 #[derive(Clone, Debug)]
 pub(crate) struct Cause {
-    /// What it is a failure of, and in which phase of what that does: a set of faults has at most one cause
-    /// of each part in each phase.
+    /// What it is a failure of.
     pub(crate) part: u32,
+    /// In which phase of what the part does: a set of faults has at most one cause of each part in each.
     pub(crate) phase: u8,
     /// Logarithm of its prior odds.
     pub(crate) log_odds: f64,

@@ -3,11 +3,10 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::facts::case::Case;
 use crate::facts::observation::{Observation, RoundId};
 use crate::judgement::choice::{self, Choice, Lack};
 use crate::judgement::explain;
-use crate::judgement::inference::{LIST, NAME};
+use crate::judgement::inference::{LIST, NAME, Seen};
 use crate::judgement::problem::Problem;
 use crate::judgement::stretch::{Stretch, Suspect};
 use crate::judgement::verdict::{Detection, Outcome, Verdict};
@@ -28,46 +27,32 @@ const ROUNDS_AMBIGUOUS: usize = 25;
 /// The same where no arm would tell them apart, as far as the model knows.
 const ROUNDS_EXHAUSTED: usize = 8;
 
-/// Whether a verdict is settled, and what to probe next.
+/// Whether a verdict is settled, and what to probe next. `healthy` is the probability that all is well.
 pub(super) fn settled(
-    case: &Case,
-    observations: &[&Observation],
+    seen: &Seen<'_>,
     present: &Stretch<'_>,
     verdict: &Verdict,
+    healthy: f64,
 ) -> (bool, Choice) {
-    let Stretch {
-        problem,
-        posterior,
-        suspects,
-        ..
-    } = present;
-    let healthy = problem.healthy(posterior);
-    let now = within(observations, present);
+    let (problem, posterior, suspects) = (&present.problem, &present.posterior, &present.suspects);
+    let observations = seen.observations.iter().copied();
+    let now = observations.filter(|o| present.span.holds(o.scheduled_us));
+    let now: Vec<&Observation> = now.collect();
     let rounds = recent_rounds(&now);
     let lack = lack(verdict, suspects, healthy, posterior.unknown());
     let choice = choice::choose(problem, posterior, &now, lack);
     let clear = lack != Lack::Identity;
-    let asked = choice.nothing_to_ask() && rounds >= ROUNDS_EXHAUSTED;
+    let exhausted = rounds >= ROUNDS_EXHAUSTED;
+    let asked = choice.nothing_to_ask() && exhausted;
     let leaders = || suspects.iter().filter(|s| s.blame >= NAME);
     let awaited = leaders().any(|s| {
-        let since = explain::awaited(case, problem, posterior, s);
+        let since = explain::awaited(seen.case, problem, posterior, s);
         since.is_some_and(|since| rounds_since(&now, since) < ROUNDS_EXHAUSTED)
     });
     let passing = awaited || leaders().any(|s| explain::may_pass(problem, posterior, s));
-    (
-        !passing && enough(verdict, clear, asked, healthy, rounds),
-        choice,
-    )
-}
-
-/// Whether so many rounds of the present were seen that what no probe tells will not be told by more.
-pub(super) fn is_exhausted(observations: &[&Observation], present: &Stretch<'_>) -> bool {
-    recent_rounds(&within(observations, present)) >= ROUNDS_EXHAUSTED
-}
-
-fn within<'a>(observations: &[&'a Observation], present: &Stretch<'_>) -> Vec<&'a Observation> {
-    let now = observations.iter().copied();
-    now.filter(|o| present.span.holds(o.scheduled_us)).collect()
+    let questioned = seen.question.is_some() && exhausted;
+    let settled = !passing && enough(verdict, clear, asked, healthy, rounds) || questioned;
+    (settled, choice)
 }
 
 /// `clear` says that who it is is known, `asked` that no probe would tell any more of that.

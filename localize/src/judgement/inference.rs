@@ -81,13 +81,13 @@ pub(crate) fn assess(case: &Case) -> Assessment {
 }
 
 /// What was seen in the window, under the most probable reading of the balancer.
-struct Seen<'a> {
-    case: &'a Case,
+pub(super) struct Seen<'a> {
+    pub(super) case: &'a Case,
     /// Every observation that is evidence, and those that were judged.
     all: &'a [&'a Observation],
-    observations: &'a [&'a Observation],
+    pub(super) observations: &'a [&'a Observation],
     /// What the operator must say before anything can be called healthy.
-    question: Option<String>,
+    pub(super) question: Option<String>,
     record: &'a Record,
 }
 
@@ -186,12 +186,11 @@ fn conclude(seen: &Seen<'_>, stretches: &[Stretch<'_>]) -> Assessment {
     verdict.not_probed.sort();
     verdict.earlier = stretch::earlier(&episodes, present, stretches.len() - 1, &verdict.faults);
     verdict.ask = questions(seen, &verdict, suspects, &open);
-    let (settled, choice) = enough::settled(seen.case, seen.observations, present, &verdict);
+    let (settled, choice) = enough::settled(seen, present, &verdict, healthy);
     let (leading, leading_confidence) = leading(suspects, healthy, posterior.unknown());
     Assessment {
         verdict,
-        settled: settled
-            || seen.question.is_some() && enough::is_exhausted(seen.observations, present),
+        settled,
         leading,
         leading_confidence,
         choice,

@@ -183,33 +183,28 @@ fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {
             by_component.entry(component).or_default().push(part);
         }
     }
-    let by_component = by_component.into_iter();
-    let mut suspects: Vec<Suspect> = by_component
-        .flat_map(|(component, parts)| {
-            let both = problem.doubly_blamed(posterior, &parts) >= LIKELY;
-            let phases: &[Option<Phase>] = match both {
-                true => &[Some(Phase::Reaching), Some(Phase::Serving)],
-                false => &[None],
+    let mut suspects: Vec<Suspect> = Vec::new();
+    for (component, parts) in by_component {
+        let both = problem.doubly_blamed(posterior, &parts) >= LIKELY;
+        let phases: &[Option<Phase>] = match both {
+            true => &[Some(Phase::Reaching), Some(Phase::Serving)],
+            false => &[None],
+        };
+        suspects.extend(phases.iter().map(|phase| {
+            let accused = Accused {
+                parts: &parts,
+                phase: *phase,
             };
-            phases
-                .iter()
-                .map(move |phase| {
-                    let accused = Accused {
-                        parts: &parts,
-                        phase: *phase,
-                    };
-                    Suspect {
-                        blame: problem.blame(posterior, accused),
-                        was: problem.ever_blamed(posterior, accused),
-                        what: blamed(problem, posterior, accused),
-                        component: component.clone(),
-                        parts: parts.clone(),
-                        phase: *phase,
-                    }
-                })
-                .collect::<Vec<_>>()
-        })
-        .collect();
+            Suspect {
+                blame: problem.blame(posterior, accused),
+                was: problem.ever_blamed(posterior, accused),
+                what: blamed(problem, posterior, accused),
+                component: component.clone(),
+                parts: parts.clone(),
+                phase: *phase,
+            }
+        }));
+    }
     suspects.sort_by(|a, b| {
         b.blame
             .total_cmp(&a.blame)

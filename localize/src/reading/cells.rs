@@ -10,13 +10,13 @@ use crate::facts::observation::{
     Arm, Failure, Layer, Observation, ObservationId, Outcome, RoundId, SourcePort, Target,
 };
 use crate::facts::time::Micros;
-use crate::facts::topology::{Role, Topology, VantageName, VantagePoint};
+use crate::facts::topology::{Role, VantageName, VantagePoint};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
 use crate::reading::kernel::Reason;
-use crate::reading::passing::{Passed, Passing, passes};
+use crate::reading::passing::{Passed, passes};
 use crate::reading::wanted::Worth;
 use crate::reading::witness::{Seen, Witnesses};
 use crate::world::part::Part;
@@ -161,8 +161,8 @@ impl Trial {
 
 impl Trial {
     /// What passed, and its cell.
-    fn of(vantage: &VantageName, passed: Passed) -> (Key, Self) {
-        let key = (vantage.clone(), passed.arm, passed.stage);
+    fn of(vantage: &VantageName, passed: &Passed) -> (Key, Self) {
+        let key = (vantage.clone(), passed.arm.clone(), passed.stage);
         let trial = Self {
             at: passed.at,
             stage: passed.stage,
@@ -231,10 +231,6 @@ pub(crate) struct Record {
     /// The address that a cell's first probe left from.
     local: BTreeMap<Key, IpAddr>,
     balancing: Balancing,
-    /// The path, with what is known of the balancer from its own connections.
-    topology: Topology,
-    /// Who fires what passes.
-    passing: Option<VantagePoint>,
 }
 
 impl Record {
@@ -271,22 +267,16 @@ impl Record {
                 by_cell.entry(key).or_default().push(trial);
             }
         }
-        let mut topology = case.topology.clone();
-        let passing = Passing::new(case, observations).map(|passing| {
-            for passed in passing.passed {
+        if let Some(passing) = reading.passing() {
+            for passed in &passing.passed {
                 let (key, trial) = Trial::of(&passing.vantage.name, passed);
                 by_cell.entry(key).or_default().push(trial);
             }
-            let known = passing.alone.then(|| passing.vantage.clone());
-            topology.vantages.extend(known);
-            passing.vantage
-        });
+        }
         Self {
             by_cell,
             local,
             balancing,
-            topology,
-            passing,
         }
     }
 
@@ -307,7 +297,7 @@ impl Record {
             .collect();
         let mut trials = by_cell.values().flatten();
         let strict = trials.any(|t| t.symptom == Some(Symptom::Unrouted));
-        let mut paths = Paths::new(&self.topology, self.balancing).strict(strict);
+        let mut paths = Paths::new(reading.path(), self.balancing).strict(strict);
         let served = served(&by_cell);
         let bounds = boundaries(&by_cell);
         let instants = || by_cell.values().flatten().map(|t| t.at);
@@ -315,7 +305,8 @@ impl Record {
         let first = instants().min();
         let mut cells = Vec::new();
         for (key, trials) in &by_cell {
-            let mut vantages = self.topology.vantages.iter().chain(&self.passing);
+            let passing = reading.passing().map(|passing| &passing.vantage);
+            let mut vantages = reading.path().vantages.iter().chain(passing);
             let Some(vantage) = vantages.find(|v| v.name == key.0) else {
                 continue;
             };

@@ -13,6 +13,7 @@ use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
 use crate::reading::dns::Dns;
 use crate::reading::dns::addresses::removed_addresses;
+use crate::reading::passing::Passing;
 use crate::reading::unborne::unborne;
 use crate::reading::unrest::Unrest;
 use crate::reading::wanted::Wanted;
@@ -60,6 +61,7 @@ pub(crate) struct Reading<'a> {
     reached: BTreeSet<(VantageName, Target)>,
     /// The vantage points that an edge has ever served.
     served: BTreeSet<VantageName>,
+    passing: Option<Passing>,
 }
 
 impl<'a> Reading<'a> {
@@ -80,6 +82,7 @@ impl<'a> Reading<'a> {
             dead,
             reached: reached(case, observations),
             served: served(case, observations),
+            passing: Passing::new(case, observations),
         }
     }
 
@@ -161,6 +164,18 @@ impl<'a> Reading<'a> {
             through: self.reached.contains(&(vantage.clone(), target.clone())),
             served: self.served.contains(vantage),
         }
+    }
+
+    /// The balancer's own connections, where something can be told of them.
+    pub(crate) fn passing(&self) -> Option<&Passing> {
+        self.passing.as_ref()
+    }
+
+    /// The path, with what is known of the balancer from its own connections.
+    pub(crate) fn path(&self) -> &Topology {
+        let passing = self.passing.as_ref();
+        let known = passing.and_then(|passing| passing.topology.as_ref());
+        known.unwrap_or(self.topology)
     }
 
     /// The topology read against.

@@ -17,7 +17,7 @@ use crate::facts::topology::{
     BALANCER_HOST, Backend, Role, Topology, VantageName, VantagePoint, VipMode,
 };
 use crate::reading::epochs::Span;
-use crate::reading::witness::SEAMLESS_US;
+use crate::reading::witness::{SAME_CONNECTION_US, SEAMLESS_US};
 use crate::world::symptom::{Stage, Symptom};
 
 /// Who fires what passes. No agent has a name with a blank in it.
@@ -36,8 +36,6 @@ const MOST_LOST: u32 = 3;
 /// A connection is as old as that when its handshake has failed: a SYN-ACK is sent again after one second
 /// (RFC 6298).
 const RIPE_US: u64 = 3_000_000;
-/// What comes later from the same port belongs to another connection.
-const SAME_CONNECTION_US: u64 = 15_000_000;
 /// What passes after the last round by more than this waits for the next one.
 const LAST_ROUND_US: u64 = 10_000_000;
 
@@ -56,8 +54,8 @@ pub(crate) struct Passed {
 pub(crate) struct Passing {
     /// Stands for the balancer, with the addresses that its connections come from.
     pub(crate) vantage: VantagePoint,
-    /// No agent stands there: what is known of its addresses is known from here.
-    pub(crate) alone: bool,
+    /// The path with what is known of the balancer from here, where no agent stands there.
+    pub(crate) topology: Option<Topology>,
     /// What became of them.
     pub(crate) passed: Vec<Passed>,
 }
@@ -110,9 +108,14 @@ impl Passing {
             witness: false,
             resolvers: Vec::new(),
         };
+        let topology = agent.is_none().then(|| {
+            let mut topology = case.topology.clone();
+            topology.vantages.push(vantage.clone());
+            topology
+        });
         (!passed.is_empty()).then_some(Self {
             vantage,
-            alone: agent.is_none(),
+            topology,
             passed,
         })
     }

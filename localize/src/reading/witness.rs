@@ -11,7 +11,7 @@ use crate::facts::topology::{BALANCER_HOST, Topology, VantageName};
 use crate::reading::kernel::{Kernels, Reason, unanswered};
 
 /// How long after a probe's first SYN its packets are still taken for the same connection.
-const SAME_CONNECTION_US: u64 = 15_000_000;
+pub(crate) const SAME_CONNECTION_US: u64 = 15_000_000;
 
 /// A gap between two reports that is still no hole, in microseconds.
 pub(crate) const SEAMLESS_US: u64 = 200_000;

@@ -1,9 +1,10 @@
 //! The watch over scheduled rounds: raised once, said to be over, kept over a restart.
 
 use localize::watch::Ending;
-use localize::{Clock, Component, Detection, Fault, Kind, Rate, Step, Verdict, VerdictOutcome};
+use localize::{Kind, Step, VerdictOutcome};
 
 use super::*;
+use crate::notify::samples::verdict;
 
 const EVERY_US: u64 = 10 * SECOND;
 
@@ -95,7 +96,7 @@ impl Watched {
 
     fn judged(&mut self, alarmed: &Alarmed, id: &str) -> Out {
         let judged = Judged {
-            verdict: verdict(id),
+            verdict: verdict(id, "shop", Kind::Backend, "web1"),
             case_json: b"{}".to_vec(),
         };
         let judged = Some(Box::new(judged));
@@ -119,55 +120,6 @@ impl Watched {
             }
         }
         out
-    }
-}
-
-fn verdict(id: &str) -> Verdict {
-    let fault = Fault {
-        began_at: String::new(),
-        pattern: localize::Pattern::Steady,
-        period_s: None,
-        component: Component {
-            kind: Kind::Backend,
-            name: "web1".to_owned(),
-        },
-        mode: "http_5xx".to_owned(),
-        confidence: 0.97,
-        user_impact: true,
-        rate: Rate {
-            estimate: 0.9,
-            low: 0.8,
-            high: 1.0,
-        },
-        summary: String::new(),
-        owner: String::new(),
-        evidence: Vec::new(),
-        next_step: String::new(),
-        rivals: Vec::new(),
-    };
-    Verdict {
-        earlier: Vec::new(),
-        not_probed: Vec::new(),
-        standing: Vec::new(),
-        schema: 1,
-        service: "shop".to_owned(),
-        id: id.to_owned(),
-        outcome: VerdictOutcome::Fault,
-        faults: vec![fault],
-        exonerated: Vec::new(),
-        alternatives: Vec::new(),
-        unknown: 0.0,
-        ask: Vec::new(),
-        detection: Detection {
-            rate: 0.1,
-            power: 0.95,
-        },
-        clock: Clock::default(),
-        rounds: 10,
-        probes: 40,
-        vantages: vec!["dc1".to_owned()],
-        started_at: String::new(),
-        elapsed_ms: 1,
     }
 }
 

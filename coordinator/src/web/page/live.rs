@@ -135,7 +135,7 @@ pub(super) async fn start(
     let wish = Wish::new(ServiceName(name.clone()), Duration::ZERO, SINCE);
     let run = face.localiser.begin(wish).await?;
     let (stage, seen) = watch::channel(Stage::default());
-    let id = new_id().replacen('v', "r", 1);
+    let id = new_id('r');
     let followed = Followed {
         service: name,
         started_us: clock::now_us(),
