@@ -127,6 +127,7 @@ impl<'a> Problem<'a> {
                 spread,
                 kinds: possible().count() as f64,
                 kin: kin.number((&cell.arm.target, cell.stage)),
+                reserved: cell.reserved,
             };
             let ways: Vec<Way> = cell
                 .alternatives

@@ -568,12 +568,14 @@ fn bare_black_hole() {
 
 #[test]
 fn masked_faults_do_not_reach_users() {
-    let (assessment, _) = run(&[Fault::BackendClosed(0)], Mesh::Full, 1, 50);
-    assert!(
-        !assessment.verdict.faults[0].user_impact,
-        "{:#?}",
-        assessment.verdict.faults
-    );
+    for (mesh, rounds) in [Mesh::Full, Mesh::Bare]
+        .into_iter()
+        .flat_map(|m| [3, 8, 50].map(|r| (m, r)))
+    {
+        let (assessment, _) = run(&[Fault::BackendClosed(0)], mesh, 1, rounds);
+        let faults = &assessment.verdict.faults;
+        assert!(!faults[0].user_impact, "{mesh:?} {rounds}: {faults:#?}");
+    }
     let (assessment, _) = run(&[Fault::BalancerStatus(503)], Mesh::Full, 1, 50);
     assert!(assessment.verdict.faults[0].user_impact);
 }
@@ -722,6 +724,23 @@ fn a_chain_of_faults_is_told_link_by_link() {
             let text = describe(&assessment);
             if !names(&assessment.verdict, &[wanted]) {
                 wrong.push(format!("seed {seed} place {place} {fault:?}: {text}"));
+            }
+            // Out of rotation or asked again elsewhere: nobody meets it.
+            let masked = matches!(
+                fault,
+                Fault::BackendClosed(_)
+                    | Fault::BackendStatus(_, 1.0)
+                    | Fault::NameServerRefuses(_)
+            );
+            if assessment
+                .verdict
+                .faults
+                .iter()
+                .any(|f| f.user_impact == masked)
+            {
+                wrong.push(format!(
+                    "seed {seed} place {place} {fault:?}: masked or not"
+                ));
             }
             world.faults.clear();
             world.scheduled(10);
