@@ -29,7 +29,7 @@ use crate::world::symptom::{Stage, Symptom};
 const MAX_WINDOWS: usize = 24;
 
 /// Changes nearer to each other than this are one change, seen by different probes.
-const SAME_CHANGE_US: u64 = 3_000_000;
+const SAME_CHANGE_US: u64 = 1_500_000;
 
 /// Calm for at least so long parts two stretches of failures.
 const CALM_US: u64 = 15_000_000;

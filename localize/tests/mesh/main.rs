@@ -788,6 +788,7 @@ fn behind_a_layer_4_balancer() {
     for (fault, expected) in rows {
         let mut world = World::new(Mesh::Full, 11);
         world.layer4 = true;
+        world.checked = false;
         world.faults = fault.into_iter().collect();
         (0..25).for_each(|_| world.round());
         let assessment = localize(&world.case());
@@ -797,6 +798,33 @@ fn behind_a_layer_4_balancer() {
             assessment.verdict.faults.iter().all(|f| f.user_impact),
             "{fault:?}: {text}"
         );
+    }
+}
+
+/// A balancer of any sort that checks its backends takes a dead one out, after a while: nobody else is at
+/// fault for what happened before, or for its being out.
+#[test]
+fn checks_find_out_after_a_while() {
+    let dead = [
+        (Fault::BackendClosed(0), "web1", "refuses"),
+        (Fault::BackendSyn(1, 1.0), "web2", "syn_unanswered"),
+    ];
+    let rows = [false, true].map(|layer4| [0, 3, 8].map(|late| (layer4, late)));
+    for (layer4, late) in rows.into_iter().flatten() {
+        for (seed, (fault, name, mode)) in (1..=seeds()).flat_map(|s| dead.map(|d| (s, d))) {
+            let mut world = World::new(Mesh::Full, seed);
+            world.layer4 = layer4;
+            world.faults = vec![fault];
+            world.checked = false;
+            (0..late).for_each(|_| world.round());
+            world.checked = true;
+            (0..15).for_each(|_| world.round());
+            let assessment = localize(&world.case());
+            let expected: Wanted<'_> = (Kind::Backend, name, &[mode]);
+            let text = describe(&assessment);
+            let row = format!("layer 4 {layer4}, late {late}, seed {seed}");
+            assert!(names(&assessment.verdict, &[expected]), "{row}: {text}");
+        }
     }
 }
 
