@@ -28,6 +28,18 @@ pub(crate) fn questions(
             push(&mut asked, question);
         }
     }
+    let stray = |what: &&&What| matches!(what, What::Edge(_) | What::Address(_));
+    if doubtful.iter().any(|what| matches!(what, What::Zone(_)))
+        && let Some(What::Edge(address) | What::Address(address)) = doubtful.iter().find(stray)
+    {
+        push(
+            &mut asked,
+            format!(
+                "say whether {address} is still an address of the service: nobody has ever been met there, and {} hands it out",
+                topology.zone_name()
+            ),
+        );
+    }
     if unknown >= UNEXPLAINED {
         push(
             &mut asked,

@@ -162,6 +162,7 @@ impl<'a> Reading<'a> {
     pub(crate) fn got(&self, vantage: &VantageName, target: &Target) -> Got {
         Got {
             through: self.reached.contains(&(vantage.clone(), target.clone())),
+            known: self.reached.iter().any(|(_, known)| known == target),
             served: self.served.contains(vantage),
         }
     }

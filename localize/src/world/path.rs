@@ -45,6 +45,8 @@ pub(crate) struct Alternative {
 pub(crate) struct Got {
     /// Some layer was passed.
     pub(crate) through: bool,
+    /// Some vantage point, this one or another, has passed one.
+    pub(crate) known: bool,
     /// A request was answered as wanted, by this edge or another, in the stretch that is judged.
     pub(crate) served: bool,
 }
@@ -156,7 +158,15 @@ impl<'a> Paths<'a> {
                 crossed.extend(self.zone(View::Direct));
                 vec![only(crossed)]
             }
-            Target::Edge { address } => self.edge(vantage, *address, stage),
+            Target::Edge { address } => {
+                let mut ways = self.edge(vantage, *address, stage);
+                if !got.known && self.topology.edges.len() > 1 {
+                    let zone = self.topology.zone_name().to_string();
+                    let record = direct(self.part(What::Zone(zone)));
+                    ways.iter_mut().for_each(|way| way.crossed.push(record));
+                }
+                ways
+            }
             Target::Vip { address } => self.vip(vantage, *address, stage, destination),
             Target::Backend { name, .. } => self.backend(vantage, name, stage, destination),
         };

@@ -828,6 +828,27 @@ fn checks_find_out_after_a_while() {
     }
 }
 
+/// An address where nobody has ever been met, and that every name server hands out: whoever stood there may be
+/// dead, or the record old. Nobody is named; both are listed, and what would tell is asked.
+#[test]
+fn an_address_where_nobody_was_ever_met_is_perhaps_an_old_record() {
+    for seed in 1..=seeds() {
+        let mut world = World::new(Mesh::Full, seed);
+        world.faults = vec![Fault::NameServerStale(0), Fault::NameServerStale(1)];
+        (0..15).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let text = describe(&assessment);
+        let verdict = &assessment.verdict;
+        assert!(verdict.faults.is_empty(), "{text}");
+        let listed = verdict.alternatives.iter();
+        let kinds: Vec<Kind> = listed.map(|a| a.component.kind).collect();
+        assert!(kinds.contains(&Kind::Cdn), "{text}");
+        assert!(kinds.contains(&Kind::AuthoritativeDns), "{text}");
+        let asks = |q: &String| q.contains("198.51.100.99") || q.contains("still an address");
+        assert!(verdict.ask.iter().any(asks), "{text}");
+    }
+}
+
 /// Seeds a row: two in the inner loop, more when `SEEDS` says so.
 fn seeds() -> u64 {
     std::env::var("SEEDS")

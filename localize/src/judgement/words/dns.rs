@@ -115,6 +115,11 @@ pub(super) fn of_zone(noun: &str, name: &str, mode: Word) -> String {
             "the zone has no such name: is the host name in the service file right? If it is, put its address records back into {name}"
         );
     }
+    if mode == Word::WrongAnswer {
+        return format!(
+            "is that address still the service's? Take it out of the records of {name}, or start again what stood there"
+        );
+    }
     if mode == Word::SignaturesExpired {
         return format!(
             "sign {name} again, and see why its signer stopped (`delv`, `dig +dnssec SOA {name}`); resolvers that check signatures are right to fail"

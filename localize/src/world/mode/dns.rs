@@ -27,6 +27,16 @@ pub(super) const RESOLVER_FAILS: &[AtStage] = &[(
 pub(super) const CHECKS_WRONG: &[AtStage] =
     &[(Stage::Dns, &[(S::DnsBogus, 0.6), (S::DnsExpired, 0.4)])];
 pub(super) const WRONG: &[AtStage] = &[(Stage::Dns, &[(S::WrongAnswer, 1.0)])];
+/// An address that is the service's no longer: of what is handed out beside it nobody has to be ill. Seen where
+/// nobody has ever been met.
+pub(super) const NOBODY_THERE: &[AtStage] = &[(
+    Stage::Tcp,
+    &[
+        (S::SynLost, 0.6),
+        (S::Refused, 0.25),
+        (S::Unreachable, 0.15),
+    ],
+)];
 pub(super) const NO_SUCH_NAME: &[AtStage] =
     &[(Stage::Dns, &[(S::DnsNxdomain, 0.6), (S::DnsNoData, 0.4)])];
 pub(super) const FILTERED: &[AtStage] = &[(Stage::Dns, &[(S::DnsFiltered, 1.0)])];

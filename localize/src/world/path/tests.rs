@@ -7,6 +7,7 @@ use crate::facts::topology::{Backend, Expectation, Scheme, ServiceName};
 
 const GOT: Got = Got {
     through: true,
+    known: true,
     served: true,
 };
 
