@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
 use coordinator::config::Config;
 use coordinator::server::{self, ServerError};
+use coordinator::{clock, restore};
 use tracing_subscriber::EnvFilter;
 
 /// Exit status when it could not start or go on.
@@ -33,6 +34,28 @@ enum Command {
     Check(Folder),
     /// Puts a damaged store aside, and makes a new one with what can be read of it.
     Repair(Folder),
+    /// Makes a data folder from a file that `meshctl backup` has written.
+    ///
+    /// The file is read through before anything is written, and the folder is checked before it is put in
+    /// place. THE AUTHORITY'S KEY IS NOT IN A BACKUP: name a copy of the folder `ca` by --ca, or put it
+    /// there before the start. Join tokens are void afterwards. What was done after the backup was taken
+    /// has to be done again: an agent that was revoked or deleted since is let in until then.
+    #[command(
+        after_help = "Exit status: 0 restored, 1 the file is cut or damaged, 2 not restored for another reason."
+    )]
+    Restore(Restore),
+}
+
+#[derive(Debug, clap::Args)]
+struct Restore {
+    /// The backup
+    file: PathBuf,
+    /// The folder to make; absent or empty
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// A copy of the folder `ca` of the same mesh, with the authority's key
+    #[arg(long, value_name = "DIR")]
+    ca: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +114,10 @@ fn main() -> ExitCode {
             start_log(LogFormat::Text);
             ended(repair(&folder))
         }
+        Command::Restore(wish) => {
+            silence_panics();
+            ended(restore(&wish))
+        }
     }
 }
 
@@ -138,6 +165,27 @@ fn repair(folder: &Folder) -> anyhow::Result<ExitCode> {
     println!("the damaged store is kept in {}", saved.kept_at.display());
     println!(
         "Join tokens are void; agents and services come from a list of their own beside the database. Look whether `meshctl agent list` and `meshctl service list` show what you expect: `agent rejoin NAME` lets in an agent whose certificate is not known."
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn restore(wish: &Restore) -> anyhow::Result<ExitCode> {
+    let now_us = clock::now_us();
+    let done = match restore::restore(&wish.file, &wish.data_dir, wish.ca.as_deref(), now_us) {
+        Err(error) if error.is_damage() => {
+            eprintln!("mesh-coordinator: {error}");
+            return Ok(ExitCode::from(DAMAGED));
+        }
+        done => done?,
+    };
+    print!(
+        "{}",
+        restore::told(&done, wish.ca.is_some(), &wish.data_dir, now_us)
+    );
+    println!(
+        "sound: {} batches, {}",
+        done.audit.commits,
+        counted(&done.audit.records)
     );
     Ok(ExitCode::SUCCESS)
 }
