@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use coordinator::config::Config;
+use coordinator::config::{Config, ConfigError};
 use coordinator::server::{self, ServerError};
 use coordinator::{clock, restore};
 use tracing_subscriber::EnvFilter;
@@ -15,6 +15,9 @@ use tracing_subscriber::EnvFilter;
 const FAILED: u8 = 2;
 /// Exit status of a check that has found damage.
 const DAMAGED: u8 = 1;
+
+/// Exit status of a configuration that cannot be used.
+const UNUSABLE: u8 = 1;
 
 /// The coordinator of a mesh: agents and operators talk to it.
 #[derive(Debug, Parser)]
@@ -34,6 +37,10 @@ enum Command {
     Check(Folder),
     /// Puts a damaged store aside, and makes a new one with what can be read of it.
     Repair(Folder),
+    /// Looks whether a configuration can be used, as `run` would at its start and at SIGHUP, without touching
+    /// anything: the first mistake with its file, line and key.
+    #[command(after_help = "Exit status: 0 it can be used, 1 it cannot.")]
+    CheckConfig(CheckConfig),
     /// Makes a data folder from a file that `meshctl backup` has written.
     ///
     /// The file is read through before anything is written, and the folder is checked before it is put in
@@ -66,10 +73,29 @@ struct Folder {
 }
 
 #[derive(Debug, clap::Args)]
+struct CheckConfig {
+    /// As for `run`, so that the same options can be given; it is not looked into
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+#[derive(Debug, clap::Args)]
 struct Run {
     /// Folder for everything that the coordinator keeps; made when missing
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Form of the log on stderr; RUST_LOG chooses what is in it
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// What a file may say as well.
+#[derive(Clone, Debug, clap::Args)]
+struct Wanted {
     /// Where to listen [default: 0.0.0.0:7443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -88,9 +114,18 @@ struct Run {
     /// TOML file with listen, web, advertise and the table `certificates`; flags win. SIGHUP has it read again
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Form of the log on stderr; RUST_LOG chooses what is in it
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+}
+
+impl Wanted {
+    fn config(self, data_dir: PathBuf) -> Result<Config, ConfigError> {
+        let Self {
+            listen,
+            web,
+            advertise,
+            config,
+        } = self;
+        Config::new(data_dir, listen, web, advertise, config.as_deref())
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -114,6 +149,7 @@ fn main() -> ExitCode {
             start_log(LogFormat::Text);
             ended(repair(&folder))
         }
+        Command::CheckConfig(wish) => check_config(wish),
         Command::Restore(wish) => {
             silence_panics();
             ended(restore(&wish))
@@ -169,6 +205,37 @@ fn repair(folder: &Folder) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn check_config(wish: CheckConfig) -> ExitCode {
+    let data_dir = wish.data_dir.unwrap_or_default();
+    match wish.wanted.config(data_dir) {
+        Ok(config) => {
+            println!("{}", summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("mesh-coordinator: {error}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+/// What a coordinator would make of it.
+fn summary(config: &Config) -> String {
+    let web = config
+        .web
+        .map_or("nowhere".to_owned(), |web| web.to_string());
+    let advertise = match config.advertise.is_empty() {
+        true => "what it listens on".to_owned(),
+        false => config.advertise.join(", "),
+    };
+    format!(
+        "good: listens on {}, web face {web}, advertises {advertise}, tells {} receivers, {} windows of maintenance",
+        config.listen,
+        config.notify.receivers.len(),
+        config.notify.maintenance.len()
+    )
+}
+
 fn restore(wish: &Restore) -> anyhow::Result<ExitCode> {
     let now_us = clock::now_us();
     let done = match restore::restore(&wish.file, &wish.data_dir, wish.ca.as_deref(), now_us) {
@@ -204,23 +271,9 @@ fn run(arguments: Run) -> anyhow::Result<()> {
     // Fails only when one is installed already, which is then the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Run {
-        data_dir,
-        listen,
-        web,
-        advertise,
-        config,
-        log_format: _,
+        data_dir, wanted, ..
     } = arguments;
-    let load = move || {
-        let (data_dir, listen) = (data_dir.clone(), listen.clone());
-        Config::new(
-            data_dir,
-            listen,
-            web.clone(),
-            advertise.clone(),
-            config.as_deref(),
-        )
-    };
+    let load = move || wanted.clone().config(data_dir.clone());
     let config = load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

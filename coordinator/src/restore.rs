@@ -156,7 +156,9 @@ pub fn told(done: &Done, has_authority: bool, data_dir: &Path, now_us: u64) -> S
     if !done.invited.is_empty() {
         let names: Vec<&str> = done.invited.iter().map(|name| name.0.as_str()).collect();
         let names = names.join(", ");
-        told += &format!("Invited and not joined, so that they need new tokens: {names}\n");
+        told += &format!(
+            "Invited and not joined by then: {names}; unless they joined since, they need new tokens\n"
+        );
     }
     if !has_authority {
         told += &format!(

@@ -14,13 +14,17 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use common::{Coordinator, Credentials};
+use common::{Coordinator, Credentials, PATIENCE};
+use coordinator::store::{Store, Write};
+use localize::{Clock, Detection, Verdict, VerdictOutcome};
 use proto::v1::{
     ApplyServiceRequest, BackupRequest, ListServicesRequest, RenewRequest, RevokeAgentRequest,
     StatusRequest,
 };
 use rcgen::{CertificateParams, KeyPair};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tonic::Code;
 
@@ -118,7 +122,7 @@ async fn a_restored_coordinator_keeps_its_fleet_and_lets_nobody_else_in() {
     for expected in [
         "LET IN",
         "Join tokens of before are void",
-        "need new tokens: late, unused",
+        "not joined by then: late, unused",
         "sound: ",
     ] {
         assert!(said.contains(expected), "{expected}: {said}");
@@ -174,6 +178,83 @@ fn start(data: &Path) -> Coordinator {
     fs::write(folder.path().join("coordinator.toml"), "").unwrap();
     fs::rename(data, folder.path().join("data")).unwrap();
     Coordinator::start_in(Arc::new(folder))
+}
+
+/// A coordinator with more in its store than any buffer on the way to a reader takes.
+async fn with_much() -> Coordinator {
+    let (_, folder) = Coordinator::start().terminate().await;
+    let store = Store::open(&folder.path().join("data/store")).unwrap();
+    // No two stretches of it are alike, so that it does not deflate.
+    let case_json: Vec<u8> = (0..200_000_u32)
+        .flat_map(|n| Sha256::digest(n.to_be_bytes()))
+        .collect();
+    let verdict = Verdict {
+        earlier: Vec::new(),
+        not_probed: Vec::new(),
+        standing: Vec::new(),
+        schema: 1,
+        service: "shop".to_owned(),
+        id: "v-much".to_owned(),
+        outcome: VerdictOutcome::Healthy,
+        faults: Vec::new(),
+        exonerated: Vec::new(),
+        alternatives: Vec::new(),
+        unknown: 0.0,
+        ask: Vec::new(),
+        detection: Detection {
+            rate: 0.01,
+            power: 0.95,
+        },
+        clock: Clock::default(),
+        rounds: 1,
+        probes: 1,
+        vantages: Vec::new(),
+        started_at: String::new(),
+        elapsed_ms: 1,
+    };
+    store
+        .commit(vec![Write::Verdict { verdict, case_json }])
+        .await
+        .unwrap();
+    drop(store);
+    Coordinator::start_in(folder)
+}
+
+#[tokio::test]
+async fn a_reader_that_stands_still_keeps_nobody_from_anything_for_long() {
+    let coordinator = with_much().await;
+    let mut operator = coordinator.operator().await;
+    let mut stuck = operator
+        .backup(BackupRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    stuck.message().await.unwrap().expect("a piece");
+    let mut second = operator
+        .backup(BackupRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    let refused = second.message().await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused}");
+    assert!(refused.message().contains("another backup"), "{refused}");
+    // Writing goes on meanwhile, and whoever leaves makes room for the next.
+    coordinator.enrol("home1").await;
+    drop(stuck);
+    let file = coordinator.folder.path().join("backup");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    backup(&coordinator, &file).await;
+    assert!(fs::metadata(&file).unwrap().len() > 6_000_000);
+    let mut stuck = operator
+        .backup(BackupRequest {})
+        .await
+        .unwrap()
+        .into_inner();
+    stuck.message().await.unwrap().expect("a piece");
+    let began = Instant::now();
+    let (status, _folder) = coordinator.terminate().await;
+    assert_eq!(status.code(), Some(0));
+    assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
 }
 
 #[tokio::test]

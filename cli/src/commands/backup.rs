@@ -71,7 +71,13 @@ impl Target {
             return Err(Trouble::Exists(path.to_owned()));
         }
         let folder = path.parent().filter(|folder| *folder != Path::new(""));
-        let temporary = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
+        // After an interruption it is left, and is to be known for what it is.
+        let mut prefix = path.file_name().unwrap_or_default().to_owned();
+        prefix.push(".");
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".part")
+            .tempfile_in(folder.unwrap_or(Path::new(".")));
         Ok(Self::File {
             path: path.to_owned(),
             temporary: temporary.map_err(cannot_write(path))?,

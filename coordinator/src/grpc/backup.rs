@@ -1,5 +1,7 @@
 //! Backups on their way to an operator.
 
+use std::time::Duration;
+
 use proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -12,6 +14,9 @@ use crate::store::{Piece, Store};
 
 /// Pieces that wait for a slow reader, each a quarter of a megabyte at most; the copy waits then.
 const WAITING: usize = 8;
+
+/// A reader that takes nothing for so long has given up, and others may want one.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 type Pieces = mpsc::Sender<Result<v1::BackupPiece, Status>>;
 
@@ -28,7 +33,8 @@ pub(super) fn stream(
     tokio::spawn(async move {
         let forward = async {
             while let Some(piece) = pieces.recv().await {
-                if outgoing.send(piece).await.is_err() {
+                let sent = tokio::time::timeout(PATIENCE, outgoing.send(piece)).await;
+                if !matches!(sent, Ok(Ok(()))) {
                     return;
                 }
             }
