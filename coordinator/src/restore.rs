@@ -6,7 +6,7 @@
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use localize::VantageName;
@@ -37,6 +37,13 @@ pub enum RestoreError {
         /// Something in it.
         found: String,
     },
+    /// Another file system begins there.
+    #[error(
+        "{} is where a file system is mounted, and no folder can be put in its place: restore into a folder in it, as in --data-dir {}, and start with that",
+        .0.display(),
+        .0.join("mesh").display()
+    )]
+    MountPoint(PathBuf),
     /// The folder cannot be named beside itself.
     #[error("{} is no name for a folder: give --data-dir one that can be renamed to", .0.display())]
     Nameless(PathBuf),
@@ -184,12 +191,21 @@ fn must_be_empty(folder: &Path) -> Result<(), RestoreError> {
         entries => entries.map_err(failed)?,
     };
     match entries.next().transpose().map_err(failed)? {
+        None if is_mount_point(folder).map_err(failed)? => {
+            Err(RestoreError::MountPoint(folder.to_owned()))
+        }
         None => Ok(()),
         Some(entry) => Err(RestoreError::NotEmpty {
             folder: folder.to_owned(),
             found: entry.file_name().to_string_lossy().into_owned(),
         }),
     }
+}
+
+fn is_mount_point(folder: &Path) -> io::Result<bool> {
+    let device = fs::metadata(folder)?.dev();
+    let above = fs::metadata(folder.join(".."))?.dev();
+    Ok(device != above)
 }
 
 fn copy_authority(from: &Path, to: &Path) -> Result<(), RestoreError> {
@@ -260,5 +276,19 @@ fn failed(doing: &'static str, path: &Path, source: io::Error) -> RestoreError {
         doing,
         path: path.to_owned(),
         source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_point_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let below = folder.path().join("below");
+        fs::create_dir(&below).unwrap();
+        assert!(!is_mount_point(&below).unwrap());
+        assert!(is_mount_point(Path::new("/proc")).unwrap());
     }
 }
