@@ -110,8 +110,8 @@ async fn a_restored_coordinator_keeps_its_fleet_and_lets_nobody_else_in() {
     let file = first.folder.path().join("backup");
     backup(&first, &file).await;
 
-    let renewed = renew(&first, &kept).await;
-    let renewed = renew(&first, &renewed).await;
+    let unseen = renew(&first, &kept).await;
+    let renewed = renew(&first, &unseen).await;
     let late = first.join(&open).await.unwrap().1;
     let again = first.enrol("again").await;
     let unknown = first.enrol("unknown").await;
@@ -161,10 +161,12 @@ async fn a_restored_coordinator_keeps_its_fleet_and_lets_nobody_else_in() {
     // A revocation that is done again closes the gap for good, a token afterwards or not.
     revoke(&next, "kept").await;
     assert_eq!(refused(&next, &renewed).await, Code::PermissionDenied);
+    assert_eq!(refused(&next, &unseen).await, Code::PermissionDenied);
     let anew = next.enrol("kept").await;
     next.session(&anew).await.unwrap();
     assert_eq!(refused(&next, &kept).await, Code::PermissionDenied);
-    assert_ne!(refused(&next, &renewed).await, Code::Ok);
+    assert_eq!(refused(&next, &renewed).await, Code::PermissionDenied);
+    assert_eq!(refused(&next, &unseen).await, Code::FailedPrecondition);
     // What the gap vouched for is on the list by now, and goes on.
     let (_, folder) = next.terminate().await;
     let next = Coordinator::start_in(folder);
