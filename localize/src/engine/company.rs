@@ -66,7 +66,9 @@ impl<'a> Company<'a> {
     /// A number for the state of all in a window.
     fn key(&self, faults: &[Fault], window: usize) -> u64 {
         let digit = |key, (place, _): &(usize, &[Touch])| {
-            key * u64::from(LEVELS + 1) + u64::from(faults[*place].level(window))
+            let fault = &faults[*place];
+            let state = 2 * u64::from(fault.level(window)) + u64::from(fault.masked(window));
+            key * 2 * u64::from(LEVELS + 1) + state
         };
         self.all().iter().fold(0, digit)
     }

@@ -87,6 +87,8 @@ pub(super) const LEVELS: u8 = 4;
 #[derive(Clone, Copy)]
 enum Elsewhere {
     /// The proxy in front keeps its clients away from the component.
+    KeptAway,
+    /// The same, once its checks have found out.
     OutOfRotation,
     /// Retries, another source address or a cache spare the proxy's clients.
     Spared,
@@ -94,7 +96,11 @@ enum Elsewhere {
     Times(f64),
 }
 
-use Elsewhere::{OutOfRotation, Spared, Times};
+use Elsewhere::{KeptAway, OutOfRotation, Spared, Times};
+
+/// Of the time that something is out of rotation this share at least is over before a proxy's checks have found
+/// out, or when they are mistaken.
+const IN_SPITE: f64 = 0.05;
 
 /// Where nothing is seen.
 const NOWHERE: &[Elsewhere] = &[Times(1.0)];
@@ -107,7 +113,7 @@ impl Shelter {
         match self {
             Self::Chosen => &[OutOfRotation, Times(0.31), Times(1.0), Times(1.34)],
             Self::ChosenLossy => &[OutOfRotation, Times(0.31), Times(1.0), Times(2.4)],
-            Self::Optional => &[OutOfRotation, Spared, Times(0.31), Times(1.0), Times(2.4)],
+            Self::Optional => &[KeptAway, Spared, Times(0.31), Times(1.0), Times(2.4)],
             Self::Cached => &[Spared, Times(0.31), Times(1.0)],
         }
     }
@@ -120,8 +126,8 @@ pub(crate) struct Fault {
     pub(crate) cause: usize,
     /// Rate while it is on, by group.
     pub(crate) theta: [f64; Group::COUNT],
-    /// A proxy keeps users away from the component.
-    pub(crate) masked: bool,
+    /// Whether a proxy kept users away from the component, by window; none where it never did.
+    masked: Vec<bool>,
     /// How far it was on, by window.
     levels: Vec<u8>,
 }
@@ -140,6 +146,26 @@ impl Fault {
             && self.theta.iter().zip(&other.theta).all(close)
     }
 
+    /// Whether it was on, and a proxy kept users away from the component.
+    pub(crate) fn masked(&self, window: usize) -> bool {
+        self.on(window) && self.masked.get(window).copied().unwrap_or(false)
+    }
+
+    /// Whether it was so when it was on for the last time.
+    pub(crate) fn masked_at_last(&self) -> bool {
+        let last = (0..self.levels.len()).rev().find(|window| self.on(*window));
+        last.is_some_and(|window| self.masked(window))
+    }
+
+    /// Its rates while it is on, in a window.
+    pub(crate) fn rates(&self, window: usize) -> [f64; Group::COUNT] {
+        let mut rates = self.theta;
+        if self.masked(window) {
+            rates[Group::Behind as usize] = 0.0;
+        }
+        rates
+    }
+
     /// How far it was on, in steps.
     pub(super) fn level(&self, window: usize) -> u8 {
         self.levels[window]
@@ -151,8 +177,8 @@ impl Fault {
         let share = f64::from(level) / f64::from(LEVELS);
         Acting {
             touches,
-            theta: self.theta.map(|t| t * share),
-            masked: self.masked && level * 2 >= LEVELS,
+            theta: self.rates(window).map(|t| t * share),
+            masked: self.masked(window),
         }
     }
 }
@@ -500,7 +526,7 @@ impl Integrand<'_> {
         let fault = Fault {
             cause,
             theta: peak.theta,
-            masked: peak.masked,
+            masked: self.masked(&peak),
             levels: on.iter().map(|p| level(*p)).collect(),
         };
         let gain = self.terms.at_levels(&fault);
@@ -560,7 +586,7 @@ impl Integrand<'_> {
                     let combination = Combination {
                         place,
                         theta: [theta, at_data, elsewhere(theta, *behind)],
-                        masked: matches!(behind, OutOfRotation),
+                        masked: matches!(behind, KeptAway | OutOfRotation),
                         bound,
                     };
                     room.batch.push(combination, row, &room.all);
@@ -595,7 +621,10 @@ impl Integrand<'_> {
         let classes = self.classes.of(Group::Behind);
         let grown = &room.behind[chunk * classes.len()..(chunk + 1) * classes.len()];
         let mut bounds = [0.0; ABREAST];
-        let masked = behind.iter().position(|b| matches!(b, OutOfRotation));
+        let masked = behind
+            .iter()
+            .position(|b| matches!(b, KeptAway | OutOfRotation));
+        let checked = masked.is_some_and(|row| matches!(behind[row], OutOfRotation));
         for (window, (all, so_far)) in room.all.iter_mut().zip(&room.with_data).enumerate() {
             let mut gains = [*so_far; ABREAST];
             for ((_, counts), grown) in classes.iter().zip(grown) {
@@ -603,12 +632,33 @@ impl Integrand<'_> {
                 gains = array::from_fn(|row| gains[row] + count * grown[row]);
             }
             if let Some(row) = masked {
-                gains[row] += self.terms.masked[window];
+                let out = so_far + self.terms.masked[window];
+                gains[row] = if checked {
+                    in_spite(out, gains[row])
+                } else {
+                    out
+                };
             }
             bounds = array::from_fn(|row| bounds[row] + gains[row].max(0.0));
             *all = gains;
         }
         bounds
+    }
+
+    /// The windows in which the proxy kept its clients away at the peak.
+    fn masked(&self, peak: &Peak) -> Vec<bool> {
+        if !peak.masked {
+            return Vec::new();
+        }
+        let rate = peak.theta[Group::Behind as usize];
+        if rate == 0.0 {
+            return vec![true; self.terms.windows];
+        }
+        let mut met = vec![0.0; self.terms.windows];
+        self.classes.sum(Group::Behind, rate, &mut met);
+        let odds = libm::log((1.0 - IN_SPITE) / IN_SPITE);
+        let windows = self.terms.masked.iter().zip(&met);
+        windows.map(|(out, met)| out + odds >= *met).collect()
     }
 
     /// Sums what waits over the laws, in the order in which it came.
@@ -715,9 +765,29 @@ fn weigh(soft: &mut [Place], prior: f64, floor: f64, span: f64) {
     }
 }
 
+/// What a window gains where a component is out of rotation, and now and then not yet.
+fn in_spite(out: f64, met: f64) -> f64 {
+    let more = met - out;
+    if more == 0.0 {
+        out
+    } else if more < -CLEARLY {
+        out + SHARES[0]
+    } else if more > CLEARLY {
+        met + SHARES[1]
+    } else {
+        out + libm::log(1.0 - IN_SPITE + IN_SPITE * libm::exp(more))
+    }
+}
+
+/// Logarithms of the shares of the two, and from when on one of them is all there is, in nats.
+const SHARES: [f64; 2] = [-0.051_293_294_387_550_53, -2.995_732_273_553_991];
+const CLEARLY: f64 = 12.0;
+
 fn elsewhere(theta: f64, elsewhere: Elsewhere) -> f64 {
     match elsewhere {
-        OutOfRotation | Spared => 0.0,
+        KeptAway | Spared => 0.0,
+        // Of its clients those meet it whom the proxy does not keep away.
+        OutOfRotation => theta,
         Times(factor) => (theta * factor).min(TOP),
     }
 }

@@ -275,10 +275,15 @@ fn culprit(model: &Model, set: &Set, fit: usize, absent: bool) -> Culprit {
         fit.rates.iter().map(|(theta, p)| theta * p).sum()
     };
     let fitted = fit.fault.theta;
+    let mut theta = fitted.map(|theta| (theta * rate / fitted[Group::Front as usize]).min(TOP));
+    let masked = fit.fault.masked_at_last();
+    if masked {
+        theta[Group::Behind as usize] = 0.0;
+    }
     Culprit {
         cause: fit.fault.cause,
-        theta: fitted.map(|theta| (theta * rate / fitted[Group::Front as usize]).min(TOP)),
-        masked: fit.fault.masked && !absent,
+        theta,
+        masked: masked && !absent,
     }
 }
 

@@ -468,7 +468,7 @@ fn closed(touches: &[Touch], place: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::model::{Count, Nature};
+    use crate::engine::model::Nature;
     use alloc::vec;
     use alloc::vec::Vec;
 
@@ -483,6 +483,7 @@ mod tests {
             spread: 1.0,
             kinds: 2.0,
             kin: 0,
+            reserved: 0.0,
         };
         let ways = [(0.5, Some(0)), (0.3, Some(1)), (0.2, None)];
         let ways = ways.map(|(weight, server)| Way { weight, server });
@@ -581,11 +582,7 @@ mod tests {
     #[test]
     fn whom_a_balancer_chooses_is_hardly_evidence() {
         let mut model = model();
-        let count = Count {
-            window: 0,
-            count: 64,
-        };
-        model.push_outcome(None, Some(0), 0.0, [count].into_iter());
+        model.cells[0].reserved = 1.0 - 1.0 / 64.0;
         let mine = [touch(1, 0, Group::Behind, Effect::Fail(0))];
         let gain = |outcome: &Outcome| {
             let mut room = Room::default();

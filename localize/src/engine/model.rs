@@ -169,7 +169,7 @@ pub(crate) struct Cell {
     pub(crate) trials: f64,
     pub(crate) failed: f64,
     /// How much of a way that a proxy has closed still counts among all that could come, where outcomes tell
-    /// who served; else 0.
+    /// who served.
     pub(crate) reserved: f64,
     ways: Range<u32>,
     outcomes: Range<u32>,
@@ -189,6 +189,8 @@ pub(crate) struct Nature {
     pub(crate) kinds: f64,
     /// Cells of one number go the same way, but from different vantage points.
     pub(crate) kin: u32,
+    /// How much of a way that a proxy has closed still counts: whom it chooses is chosen once for many probes.
+    pub(crate) reserved: f64,
 }
 
 /// A count in one window.
@@ -318,7 +320,7 @@ impl Model {
             late: 0.0,
             trials: 0.0,
             failed: 0.0,
-            reserved: 0.0,
+            reserved: nature.reserved,
             ways: from..index32(self.ways.len()),
             outcomes: outcomes..outcomes,
         });
@@ -353,9 +355,6 @@ impl Model {
                 counts: from..to,
             });
             cell.outcomes.end += 1;
-            if server.is_some() || cell.reserved > 0.0 {
-                cell.reserved = reserved(cell.trials);
-            }
         }
     }
 
@@ -456,11 +455,4 @@ pub(crate) fn touches_in(touches: &[Touch], cell: u32) -> &[Touch] {
         .take_while(|t| t.cell == cell)
         .count();
     &touches[from..from + length]
-}
-
-/// Whom a balancer sends a client to is its own affair, and may be the same one for hours. So many probes of
-/// one cell are one choice, and no more evidence than that of who is out of rotation. In steps, so that cells
-/// stay alike.
-fn reserved(trials: f64) -> f64 {
-    1.0 - libm::exp2(-libm::floor(libm::log2(trials.max(1.0))))
 }

@@ -103,12 +103,13 @@ impl Terms {
     /// The gain of a fault at its rates, on as far as it was.
     pub(super) fn at_levels(&self, fault: &Fault) -> f64 {
         let mut gain = 0.0;
-        for level in 1..=LEVELS {
+        let states = (1..=LEVELS).flat_map(|level| [(level, false), (level, true)]);
+        for (level, masked) in states {
             let share = f64::from(level) / f64::from(LEVELS);
-            let masked = fault.masked && level * 2 >= LEVELS;
             let sum = |values: &[f64]| -> f64 {
                 let windows = values.iter().enumerate();
-                let here = windows.filter(|(window, _)| fault.level(*window) == level);
+                let state = |window| (fault.level(window), fault.masked(window));
+                let here = windows.filter(|(window, _)| state(*window) == (level, masked));
                 here.map(|(_, value)| value).sum()
             };
             for (class, (group, slope)) in self.classes.iter().enumerate() {

@@ -5,7 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::engine::law::LogSum;
-use crate::world::signature::{Distribution, MAKES};
+use crate::world::signature::Distribution;
 use crate::world::symptom::Symptom;
 
 /// As many failures as a table's word weighs on how a fault shows itself: one that always shows in the same
@@ -32,12 +32,12 @@ const REMEMBERED: f64 = 10.0;
 /// of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
 /// `before` is what was seen of the same fault at another time.
 pub(crate) fn accustomed(
-    table: &Distribution,
+    (table, makes): (&Distribution, f64),
     seen: &Distribution,
     before: Option<&Distribution>,
 ) -> Distribution {
     let mut drawn = *table;
-    let made = |s: &&Symptom| table[**s as usize] > MAKES;
+    let made = |s: &&Symptom| table[**s as usize] > makes;
     let sum = |of: &[&Symptom], values: &Distribution| -> f64 {
         of.iter().map(|s| values[**s as usize]).sum()
     };
@@ -137,6 +137,8 @@ fn mean_log(from: f64, many: f64) -> f64 {
 mod tests {
     use super::*;
 
+    const MAKES: f64 = 0.04;
+
     /// A distribution, or counts, of some symptoms.
     fn of(some: &[(Symptom, f64)]) -> Distribution {
         let mut all = [0.0; Symptom::COUNT];
@@ -168,28 +170,28 @@ mod tests {
         let seen = of(&[(Truncated, 3.0), (Reset, 2.0)]);
         let mean = WORDS.map(|word| 0.5 * chain(word, [0.5, 0.3]));
         let expected = libm::log(mean.iter().sum());
-        let own = total(&accustomed(&table, &seen, None), &seen);
+        let own = total(&accustomed((&table, MAKES), &seen, None), &seen);
         assert!((own - expected).abs() < 1e-9, "{own} {expected}");
         // A thousand of one sort cost about what the table says of the first one.
         let seen = of(&[(Reset, 1000.0)]);
-        let drawn = accustomed(&table, &seen, None);
+        let drawn = accustomed((&table, MAKES), &seen, None);
         let own = total(&drawn, &seen);
         assert!((-4.0..-1.2).contains(&own), "{own}");
         assert_eq!(drawn[Slow as usize], 0.0);
         // What was seen of it before is expected again, and may change all the same.
         let before = of(&[(Reset, 40.0)]);
-        let again = total(&accustomed(&table, &seen, Some(&before)), &seen);
+        let again = total(&accustomed((&table, MAKES), &seen, Some(&before)), &seen);
         assert!((own + 0.5..0.0).contains(&again), "{again}");
         let other = of(&[(Truncated, 40.0)]);
-        let changed = total(&accustomed(&table, &seen, Some(&other)), &seen);
+        let changed = total(&accustomed((&table, MAKES), &seen, Some(&other)), &seen);
         assert!((own - 1.0..own).contains(&changed), "{changed}");
         // So it is with whether it fails probes, or makes them late.
         let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
         let seen = of(&[(Slow, 40.0)]);
-        assert!(total(&accustomed(&table, &seen, None), &seen) > -10.0);
+        assert!(total(&accustomed((&table, MAKES), &seen, None), &seen) > -10.0);
         // What it hardly shows is as rare the tenth time as the first.
         let seen = of(&[(Slow, 40.0), (Reset, 10.0)]);
-        let drawn = accustomed(&table, &seen, None);
+        let drawn = accustomed((&table, MAKES), &seen, None);
         assert!((drawn[Reset as usize] - 0.03).abs() < 1e-9);
     }
 }

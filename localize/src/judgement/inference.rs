@@ -337,7 +337,8 @@ fn named(
                     rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now)
                 }
                 Pattern::Steady | Pattern::ByFlow | Pattern::BySource | Pattern::ByVariant => {
-                    rhythm::pauses(&times, None, now)
+                    let lasted = mine.iter().map(|e| (e.began(), e.ended()));
+                    rhythm::pauses(&lasted.collect::<Vec<_>>(), None, now)
                 }
             };
             if fault.confidence >= NAME {

@@ -18,8 +18,8 @@ use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::world::mode::{Class, MODES, Phase, Strikes, View};
 use crate::world::part::What;
-use crate::world::path::{Crossing, PartId};
-use crate::world::signature::{Distribution, MAKES, Signatures, slot};
+use crate::world::path::{Alternative, Crossing, PartId};
+use crate::world::signature::{Distribution, Signatures, makes, slot, view};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
 /// Rate at which probes fail by chance, before anything is known of it.
@@ -127,6 +127,7 @@ impl<'a> Problem<'a> {
                 spread,
                 kinds: possible().count() as f64,
                 kin: kin.number((&cell.arm.target, cell.stage)),
+                reserved: cell.reserved,
             };
             let ways: Vec<Way> = cell
                 .alternatives
@@ -261,6 +262,8 @@ impl<'a> Problem<'a> {
     fn touches(&self, hypothesis: Hypothesis, index: usize) -> Vec<Touch> {
         let cell = &self.evidence.cells[index];
         let mut touches: Vec<Touch> = Vec::new();
+        let crosses = |a: &&Alternative| a.crossed.iter().any(|c| c.part == hypothesis.part);
+        let chosen = cell.alternatives.iter().filter(crosses).count() < cell.alternatives.len();
         for (path, alternative) in cell.alternatives.iter().enumerate() {
             let crossed = alternative.crossed.iter().enumerate();
             for (order, crossing) in crossed.filter(|(_, c)| c.part == hypothesis.part) {
@@ -268,7 +271,7 @@ impl<'a> Problem<'a> {
                     cell: index32(index),
                     path: index16(path),
                     order: index16(order),
-                    group: group(hypothesis.mode, crossing.view, stage),
+                    group: group(hypothesis.mode, crossing.view, chosen, stage),
                     effect,
                 };
                 let visible = |stage| {
@@ -355,8 +358,11 @@ impl<'a> Problem<'a> {
 
     /// Whether a symptom in the cell is one that the hypothesis makes.
     pub(crate) fn explains(&self, hypothesis: Hypothesis, cell: &Cell, symptom: Symptom) -> bool {
-        self.signatures_in(hypothesis, cell)
-            .any(|d| d[symptom as usize] > MAKES)
+        let mut crossed = crossings(cell).filter(|c| c.part == hypothesis.part);
+        crossed.any(|c| {
+            let signature = self.signature(hypothesis.mode, cell, c.view, cell.stage);
+            signature.is_some_and(|d| d[symptom as usize] > makes(c.view))
+        })
     }
 
     /// What the hypothesis would show as in the cell, most of the time.
@@ -557,7 +563,9 @@ fn accustom(
         let table = signatures.all()[usize::from(*signature)];
         let before = expected.and_then(|e| e.habits.get(signature));
         if let (Some(table), Ok(place)) = (table, u16::try_from(tables.len())) {
-            tables.push(accustomed(&table, seen, before).to_vec());
+            tables.push(
+                accustomed((&table, makes(view(usize::from(*signature)))), seen, before).to_vec(),
+            );
             own.insert(*signature, place);
         }
     }
@@ -579,8 +587,10 @@ fn failures<'c>(cells: impl Iterator<Item = &'c Cell>) -> Distribution {
     seen
 }
 
-fn group(mode: usize, view: View, stage: Stage) -> Group {
-    if !view.is_direct() {
+/// `chosen` says that a balancer chooses the part among others: who only forwards connections may have taken
+/// it out of rotation as well.
+fn group(mode: usize, view: View, chosen: bool, stage: Stage) -> Group {
+    if chosen || !view.is_direct() {
         Group::Behind
     } else if MODES[mode].lossy && matches!(stage, Stage::Tls | Stage::Http) {
         Group::Data

@@ -11,6 +11,7 @@ use crate::facts::observation::{
 };
 use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
+use crate::reading::choosing::{said_twice, stickiness};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
@@ -28,7 +29,7 @@ use crate::world::symptom::{Stage, Symptom};
 const MAX_WINDOWS: usize = 24;
 
 /// Changes nearer to each other than this are one change, seen by different probes.
-const SAME_CHANGE_US: u64 = 3_000_000;
+const SAME_CHANGE_US: u64 = 1_500_000;
 
 /// Calm for at least so long parts two stretches of failures.
 const CALM_US: u64 = 15_000_000;
@@ -81,6 +82,8 @@ pub(crate) struct Cell {
     pub(crate) times: Option<Times>,
     /// What is known of who is asked, where that is DNS.
     pub(crate) asked: Asked,
+    /// How much of what its probes say of who is out of rotation is said twice, in 0 to 1.
+    pub(crate) reserved: f64,
 }
 
 /// The time that a stage takes in a cell.
@@ -135,7 +138,8 @@ pub(crate) struct Trial {
     stage: Stage,
     /// How it failed; `None` for success.
     pub(crate) symptom: Option<Symptom>,
-    served_by: Option<usize>,
+    /// The backend that served, where the answer told.
+    pub(crate) served_by: Option<usize>,
     /// So many alike.
     pub(crate) count: u32,
     asymmetric: bool,
@@ -156,6 +160,12 @@ impl Trial {
             asymmetric: false,
             took: None,
         }
+    }
+
+    /// The same, served by this backend.
+    pub(crate) fn by(mut self, backend: usize) -> Self {
+        self.served_by = Some(backend);
+        self
     }
 }
 
@@ -325,7 +335,10 @@ impl Record {
                 bounds: &bounds,
                 now,
             };
-            cells.push(cell(key, vantage, alternatives, trials, times, reading));
+            let sticky = stickiness(&alternatives, &self.by_cell[*key]);
+            let mut cell = cell(key, vantage, alternatives, trials, times, reading);
+            cell.reserved = said_twice(sticky, cell.trials());
+            cells.push(cell);
         }
         Evidence {
             cells,
@@ -402,6 +415,7 @@ fn cell(
         alternatives,
         tallies,
         recent,
+        reserved: 0.0,
         last: trials.iter().map(|t| t.at).max().unwrap_or(0),
     }
 }

@@ -1,6 +1,7 @@
 //! Facts made comparable: which of them are symptoms, and how often each was seen where.
 
 pub(crate) mod cells;
+pub(crate) mod choosing;
 pub(crate) mod comparison;
 pub(crate) mod delay;
 pub(crate) mod dns;

@@ -29,12 +29,12 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::TableFull
         | S::Silent
         | S::StaleAck => &[
-            (S::Resent, 0.66),
+            (S::Resent, 0.5),
             (S::Slow, 0.1),
             (S::Status503, 0.12),
-            (S::Status504, 0.06),
-            (S::Status502, 0.02),
-            (S::HttpTimeout, 0.04),
+            (S::Status504, 0.08),
+            (S::Status502, 0.03),
+            (S::HttpTimeout, 0.17),
         ],
         S::Refused | S::Unreachable => &[
             (S::Status503, 0.65),

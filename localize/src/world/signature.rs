@@ -15,7 +15,24 @@ pub(crate) type Distribution = [f64; Symptom::COUNT];
 const UNIFORM_SHARE: f64 = 0.03;
 
 /// A symptom that a mode shows with less than this probability is not one that it makes.
-pub(crate) const MAKES: f64 = 0.04;
+const MAKES: f64 = 0.04;
+
+/// The same of a mode that two proxies stand before: each of them has a way of its own, and what both make of
+/// it is a product.
+const MAKES_TWICE: f64 = 0.015;
+
+/// From which probability on a symptom is one that a mode makes, seen so.
+pub(crate) fn makes(view: View) -> f64 {
+    match view {
+        View::BehindCdnAndLb => MAKES_TWICE,
+        View::Direct
+        | View::ReusedPort
+        | View::OwnPort
+        | View::BehindResolver
+        | View::BehindCdn
+        | View::BehindLb => MAKES,
+    }
+}
 
 /// P(symptom | mode, view, stage) for every mode.
 pub(crate) struct Signatures {
@@ -50,6 +67,11 @@ impl Signatures {
 /// Place of a mode's signature among all.
 pub(crate) fn slot(mode: usize, view: View, stage: Stage) -> usize {
     (mode * View::COUNT + view as usize) * Stage::COUNT + stage as usize
+}
+
+/// The view of a signature at this place.
+pub(crate) fn view(slot: usize) -> View {
+    View::ALL[slot / Stage::COUNT % View::COUNT]
 }
 
 /// What a proxy's clients see of a symptom that it meets.

@@ -568,12 +568,14 @@ fn bare_black_hole() {
 
 #[test]
 fn masked_faults_do_not_reach_users() {
-    let (assessment, _) = run(&[Fault::BackendClosed(0)], Mesh::Full, 1, 50);
-    assert!(
-        !assessment.verdict.faults[0].user_impact,
-        "{:#?}",
-        assessment.verdict.faults
-    );
+    for (mesh, rounds) in [Mesh::Full, Mesh::Bare]
+        .into_iter()
+        .flat_map(|m| [3, 8, 50].map(|r| (m, r)))
+    {
+        let (assessment, _) = run(&[Fault::BackendClosed(0)], mesh, 1, rounds);
+        let faults = &assessment.verdict.faults;
+        assert!(!faults[0].user_impact, "{mesh:?} {rounds}: {faults:#?}");
+    }
     let (assessment, _) = run(&[Fault::BalancerStatus(503)], Mesh::Full, 1, 50);
     assert!(assessment.verdict.faults[0].user_impact);
 }
@@ -723,6 +725,23 @@ fn a_chain_of_faults_is_told_link_by_link() {
             if !names(&assessment.verdict, &[wanted]) {
                 wrong.push(format!("seed {seed} place {place} {fault:?}: {text}"));
             }
+            // Out of rotation or asked again elsewhere: nobody meets it.
+            let masked = matches!(
+                fault,
+                Fault::BackendClosed(_)
+                    | Fault::BackendStatus(_, 1.0)
+                    | Fault::NameServerRefuses(_)
+            );
+            if assessment
+                .verdict
+                .faults
+                .iter()
+                .any(|f| f.user_impact == masked)
+            {
+                wrong.push(format!(
+                    "seed {seed} place {place} {fault:?}: masked or not"
+                ));
+            }
             world.faults.clear();
             world.scheduled(10);
             if place % 3 == 2 {
@@ -769,6 +788,7 @@ fn behind_a_layer_4_balancer() {
     for (fault, expected) in rows {
         let mut world = World::new(Mesh::Full, 11);
         world.layer4 = true;
+        world.checked = false;
         world.faults = fault.into_iter().collect();
         (0..25).for_each(|_| world.round());
         let assessment = localize(&world.case());
@@ -778,6 +798,33 @@ fn behind_a_layer_4_balancer() {
             assessment.verdict.faults.iter().all(|f| f.user_impact),
             "{fault:?}: {text}"
         );
+    }
+}
+
+/// A balancer of any sort that checks its backends takes a dead one out, after a while: nobody else is at
+/// fault for what happened before, or for its being out.
+#[test]
+fn checks_find_out_after_a_while() {
+    let dead = [
+        (Fault::BackendClosed(0), "web1", "refuses"),
+        (Fault::BackendSyn(1, 1.0), "web2", "syn_unanswered"),
+    ];
+    let rows = [false, true].map(|layer4| [0, 3, 8].map(|late| (layer4, late)));
+    for (layer4, late) in rows.into_iter().flatten() {
+        for (seed, (fault, name, mode)) in (1..=seeds()).flat_map(|s| dead.map(|d| (s, d))) {
+            let mut world = World::new(Mesh::Full, seed);
+            world.layer4 = layer4;
+            world.faults = vec![fault];
+            world.checked = false;
+            (0..late).for_each(|_| world.round());
+            world.checked = true;
+            (0..15).for_each(|_| world.round());
+            let assessment = localize(&world.case());
+            let expected: Wanted<'_> = (Kind::Backend, name, &[mode]);
+            let text = describe(&assessment);
+            let row = format!("layer 4 {layer4}, late {late}, seed {seed}");
+            assert!(names(&assessment.verdict, &[expected]), "{row}: {text}");
+        }
     }
 }
 

@@ -123,6 +123,7 @@ impl Backgrounds {
             spread: 1.0,
             kinds: 1.0,
             kin: 0,
+            reserved: 0.0,
         }
     }
 }

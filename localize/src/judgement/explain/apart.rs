@@ -58,8 +58,8 @@ pub(super) fn predicted(problem: &Problem<'_>, index: usize, faults: &[Fitted]) 
             .filter(|fault| fault.on(window))
             .map(|fault| Acting {
                 touches: touches_in(&model.causes[fault.cause].touches, index32(index)),
-                theta: fault.theta,
-                masked: fault.masked,
+                theta: fault.rates(window),
+                masked: fault.masked(window),
             })
             .collect();
         let mut room = Room::default();

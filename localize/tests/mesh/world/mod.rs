@@ -107,6 +107,8 @@ pub struct World {
     pub faults: Vec<Fault>,
     /// The balancer forwards connections instead of proxying requests.
     pub layer4: bool,
+    /// Its health checks have taken out what is closed or swallows every SYN.
+    pub checked: bool,
     /// Agents probe from reused ports as well.
     pub reuses_ports: bool,
     /// Agents ask for the large object as well.
@@ -240,6 +242,7 @@ impl World {
         Self {
             faults: vec![],
             layer4: false,
+            checked: true,
             reuses_ports: false,
             asks_large: false,
             usual_bytes: 4096,
@@ -709,7 +712,7 @@ impl World {
                 (1.0, 0.0, 0.0, false)
             }
             Target::Vip { .. } if self.layer4 => {
-                self.forwarded = self.random.below(3);
+                self.forwarded = self.chosen();
                 let i = self.forwarded;
                 let closed = self.faults.contains(&Fault::BackendClosed(i));
                 (both, self.syn_drops(i), self.back(i, source), closed)

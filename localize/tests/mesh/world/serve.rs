@@ -86,7 +86,7 @@ impl World {
         if !self.layer4 {
             return self.balanced(extra, steps, facts);
         }
-        let i = self.random.below(3);
+        let i = self.chosen();
         let closed = self.faults.contains(&Fault::BackendClosed(i));
         match self.handshake(0.0, self.syn_drops(i), 0.0, closed).passed {
             Ok(took) => self.at_backend(i, extra + took, steps, facts, false),
@@ -103,6 +103,18 @@ impl World {
         )?;
         let extra = self.packets(loss, 4);
         self.balanced(extra, steps, facts)
+    }
+
+    fn out_of_rotation(&self, i: usize) -> bool {
+        let dead = [Fault::BackendClosed(i), Fault::BackendSyn(i, 1.0)];
+        self.checked && dead.iter().any(|fault| self.faults.contains(fault))
+    }
+
+    /// Whom a balancer that forwards connections sends the next one to.
+    pub(super) fn chosen(&mut self) -> usize {
+        let backends = (0..3).filter(|i| !self.out_of_rotation(*i));
+        let backends: Vec<usize> = backends.collect();
+        backends[self.random.below(backends.len())]
     }
 
     /// Through the balancer, from either of its addresses: health checks take a backend out that is
@@ -123,7 +135,7 @@ impl World {
             .flat_map(|s| (0..3).map(move |i| (i, s)));
         let in_rotation: Vec<(usize, IpAddr)> = ways
             .filter(|(i, source)| {
-                !self.faults.contains(&Fault::BackendClosed(*i))
+                !self.out_of_rotation(*i)
                     && !self.faults.contains(&Fault::BackendStatus(*i, 1.0))
                     && self.back(*i, *source) < 1.0
             })
@@ -138,7 +150,8 @@ impl World {
         let drops = self
             .syn_drops(i)
             .max(self.forgets_no_port(i).unwrap_or(0.0));
-        let h = self.handshake(self.lb_path(i), drops, self.back(i, lb), false);
+        let closed = self.faults.contains(&Fault::BackendClosed(i));
+        let h = self.handshake(self.lb_path(i), drops, self.back(i, lb), closed);
         match h.passed {
             Ok(took) => {
                 let back = self.packets(self.back(i, lb), 3);
