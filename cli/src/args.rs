@@ -191,6 +191,18 @@ pub enum Command {
         #[arg(add = complete::silences())]
         id: String,
     },
+    /// Write everything that the coordinator has stored to one file, while it goes on
+    ///
+    /// The file shows one instant, and `mesh-coordinator restore` makes a data folder of it. THE AUTHORITY'S
+    /// KEY IS NOT IN IT, since nobody gets that from a coordinator: keep a copy of the folder `ca` of its data
+    /// folder apart. What is in it is confidential all the same: service files, addresses, what was seen.
+    Backup {
+        /// Where to write it, for you alone to read; `-` is standard output
+        file: PathBuf,
+        /// Put it in the place of a file that is there
+        #[arg(long)]
+        force: bool,
+    },
     /// Those whom the coordinator tells
     #[command(subcommand)]
     Notify(NotifyCommand),
@@ -304,6 +316,7 @@ impl Command {
             | Self::Silence { .. }
             | Self::Silences
             | Self::Unsilence { .. }
+            | Self::Backup { .. }
             | Self::Notify(_)
             | Self::Context(_)
             | Self::Completion { .. }

@@ -104,8 +104,13 @@ impl Output {
 
     /// Prints text that ends with its own line breaks.
     pub fn text(&self, text: &str) -> Result<(), Trouble> {
+        self.bytes(text.as_bytes())
+    }
+
+    /// Writes bytes as they are.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Trouble> {
         let mut out = io::stdout().lock();
-        out.write_all(text.as_bytes())
+        out.write_all(bytes)
             .and_then(|()| out.flush())
             .map_err(Trouble::Output)
     }

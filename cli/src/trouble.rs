@@ -40,6 +40,14 @@ pub enum Trouble {
         /// What the system said.
         source: io::Error,
     },
+    /// Nothing is overwritten unasked.
+    #[error("{0} is there already, and nothing was done. Name another file, or give --force.")]
+    Exists(PathBuf),
+    /// What would be written is nothing for a terminal.
+    #[error(
+        "a backup is not written to a terminal. Name a file, or send standard output elsewhere."
+    )]
+    OutputIsTerminal,
     /// A case file that is none.
     #[error("{path} is not a case file: {source}. `meshctl explain ID --case FILE` writes one.")]
     NotACase {
@@ -117,6 +125,8 @@ impl Trouble {
             | Self::Demo(_)
             | Self::Read { .. }
             | Self::Write { .. }
+            | Self::Exists(_)
+            | Self::OutputIsTerminal
             | Self::NotACase { .. }
             | Self::ServiceFile { .. }
             | Self::NoNames

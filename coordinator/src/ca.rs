@@ -343,6 +343,16 @@ fn begin(now_us: u64, lifetime: Duration) -> Duration {
     Duration::from_micros(now_us).saturating_sub(back)
 }
 
+/// When a certificate of this authority was made, in microseconds since the Unix epoch and to two seconds,
+/// by its beginning and end in seconds: it begins as much earlier as goes with the life that it has from then.
+#[must_use]
+pub fn issued_us(begin_s: u64, end_s: u64) -> u64 {
+    let span = Duration::from_secs(end_s.saturating_sub(begin_s));
+    let back = (span / (BACKDATED_SHARE + 1)).min(MOST_BACKDATED);
+    let made = Duration::from_secs(begin_s) + back;
+    u64::try_from(made.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// The end of a certificate in whole seconds, as X.509 has them; rounded up, so that a short lifetime
 /// is not zero.
 fn end(now_us: u64, lifetime: Duration) -> u64 {
@@ -378,6 +388,17 @@ mod tests {
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let request = CertificateParams::new(names).unwrap();
         (request.serialize_request(&key).unwrap().pem().unwrap(), key)
+    }
+
+    #[test]
+    fn a_certificate_tells_when_it_was_made() {
+        let authority = authority();
+        for life in [2, 60, 86_400, 10 * 86_400, 365 * 86_400] {
+            let life = Duration::from_secs(life);
+            let (issued, _) = authority.issue_client(&agent(), NOW, life).unwrap();
+            let made_us = PeerCertificate::read(&issued.der).unwrap().issued_us;
+            assert!(made_us.abs_diff(NOW) <= 2_000_000, "{life:?}: {made_us}");
+        }
     }
 
     fn accepts(authority: &Authority, certificate: &CertificateDer<'_>, at_us: u64) -> bool {

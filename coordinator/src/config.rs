@@ -1,5 +1,7 @@
 //! What the coordinator is told when it starts: flags, and a file that the flags win over.
 
+mod lines;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -7,6 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use thiserror::Error;
 
+use self::lines::{Step, line_of};
 use crate::notify::settings::{RawMaintenance, RawReceiver, Settings, SettingsError};
 use crate::web;
 
@@ -39,14 +42,19 @@ pub enum ConfigError {
         /// Why.
         source: std::io::Error,
     },
-    /// The file is not what it should be; the text names line and field.
-    #[error("{}: {reason}", path.display())]
-    File {
+    /// A line of the file is not what it should be.
+    #[error("{}:{line}: {cause}", path.display())]
+    At {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        reason: String,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        cause: Box<ConfigError>,
     },
+    /// The file is not TOML, or has a field that there is not.
+    #[error("{0}")]
+    File(String),
     /// Whom to tell, or when not, makes no sense.
     #[error(transparent)]
     Notify(#[from] SettingsError),
@@ -58,6 +66,41 @@ pub enum ConfigError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl ConfigError {
+    /// Says where in the file it is, unless a flag was meant.
+    fn located(self, file: &Path, text: &str, is_flag: impl Fn(&str) -> bool) -> Self {
+        let (line, cause) = match self {
+            Self::At { line, cause, .. } => (Some(line), cause),
+            Self::Value { field, reason } if !is_flag(field) => {
+                let steps: Vec<Step> = field.split('.').map(Step::Key).collect();
+                let cause = Self::Value { field, reason };
+                (line_of(text, &steps), Box::new(cause))
+            }
+            Self::Notify(error) => (line_of(text, &steps_to(&error)), Box::new(error.into())),
+            Self::File(reason) => (Some(1), Box::new(Self::File(reason))),
+            Self::Value { .. } | Self::Read { .. } => return self,
+        };
+        match line {
+            None => *cause,
+            Some(line) => Self::At {
+                path: file.to_owned(),
+                line,
+                cause,
+            },
+        }
+    }
+}
+
+/// The way to what makes no sense, from the file's top.
+fn steps_to(error: &SettingsError) -> Vec<Step<'static>> {
+    match error {
+        SettingsError::Receiver { at, .. } => vec![Step::Key("notify"), Step::At(*at)],
+        SettingsError::Maintenance { at, .. } => vec![Step::Key("maintenance"), Step::At(*at)],
+        SettingsError::Page(_) => vec![Step::Key("external_url")],
+        SettingsError::TooMany => vec![Step::Key("notify")],
+    }
 }
 
 /// Lifetimes of the certificates that the coordinator makes.
@@ -129,7 +172,31 @@ impl Config {
         advertise: Vec<String>,
         file: Option<&Path>,
     ) -> Result<Self, ConfigError> {
-        let file = file.map_or_else(|| Ok(File::default()), read)?;
+        let Some(path) = file else {
+            return Self::of(data_dir, listen, web, advertise, File::default());
+        };
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let flags = [
+            ("listen", listen.is_some()),
+            ("web", web.is_some()),
+            ("advertise", !advertise.is_empty()),
+        ];
+        let is_flag = |field: &str| flags.contains(&(field, true));
+        parse(&text)
+            .and_then(|file| Self::of(data_dir, listen, web, advertise, file))
+            .map_err(|error| error.located(path, &text, is_flag))
+    }
+
+    fn of(
+        data_dir: PathBuf,
+        listen: Option<String>,
+        web: Option<String>,
+        advertise: Vec<String>,
+        file: File,
+    ) -> Result<Self, ConfigError> {
         let listen = listen
             .or(file.listen)
             .unwrap_or_else(|| DEFAULT_LISTEN.to_owned());
@@ -197,14 +264,19 @@ impl Config {
     }
 }
 
-fn read(path: &Path) -> Result<File, ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    toml::from_str(&text).map_err(|error| ConfigError::File {
-        path: path.to_owned(),
-        reason: error.to_string(),
+fn parse(text: &str) -> Result<File, ConfigError> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| lines::at(text, span.start));
+        let cause = ConfigError::File(error.message().to_owned());
+        match line {
+            None => cause,
+            // The path is known to whoever has the file.
+            Some(line) => ConfigError::At {
+                path: PathBuf::new(),
+                line,
+                cause: Box::new(cause),
+            },
+        }
     })
 }
 
@@ -305,6 +377,32 @@ mod tests {
         let path = folder.path().join("c.toml");
         std::fs::write(&path, text).unwrap();
         Config::new("d".into(), None, None, Vec::new(), Some(&path))
+    }
+
+    #[test]
+    fn the_line_is_told_where_the_file_is_wrong() {
+        let notify = "[[notify]]\nname = \"a\"\nslack = { url = \"env:A\" }\n";
+        for (text, expected) in [
+            ("\n\nlisen = 1", "c.toml:3: unknown field `lisen`"),
+            ("listen = ", "c.toml:1: "),
+            ("# x\nlisten = \"7443\"", "c.toml:2: listen: "),
+            (
+                "[certificates]\n\ngrace = \"a month\"",
+                "c.toml:3: certificates.grace: ",
+            ),
+            ("advertise = [\n  \"mesh\",\n]", "c.toml:1: advertise: "),
+            (&format!("{notify}{notify}"), "c.toml:4: notify \"a\": "),
+            ("\nexternal_url = \"x\"", "c.toml:2: external_url: "),
+        ] {
+            let message = from_file(text).unwrap_err().to_string();
+            assert!(message.contains(expected), "{text}: {message}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("c.toml");
+        std::fs::write(&path, "listen = \"127.0.0.1:1\"").unwrap();
+        let flag = Some("7443".to_owned());
+        let error = Config::new("d".into(), flag, None, Vec::new(), Some(&path)).unwrap_err();
+        assert!(error.to_string().starts_with("listen: "), "{error}");
     }
 
     #[test]

@@ -4,7 +4,9 @@
 //! older certificates stay valid until they end or the agent is revoked; a token for a revoked name
 //! invites it again, and the certificates that were revoked stay refused. A name that is connected is
 //! given to nobody else, unless the token was made to replace it. A certificate that has ended opens no
-//! session, and renews for as long as the operator's grace lasts: an outage costs nobody its identity.
+//! session, and renews for as long as the operator's grace lasts: an outage costs nobody its identity. Nor
+//! does a store that was restored from a backup: what was issued between backup and restore counts, until
+//! the agent is revoked or replaced.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -76,7 +78,9 @@ pub enum InviteError {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum JoinError {
     /// No such token.
-    #[error("this token is not known here (wrong coordinator, or mistyped)")]
+    #[error(
+        "this token is not known here (wrong coordinator, mistyped, or made before its store was restored or repaired)"
+    )]
     Unknown,
     /// The token was used before.
     #[error("this token was used at {at}; {}", again(.name, *.role))]
@@ -306,6 +310,11 @@ impl Invitation {
             certificates: Vec::new(),
             revoked: known.map(|a| a.revoked.clone()).unwrap_or_default(),
             former: known.map(|a| a.former.clone()).unwrap_or_default(),
+            // Whoever was revoked is let in by the new token alone.
+            gaps: known
+                .filter(|agent| agent.state != AgentState::Revoked)
+                .map(|agent| agent.gaps.clone())
+                .unwrap_or_default(),
             version: String::new(),
             last_seen_us: known.and_then(|agent| agent.last_seen_us),
             addresses: Vec::new(),
@@ -396,6 +405,7 @@ pub fn enrolled(
         certificates: known.map(|a| a.certificates.clone()).unwrap_or_default(),
         revoked: known.map(|a| a.revoked.clone()).unwrap_or_default(),
         former: known.map(|a| a.former.clone()).unwrap_or_default(),
+        gaps: known.map(|a| a.gaps.clone()).unwrap_or_default(),
         version,
         last_seen_us: known.and_then(|agent| agent.last_seen_us),
         addresses: Vec::new(),
@@ -431,11 +441,24 @@ pub fn revoke(agent: &mut AgentRecord) {
     refuse_all(agent);
 }
 
-/// Refuses the certificates of an agent for good.
+/// Refuses the certificates of an agent for good, those of which nothing is known included.
 fn refuse_all(agent: &mut AgentRecord) {
+    agent.gaps.clear();
     agent.revoked.append(&mut agent.certificates);
     let surplus = agent.revoked.len().saturating_sub(REVOKED);
     agent.revoked.drain(..surplus);
+}
+
+/// Takes a certificate that is accepted onto the list, where only the gap of a restored store speaks for it.
+pub fn recognise(agent: &mut AgentRecord, peer: &PeerCertificate) {
+    if lists(&agent.certificates, &peer.serial.0) {
+        return;
+    }
+    agent.state = AgentState::Enrolled;
+    agent.certificates.push(IssuedCertificate {
+        serial: peer.serial.0.clone(),
+        expires_us: peer.not_after_us,
+    });
 }
 
 /// What a certificate is to be good for.
@@ -461,16 +484,20 @@ pub fn accept(
 ) -> Result<(), Unaccepted> {
     let agent = agent.ok_or_else(|| Unaccepted::Unknown(name.clone()))?;
     let serial = &peer.serial.0;
+    let in_gap = agent.gaps.iter().any(|gap| gap.covers(peer.issued_us));
     let revoked = match agent.state {
         // An invited one that shows a certificate has joined a store that knows more than this one.
         AgentState::Enrolled | AgentState::Invited => lists(&agent.revoked, serial),
-        AgentState::Revoked => true,
+        // It was let in again after the backup, and nobody knows whether that still holds: neither in, nor
+        // ended for good.
+        AgentState::Revoked => !in_gap || lists(&agent.revoked, serial),
     };
     if revoked {
         return Err(Unaccepted::Revoked(name.clone()));
     }
     in_time(peer.not_after_us, name, purpose, grace, now_us)?;
-    match lists(&agent.certificates, serial) {
+    let vouched_for = in_gap && agent.state != AgentState::Revoked;
+    match vouched_for || lists(&agent.certificates, serial) {
         true => Ok(()),
         false => Err(Unaccepted::Unlisted(name.clone())),
     }
@@ -581,7 +608,7 @@ mod tests {
                 None,
                 None,
                 NOW,
-                "not known here (wrong coordinator, or mistyped)",
+                "not known here (wrong coordinator, mistyped,",
             ),
             (
                 Some(used),
@@ -672,6 +699,7 @@ mod tests {
             identity: proto::identity::Identity::Agent("home1".into()),
             serial: Serial(serial.into()),
             not_after_us: NOW + SECOND,
+            issued_us: NOW,
         };
         let name = VantageName("home1".into());
         accept(agent, &peer, &name, purpose, GRACE, now_us)

@@ -15,6 +15,7 @@ pub mod localisation;
 pub mod mended;
 pub mod notify;
 pub mod plan;
+pub mod restore;
 mod sample;
 pub mod schedule;
 pub mod server;

@@ -6,14 +6,18 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand, ValueEnum};
-use coordinator::config::Config;
+use coordinator::config::{Config, ConfigError};
 use coordinator::server::{self, ServerError};
+use coordinator::{clock, restore};
 use tracing_subscriber::EnvFilter;
 
 /// Exit status when it could not start or go on.
 const FAILED: u8 = 2;
 /// Exit status of a check that has found damage.
 const DAMAGED: u8 = 1;
+
+/// Exit status of a configuration that cannot be used.
+const UNUSABLE: u8 = 1;
 
 /// The coordinator of a mesh: agents and operators talk to it.
 #[derive(Debug, Parser)]
@@ -33,6 +37,32 @@ enum Command {
     Check(Folder),
     /// Puts a damaged store aside, and makes a new one with what can be read of it.
     Repair(Folder),
+    /// Looks whether a configuration can be used, as `run` would at its start and at SIGHUP, without touching
+    /// anything: the first mistake with its file, line and key.
+    #[command(after_help = "Exit status: 0 it can be used, 1 it cannot.")]
+    CheckConfig(CheckConfig),
+    /// Makes a data folder from a file that `meshctl backup` has written.
+    ///
+    /// The file is read through before anything is written, and the folder is checked before it is put in
+    /// place. THE AUTHORITY'S KEY IS NOT IN A BACKUP: name a copy of the folder `ca` by --ca, or put it
+    /// there before the start. Join tokens are void afterwards. What was done after the backup was taken
+    /// has to be done again: an agent that was revoked or deleted since is let in until then.
+    #[command(
+        after_help = "Exit status: 0 restored, 1 the file is cut or damaged, 2 not restored for another reason."
+    )]
+    Restore(Restore),
+}
+
+#[derive(Debug, clap::Args)]
+struct Restore {
+    /// The backup
+    file: PathBuf,
+    /// The folder to make; absent or empty
+    #[arg(long, value_name = "DIR")]
+    data_dir: PathBuf,
+    /// A copy of the folder `ca` of the same mesh, with the authority's key
+    #[arg(long, value_name = "DIR")]
+    ca: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -43,10 +73,29 @@ struct Folder {
 }
 
 #[derive(Debug, clap::Args)]
+struct CheckConfig {
+    /// As for `run`, so that the same options can be given; it is not looked into
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    wanted: Wanted,
+}
+
+#[derive(Debug, clap::Args)]
 struct Run {
     /// Folder for everything that the coordinator keeps; made when missing
     #[arg(long, value_name = "DIR")]
     data_dir: PathBuf,
+    #[command(flatten)]
+    wanted: Wanted,
+    /// Form of the log on stderr; RUST_LOG chooses what is in it
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+}
+
+/// What a file may say as well.
+#[derive(Clone, Debug, clap::Args)]
+struct Wanted {
     /// Where to listen [default: 0.0.0.0:7443]
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
@@ -65,9 +114,18 @@ struct Run {
     /// TOML file with listen, web, advertise and the table `certificates`; flags win. SIGHUP has it read again
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Form of the log on stderr; RUST_LOG chooses what is in it
-    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
-    log_format: LogFormat,
+}
+
+impl Wanted {
+    fn config(self, data_dir: PathBuf) -> Result<Config, ConfigError> {
+        let Self {
+            listen,
+            web,
+            advertise,
+            config,
+        } = self;
+        Config::new(data_dir, listen, web, advertise, config.as_deref())
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -90,6 +148,11 @@ fn main() -> ExitCode {
             silence_panics();
             start_log(LogFormat::Text);
             ended(repair(&folder))
+        }
+        Command::CheckConfig(wish) => check_config(wish),
+        Command::Restore(wish) => {
+            silence_panics();
+            ended(restore(&wish))
         }
     }
 }
@@ -142,6 +205,58 @@ fn repair(folder: &Folder) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn check_config(wish: CheckConfig) -> ExitCode {
+    let data_dir = wish.data_dir.unwrap_or_default();
+    match wish.wanted.config(data_dir) {
+        Ok(config) => {
+            println!("{}", summary(&config));
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("mesh-coordinator: {error}");
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}
+
+/// What a coordinator would make of it.
+fn summary(config: &Config) -> String {
+    let web = config
+        .web
+        .map_or("nowhere".to_owned(), |web| web.to_string());
+    let advertise = match config.advertise.is_empty() {
+        true => "what it listens on".to_owned(),
+        false => config.advertise.join(", "),
+    };
+    format!(
+        "good: listens on {}, web face {web}, advertises {advertise}, tells {} receivers, {} windows of maintenance",
+        config.listen,
+        config.notify.receivers.len(),
+        config.notify.maintenance.len()
+    )
+}
+
+fn restore(wish: &Restore) -> anyhow::Result<ExitCode> {
+    let now_us = clock::now_us();
+    let done = match restore::restore(&wish.file, &wish.data_dir, wish.ca.as_deref(), now_us) {
+        Err(error) if error.is_damage() => {
+            eprintln!("mesh-coordinator: {error}");
+            return Ok(ExitCode::from(DAMAGED));
+        }
+        done => done?,
+    };
+    print!(
+        "{}",
+        restore::told(&done, wish.ca.is_some(), &wish.data_dir, now_us)
+    );
+    println!(
+        "sound: {} batches, {}",
+        done.audit.commits,
+        counted(&done.audit.records)
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
 fn counted(records: &[(&str, u64)]) -> String {
     if records.is_empty() {
         return "no records".to_owned();
@@ -156,23 +271,9 @@ fn run(arguments: Run) -> anyhow::Result<()> {
     // Fails only when one is installed already, which is then the same.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let Run {
-        data_dir,
-        listen,
-        web,
-        advertise,
-        config,
-        log_format: _,
+        data_dir, wanted, ..
     } = arguments;
-    let load = move || {
-        let (data_dir, listen) = (data_dir.clone(), listen.clone());
-        Config::new(
-            data_dir,
-            listen,
-            web.clone(),
-            advertise.clone(),
-            config.as_deref(),
-        )
-    };
+    let load = move || wanted.clone().config(data_dir.clone());
     let config = load()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -44,7 +44,7 @@ const FIRST_OPERATOR: &str = "admin";
 /// The file of that context, in the data folder.
 const CONTEXT: &str = "admin.toml";
 /// The folder of the store there.
-const STORE: &str = "store";
+pub(crate) const STORE: &str = "store";
 /// Streams of one connection at once: an agent has two, `meshctl` one.
 const STREAMS: u32 = 32;
 /// A peer is asked whether it is there this often ...

@@ -22,7 +22,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::time::ASN1Time;
 
-use crate::ca::{Authority, CaError, Serial};
+use crate::ca::{self, Authority, CaError, Serial};
 
 /// TLS cannot be set up.
 #[derive(Debug, Error)]
@@ -56,6 +56,8 @@ pub struct PeerCertificate {
     pub serial: Serial,
     /// The certificate's end, in microseconds since the Unix epoch.
     pub not_after_us: u64,
+    /// When it was made, likewise, to two seconds.
+    pub issued_us: u64,
 }
 
 impl PeerCertificate {
@@ -63,11 +65,14 @@ impl PeerCertificate {
     #[must_use]
     pub fn read(der: &CertificateDer<'_>) -> Option<Self> {
         let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
-        let not_after = certificate.validity().not_after.timestamp();
+        let validity = certificate.validity();
+        let begin = u64::try_from(validity.not_before.timestamp()).ok()?;
+        let end = u64::try_from(validity.not_after.timestamp()).ok()?;
         Some(Self {
             identity: identity(&certificate)?,
             serial: Serial::from_bytes(certificate.raw_serial()),
-            not_after_us: u64::try_from(not_after).ok()?.saturating_mul(1_000_000),
+            not_after_us: end.saturating_mul(1_000_000),
+            issued_us: ca::issued_us(begin, end),
         })
     }
 }

@@ -88,6 +88,50 @@ async fn reasons_not_to_start_are_told_with_status_2() {
     assert!(said.contains("is not ADDRESS:PORT"), "{said}");
 }
 
+#[test]
+fn a_configuration_is_looked_at_without_a_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("c.toml");
+    let check = |text: &str, options: &[&str]| {
+        std::fs::write(&file, text).unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_mesh-coordinator"));
+        command
+            .arg("check-config")
+            .args(options)
+            .arg("--config")
+            .arg(&file);
+        let done = command.output().unwrap();
+        let said = [done.stdout, done.stderr].concat();
+        (done.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = check("listen = \"127.0.0.1:1\"", &["--data-dir", "/nowhere"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.starts_with("good: listens on 127.0.0.1:1,"), "{said}");
+    let (code, said) = check("\n[certificates]\nagent = \"1 day\"", &[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("c.toml:3: certificates.agent: \"1 day\" is not"),
+        "{said}"
+    );
+    let (code, said) = check("listen = \"127.0.0.1:1\"", &["--listen", "7443"]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("mesh-coordinator: listen: \"7443\" is not ADDRESS:PORT"),
+        "{said}"
+    );
+    std::fs::remove_file(&file).unwrap();
+    let mut absent = std::process::Command::new(env!("CARGO_BIN_EXE_mesh-coordinator"));
+    let done = absent
+        .arg("check-config")
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert_eq!(done.status.code(), Some(1));
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 0, "nothing is made");
+}
+
 #[tokio::test]
 async fn an_authority_that_is_gone_is_told_and_its_key_is_kept() {
     let first = Coordinator::start();

@@ -27,6 +27,9 @@ pub fn status(status: &StatusResponse) -> Value {
         "now_us": status.now_us,
         "operator": status.operator,
         "operator_certificate_expires_at": status.operator_certificate_expires_at,
+        "restored": status.restored.as_ref().map(|restored| json!({
+            "taken_at": restored.taken_at, "restored_at": restored.restored_at, "times": restored.times,
+        })),
     })
 }
 

@@ -1,6 +1,7 @@
 //! One file a command: ask, convert, print.
 
 mod agent;
+mod backup;
 mod check;
 mod completion;
 mod contexts;
@@ -106,6 +107,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Silences => silence::list(session.await?).await,
         Command::Unsilence { id } => silence::end(session.await?, id).await,
+        Command::Backup { file, force } => backup::run(session.await?, &file, force).await,
         Command::Notify(command) => silence::notify(session.await?, command).await,
         Command::Context(command) => contexts::run(command, output),
         Command::Completion { shell } => completion::run(shell, output),

@@ -62,15 +62,40 @@ fn text(status: &StatusResponse) -> String {
         status.services,
         status.observations_stored,
         status.store_bytes as f64 / 1e6,
-    ) + &expiry(status)
+    ) + &restored(status)
+        + &expiry(status)
+}
+
+/// What has to be done again, for a month after a restore.
+fn restored(status: &StatusResponse) -> String {
+    let Some(restored) = &status.restored else {
+        return String::new();
+    };
+    let (taken, at) = (&restored.taken_at, &restored.restored_at);
+    let since_us =
+        i64::try_from(status.now_us).unwrap_or(i64::MAX) - instant(at).unwrap_or_default();
+    if since_us >= A_MONTH_US {
+        return String::new();
+    }
+    let age = instant(at).map_or_else(String::new, |at| ago(taken, at.unsigned_abs()));
+    format!(
+        "Restored      {} ago from a backup of {taken}, {age} old then. What was done between is not known: revoke\n\
+         \x20             and delete again the agents that were (THEY ARE LET IN until then), apply services, silence;\n\
+         \x20             agents that joined then need `meshctl agent token`\n",
+        ago(at, status.now_us),
+    )
+}
+
+/// RFC 3339 in microseconds since the Unix epoch.
+fn instant(text: &str) -> Option<i64> {
+    text.parse().ok().map(jiff::Timestamp::as_microsecond)
 }
 
 /// What to do while a certificate that ends within a month is still good.
 fn expiry(status: &StatusResponse) -> String {
     let expires_at = &status.operator_certificate_expires_at;
-    let left_us = expires_at
-        .parse()
-        .map_or(i64::MAX, jiff::Timestamp::as_microsecond)
+    let left_us = instant(expires_at)
+        .unwrap_or(i64::MAX)
         .saturating_sub(i64::try_from(status.now_us).unwrap_or(i64::MAX));
     if left_us >= A_MONTH_US {
         return String::new();
@@ -85,6 +110,8 @@ fn expiry(status: &StatusResponse) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proto::v1::RestoredFrom;
+
     use super::*;
 
     #[test]
@@ -108,5 +135,27 @@ mod tests {
         }
         // An older coordinator does not say.
         assert!(!says(String::new()));
+    }
+
+    #[test]
+    fn what_a_restore_leaves_to_do_is_told_for_a_month() {
+        let says = |now_s: i64| {
+            text(&StatusResponse {
+                now_us: u64::try_from(now_s).unwrap() * 1_000_000,
+                restored: Some(RestoredFrom {
+                    taken_at: "2023-11-14T19:13:20Z".to_owned(),
+                    restored_at: "2023-11-14T22:13:20Z".to_owned(),
+                    times: 1,
+                }),
+                ..StatusResponse::default()
+            })
+        };
+        let said = says(1_700_000_060);
+        assert!(
+            said.contains("60s ago from a backup of 2023-11-14T19:13:20Z, 3h old"),
+            "{said}"
+        );
+        assert!(said.contains("LET IN"), "{said}");
+        assert!(!says(1_700_000_000 + 31 * 86_400).contains("Restored"));
     }
 }

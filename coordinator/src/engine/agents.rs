@@ -10,7 +10,7 @@ use super::{
     ClockEstimate, Host, Link, Opened, Opening, Presence, Reconfigured, Refusal, Said, SessionId,
     publicness,
 };
-use crate::enrolment::Purpose;
+use crate::enrolment::{self, Purpose};
 use crate::plan;
 use crate::store::{AgentRecord, AgentState, Write};
 
@@ -74,6 +74,7 @@ impl State {
         self.sessions.insert(name.clone(), session);
         let mut former = Vec::new();
         if let Some(agent) = self.agents.get_mut(&name) {
+            enrolment::recognise(agent, &peer);
             agent.version = version;
             former.clone_from(&agent.former);
         }

@@ -180,6 +180,7 @@ impl State {
         let Some(agent) = self.agents.get_mut(name) else {
             return reply.send(Err(Refusal::UnknownAgent(name.clone())));
         };
+        enrolment::recognise(agent, peer);
         enrolment::certified(agent, &issued, now_us, lifetimes.grace);
         let write = Write::Agent(agent.clone());
         if let Some(session) = self.sessions.get_mut(name) {

@@ -58,6 +58,8 @@ fn is_final(error: &StoreError) -> bool {
         | StoreError::TokenUnknown
         | StoreError::TokenUsed
         | StoreError::TokenExpired
+        | StoreError::BackupUnderWay
+        | StoreError::BackupOutrun
         | StoreError::Encode(_) => false,
         StoreError::Poisoned(_)
         | StoreError::Locked

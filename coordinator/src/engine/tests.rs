@@ -141,6 +141,7 @@ impl Bench {
             }],
             revoked: Vec::new(),
             former: Vec::new(),
+            gaps: Vec::new(),
             version: String::new(),
             last_seen_us: None,
             addresses: Vec::new(),
@@ -153,6 +154,7 @@ impl Bench {
             identity: proto::identity::Identity::Agent(name.0.clone()),
             serial: Serial("aa".to_owned()),
             not_after_us: NOW + 3600 * SECOND,
+            issued_us: NOW,
         };
         let (outgoing, incoming) = mpsc::channel(OUTGOING);
         let end = CancellationToken::new();

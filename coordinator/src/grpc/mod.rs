@@ -1,6 +1,7 @@
 //! The gRPC services: who may call, and conversion; no decisions.
 
 pub mod agent;
+mod backup;
 mod check;
 pub mod enrolment;
 mod intake;
@@ -153,9 +154,11 @@ fn code(refusal: &Refusal) -> Code {
 
 fn store_code(error: &StoreError) -> Code {
     match error {
-        StoreError::DiskFull { .. } | StoreError::TooLarge { .. } | StoreError::NoRoundNumber => {
-            Code::ResourceExhausted
-        }
+        StoreError::DiskFull { .. }
+        | StoreError::TooLarge { .. }
+        | StoreError::NoRoundNumber
+        | StoreError::BackupUnderWay
+        | StoreError::BackupOutrun => Code::ResourceExhausted,
         StoreError::TokenUnknown | StoreError::TokenUsed | StoreError::TokenExpired => {
             Code::Unauthenticated
         }

@@ -11,7 +11,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{check as wire_check, mended as wire, silence, view};
+use super::{backup, check as wire_check, mended as wire, silence, view};
 use crate::check;
 use crate::clock;
 use crate::coverage;
@@ -88,12 +88,14 @@ impl Operator for OperatorsService {
     type LocalizeStream = ReceiverStream<Result<v1::LocalizeEvent, Status>>;
     type WatchStream = ReceiverStream<Result<v1::WatchEvent, Status>>;
     type ReportStream = ReceiverStream<Result<v1::ReportPiece, Status>>;
+    type BackupStream = ReceiverStream<Result<v1::BackupPiece, Status>>;
     type ExportCaseStream = ReceiverStream<Result<v1::CasePiece, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
         let (operator, certificate) = super::operator(&request, clock::now_us())?;
         let status = self.engine.ask(Event::Status).await?;
         let store_bytes = self.read(Store::size_on_disk).await?;
+        let restored = self.read(Store::restored).await?;
         let stored = self.store.stored_count();
         Ok(Response::new(view::status(
             status,
@@ -101,6 +103,7 @@ impl Operator for OperatorsService {
             store_bytes,
             clock::now_us(),
             Some((operator, certificate.not_after_us)),
+            restored,
         )))
     }
 
@@ -437,6 +440,12 @@ impl Operator for OperatorsService {
         let receiver = view::shortened(let_in(request)?.receiver);
         self.notifier.trial(receiver).await?;
         Ok(Response::new(v1::TryNotifyResponse {}))
+    }
+
+    async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
+        let (operator, _) = super::operator(&request, clock::now_us())?;
+        let stream = backup::stream(self.store.clone(), operator, self.stop.clone());
+        Ok(Response::new(stream))
     }
 }
 

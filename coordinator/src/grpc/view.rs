@@ -18,7 +18,7 @@ use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 use crate::clock::rfc3339;
 use crate::coverage::Part;
 use crate::engine::{AgentView, Happening, Host, Presence, ServiceView, Status, What};
-use crate::store::{HistoryLine, RaisedRecord};
+use crate::store::{HistoryLine, RaisedRecord, Restored};
 
 /// Addresses of a host, and resolvers of one: more are taken for a mistake.
 const ADDRESSES: usize = 256;
@@ -148,6 +148,7 @@ pub(crate) fn status(
     store_bytes: u64,
     now_us: u64,
     asking: Option<(String, u64)>,
+    restored: Option<Restored>,
 ) -> v1::StatusResponse {
     let (operator, expires_us) = asking.unzip();
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -162,6 +163,11 @@ pub(crate) fn status(
         now_us,
         operator: operator.unwrap_or_default(),
         operator_certificate_expires_at: expires_us.map_or_else(String::new, rfc3339),
+        restored: restored.map(|restored| v1::RestoredFrom {
+            taken_at: rfc3339(restored.taken_us),
+            restored_at: rfc3339(restored.restored_us),
+            times: restored.times,
+        }),
     }
 }
 

@@ -27,14 +27,21 @@ pub enum SettingsError {
     /// Of a receiver.
     #[error("notify {name:?}: {flaw}")]
     Receiver {
+        /// Its place among them, from 0.
+        at: usize,
         /// Its name.
         name: String,
         /// What.
         flaw: Flaw,
     },
     /// Of a window of maintenance.
-    #[error("maintenance: {0}")]
-    Maintenance(Flaw),
+    #[error("maintenance: {flaw}")]
+    Maintenance {
+        /// Its place among them, from 0.
+        at: usize,
+        /// What.
+        flaw: Flaw,
+    },
     /// The page's address.
     #[error("external_url: {0}")]
     Page(Flaw),
@@ -178,20 +185,21 @@ impl Settings {
             wait,
             ..Self::default()
         };
-        for raw in receivers {
+        for (at, raw) in receivers.into_iter().enumerate() {
             let name = raw.name.clone();
             let known = settings.receiver(&name).is_some();
             let receiver = match known {
                 true => Err(Flaw::Twice),
                 false => raw.check(),
             };
-            let receiver = receiver.map_err(|flaw| SettingsError::Receiver { name, flaw })?;
+            let receiver = receiver.map_err(|flaw| SettingsError::Receiver { at, name, flaw })?;
             settings.receivers.push(receiver);
         }
-        let windows = windows.into_iter().map(RawMaintenance::check);
-        settings.maintenance = windows
-            .collect::<Result<_, _>>()
-            .map_err(SettingsError::Maintenance)?;
+        for (at, raw) in windows.into_iter().enumerate() {
+            let window = raw.check();
+            let window = window.map_err(|flaw| SettingsError::Maintenance { at, flaw })?;
+            settings.maintenance.push(window);
+        }
         Ok(settings)
     }
 }

@@ -490,5 +490,7 @@ pub(super) struct Staged<'a> {
 pub(super) const STORED: &[u8] = b"stored";
 /// Fingerprint of the authority that is relied on.
 pub(super) const AUTHORITY: &[u8] = b"authority";
+/// That the store was restored from a backup.
+pub(super) const RESTORED: &[u8] = b"restored";
 /// Place of the newest verdict.
 const VERDICTS: &[u8] = b"verdicts";

@@ -94,6 +94,14 @@ pub enum StoreError {
         /// What it said.
         said: String,
     },
+    /// One backup at a time: each keeps in memory what is changed meanwhile.
+    #[error("another backup is being taken; wait for it to end")]
+    BackupUnderWay,
+    /// The backup was read too slowly for what changes meanwhile.
+    #[error(
+        "the backup was given up, since more has changed while it was read than can be kept for it: take it where the link to the coordinator is faster, or when there is less to do"
+    )]
+    BackupOutrun,
     /// A record cannot be written as JSON.
     #[error("cannot encode a record: {0}")]
     Encode(#[from] serde_json::Error),
@@ -130,6 +138,8 @@ impl StoreError {
             | Self::TokenUnknown
             | Self::TokenUsed
             | Self::TokenExpired
+            | Self::BackupUnderWay
+            | Self::BackupOutrun
             | Self::Io { .. }
             | Self::Encode(_) => false,
         }

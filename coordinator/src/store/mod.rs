@@ -7,6 +7,8 @@
 //! stops for good and says so: the state on disk is then known only to the next start.
 
 mod apply;
+mod backup;
+mod copying;
 mod counting;
 mod course;
 mod disk;
@@ -19,6 +21,7 @@ mod migration;
 mod minute;
 mod observed;
 mod read;
+mod rebuild;
 mod records;
 mod retention;
 mod salvage;
@@ -42,13 +45,14 @@ use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdic
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
+pub use backup::{Backup, BackupError, Brought, Piece, Written};
 pub use course::{Course, CourseOf, QUANTILES, Stretch};
 pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use ledger::Loss;
 pub use records::{
-    AgentRecord, AgentState, HistoryLine, IssuedCertificate, Notice, Noticed, RaisedRecord,
-    RoundRecord, RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
+    AgentRecord, AgentState, Gap, HistoryLine, IssuedCertificate, Notice, Noticed, RaisedRecord,
+    Restored, RoundRecord, RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
 };
 pub use salvage::{Audit, Saved, check, repair};
 pub use value::ValueError;
@@ -187,6 +191,20 @@ impl Store {
     /// The fingerprint of the authority that the agents and operators of this store rely on.
     pub fn authority(&self) -> Result<Option<String>, StoreError> {
         self.0.shared.get(&Kind::Meta.key(apply::AUTHORITY))
+    }
+
+    /// Whether, when and how often the store was restored from a backup.
+    pub fn restored(&self) -> Result<Option<Restored>, StoreError> {
+        self.0.shared.get(&Kind::Meta.key(apply::RESTORED))
+    }
+
+    /// Hands over a backup in pieces, of everything that was stored before this instant and nothing after,
+    /// while others go on writing; until all of it is there or somebody does not `take` a piece.
+    ///
+    /// [`StoreError::BackupUnderWay`] while another is being taken, [`StoreError::BackupOutrun`] when the
+    /// pieces are taken too slowly for what is written meanwhile.
+    pub fn backup(&self, now_us: u64, take: impl FnMut(Piece) -> bool) -> Result<(), StoreError> {
+        backup::write(&self.0.shared, now_us, take)
     }
 
     /// Whether anybody was invited or anything applied yet.

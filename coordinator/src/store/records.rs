@@ -38,6 +38,35 @@ pub struct IssuedCertificate {
     pub expires_us: u64,
 }
 
+/// A stretch of time of which the store knows nothing, since it was restored from a backup; in
+/// microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gap {
+    /// Its beginning, shortly before the backup was taken.
+    pub from_us: u64,
+    /// When it was restored.
+    pub until_us: u64,
+}
+
+impl Gap {
+    /// Whether an instant lies in it.
+    #[must_use]
+    pub fn covers(self, at_us: u64) -> bool {
+        (self.from_us..self.until_us).contains(&at_us)
+    }
+}
+
+/// That the store was restored from a backup; in microseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restored {
+    /// When the backup was taken.
+    pub taken_us: u64,
+    /// When it was restored.
+    pub restored_us: u64,
+    /// How often that has been done to this store.
+    pub times: u64,
+}
+
 /// What is known of an agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AgentRecord {
@@ -59,6 +88,9 @@ pub struct AgentRecord {
     /// Names that it had before; its certificates and its spool may still carry them.
     #[serde(default)]
     pub former: Vec<VantageName>,
+    /// Certificates that were issued to it in these stretches count although none of the lists names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
     /// The version that it told last; empty before it joined.
     pub version: String,
     /// When it was last connected, in microseconds of mesh time.

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use localize::VantageName;
 
 use super::MAX_CASE_BYTES;
-use super::SpaceLimits;
-use super::disk::{Disk, guarded};
+use super::disk::guarded;
 use super::error::StoreError;
 use super::journal::{self, About, Member};
 use super::key::{self, Kind};
 use super::ledger::Ledger;
+use super::rebuild::{Rebuild, no_limits};
 use super::records::ServiceRecord;
 use super::series::Series;
 use super::shared::Shared;
@@ -77,11 +77,7 @@ pub fn repair(dir: &Path) -> Result<Saved, StoreError> {
         stretches: 0,
         kept_at: kept_at.clone(),
     };
-    let (disk, mark, _) = Disk::open(dir, no_limits())?;
-    let mut new = New {
-        disk,
-        ledger: Ledger::default(),
-    };
+    let mut new = Rebuild::begin(dir)?;
     for way in [Way::AsItIs, Way::WithoutSnapshots] {
         let copy = Copy::of(&kept_at, beside(dir, "reading"))?;
         if way == Way::WithoutSnapshots {
@@ -95,10 +91,9 @@ pub fn repair(dir: &Path) -> Result<Saved, StoreError> {
             Err(error) => tracing::warn!(%error, "the damaged database does not open"),
         }
     }
-    new.skip_rounds()?;
+    new.skip_rounds(ROUNDS_SKIPPED)?;
     new.bring_back(journal::read(&kept_at))?;
-    mark.raise(new.ledger.commits)?;
-    saved.records = new.ledger.counts();
+    saved.records = new.finish()?;
     drop(lock);
     Ok(saved)
 }
@@ -109,13 +104,7 @@ enum Way {
     WithoutSnapshots,
 }
 
-/// A store under way.
-struct New {
-    disk: Disk,
-    ledger: Ledger,
-}
-
-impl New {
+impl Rebuild {
     fn save(&mut self, old: &sled::Db, saved: &mut Saved) -> Result<(), StoreError> {
         for kind in Kind::ALL {
             match kind {
@@ -208,17 +197,6 @@ impl New {
         self.apply(staging)
     }
 
-    fn apply(&mut self, staging: Staging<'_>) -> Result<(), StoreError> {
-        if staging.is_empty() {
-            return Ok(());
-        }
-        let (batch, ledger) = staging.into_batch(&self.ledger)?;
-        self.disk.apply(batch)?;
-        self.disk.sync()?;
-        self.ledger = ledger;
-        Ok(())
-    }
-
     /// What is known of the members of the mesh besides: of agents that says more than their records, of
     /// services as much, but for what is learnt of them again.
     fn bring_back(&mut self, members: BTreeMap<About, Member>) -> Result<(), StoreError> {
@@ -242,15 +220,6 @@ impl New {
             self.apply(staging)?;
         }
         Ok(())
-    }
-
-    fn skip_rounds(&mut self) -> Result<(), StoreError> {
-        let key = Kind::Meta.key(b"rounds");
-        let rounds: u64 = self.disk.read(&key)?.unwrap_or(1);
-        let db = self.disk.db.clone();
-        let mut staging = Staging::new(&db);
-        staging.put(key, &Packed::json(&(rounds + ROUNDS_SKIPPED))?)?;
-        self.apply(staging)
     }
 
     /// A watermark that was lost is at least the highest sequence that is there, or the agent's repeats
@@ -336,14 +305,6 @@ fn beside(dir: &Path, what: &str) -> PathBuf {
     name.push(".");
     name.push(what);
     dir.with_file_name(name)
-}
-
-/// Nothing is refused for want of space here but by the disk itself.
-fn no_limits() -> SpaceLimits {
-    SpaceLimits {
-        low_water: 0,
-        ballast: 0,
-    }
 }
 
 /// A copy of a store's folder, removed in the end.

@@ -11,6 +11,7 @@ use localize::{Observation, VantageName};
 use serde::de::DeserializeOwned;
 
 use super::apply::{STORED, Staged};
+use super::copying::Copying;
 use super::counting::{Counted, Counting};
 use super::disk::{Disk, SpaceLimits, guarded};
 use super::error::StoreError;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     journal: Mutex<Option<Journal>>,
     /// Held by the writer while a batch goes in, by a reader while it gathers the pieces of one value.
     pieces: RwLock<()>,
+    /// The copy that is being taken of the database, if any.
+    copying: Mutex<Option<Copying>>,
     series: RwLock<SeriesTable>,
     /// Held by the writer from before windows go to the disk until they are counted there alone.
     counting: Mutex<Counting>,
@@ -63,6 +66,7 @@ impl Shared {
             ledger: Mutex::new(ledger),
             journal: Mutex::default(),
             pieces: RwLock::default(),
+            copying: Mutex::default(),
             series: RwLock::default(),
             counting: Mutex::default(),
             watermarks: RwLock::default(),
@@ -178,7 +182,14 @@ impl Shared {
     /// Applies a batch durably, hidden from readers of long values until it is whole.
     pub(super) fn apply(&self, staging: Staging<'_>) -> Result<(), StoreError> {
         let mut ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
-        let (batch, after) = staging.into_batch(&ledger)?;
+        let (batch, after) = {
+            let mut copying = self.copying();
+            staging.into_batch(&ledger, |key, old| {
+                if let Some(copying) = copying.as_mut() {
+                    copying.replaced(key, old);
+                }
+            })?
+        };
         {
             let _whole = write(&self.pieces);
             self.disk.apply(batch)?;
@@ -187,6 +198,32 @@ impl Shared {
         self.disk.sync()?;
         *ledger = after;
         self.mark.raise(ledger.commits)
+    }
+
+    /// Has what batches replace kept from here on, for a copy of the database as it stands: what its ledger
+    /// says of it.
+    pub(super) fn begin_copy(&self) -> Result<Ledger, StoreError> {
+        if let Some(trouble) = self.trouble() {
+            return Err(StoreError::Poisoned(trouble.clone()));
+        }
+        // No batch is under way while it is held.
+        let ledger = self.ledger.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut copying = self.copying();
+        if copying.is_some() {
+            return Err(StoreError::BackupUnderWay);
+        }
+        *copying = Some(Copying::default());
+        Ok(ledger.clone())
+    }
+
+    /// The copy that is being taken of the database, if any.
+    pub(super) fn copying(&self) -> MutexGuard<'_, Option<Copying>> {
+        self.copying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// While it is held no batch goes in.
+    pub(super) fn hold_still(&self) -> RwLockReadGuard<'_, ()> {
+        read(&self.pieces)
     }
 
     fn begin_journal(&self, dir: &Path) -> Result<(), StoreError> {

@@ -101,11 +101,17 @@ impl<'a> Staging<'a> {
         self.pending.insert(key, Some(value));
     }
 
-    /// The changes as one batch, and the ledger with them, which is in it.
-    pub(super) fn into_batch(self, ledger: &Ledger) -> Result<(sled::Batch, Ledger), StoreError> {
+    /// The changes as one batch, and the ledger with them, which is in it. What they replace is `told` of
+    /// each key beforehand; `None` where there is nothing yet.
+    pub(super) fn into_batch(
+        self,
+        ledger: &Ledger,
+        mut told: impl FnMut(&[u8], Option<&[u8]>),
+    ) -> Result<(sled::Batch, Ledger), StoreError> {
         let (mut batch, mut ledger) = (sled::Batch::default(), ledger.clone());
         for (key, value) in self.pending {
             let old = self.tree.get(&key).map_err(StoreError::database("read"))?;
+            told(&key, old.as_deref());
             if let Some(old) = old {
                 ledger.take(&key, &old);
             }

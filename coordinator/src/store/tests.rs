@@ -1,5 +1,6 @@
 //! The store as a whole, on a real folder.
 
+mod backup;
 mod course;
 mod damage;
 mod layout;
@@ -100,6 +101,7 @@ fn agent(name: &str) -> AgentRecord {
         certificates: Vec::new(),
         revoked: Vec::new(),
         former: Vec::new(),
+        gaps: Vec::new(),
         version: "0.1.0".into(),
         last_seen_us: Some(NOW),
         addresses: Vec::new(),

@@ -139,6 +139,7 @@ impl Face {
     pub(super) async fn status(&self) -> Result<v1::StatusResponse, Trouble> {
         let status = self.engine.ask(Event::Status).await?;
         let store_bytes = self.read(Store::size_on_disk).await?;
+        let restored = self.read(Store::restored).await?;
         let stored = self.store.stored_count();
         Ok(view::status(
             status,
@@ -146,6 +147,7 @@ impl Face {
             store_bytes,
             clock::now_us(),
             None,
+            restored,
         ))
     }
 

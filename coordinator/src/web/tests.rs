@@ -165,6 +165,7 @@ fn agent(now_us: u64) -> AgentRecord {
         witness_trouble: HOSTILE.to_owned(),
         revoked: Vec::new(),
         former: Vec::new(),
+        gaps: Vec::new(),
     }
 }
 
