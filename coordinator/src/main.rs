@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use coordinator::config::Config;
 use coordinator::server::{self, ServerError};
 use tracing_subscriber::EnvFilter;
@@ -15,9 +15,15 @@ const FAILED: u8 = 2;
 /// Exit status of a check that has found damage.
 const DAMAGED: u8 = 1;
 
+/// What stands where, for the help and the manual page.
+const FILES: &str = "\
+SIGHUP has it read the file of --config again; one that makes no sense changes nothing. SIGTERM ends it.\n\n\
+As a service (mesh-coordinator.service): options in /etc/mesh-coordinator.env, as OPTIONS=...; everything that it \
+keeps in /var/lib/mesh-coordinator, with admin.toml, a context for meshctl, and ca/, which a backup must have.";
+
 /// The coordinator of a mesh: agents and operators talk to it.
 #[derive(Debug, Parser)]
-#[command(name = "mesh-coordinator", version)]
+#[command(name = "mesh-coordinator", version, after_help = FILES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -33,6 +39,15 @@ enum Command {
     Check(Folder),
     /// Puts a damaged store aside, and makes a new one with what can be read of it.
     Repair(Folder),
+    /// Writes the manual pages.
+    Man(Pages),
+}
+
+#[derive(Debug, clap::Args)]
+struct Pages {
+    /// The folder, for instance /usr/local/share/man/man1; made when missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -91,6 +106,7 @@ fn main() -> ExitCode {
             start_log(LogFormat::Text);
             ended(repair(&folder))
         }
+        Command::Man(pages) => ended(man(&pages)),
     }
 }
 
@@ -139,6 +155,13 @@ fn repair(folder: &Folder) -> anyhow::Result<ExitCode> {
     println!(
         "Join tokens are void; agents and services come from a list of their own beside the database. Look whether `meshctl agent list` and `meshctl service list` show what you expect: `agent rejoin NAME` lets in an agent whose certificate is not known."
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man(pages: &Pages) -> anyhow::Result<ExitCode> {
+    let failed = || format!("cannot write to {}", pages.dir.display());
+    std::fs::create_dir_all(&pages.dir).with_context(failed)?;
+    clap_mangen::generate_to(Arguments::command(), &pages.dir).with_context(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 
