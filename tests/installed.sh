@@ -19,7 +19,7 @@ daemons=
 end() {
     # shellcheck disable=SC2086 -- process ids are words
     [ -z "$daemons" ] || kill $daemons 2>/dev/null || true
-    rm -rf "$work"
+    rm -rf --one-file-system "$work"
 }
 trap end EXIT
 

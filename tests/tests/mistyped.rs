@@ -107,6 +107,21 @@ fn a_rehearsal_shows_what_would_change_and_changes_nothing() {
     let held = mesh.meshctl(&["service", "show", "shop", "-o", "json"]);
     assert!(held.contains("10s") && !held.contains("20s"), "{held}");
 
+    // The file's own text is the same, and that of the file it names is not.
+    let named = SHOP.to_owned() + "\n[tls]\nca_file = \"ca.pem\"\n";
+    let anchors = fs::read_to_string(mesh.path("coordinator/ca/ca.pem")).unwrap();
+    file(&mesh, "ca.pem", &anchors);
+    let named = file(&mesh, "named.toml", &named);
+    mesh.meshctl(&["service", "apply", "-f", &named, "--no-check"]);
+    file(&mesh, "ca.pem", &(anchors.clone() + &anchors));
+    let (would_be, diff, _) = rehearse(&named);
+    assert_eq!(would_be, "changed");
+    let head = "--- tls.ca_file as applied\n+++ tls.ca_file\n";
+    assert!(
+        diff.starts_with(head) && diff.contains("\n+-----BEGIN"),
+        "{diff}"
+    );
+
     // What a rehearsal of good cheer would hide until it counts.
     let bad = file(&mesh, "bad.toml", &SHOP.replace("url", "urls"));
     let words = ["service", "apply", "-f", &bad, "--no-check", "--dry-run"];
