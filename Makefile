@@ -18,11 +18,12 @@ AT_TCP = balancer-dead edges-reset backend-500-some backend-closed backend-trunc
 AT_DSR = balancer-dead home-lossy backends-500 backend-closed backend-drops-syns path-loses-syns \
          return-answers-lost return-black-hole
 
-.PHONY: help build release demo test packages check format lint docs no-std unit lab chain chains verify bench load deny clean
+.PHONY: help build release dist demo test packages check format lint docs rules no-std unit installed lab chain chains verify bench load deny clean
 
 help:
 	@echo "make build    the programs, into $(TARGET)/debug"
 	@echo "make release  the same, optimised"
+	@echo "make dist     tarball, Debian packages and checksums of them, into $(TARGET)/dist; needs debhelper"
 	@echo "make demo     [FAULT=name|list] [PAGE=1] a mesh on loopback addresses, broken and localised;"
 	@echo "              PAGE=1 keeps it and its page open until Ctrl-C"
 	@echo "make test     every test; the lab as root or by sudo"
@@ -39,6 +40,9 @@ build:
 
 release:
 	$(CARGO) build --release $(PROGRAMS)
+
+dist: release
+	deploy/dist.sh $(TARGET)/release $(TARGET)/dist
 
 demo: build
 	$(TARGET)/debug/meshctl demo $(if $(FAULT),--fault $(FAULT)) $(if $(PAGE),--keep)
@@ -60,7 +64,7 @@ chains: build
 packages:
 	@tests/packages.sh || echo "the tests that need these packages are left out"
 
-check: format lint docs no-std unit
+check: format lint docs rules no-std unit
 
 format:
 	$(CARGO) fmt --all --check
@@ -70,6 +74,16 @@ lint:
 
 docs:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --no-deps --workspace --quiet
+
+# What Prometheus' own tool says of the rules, and what they say of series that are made up.
+rules:
+	@if command -v promtool >/dev/null; then \
+		promtool check rules deploy/prometheus/mesh.rules.yml && \
+		promtool check config --syntax-only deploy/prometheus/prometheus.example.yml && \
+		promtool test rules deploy/prometheus/mesh.rules.test.yml; \
+	else \
+		echo "promtool is not installed (Debian's package prometheus has it): the rules are not tested"; \
+	fi
 
 # The heart must build where there is no standard library; where that target cannot be fetched, the
 # build of the crate alone still proves that it asks for none.
@@ -88,6 +102,9 @@ unit: build
 	else \
 		$(CARGO) test --workspace --quiet; \
 	fi
+
+installed: build
+	tests/installed.sh $(TARGET)/debug
 
 lab: build
 	@$(CARGO) build -p lab

@@ -6,8 +6,9 @@ set -eu
 
 wanted="iproute2 nftables iptables util-linux procps unbound bind9 bind9-dnsutils haproxy nginx-light
         tcpdump curl"
-# promtool reads the metrics, a browser the page, Alertmanager what people are told.
-welcome="prometheus prometheus-alertmanager chromium"
+# Prometheus reads metrics and rules, a browser the page, Alertmanager what people are told; debhelper and
+# debootstrap make the packages and something to install them on.
+welcome="prometheus prometheus-alertmanager chromium debhelper debootstrap"
 
 lacking() {
     for package; do

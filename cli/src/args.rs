@@ -182,6 +182,9 @@ pub enum Command {
         /// From when on (2026-03-01T12:03:11Z), for work that is planned [default: at once]
         #[arg(long, value_name = "INSTANT", value_parser = since::instant)]
         from: Option<u64>,
+        /// Even if there is no such service yet
+        #[arg(long)]
+        force: bool,
     },
     /// List the silences that count or will
     Silences,
@@ -431,7 +434,7 @@ pub enum ServiceCommand {
         /// Do not check what the file says
         #[arg(long)]
         no_check: bool,
-        /// Say what would be done, and do nothing but the check
+        /// Show what would change of what the coordinator holds, and do nothing but the check
         #[arg(long)]
         dry_run: bool,
     },

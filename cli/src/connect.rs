@@ -105,7 +105,7 @@ pub enum CallError {
     #[error("there is no verdict `{0}`. `meshctl verdicts` shows those that are kept.")]
     NoVerdict(String),
     /// Something else was not found.
-    #[error("not found: {0}")]
+    #[error("{0}")]
     NotFound(String),
     /// The coordinator does not accept the context's certificate.
     #[error(
@@ -315,6 +315,11 @@ mod tests {
                 Status::invalid_argument("line 3: url"),
                 Subject::Mesh,
                 "line 3: url",
+            ),
+            (
+                Status::not_found("there is no silence s-1"),
+                Subject::Mesh,
+                "there is no silence s-1",
             ),
             (Status::deadline_exceeded(""), Subject::Mesh, "--timeout"),
             (Status::unavailable("gone"), Subject::Mesh, "was lost: gone"),

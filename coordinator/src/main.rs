@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use coordinator::config::{Config, ConfigError};
 use coordinator::server::{self, ServerError};
 use coordinator::{clock, restore};
@@ -19,9 +19,15 @@ const DAMAGED: u8 = 1;
 /// Exit status of a configuration that cannot be used.
 const UNUSABLE: u8 = 1;
 
+/// What stands where, for the help and the manual page.
+const FILES: &str = "\
+SIGHUP has it read the file of --config again; one that makes no sense changes nothing. SIGTERM ends it.\n\n\
+As a service (mesh-coordinator.service): options in /etc/mesh-coordinator.env, as OPTIONS=...; everything that it \
+keeps in /var/lib/mesh-coordinator, with admin.toml, a context for meshctl, and ca/, of which a copy is to be kept apart.";
+
 /// The coordinator of a mesh: agents and operators talk to it.
 #[derive(Debug, Parser)]
-#[command(name = "mesh-coordinator", version)]
+#[command(name = "mesh-coordinator", version, after_help = FILES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -51,6 +57,8 @@ enum Command {
         after_help = "Exit status: 0 restored, 1 the file is cut or damaged, 2 not restored for another reason."
     )]
     Restore(Restore),
+    /// Writes the manual pages.
+    Man(Pages),
 }
 
 #[derive(Debug, clap::Args)]
@@ -63,6 +71,13 @@ struct Restore {
     /// A copy of the folder `ca` of the same mesh, with the authority's key
     #[arg(long, value_name = "DIR")]
     ca: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+struct Pages {
+    /// The folder, for instance /usr/local/share/man/man1; made when missing
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
 }
 
 #[derive(Debug, clap::Args)]
@@ -154,6 +169,7 @@ fn main() -> ExitCode {
             silence_panics();
             ended(restore(&wish))
         }
+        Command::Man(pages) => ended(man(&pages)),
     }
 }
 
@@ -254,6 +270,13 @@ fn restore(wish: &Restore) -> anyhow::Result<ExitCode> {
         done.audit.commits,
         counted(&done.audit.records)
     );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn man(pages: &Pages) -> anyhow::Result<ExitCode> {
+    let failed = || format!("cannot write to {}", pages.dir.display());
+    std::fs::create_dir_all(&pages.dir).with_context(failed)?;
+    clap_mangen::generate_to(Arguments::command(), &pages.dir).with_context(failed)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -247,6 +247,9 @@ impl Notifier {
         if wish.because.trim().is_empty() || wish.because.chars().count() > REASON {
             return Err(NotifyError::Unfit("say why, in at most 500 characters"));
         }
+        if wish.must_match {
+            self.is_of_somebody(&wish.service).await?;
+        }
         if self.desk.silences(now_us).len() >= SILENCES {
             return Err(NotifyError::Unfit(
                 "there are 1000 silences; end some of them",
@@ -284,6 +287,18 @@ impl Notifier {
         Ok(silence)
     }
 
+    /// That a service has such a name.
+    async fn is_of_somebody(&self, pattern: &str) -> Result<(), NotifyError> {
+        let services = self.engine.ask(Event::Services).await;
+        let services = services.map_err(|_| NotifyError::Stopping)?.into_iter();
+        let there: Vec<String> = services.map(|service| service.topology.service.0).collect();
+        if there.iter().any(|name| silence::matches(pattern, name)) {
+            return Ok(());
+        }
+        let name = pattern.to_owned();
+        Err(NotifyError::NoService { name, there })
+    }
+
     async fn unsilence(&mut self, id: String) -> Result<(), NotifyError> {
         let writes = self.desk.unsilence(&id);
         if writes.is_empty() {
@@ -298,7 +313,11 @@ impl Notifier {
     fn trial(&self, name: &str, now_us: u64, reply: Reply<()>) {
         let settings = self.desk.settings();
         let Some(receiver) = settings.receiver(name).cloned() else {
-            let _ = reply.send(Err(NotifyError::NoReceiver(name.to_owned())));
+            let there = settings.receivers.iter();
+            let _ = reply.send(Err(NotifyError::NoReceiver {
+                name: name.to_owned(),
+                there: there.map(|receiver| receiver.name.clone()).collect(),
+            }));
             return;
         };
         let id = new_id('t');

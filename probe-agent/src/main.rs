@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use localize::{VantageName, WitnessReport};
 use probe_agent::clock::Clock;
 use probe_agent::fire::Trigger;
@@ -28,9 +28,15 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
+/// What stands where, for the help and the manual page.
+const FILES: &str = "\
+As a service (mesh-agent.service): the token of the first start in /etc/mesh-agent.env, as MESH_JOIN_TOKEN=..., beside \
+options, as OPTIONS=..., and the variables that service files refer to; everything that it keeps in /var/lib/mesh-agent, \
+with policy.toml, which says what may be probed from this host.";
+
 /// The agent of a vantage point: probes, and on hosts of the delivery path a witness.
 #[derive(Debug, Parser)]
-#[command(name = "mesh-agent", version)]
+#[command(name = "mesh-agent", version, after_help = FILES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +46,12 @@ struct Cli {
 enum Command {
     /// Joins when it must, and works until it is told to stop.
     Run(Run),
+    /// Writes the manual pages.
+    Man {
+        /// The folder, for instance /usr/local/share/man/man1; made when missing.
+        #[arg(long, value_name = "DIR")]
+        dir: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -86,14 +98,10 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const REPORT_PACE: Duration = Duration::from_secs(1);
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Cli::parse().command;
-    log_to_stderr(run.log_format);
-    let done = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .context("cannot start")
-        .and_then(|runtime| runtime.block_on(work(run)));
+    let done = match Cli::parse().command {
+        Command::Run(run) => start(run),
+        Command::Man { dir } => man(&dir),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -102,6 +110,22 @@ fn main() -> ExitCode {
             ExitCode::from(if ended { ENDED } else { SETUP })
         }
     }
+}
+
+fn start(run: Run) -> anyhow::Result<()> {
+    log_to_stderr(run.log_format);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    runtime.block_on(work(run))
+}
+
+fn man(dir: &Path) -> anyhow::Result<()> {
+    let failed = || format!("cannot write to {}", dir.display());
+    std::fs::create_dir_all(dir).with_context(failed)?;
+    clap_mangen::generate_to(Cli::command(), dir).with_context(failed)
 }
 
 fn resolver(text: &str) -> Result<SocketAddr, String> {

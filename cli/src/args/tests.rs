@@ -22,6 +22,7 @@ fn the_commands_of_the_documentation_are_commands() {
     let pages = [
         include_str!("../../../README.md"),
         include_str!("../../../docs/first-verdict.md"),
+        include_str!("../../../docs/installing.md"),
         include_str!("../../../docs/meshctl.md"),
         include_str!("../../../docs/notifications.md"),
         include_str!("../../../docs/reading-a-verdict.md"),

@@ -96,12 +96,14 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
             length,
             because,
             from,
+            force,
         } => {
             let wish = silence::Wish {
                 name,
                 length,
                 because,
                 from,
+                force,
             };
             silence::make(session.await?, wish).await
         }

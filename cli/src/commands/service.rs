@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use proto::json;
 use proto::v1::check_service_request::What;
 use proto::v1::{
-    ApplyServiceRequest, DeleteServiceRequest, GetServiceRequest, ListServicesRequest, Service,
+    ApplyServiceRequest, DeleteServiceRequest, GetServiceRequest, ListServicesRequest,
+    RehearseServiceResponse, Service,
 };
 use serde_json::{Value, json};
 
 use super::{Careful, Session, careful, check};
 use crate::args::{Care, ServiceCommand};
-use crate::connect::{About, CallError, Subject};
+use crate::connect::{About, Subject};
 use crate::exit::Exit;
 use crate::render::{self, Table, asked, micros};
 use crate::trouble::Trouble;
@@ -56,25 +57,32 @@ async fn apply(mut session: Session<'_>, file: &Path, check: bool) -> Result<(),
 /// Says what applying would do, and checks the file.
 async fn rehearse(mut session: Session<'_>, file: &Path, check: bool) -> Result<(), Trouble> {
     let asked = request(file)?;
-    let name = name(&asked.toml);
-    let request = session.request(GetServiceRequest { name: name.clone() });
-    let known = session.client.get_service(request).await;
-    let result = match known.about(Subject::Service(&name)) {
-        Ok(known) if known.toml == asked.toml => "unchanged",
-        Ok(_) => "changed",
-        Err(CallError::NoService(_)) => "created",
-        Err(trouble) => return Err(trouble.into()),
-    };
-    let text = format!("service {name} would be {result}\n");
-    let value = json!({"name": name, "would_be": result});
+    let request = session.request(asked.clone());
+    let answer = session.client.rehearse_service(request).await;
+    let answer = answer.about(Subject::Mesh)?;
+    let diff = diff(&answer, &asked, file);
+    let shown = render::painted(&diff, session.output.style());
+    let text = format!(
+        "service {} would be {}\n{shown}",
+        answer.name, answer.result
+    );
+    let value = json!({"name": answer.name, "would_be": answer.result, "diff": diff});
     tell(session, value, &text, check.then_some(What::File(asked))).await
 }
 
-/// The name in a service file; the rest is the coordinator's to judge.
-fn name(toml: &str) -> String {
-    let table: toml::Table = toml.parse().unwrap_or_default();
-    let name = table.get("name").and_then(toml::Value::as_str);
-    name.unwrap_or_default().to_owned()
+/// What would change: of the file, and of that which it names.
+fn diff(answer: &RehearseServiceResponse, asked: &ApplyServiceRequest, file: &Path) -> String {
+    let none = ApplyServiceRequest::default();
+    let held = answer.held.as_ref();
+    let name = |what: &str| match held {
+        Some(_) => format!("{what} as applied"),
+        None => "/dev/null".to_owned(),
+    };
+    let held = held.unwrap_or(&none);
+    let toml = (name(&answer.name), file.display().to_string());
+    let anchors = (name("tls.ca_file"), "tls.ca_file".to_owned());
+    render::diff(&held.toml, &asked.toml, toml)
+        + &render::diff(held.ca_pem(), asked.ca_pem(), anchors)
 }
 
 /// Prints what was done, and what does not hold of the file.

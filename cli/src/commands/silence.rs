@@ -25,6 +25,7 @@ pub struct Wish {
     pub length: Duration,
     pub because: String,
     pub from: Option<u64>,
+    pub force: bool,
 }
 
 pub async fn make(mut session: Session<'_>, wish: Wish) -> Result<Exit, Trouble> {
@@ -33,6 +34,7 @@ pub async fn make(mut session: Session<'_>, wish: Wish) -> Result<Exit, Trouble>
         from_us: wish.from,
         length_ms: duration::millis(wish.length),
         because: wish.because,
+        must_match: !wish.force,
     });
     let made = session.client.make_silence(request).await;
     let made = made.about(Subject::Mesh)?;

@@ -3,6 +3,7 @@
 pub mod asked;
 mod beside;
 mod check;
+mod diff;
 mod explain;
 mod mended;
 mod table;
@@ -14,6 +15,7 @@ mod wrap;
 pub mod samples;
 
 pub use self::check::{check, grade, worst};
+pub use self::diff::{diff, painted};
 pub use self::explain::explain;
 pub use self::mended::{mended, mended_progress};
 pub use self::table::{Grid, Table};

@@ -18,7 +18,7 @@ use thiserror::Error;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::operators::{AgentView, Applied, ServiceView, Status};
+use super::operators::{AgentView, Applied, Rehearsed, ServiceView, Status};
 use super::tally::Tally;
 use crate::ca::{CaError, Issued};
 use crate::config::Lifetimes;
@@ -454,6 +454,15 @@ pub enum Event {
         /// Answered when it is on disk.
         reply: Reply<Applied>,
     },
+    /// What applying a service file would do.
+    Rehearse {
+        /// Its text.
+        toml: String,
+        /// The text of its `tls.ca_file`.
+        ca_pem: Option<String>,
+        /// Answered at once.
+        reply: Reply<Rehearsed>,
+    },
     /// A service file is to be checked; answered within some seconds.
     Check(Subject, Reply<Checked>),
     /// Every service, by name.
@@ -508,6 +517,7 @@ impl Event {
             | Self::Rename { .. }
             | Self::DeleteAgent(..)
             | Self::Apply { .. }
+            | Self::Rehearse { .. }
             | Self::Check(..)
             | Self::Services(_)
             | Self::Service(..)

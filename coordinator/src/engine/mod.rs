@@ -38,7 +38,7 @@ pub use event::{
     Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opened,
     Opening, Outlook, Presence, Reconfigured, Refusal, Reply, Said, Seat, SessionId, Subject, What,
 };
-pub use operators::{AgentView, Applied, ServiceView, Status};
+pub use operators::{AgentView, Applied, Rehearsed, ServiceView, Status};
 pub use scribe::Fatal;
 pub use state::Setup;
 pub use tally::{BOUNDS_US, Counted, Group, Phase, Tally, Times};

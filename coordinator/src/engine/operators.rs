@@ -80,6 +80,15 @@ pub enum Applied {
     Unchanged(ServiceName),
 }
 
+/// What applying a service file would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rehearsed {
+    /// The outcome.
+    pub applied: Applied,
+    /// The service of that name as it is, if there is one.
+    pub held: Option<ServiceRecord>,
+}
+
 impl State {
     pub(super) fn status(&self) -> Status {
         Status {
@@ -137,6 +146,28 @@ impl State {
         })
     }
 
+    /// A service file, and what applying it does.
+    fn read(&self, toml: &str, ca_pem: Option<&str>) -> Result<(ServiceFile, Applied), Refusal> {
+        let file = ServiceFile::parse(toml, ca_pem)?;
+        let name = file.name.clone();
+        let applied = match self.services.get(&name).map(|known| &known.record) {
+            None => Applied::Created(name),
+            Some(known) if known.toml == toml && known.ca_pem.as_deref() == ca_pem => {
+                Applied::Unchanged(name)
+            }
+            Some(_) => Applied::Changed(name),
+        };
+        Ok((file, applied))
+    }
+
+    /// What applying a service file would do.
+    pub(super) fn rehearse(&self, toml: &str, ca_pem: Option<&str>) -> Result<Rehearsed, Refusal> {
+        let (file, applied) = self.read(toml, ca_pem)?;
+        let held = self.services.get(&file.name);
+        let held = held.map(|known| known.record.clone());
+        Ok(Rehearsed { applied, held })
+    }
+
     /// Creates or replaces a service. What was learnt of its path stays, as long as its URL does.
     pub(super) fn apply(
         &mut self,
@@ -145,20 +176,13 @@ impl State {
         ca_pem: Option<String>,
         reply: Reply<Applied>,
     ) {
-        let file = match ServiceFile::parse(&toml, ca_pem.as_deref()) {
-            Ok(file) => file,
-            Err(error) => return reply.send(Err(error.into())),
+        let (file, applied) = match self.read(&toml, ca_pem.as_deref()) {
+            Ok((_, unchanged @ Applied::Unchanged(_))) => return reply.send(Ok(unchanged)),
+            Ok(read) => read,
+            Err(refusal) => return reply.send(Err(refusal)),
         };
         let name = file.name.clone();
-        let same = |known: &Service| known.record.toml == toml && known.record.ca_pem == ca_pem;
-        if self.services.get(&name).is_some_and(same) {
-            return reply.send(Ok(Applied::Unchanged(name)));
-        }
         let known = self.services.remove(&name);
-        let applied = match &known {
-            None => Applied::Created(name.clone()),
-            Some(_) => Applied::Changed(name.clone()),
-        };
         let learnt = match &known {
             Some(known) if known.file.url == file.url => {
                 let mut learnt = known.record.learnt.clone();

@@ -303,6 +303,11 @@ impl State {
                 ca_pem,
                 reply,
             } => self.apply(now_us, toml, ca_pem, reply),
+            Event::Rehearse {
+                toml,
+                ca_pem,
+                reply,
+            } => reply.send(self.rehearse(&toml, ca_pem.as_deref())),
             Event::Check(subject, reply) => self.check(now_us, subject, reply),
             Event::Services(reply) => reply.send(Ok(self.service_views())),
             Event::Service(name, reply) => reply.send(self.service_view(&name)),

@@ -15,7 +15,7 @@ use super::{backup, check as wire_check, mended as wire, silence, view};
 use crate::check;
 use crate::clock;
 use crate::coverage;
-use crate::engine::{Applied, Event, Handle, Refusal};
+use crate::engine::{Event, Handle, Refusal};
 use crate::enrolment::Invitation;
 use crate::localisation::{Localiser, Wish};
 use crate::mended;
@@ -195,15 +195,21 @@ impl Operator for OperatorsService {
             ca_pem,
             reply,
         });
-        let (name, result) = match apply.await? {
-            Applied::Created(name) => (name, "created"),
-            Applied::Changed(name) => (name, "changed"),
-            Applied::Unchanged(name) => (name, "unchanged"),
-        };
-        Ok(Response::new(v1::ApplyServiceResponse {
-            name: name.0,
-            result: result.to_owned(),
-        }))
+        let (name, result) = view::applied(apply.await?);
+        Ok(Response::new(v1::ApplyServiceResponse { name, result }))
+    }
+
+    async fn rehearse_service(
+        &self,
+        request: Request<v1::ApplyServiceRequest>,
+    ) -> Answer<v1::RehearseServiceResponse> {
+        let v1::ApplyServiceRequest { toml, ca_pem } = view::service_file(let_in(request)?)?;
+        let rehearse = self.engine.ask(|reply| Event::Rehearse {
+            toml,
+            ca_pem,
+            reply,
+        });
+        Ok(Response::new(view::rehearsed(rehearse.await?)))
     }
 
     async fn list_services(

@@ -22,6 +22,7 @@ pub(super) fn wish(
         from_us: request.from_us.unwrap_or_default(),
         length: Duration::from_millis(request.length_ms),
         because: printable(request.because),
+        must_match: request.must_match,
         by: operator,
     })
 }
@@ -40,7 +41,9 @@ pub(super) fn view(silence: Silence) -> v1::Silence {
 impl From<NotifyError> for Status {
     fn from(error: NotifyError) -> Self {
         let code = match &error {
-            NotifyError::NoSilence(_) | NotifyError::NoReceiver(_) => Code::NotFound,
+            NotifyError::NoSilence(_)
+            | NotifyError::NoReceiver { .. }
+            | NotifyError::NoService { .. } => Code::NotFound,
             NotifyError::Unfit(_) => Code::InvalidArgument,
             NotifyError::Untold { .. } => Code::FailedPrecondition,
             NotifyError::Stopping => Code::Unavailable,

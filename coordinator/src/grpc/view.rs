@@ -17,7 +17,9 @@ use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 
 use crate::clock::rfc3339;
 use crate::coverage::Part;
-use crate::engine::{AgentView, Happening, Host, Presence, ServiceView, Status, What};
+use crate::engine::{
+    AgentView, Applied, Happening, Host, Presence, Rehearsed, ServiceView, Status, What,
+};
 use crate::store::{HistoryLine, RaisedRecord, Restored};
 
 /// Addresses of a host, and resolvers of one: more are taken for a mistake.
@@ -56,6 +58,25 @@ pub(super) fn service_file(
         return Err(malformed("a service file has at most 256 KiB"));
     }
     Ok(file)
+}
+
+/// A service's name, and in a word what applying its file does.
+pub(super) fn applied(applied: Applied) -> (String, String) {
+    let (name, result) = match applied {
+        Applied::Created(name) => (name, "created"),
+        Applied::Changed(name) => (name, "changed"),
+        Applied::Unchanged(name) => (name, "unchanged"),
+    };
+    (name.0, result.to_owned())
+}
+
+pub(super) fn rehearsed(rehearsed: Rehearsed) -> v1::RehearseServiceResponse {
+    let (name, result) = applied(rehearsed.applied);
+    let held = rehearsed.held.map(|held| v1::ApplyServiceRequest {
+        toml: held.toml,
+        ca_pem: held.ca_pem,
+    });
+    v1::RehearseServiceResponse { name, result, held }
 }
 
 /// The beginning of a text of a peer that only people read, printable.

@@ -17,8 +17,27 @@ pub enum NotifyError {
     #[error("there is no silence {0}; `meshctl silences` shows what there is")]
     NoSilence(String),
     /// No receiver of that name.
-    #[error("there is no [[notify]] {0:?} in the coordinator's configuration")]
-    NoReceiver(String),
+    #[error(
+        "there is no [[notify]] {name:?} in the coordinator's configuration; {}",
+        offered(there, "give it one, and send it SIGHUP")
+    )]
+    NoReceiver {
+        /// What was asked for.
+        name: String,
+        /// Those there are.
+        there: Vec<String>,
+    },
+    /// A silence of a service that there is not.
+    #[error(
+        "no service matches {name:?}; {}. `meshctl silence --force` makes a silence for one that comes later",
+        offered(there, "`meshctl service apply -f FILE` makes one")
+    )]
+    NoService {
+        /// What was asked for.
+        name: String,
+        /// Those there are.
+        there: Vec<String>,
+    },
     /// A silence that makes no sense.
     #[error("{0}")]
     Unfit(&'static str),
@@ -38,6 +57,19 @@ pub enum NotifyError {
     Stopping,
 }
 
+/// So many names tell who has mistyped one, and do not fill the screen.
+const OFFERED: usize = 12;
+
+/// What there is instead, or what to do where there is nothing.
+fn offered(there: &[String], otherwise: &str) -> String {
+    let shown = there[..there.len().min(OFFERED)].join(", ");
+    match there.len().saturating_sub(OFFERED) {
+        _ if there.is_empty() => format!("there is none: {otherwise}"),
+        0 => format!("there is {shown}"),
+        more => format!("there is {shown} and {more} more"),
+    }
+}
+
 /// A silence that an operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SilenceWish {
@@ -51,6 +83,8 @@ pub struct SilenceWish {
     pub because: String,
     /// The operator.
     pub by: String,
+    /// It is refused when no service has such a name by now.
+    pub must_match: bool,
 }
 
 /// What was told since the start, and what is still to be.
@@ -142,5 +176,26 @@ impl Handle {
         let sent = self.0.send(request(reply)).await;
         sent.map_err(|_| NotifyError::Stopping)?;
         answer.await.unwrap_or(Err(NotifyError::Stopping))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_mistypes_a_name_learns_those_there_are() {
+        let names = |count: usize| (1..=count).map(|n| format!("r{n}")).collect::<Vec<_>>();
+        let rows = [
+            (0, "there is none: make one"),
+            (2, "there is r1, r2"),
+            (
+                14,
+                "there is r1, r2, r3, r4, r5, r6, r7, r8, r9, r10, r11, r12 and 2 more",
+            ),
+        ];
+        for (count, expected) in rows {
+            assert_eq!(offered(&names(count), "make one"), expected);
+        }
     }
 }

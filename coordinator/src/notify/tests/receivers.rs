@@ -336,6 +336,7 @@ async fn a_silence_is_kept_and_a_trial_says_what_came_of_it() {
         length: Duration::from_secs(3600),
         because: "moving racks".to_owned(),
         by: "admin".to_owned(),
+        must_match: false,
     };
     let nothing = SilenceWish {
         because: " ".to_owned(),
@@ -360,7 +361,9 @@ async fn a_silence_is_kept_and_a_trial_says_what_came_of_it() {
         lost.starts_with("lost was not reached: ") && lost.contains("refused"),
         "{lost}"
     );
-    assert!(handle.trial("nobody".to_owned()).await.is_err());
+    let nobody = handle.trial("nobody".to_owned()).await.unwrap_err();
+    let nobody = nobody.to_string();
+    assert!(nobody.ends_with("; there is ours, lost"), "{nobody}");
     handle.trial("ours".to_owned()).await.unwrap();
     assert_eq!(hook.taken(1).await[0].body["severity"], "warning");
     handle.unsilence(made.id.clone()).await.unwrap();
