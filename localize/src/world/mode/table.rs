@@ -307,19 +307,25 @@ pub(crate) const MODES: &[Mode] = &[
             (Stage::Http, LOSS_HTTP),
         ],
     ),
-    mode(
-        Kind::ClientNetwork,
-        Word::Unreachable,
-        0.2,
-        &[
-            (
-                Stage::Dns,
-                &[(S::DnsTimeout, 0.6), (S::DnsUnreachable, 0.4)],
-            ),
-            (Stage::Tcp, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
-            (Stage::Arrive, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
-        ],
-    ),
+    // A connection that stands takes such a word for a passing one, and sends again (RFC 1122, section 4.2.3.9).
+    Mode {
+        told: Some(S::Unreachable),
+        ..lossy(
+            Kind::ClientNetwork,
+            Word::Unreachable,
+            0.2,
+            &[
+                (
+                    Stage::Dns,
+                    &[(S::DnsTimeout, 0.6), (S::DnsUnreachable, 0.4)],
+                ),
+                (Stage::Tcp, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
+                (Stage::Arrive, &[(S::Unreachable, 0.7), (S::SynLost, 0.3)]),
+                (Stage::Tls, LOSS_TLS),
+                (Stage::Http, LOSS_HTTP),
+            ],
+        )
+    },
     mode(
         Kind::ClientNetwork,
         Word::TlsFails,
