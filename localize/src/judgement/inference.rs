@@ -45,13 +45,13 @@ pub(crate) fn assess(case: &Case) -> Assessment {
     let signatures = Signatures::new();
     let reading = Reading::new(case, &observations);
     let readings = path::readings(&case.topology);
-    let records: Vec<(f64, Record)> = readings
-        .iter()
-        .map(|(balancing, odds)| {
-            let record = Record::new(case, &observations, &reading, *balancing);
-            (*odds, record)
-        })
-        .collect();
+    let mut records: Vec<(f64, Record)> = Vec::new();
+    for (balancing, odds) in readings {
+        let record = Record::new(case, &observations, &reading, *balancing);
+        let elsewhere = record.tried_elsewhere(case.topology.backends.len());
+        records.push((*odds, record));
+        records.extend(elsewhere.map(|(more, record)| (odds + more, record)));
+    }
     let first = records.first();
     let mut spans = first.map_or(Vec::new(), |(_, record)| stretch::spans(record));
     let count = |spans: &[Span]| -> Vec<Counted> {

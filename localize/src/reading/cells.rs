@@ -31,6 +31,11 @@ const MAX_WINDOWS: usize = 24;
 /// Changes nearer to each other than this are one change, seen by different probes.
 const SAME_CHANGE_US: u64 = 1_500_000;
 
+/// The prior odds of a balancer that tries the next backend when one does not let it in (nginx's
+/// `proxy_next_upstream`, HAProxy's `option redispatch`), and of how many late answers on that matters.
+const TRIES_OTHERS: f64 = 0.5;
+const LATE_ANSWERS: u32 = 6;
+
 /// Calm for at least so long parts two stretches of failures.
 const CALM_US: u64 = 15_000_000;
 
@@ -236,6 +241,7 @@ pub(crate) fn judged<'o>(observations: &[&'o Observation]) -> Vec<&'o Observatio
 }
 
 /// Every probe at every stage that it reached, by cell, under one reading of the balancer.
+#[derive(Clone)]
 pub(crate) struct Record {
     pub(crate) by_cell: BTreeMap<Key, Vec<Trial>>,
     /// The address that a cell's first probe left from.
@@ -288,6 +294,30 @@ impl Record {
             local,
             balancing,
         }
+    }
+
+    /// The same of a balancer that tries the next backend when one does not let it in: of a late answer that came
+    /// through it nobody knows whom the lateness is of. With the logarithm of the odds of that, and of whose names
+    /// the late answers bear. `None` where too few do.
+    pub(crate) fn tried_elsewhere(&self, backends: usize) -> Option<(f64, Self)> {
+        if self.balancing != Balancing::Proxied {
+            return None;
+        }
+        let late = |trial: &Trial| {
+            trial.served_by.is_some() && trial.symptom.is_some_and(Symptom::is_late)
+        };
+        let mut elsewhere = self.clone();
+        let mut told = 0;
+        let through = elsewhere.by_cell.iter_mut().filter(|((_, arm, _), _)| {
+            matches!(arm.target, Target::Vip { .. } | Target::Edge { .. })
+        });
+        for trial in through.flat_map(|(_, trials)| trials).filter(|t| late(t)) {
+            trial.served_by = None;
+            told += trial.count;
+        }
+        let others = backends.saturating_sub(1).max(1) as f64;
+        let odds = libm::log(TRIES_OTHERS) - f64::from(told) * libm::log(others);
+        (told >= LATE_ANSWERS).then_some((odds, elsewhere))
     }
 
     /// Counts one stretch of it.

@@ -828,6 +828,25 @@ fn checks_find_out_after_a_while() {
     }
 }
 
+/// Where a balancer tries the next backend, the late answers bear the names of those that let it in.
+#[test]
+fn a_late_answer_may_bear_the_name_of_another_backend() {
+    for (seed, rounds) in (1..=seeds()).flat_map(|s| [8, 20].map(|r| (s, r))) {
+        let mut world = World::new(Mesh::Full, seed);
+        world.tries_others = true;
+        world.checked = false;
+        world.faults = vec![Fault::BackendSyn(0, 1.0)];
+        (0..rounds).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let expected: Wanted<'_> = (Kind::Backend, "web1", &["syn_unanswered"]);
+        let text = describe(&assessment);
+        let row = format!("seed {seed}, {rounds} rounds");
+        assert!(names(&assessment.verdict, &[expected]), "{row}: {text}");
+        let mut rivals = assessment.verdict.alternatives.iter();
+        assert!(rivals.all(|r| r.confidence < 0.2), "{row}: {text}");
+    }
+}
+
 /// An address where nobody has ever been met, and that every name server hands out: whoever stood there may be
 /// dead, or the record old. Nobody is named; both are listed, and what would tell is asked.
 #[test]

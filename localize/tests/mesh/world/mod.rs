@@ -109,6 +109,8 @@ pub struct World {
     pub layer4: bool,
     /// Its health checks have taken out what is closed or swallows every SYN.
     pub checked: bool,
+    /// It tries the next backend, when one does not let it in for two seconds.
+    pub tries_others: bool,
     /// Agents probe from reused ports as well.
     pub reuses_ports: bool,
     /// Agents ask for the large object as well.
@@ -243,6 +245,7 @@ impl World {
             faults: vec![],
             layer4: false,
             checked: true,
+            tries_others: false,
             reuses_ports: false,
             asks_large: false,
             usual_bytes: 4096,

@@ -167,6 +167,10 @@ impl World {
                 }
                 Ok(())
             }
+            Err(_) if self.tries_others => {
+                let next = (i + 1 + self.random.below(2)) % 3;
+                self.at_backend(next, extra + 2_000_000, steps, facts, false)
+            }
             Err(_) => Err((Layer::Http, Failure::HttpStatus(503), 3_000_000)),
         }
     }
