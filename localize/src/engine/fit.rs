@@ -98,9 +98,13 @@ enum Elsewhere {
 
 use Elsewhere::{KeptAway, OutOfRotation, Spared, Times};
 
-/// Of the time that something is out of rotation this share at least is over before a proxy's checks have found
-/// out, or when they are mistaken.
+/// In this share of the windows of something that is out of rotation its clients meet it all the same: a proxy's
+/// checks have not found out yet, or are mistaken.
 const IN_SPITE: f64 = 0.05;
+/// Logarithms of the shares of the other windows, and of those.
+const SHARES: [f64; 2] = [-0.051_293_294_387_550_53, -2.995_732_273_553_991];
+/// By so much more, in nats, one of the two is all there is.
+const CLEARLY: f64 = 12.0;
 
 /// Where nothing is seen.
 const NOWHERE: &[Elsewhere] = &[Times(1.0)];
@@ -656,7 +660,7 @@ impl Integrand<'_> {
         }
         let mut met = vec![0.0; self.terms.windows];
         self.classes.sum(Group::Behind, rate, &mut met);
-        let odds = libm::log((1.0 - IN_SPITE) / IN_SPITE);
+        let odds = SHARES[0] - SHARES[1];
         let windows = self.terms.masked.iter().zip(&met);
         windows.map(|(out, met)| out + odds >= *met).collect()
     }
@@ -779,10 +783,6 @@ fn in_spite(out: f64, met: f64) -> f64 {
     }
 }
 
-/// Logarithms of the shares of the two, and from when on one of them is all there is, in nats.
-const SHARES: [f64; 2] = [-0.051_293_294_387_550_53, -2.995_732_273_553_991];
-const CLEARLY: f64 = 12.0;
-
 fn elsewhere(theta: f64, elsewhere: Elsewhere) -> f64 {
     match elsewhere {
         KeptAway | Spared => 0.0,
@@ -797,4 +797,20 @@ fn level(p: f64) -> u8 {
         .rev()
         .find(|level| p * f64::from(LEVELS) >= f64::from(*level) - 0.5)
         .unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_is_out_of_rotation_or_met_all_the_same() {
+        for (out, met) in [(0.0, -40.0), (-40.0, 0.0), (1.0, 2.0), (-3.0, -1.0)] {
+            let mean = (1.0 - IN_SPITE) * libm::exp(out) + IN_SPITE * libm::exp(met);
+            let gain = in_spite(out, met);
+            assert!((gain - libm::log(mean)).abs() < 1e-6, "{out} {met}: {gain}");
+        }
+        // Where nothing was seen nothing is lost.
+        assert_eq!(in_spite(0.0, 0.0), 0.0);
+    }
 }

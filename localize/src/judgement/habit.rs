@@ -30,9 +30,11 @@ const REMEMBERED: f64 = 10.0;
 /// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
 /// ones are among those, but where a mode does both: what loses packets fails all probes when it loses most
 /// of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
-/// `before` is what was seen of the same fault at another time.
+/// `makes` is from which probability on a symptom is one that the mode makes, `before` what was seen of the same
+/// fault at another time.
 pub(crate) fn accustomed(
-    (table, makes): (&Distribution, f64),
+    table: &Distribution,
+    makes: f64,
     seen: &Distribution,
     before: Option<&Distribution>,
 ) -> Distribution {
@@ -170,28 +172,28 @@ mod tests {
         let seen = of(&[(Truncated, 3.0), (Reset, 2.0)]);
         let mean = WORDS.map(|word| 0.5 * chain(word, [0.5, 0.3]));
         let expected = libm::log(mean.iter().sum());
-        let own = total(&accustomed((&table, MAKES), &seen, None), &seen);
+        let own = total(&accustomed(&table, MAKES, &seen, None), &seen);
         assert!((own - expected).abs() < 1e-9, "{own} {expected}");
         // A thousand of one sort cost about what the table says of the first one.
         let seen = of(&[(Reset, 1000.0)]);
-        let drawn = accustomed((&table, MAKES), &seen, None);
+        let drawn = accustomed(&table, MAKES, &seen, None);
         let own = total(&drawn, &seen);
         assert!((-4.0..-1.2).contains(&own), "{own}");
         assert_eq!(drawn[Slow as usize], 0.0);
         // What was seen of it before is expected again, and may change all the same.
         let before = of(&[(Reset, 40.0)]);
-        let again = total(&accustomed((&table, MAKES), &seen, Some(&before)), &seen);
+        let again = total(&accustomed(&table, MAKES, &seen, Some(&before)), &seen);
         assert!((own + 0.5..0.0).contains(&again), "{again}");
         let other = of(&[(Truncated, 40.0)]);
-        let changed = total(&accustomed((&table, MAKES), &seen, Some(&other)), &seen);
+        let changed = total(&accustomed(&table, MAKES, &seen, Some(&other)), &seen);
         assert!((own - 1.0..own).contains(&changed), "{changed}");
         // So it is with whether it fails probes, or makes them late.
         let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
         let seen = of(&[(Slow, 40.0)]);
-        assert!(total(&accustomed((&table, MAKES), &seen, None), &seen) > -10.0);
+        assert!(total(&accustomed(&table, MAKES, &seen, None), &seen) > -10.0);
         // What it hardly shows is as rare the tenth time as the first.
         let seen = of(&[(Slow, 40.0), (Reset, 10.0)]);
-        let drawn = accustomed((&table, MAKES), &seen, None);
+        let drawn = accustomed(&table, MAKES, &seen, None);
         assert!((drawn[Reset as usize] - 0.03).abs() < 1e-9);
     }
 }

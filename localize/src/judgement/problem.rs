@@ -563,9 +563,8 @@ fn accustom(
         let table = signatures.all()[usize::from(*signature)];
         let before = expected.and_then(|e| e.habits.get(signature));
         if let (Some(table), Ok(place)) = (table, u16::try_from(tables.len())) {
-            tables.push(
-                accustomed((&table, makes(view(usize::from(*signature)))), seen, before).to_vec(),
-            );
+            let makes = makes(view(usize::from(*signature)));
+            tables.push(accustomed(&table, makes, seen, before).to_vec());
             own.insert(*signature, place);
         }
     }

@@ -8,7 +8,7 @@ use crate::world::path::Alternative;
 
 /// How much more often than by lot a request is served by whom the one before was, in 0 to 1: 0 of a balancer
 /// that draws or takes turns, 1 of one that keeps its clients (sticky, by the source's address, an edge's kept
-/// connections). 0 where nobody tells who served.
+/// connections). 0 where nobody tells who served, 1 where that is told too seldom, or of one alone.
 pub(crate) fn stickiness(alternatives: &[Alternative], trials: &[Trial]) -> f64 {
     let mut shares: BTreeMap<usize, f64> = BTreeMap::new();
     for alternative in alternatives {
