@@ -165,7 +165,9 @@ impl Fault {
     pub(crate) fn rates(&self, window: usize) -> [f64; Group::COUNT] {
         let mut rates = self.theta;
         if self.masked(window) {
-            rates[Group::Behind as usize] = 0.0;
+            for group in Group::BEHIND {
+                rates[group as usize] = 0.0;
+            }
         }
         rates
     }
@@ -369,12 +371,12 @@ impl<'a> Fitter<'a> {
             classes: terms.classes(),
             prior: Rates::of(model.causes[cause].habit),
             laws: Laws::new(model.causes[cause].habit, model.windows),
-            data: if terms.seen(Group::Data) {
+            data: if terms.seen(Group::DATA) {
                 DATA
             } else {
                 NOWHERE
             },
-            behind: if terms.seen(Group::Behind) {
+            behind: if terms.seen_behind() {
                 model.causes[cause].shelter.choices()
             } else {
                 NOWHERE
@@ -450,6 +452,8 @@ struct Room {
     ratios: Vec<f64>,
     /// What the classes behind a proxy grow by.
     behind: Vec<Lane>,
+    /// What those grow by that follow the handshake there.
+    behind_data: Vec<Lane>,
     batch: Batch,
 }
 
@@ -495,6 +499,7 @@ impl Room {
             single: zeros.clone(),
             ratios: zeros,
             behind: Vec::new(),
+            behind_data: Vec::new(),
             batch: Batch {
                 waiting: Vec::with_capacity(ABREAST),
                 gains: vec![[0.0; ABREAST]; windows],
@@ -582,14 +587,15 @@ impl Integrand<'_> {
             room.with_data.copy_from_slice(&room.front);
             self.classes.sum(Group::Data, at_data, &mut room.with_data);
             for (chunk, behind) in self.behind.chunks(ABREAST).enumerate() {
-                let bounds = self.sum_behind(chunk, behind, room);
+                let bounds = self.sum_behind(chunk, behind, *data, theta, room);
                 for (row, (behind, bound)) in behind.iter().zip(bounds).enumerate() {
                     if peak.dwarfs(bound) {
                         continue;
                     }
+                    let at_behind = elsewhere(theta, *behind);
                     let combination = Combination {
                         place,
-                        theta: [theta, at_data, elsewhere(theta, *behind)],
+                        theta: [theta, at_data, at_behind, elsewhere(at_data, *behind)],
                         masked: matches!(behind, KeptAway | OutOfRotation),
                         bound,
                     };
@@ -606,24 +612,29 @@ impl Integrand<'_> {
     fn grow_behind(&self, theta: f64, grown: &mut Vec<Lane>) {
         grown.clear();
         for behind in self.behind.chunks(ABREAST) {
-            for (slope, _) in self.classes.of(Group::Behind) {
-                let mut logs = [0.0; ABREAST];
-                for (log, behind) in logs.iter_mut().zip(behind) {
-                    let rate = elsewhere(theta, *behind);
-                    if rate > 0.0 {
-                        *log = growth(rate, *slope);
-                    }
-                }
-                grown.push(logs);
-            }
+            let classes = self.classes.of(Group::Behind).iter();
+            grown.extend(classes.map(|(slope, _)| grown_by(theta, behind, *slope)));
         }
     }
 
     /// Adds to the gains so far what the choices of a chunk make of a rate, side by side, and returns what
     /// no sums over laws of them are higher than.
-    fn sum_behind(&self, chunk: usize, behind: &[Elsewhere], room: &mut Room) -> Lane {
+    fn sum_behind(
+        &self,
+        chunk: usize,
+        behind: &[Elsewhere],
+        data: Elsewhere,
+        theta: f64,
+        room: &mut Room,
+    ) -> Lane {
         let classes = self.classes.of(Group::Behind);
         let grown = &room.behind[chunk * classes.len()..(chunk + 1) * classes.len()];
+        let of_data = self.classes.of(Group::BehindData);
+        room.behind_data.clear();
+        let more = of_data
+            .iter()
+            .map(|(slope, _)| grown_by(elsewhere(theta, data), behind, *slope));
+        room.behind_data.extend(more);
         let mut bounds = [0.0; ABREAST];
         let masked = behind
             .iter()
@@ -631,7 +642,8 @@ impl Integrand<'_> {
         let checked = masked.is_some_and(|row| matches!(behind[row], OutOfRotation));
         for (window, (all, so_far)) in room.all.iter_mut().zip(&room.with_data).enumerate() {
             let mut gains = [*so_far; ABREAST];
-            for ((_, counts), grown) in classes.iter().zip(grown) {
+            let data = of_data.iter().zip(&room.behind_data);
+            for ((_, counts), grown) in classes.iter().zip(grown).chain(data) {
                 let count = counts[window];
                 gains = array::from_fn(|row| gains[row] + count * grown[row]);
             }
@@ -659,7 +671,10 @@ impl Integrand<'_> {
             return vec![true; self.terms.windows];
         }
         let mut met = vec![0.0; self.terms.windows];
-        self.classes.sum(Group::Behind, rate, &mut met);
+        for group in Group::BEHIND {
+            self.classes
+                .sum(group, peak.theta[group as usize], &mut met);
+        }
         let odds = SHARES[0] - SHARES[1];
         let windows = self.terms.masked.iter().zip(&met);
         windows.map(|(out, met)| out + odds >= *met).collect()
@@ -790,6 +805,18 @@ fn elsewhere(theta: f64, elsewhere: Elsewhere) -> f64 {
         OutOfRotation => theta,
         Times(factor) => (theta * factor).min(TOP),
     }
+}
+
+/// What a class grows by at a rate, by choice of what that is behind a proxy.
+fn grown_by(theta: f64, behind: &[Elsewhere], slope: f64) -> Lane {
+    let mut logs = [0.0; ABREAST];
+    for (log, behind) in logs.iter_mut().zip(behind) {
+        let rate = elsewhere(theta, *behind);
+        if rate > 0.0 {
+            *log = growth(rate, slope);
+        }
+    }
+    logs
 }
 
 fn level(p: f64) -> u8 {

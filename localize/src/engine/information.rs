@@ -278,7 +278,9 @@ fn culprit(model: &Model, set: &Set, fit: usize, absent: bool) -> Culprit {
     let mut theta = fitted.map(|theta| (theta * rate / fitted[Group::Front as usize]).min(TOP));
     let masked = fit.fault.masked_at_last();
     if masked {
-        theta[Group::Behind as usize] = 0.0;
+        for group in Group::BEHIND {
+            theta[group as usize] = 0.0;
+        }
     }
     Culprit {
         cause: fit.fault.cause,

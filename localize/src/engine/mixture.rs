@@ -385,7 +385,7 @@ impl Room {
         for a in acting {
             for touch in a.touches.iter().filter(|touch| on(touch, place)) {
                 let theta = a.theta[touch.group as usize];
-                passage.closed |= a.masked && touch.group == Group::Behind;
+                passage.closed |= a.masked && touch.group.is_behind();
                 match touch.effect {
                     Effect::Gate if gated => passage.gate *= 1.0 - theta,
                     Effect::Gate => {}
@@ -462,7 +462,7 @@ fn on(touch: &Touch, place: u16) -> bool {
 
 fn closed(touches: &[Touch], place: u16) -> bool {
     let mut touches = touches.iter();
-    touches.any(|t| t.group == Group::Behind && on(t, place))
+    touches.any(|t| t.group.is_behind() && on(t, place))
 }
 
 #[cfg(test)]
@@ -504,7 +504,7 @@ mod tests {
     fn acting(touches: &[Touch], theta: f64, masked: bool) -> Acting<'_> {
         Acting {
             touches,
-            theta: [theta, theta / 2.0, 0.9 * theta],
+            theta: [theta, theta / 2.0, 0.9 * theta, 0.45 * theta],
             masked,
         }
     }

@@ -23,13 +23,25 @@ pub(crate) enum Group {
     Data,
     /// A proxy stands in between.
     Behind,
+    /// What follows the handshake, when packets are lost behind a balancer that forwards them.
+    BehindData,
 }
 
 impl Group {
     /// How many groups there are.
-    pub(crate) const COUNT: usize = 3;
+    pub(crate) const COUNT: usize = 4;
     /// Every group.
-    pub(crate) const ALL: [Group; Self::COUNT] = [Group::Front, Group::Data, Group::Behind];
+    pub(crate) const ALL: [Group; Self::COUNT] =
+        [Group::Front, Group::Data, Group::Behind, Group::BehindData];
+    /// Those that a proxy can keep its clients away from.
+    pub(crate) const BEHIND: [Group; 2] = [Group::Behind, Group::BehindData];
+    /// Those of packets that need not all arrive.
+    pub(crate) const DATA: [Group; 2] = [Group::Data, Group::BehindData];
+
+    /// Whether a proxy can keep its clients away.
+    pub(crate) fn is_behind(self) -> bool {
+        Self::BEHIND.contains(&self)
+    }
 }
 
 /// What a hypothesis does to a cell.

@@ -81,10 +81,14 @@ impl Terms {
             && self.masked.iter().all(|gain| *gain <= 0.0)
     }
 
-    /// Whether the rate of a group makes a difference, or being out of rotation does.
-    pub(super) fn seen(&self, group: Group) -> bool {
-        let masked = group == Group::Behind && self.masked.iter().any(|gain| *gain != 0.0);
-        masked || self.classes.iter().any(|(g, _)| *g == group)
+    /// Whether the rate of one of these groups makes a difference.
+    pub(super) fn seen(&self, groups: [Group; 2]) -> bool {
+        self.classes.iter().any(|(group, _)| groups.contains(group))
+    }
+
+    /// Whether it makes a difference that a proxy stands in front, which can take it out of rotation.
+    pub(super) fn seen_behind(&self) -> bool {
+        self.seen(Group::BEHIND) || self.masked.iter().any(|gain| *gain != 0.0)
     }
 
     /// The classes that are not empty.
@@ -113,7 +117,7 @@ impl Terms {
                 here.map(|(_, value)| value).sum()
             };
             for (class, (group, slope)) in self.classes.iter().enumerate() {
-                if *group == Group::Behind && masked {
+                if group.is_behind() && masked {
                     continue;
                 }
                 let count = sum(self.counts_of(class));
@@ -200,9 +204,15 @@ impl Scene {
                 mixture.add(More::Hard(mine, group), &mut self.hard[place]);
             }
         }
-        if self.groups[Group::Behind as usize] {
+        if self.is_behind() {
             mixture.add(More::Masked(mine), &mut self.masked);
         }
+    }
+
+    /// Whether a proxy stands before the cause somewhere.
+    fn is_behind(&self) -> bool {
+        let mut behind = Group::BEHIND.into_iter();
+        behind.any(|group| self.groups[group as usize])
     }
 
     /// What an outcome gains by the cause.
@@ -215,10 +225,10 @@ impl Scene {
             let added = &self.hard[group as usize];
             let (hard, hard_whole) = mixture.shares_with(outcome, &known, added);
             gains.hard[group as usize] = Some((hard / share - 1.0, hard_whole / whole - 1.0));
-            if group == Group::Behind {
-                let (masked, masked_whole) = mixture.shares_with(outcome, &known, &self.masked);
-                gains.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
-            }
+        }
+        if self.is_behind() {
+            let (masked, masked_whole) = mixture.shares_with(outcome, &known, &self.masked);
+            gains.masked = libm::log(masked / masked_whole) - libm::log(share / whole);
         }
         gains
     }

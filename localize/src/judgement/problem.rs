@@ -271,7 +271,7 @@ impl<'a> Problem<'a> {
                     cell: index32(index),
                     path: index16(path),
                     order: index16(order),
-                    group: group(hypothesis.mode, crossing.view, chosen, stage),
+                    group: group(hypothesis.mode, crossing.view, chosen, (stage, effect)),
                     effect,
                 };
                 let visible = |stage| {
@@ -587,14 +587,16 @@ fn failures<'c>(cells: impl Iterator<Item = &'c Cell>) -> Distribution {
 }
 
 /// `chosen` says that a balancer chooses the part among others: who only forwards connections may have taken
-/// it out of rotation as well.
-fn group(mode: usize, view: View, chosen: bool, stage: Stage) -> Group {
-    if chosen || !view.is_direct() {
-        Group::Behind
-    } else if MODES[mode].lossy && matches!(stage, Stage::Tls | Stage::Http) {
-        Group::Data
-    } else {
-        Group::Front
+/// it out of rotation as well. A handshake that loses single packets comes about all the same, mostly, so that
+/// it keeps no more probes from what follows than are lost there.
+fn group(mode: usize, view: View, chosen: bool, (stage, effect): (Stage, Effect)) -> Group {
+    let later = matches!(stage, Stage::Tls | Stage::Http) || effect == Effect::Gate;
+    match (chosen, MODES[mode].lossy && later) {
+        _ if !view.is_direct() => Group::Behind,
+        (true, true) => Group::BehindData,
+        (true, false) => Group::Behind,
+        (false, true) => Group::Data,
+        (false, false) => Group::Front,
     }
 }
 
