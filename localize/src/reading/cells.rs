@@ -16,7 +16,7 @@ use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
-use crate::reading::kernel::Reason;
+use crate::reading::kernel;
 use crate::reading::passing::{Passed, passes};
 use crate::reading::wanted::Worth;
 use crate::reading::witness::{Seen, Witnesses};
@@ -696,10 +696,12 @@ fn handshake(
         .map_or(0, |tcp| tcp.syn_retransmissions);
     let last = failure.and_then(Symptom::of);
     let unanswered = again.min(MAX_SYNS) + u32::from(last == Some(Symptom::SynLost));
-    let unanswered = match observation.arm.port {
-        SourcePort::Fresh => unanswered,
+    let unanswered = match (&observation.arm.target, observation.arm.port) {
         // What the far end remembers of a port is the same for every SYN of the connection.
-        SourcePort::Reused => unanswered.min(1),
+        (_, SourcePort::Reused) => unanswered.min(1),
+        // A balancer chooses once for a connection: whoever it forwards the first SYN to gets them all.
+        (Target::Vip { .. }, SourcePort::Fresh) if !passed => unanswered.min(1),
+        (_, SourcePort::Fresh) => unanswered,
     };
     let other = last.filter(|symptom| *symptom != Symptom::SynLost);
     let syns = Syns {
@@ -777,30 +779,10 @@ impl Syns {
             (Stage::Return, None, passed),
             (Stage::Return, LOST, lost_back),
         ];
-        let told = told(seen, silent).into_iter();
+        let told = kernel::told(&seen.reasons, silent).into_iter();
         counted.extend(told.map(|(symptom, count)| (Stage::Answer, Some(symptom), count)));
         counted
     }
-}
-
-/// So many SYNs that arrived and were not answered, by what the far host's kernel says of them.
-fn told(seen: &Seen, silent: u32) -> Vec<(Symptom, u32)> {
-    let mut left = silent;
-    let mut told = Vec::new();
-    for (reason, count) in &seen.reasons {
-        let symptom = match reason {
-            Reason::QueueFull => Symptom::QueueFull,
-            Reason::Filtered => Symptom::Filtered,
-            Reason::Unrouted => Symptom::Unrouted,
-            Reason::TableFull => Symptom::TableFull,
-            Reason::Silent => Symptom::Silent,
-        };
-        let count = left.min(*count);
-        left -= count;
-        told.push((symptom, count));
-    }
-    told.push((Symptom::SynLost, left));
-    told
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use crate::facts::host::{Counter, HostReading, Setting};
 use crate::facts::sighting::{Direction, FlowSighting, Packet, WitnessReport};
 use crate::facts::topology::VantageName;
+use crate::world::symptom::Symptom;
 
 /// Of the stretches in which all SYNs were answered, one in so many has a counter rise by more than what
 /// is usual there: a host at the edge of the Internet refuses packets all day.
@@ -47,6 +48,17 @@ impl Reason {
             Self::Unrouted => &[Counter::ReversePathDrops],
             Self::TableFull => &[Counter::ConntrackDrops],
             Self::Silent => &[],
+        }
+    }
+
+    /// What is seen of a SYN that it is the reason for.
+    const fn symptom(self) -> Symptom {
+        match self {
+            Self::QueueFull => Symptom::QueueFull,
+            Self::Filtered => Symptom::Filtered,
+            Self::Unrouted => Symptom::Unrouted,
+            Self::TableFull => Symptom::TableFull,
+            Self::Silent => Symptom::Silent,
         }
     }
 
@@ -126,6 +138,19 @@ impl Kernels {
         }
         told.or_else(|| ipv4.then_some(Reason::Silent))
     }
+}
+
+/// So many SYNs that arrived and were not answered, by what the host's kernel says of them.
+pub(crate) fn told(reasons: &BTreeMap<Reason, u32>, silent: u32) -> Vec<(Symptom, u32)> {
+    let mut left = silent;
+    let mut told = Vec::new();
+    for (reason, count) in reasons {
+        let count = left.min(*count);
+        left -= count;
+        told.push((reason.symptom(), count));
+    }
+    told.push((Symptom::SynLost, left));
+    told
 }
 
 /// What a host's kernel was last said to be set to.

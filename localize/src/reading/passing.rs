@@ -7,6 +7,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
+use alloc::vec;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -17,6 +18,7 @@ use crate::facts::topology::{
     BALANCER_HOST, Backend, Role, Topology, VantageName, VantagePoint, VipMode,
 };
 use crate::reading::epochs::Span;
+use crate::reading::kernel::{self, Kernels, Reason, unanswered};
 use crate::reading::witness::{SAME_CONNECTION_US, SEAMLESS_US};
 use crate::world::symptom::{Stage, Symptom};
 
@@ -75,6 +77,8 @@ struct Handshake {
     refused: u32,
     completed: u32,
     reset: bool,
+    /// SYNs that were not answered, by what the server's kernel says of them.
+    reasons: BTreeMap<Reason, u32>,
     arrived_by: BTreeSet<String>,
     left_by: BTreeSet<String>,
 }
@@ -148,13 +152,23 @@ fn witness_of<'t>(topology: &'t Topology, backend: &Backend) -> Option<&'t Vanta
 /// The backends that have a witness, with the connections that it saw and no probe made.
 fn watched<'c>(case: &'c Case, observations: &[&Observation]) -> Vec<(&'c Backend, Connections)> {
     let reports = unique(&case.sightings);
+    let kernels = Kernels::new(reports.values().copied());
     let probes = probes(observations);
     let backends = case.topology.backends.iter();
     let watched = backends.filter_map(|backend| {
         let witness = witness_of(&case.topology, backend)?;
         let reports = reports.range((witness, 0)..=(witness, u64::MAX));
         let reports: Vec<&WitnessReport> = reports.map(|(_, report)| *report).collect();
-        Some((backend, connections(&reports, backend.address, &probes)))
+        let of_server = |report: &'c WitnessReport| {
+            let reason = kernels.reason(report, backend.address.is_ipv4());
+            let flows = report.flows.iter();
+            let flows = flows.filter(move |flow| flow.server == backend.address);
+            flows.map(move |flow| (flow, reason))
+        };
+        let flows = reports.iter().flat_map(|report| of_server(report));
+        let flows = flows.filter(|(flow, _)| !probes.contains(&flow.client));
+        let end = reports.iter().map(|r| r.to.at_us).max().unwrap_or(0);
+        Some((backend, connections(flows, end, &gaps(&reports))))
     });
     watched.collect()
 }
@@ -220,15 +234,14 @@ fn is_inner(address: IpAddr) -> bool {
     }
 }
 
-/// The connections to a server that no probe made, each with what its whole handshake was. One that a
-/// gap in the reports, or their end, may have cut short is left out, unless it was completed.
-fn connections(
-    reports: &[&WitnessReport],
-    server: SocketAddr,
-    probes: &BTreeSet<SocketAddr>,
+/// What was seen of connections, stretch by stretch and each with why SYNs went unanswered then, each with
+/// what its whole handshake was. One that a gap in the reports, or their end, may have cut short is left out,
+/// unless it was completed.
+fn connections<'r>(
+    flows: impl Iterator<Item = (&'r FlowSighting, Option<Reason>)>,
+    end: u64,
+    gaps: &[u64],
 ) -> Connections {
-    let end = reports.iter().map(|r| r.to.at_us).max().unwrap_or(0);
-    let gaps = gaps(reports);
     let mut open: BTreeMap<SocketAddr, Handshake> = BTreeMap::new();
     let mut all = Connections::new();
     let mut close = |client: SocketAddr, handshake: Handshake| {
@@ -239,22 +252,19 @@ fn connections(
             all.entry(client.ip()).or_default().push(handshake);
         }
     };
-    for report in reports {
-        let flows = report.flows.iter().filter(|flow| flow.server == server);
-        for flow in flows.filter(|flow| !probes.contains(&flow.client)) {
-            let Some(next) = Handshake::of(flow) else {
-                continue;
-            };
-            match open.remove(&flow.client) {
-                Some(known) if !known.is_another(&next) => {
-                    open.insert(flow.client, known.and(next));
-                }
-                Some(known) => {
-                    close(flow.client, known);
-                    open.insert(flow.client, next);
-                }
-                None => drop(open.insert(flow.client, next)),
+    for (flow, reason) in flows {
+        let Some(next) = Handshake::of(flow, reason) else {
+            continue;
+        };
+        match open.remove(&flow.client) {
+            Some(known) if !known.is_another(&next) => {
+                open.insert(flow.client, known.and(next));
             }
+            Some(known) => {
+                close(flow.client, known);
+                open.insert(flow.client, next);
+            }
+            None => drop(open.insert(flow.client, next)),
         }
     }
     for (client, handshake) in open {
@@ -285,10 +295,12 @@ fn gaps(reports: &[&WitnessReport]) -> Vec<u64> {
 }
 
 impl Handshake {
-    /// What one stretch saw of a flow.
-    fn of(flow: &FlowSighting) -> Option<Self> {
+    /// What one stretch saw of a flow, and why SYNs went unanswered then.
+    fn of(flow: &FlowSighting, reason: Option<Reason>) -> Option<Self> {
+        let lost = reason.map(|reason| (reason, unanswered(flow)));
         let mut handshake = Self {
             at: flow.seen.iter().map(|seen| seen.first.at_us).min()?,
+            reasons: lost.into_iter().filter(|(_, count)| *count > 0).collect(),
             ..Self::default()
         };
         for seen in &flow.seen {
@@ -327,13 +339,16 @@ impl Handshake {
         self.refused += next.refused;
         self.completed += next.completed;
         self.reset |= next.reset;
+        for (reason, count) in next.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
         self.arrived_by.extend(next.arrived_by);
         self.left_by.extend(next.left_by);
         self
     }
 
     /// What it says of both stages: how often which symptom was seen, or none.
-    fn counts(&self) -> [(Stage, Option<Symptom>, u32); 6] {
+    fn counts(&self) -> Vec<(Stage, Option<Symptom>, u32)> {
         let answered = self.answers.min(self.syns);
         let stale = self.stale.min(self.syns - answered);
         // A server resets later, too.
@@ -349,14 +364,16 @@ impl Handshake {
         };
         let lost = self.answers.saturating_sub(back);
         let few = |count: u32| count.min(MOST_LOST);
-        [
+        let mut counts = vec![
             (Stage::Answer, None, answered),
             (Stage::Answer, Some(Symptom::StaleAck), few(stale)),
             (Stage::Answer, Some(Symptom::Refused), few(refused)),
-            (Stage::Answer, Some(Symptom::SynLost), few(silent)),
             (Stage::Return, None, back),
             (Stage::Return, Some(Symptom::SynLost), few(lost)),
-        ]
+        ];
+        let told = kernel::told(&self.reasons, few(silent)).into_iter();
+        counts.extend(told.map(|(symptom, count)| (Stage::Answer, Some(symptom), count)));
+        counts
     }
 }
 

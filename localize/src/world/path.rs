@@ -374,8 +374,9 @@ impl<'a> Paths<'a> {
         if self.balancing.at_layer_4() {
             let mut behind = Vec::new();
             for (index, backend) in self.topology.backends.iter().enumerate() {
-                let way = self.lb_backend_path(Vip::One(vip), &backend.name);
-                let mut crossed: Vec<Crossing> = way.into_iter().map(direct).collect();
+                let mut parts = self.toward(Vip::One(vip), &backend.name);
+                parts.extend(self.lb_backend_path(Vip::One(vip), &backend.name));
+                let mut crossed: Vec<Crossing> = parts.into_iter().map(direct).collect();
                 crossed.push(direct(self.part(What::Backend(backend.name.clone()))));
                 crossed.extend(self.shared().map(direct));
                 crossed.extend(self.forwarded_back(&backend.name, destination));
@@ -441,18 +442,22 @@ impl<'a> Paths<'a> {
         parts
     }
 
+    /// What a balancer does to one backend alone.
+    fn toward(&mut self, vip: Vip, backend: &str) -> Vec<PartId> {
+        let extents = self.extents(vip).into_iter();
+        let toward = extents.map(|vip| {
+            let backend = backend.to_string();
+            self.part(What::Toward { vip, backend })
+        });
+        toward.collect()
+    }
+
     /// What lies behind the balancer: one path for each backend, and back by whichever of its
     /// addresses the balancer's connection left from.
     fn pool(&mut self, vip: Vip, view: View) -> Vec<(Vec<Crossing>, Option<usize>)> {
         let mut paths = Vec::new();
         for (index, backend) in self.topology.backends.iter().enumerate() {
-            let mut parts = Vec::new();
-            if !self.balancing.at_layer_4() {
-                parts.extend(self.extents(vip).into_iter().map(|vip| {
-                    let backend = backend.name.clone();
-                    self.part(What::Toward { vip, backend })
-                }));
-            }
+            let mut parts = self.toward(vip, &backend.name);
             parts.extend(self.lb_backend_path(vip, &backend.name));
             parts.push(self.part(What::Backend(backend.name.clone())));
             parts.extend(self.shared());

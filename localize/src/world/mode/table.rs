@@ -121,6 +121,21 @@ const MISDIRECTED: &[Weighted] = &[
     (S::Reset, 0.02),
     (S::Closed, 0.02),
 ];
+/// What clients meet whose connection is forwarded to somebody else, or not as it came.
+const TLS_ELSEWHERE: &[Weighted] = &[
+    (S::TlsRefused, 0.35),
+    (S::TlsReset, 0.25),
+    (S::TlsTimeout, 0.2),
+    (S::CertificateName, 0.15),
+    (S::CertificateIssuer, 0.05),
+];
+const HTTP_ELSEWHERE: &[Weighted] = &[
+    (S::Status4xx, 0.4),
+    (S::ContentDiffers, 0.3),
+    (S::Closed, 0.1),
+    (S::Reset, 0.1),
+    (S::HttpTimeout, 0.1),
+];
 const STATUS_5XX: &[Weighted] = &[
     (S::Status5xx, 0.6),
     (S::Status502, 0.12),
@@ -157,6 +172,14 @@ const fn lossy(kind: Kind, word: Word, share: f64, direct: &'static [AtStage]) -
     Mode {
         lossy: true,
         ..mode(kind, word, share, direct)
+    }
+}
+
+/// What a balancer does to one backend alone.
+const fn toward(share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        class: Class::Toward,
+        ..mode(Kind::LoadBalancer, Word::Misdirected, share, direct)
     }
 }
 
@@ -581,15 +604,11 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::Origin, 0.01, STUCK),
     large_fail(Kind::Origin, 0.01, REFUSED_LARGE),
     Mode {
-        class: Class::Toward,
-        word: Word::Misdirected,
-        share: 1.0,
-        strikes: Strikes::All,
-        told: None,
-        lossy: false,
-        direct: &[],
         behind: Some(MISDIRECTED),
+        ..toward(0.8, &[])
     },
+    toward(0.1, &[(Stage::Tls, TLS_ELSEWHERE)]),
+    toward(0.1, &[(Stage::Http, HTTP_ELSEWHERE)]),
     lossy(
         Kind::LoadBalancer,
         Word::NoAnswer,
