@@ -762,8 +762,24 @@ fn a_chain_of_faults_is_told_link_by_link() {
 /// The same faults when the balancer only forwards connections, declared or not.
 #[test]
 fn behind_a_layer_4_balancer() {
-    let rows: [(Option<Fault>, &[Wanted<'_>]); 6] = [
+    let rows: [(Option<Fault>, &[Wanted<'_>]); 9] = [
         (None, &[]),
+        (
+            Some(Fault::BackendSyn(1, 1.0)),
+            &[(Kind::Backend, "web2", &["syn_unanswered"])],
+        ),
+        (
+            Some(Fault::LbPath(1, 0.35)),
+            &[(
+                Kind::LbBackendPath,
+                "203.0.113.10:443->web2",
+                &["packet_loss"],
+            )],
+        ),
+        (
+            Some(Fault::Misdirected(1)),
+            &[(Kind::LoadBalancer, "203.0.113.10:443", &["misdirected"])],
+        ),
         (
             Some(Fault::BackendClosed(0)),
             &[(Kind::Backend, "web1", &["refuses"])],

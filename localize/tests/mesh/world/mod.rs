@@ -72,7 +72,8 @@ pub enum Fault {
     BalancerLarge,
     /// Every backend answers with this status; a redirect leads to another site.
     Everything(u16),
-    /// The balancer has a wrong address of a backend: what answers there knows no such page.
+    /// The balancer has a wrong address of a backend: what answers there knows no such page, or speaks
+    /// no TLS with clients whose connections are forwarded.
     Misdirected(usize),
     /// The edges turn this vantage point away.
     NotServed(&'static str),
@@ -722,7 +723,8 @@ impl World {
                 self.forwarded = self.chosen();
                 let i = self.forwarded;
                 let closed = self.faults.contains(&Fault::BackendClosed(i));
-                (both, self.syn_drops(i), self.back(i, source), closed)
+                let forward = 1.0 - (1.0 - both) * (1.0 - self.lb_path(i));
+                (forward, self.syn_drops(i), self.back(i, source), closed)
             }
             Target::Vip { .. } => (both, 0.0, both, self.faults.contains(&Fault::BalancerDead)),
             Target::Backend { name, .. } => {
@@ -741,7 +743,11 @@ impl World {
             _ => (both, 0.0, both, false),
         };
         let (before, there) = self.collisions(vantage, arm);
-        let h = self.handshake(forward.max(before), drops.max(there), back, closed);
+        let mut h = self.handshake(forward.max(before), drops.max(there), back, closed);
+        if self.layer4 && both == 0.0 && matches!(arm.target, Target::Vip { .. }) {
+            // What is lost behind the balancer has come to the balancer.
+            h.arrived = h.sent;
+        }
         facts.tcp = Some(TcpFacts {
             local,
             syn_retransmissions: h.sent - 1,
@@ -809,6 +815,9 @@ impl World {
                 facts,
             ),
             Target::Vip { .. } if self.layer4 => {
+                if self.faults.contains(&Fault::Misdirected(self.forwarded)) {
+                    return Err((Layer::Tls, Failure::TlsAlert(10), 700));
+                }
                 self.tls(both, false, steps)?;
                 self.at_backend(self.forwarded, 0, steps, facts, true)
             }

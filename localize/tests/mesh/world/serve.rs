@@ -88,7 +88,9 @@ impl World {
         }
         let i = self.chosen();
         let closed = self.faults.contains(&Fault::BackendClosed(i));
-        match self.handshake(0.0, self.syn_drops(i), 0.0, closed).passed {
+        let way = self.lb_path(i);
+        match self.handshake(way, self.syn_drops(i), 0.0, closed).passed {
+            Ok(_) if self.faults.contains(&Fault::Misdirected(i)) => cdn(525),
             Ok(took) => self.at_backend(i, extra + took, steps, facts, false),
             Err(Failure::ConnectRefused) => cdn(521),
             Err(_) => cdn(522),
