@@ -9,8 +9,8 @@ mod world;
 use std::net::SocketAddr;
 
 use localize::{
-    Case, Direction, FlowSighting, Kind, Layer, Micros, Packet, Seen, Stamp, Target, TcpOptions,
-    VantageName, Verdict, VerdictOutcome, VipMode, WitnessReport, localize,
+    Case, Counter, Direction, FlowSighting, HostReading, Kind, Layer, Micros, Packet, Seen, Stamp,
+    Target, TcpOptions, VantageName, Verdict, VerdictOutcome, VipMode, WitnessReport, localize,
 };
 use world::{Fault, Mesh, World};
 
@@ -30,6 +30,8 @@ enum Check {
     Stale,
     /// The SYN is answered, and the client is content with that.
     Reset,
+    /// Nothing answers.
+    Dropped,
 }
 
 impl Check {
@@ -70,6 +72,7 @@ impl Check {
                 seen(Packet::ResetByClient, In, "eth0", 1),
                 seen(Packet::StaleAck, Out, "eth0", 1),
             ],
+            Self::Dropped => vec![seen(Packet::Syn, In, "eth0", 3)],
             Self::Reset => vec![
                 seen(Packet::Syn, In, "eth0", 1),
                 seen(Packet::SynAck, Out, "eth0", 1),
@@ -181,6 +184,34 @@ fn ways_back_to_the_balancer_are_known_from_its_own_connections() {
             assert!(by_another, "{texts:?}");
         }
     }
+}
+
+/// Its SYNs go unanswered for the reason that probes' do, and the host's kernel counts both.
+#[test]
+fn what_the_kernel_says_holds_for_the_balancers_own_connections() {
+    let mut case = beside(&[Fault::BackendSyn(1, 1.0)], false);
+    for from in [FIRST, SECOND] {
+        connect(&mut case, from, true, |backend, _| match backend {
+            1 => Check::Dropped,
+            _ => Check::Completed,
+        });
+    }
+    for report in &mut case.sightings {
+        let syns = |packet| -> u64 {
+            let seen = report.flows.iter().flat_map(|flow| &flow.seen);
+            let seen = seen.filter(|seen| seen.packet == packet);
+            seen.map(|seen| u64::from(seen.count)).sum()
+        };
+        let lost = syns(Packet::Syn).saturating_sub(syns(Packet::SynAck));
+        report.host = Some(HostReading {
+            rose: [(Counter::Undelivered, lost)].into(),
+            ..Default::default()
+        });
+    }
+    let verdict = localize(&case).verdict;
+    let expected = (Kind::Backend, "web2", "host_firewall");
+    assert_eq!(named(&verdict), [expected], "{:?}", verdict.alternatives);
+    assert!(verdict.unknown < 0.05, "{}", verdict.unknown);
 }
 
 #[test]

@@ -356,6 +356,11 @@ impl<'a> Paths<'a> {
         stage: Stage,
         destination: Option<IpAddr>,
     ) -> Vec<Alternative> {
+        let own = vantage.host.as_deref().filter(|host| self.is_backend(host));
+        if let Some(own) = own.filter(|_| vantage.addresses.contains(&vip.ip())) {
+            // With direct return each backend has the VIP for itself, and gets no further than that.
+            return self.backend(vantage, own, stage, None);
+        }
         let balancer: Vec<Crossing> = self
             .extents(Vip::One(vip))
             .into_iter()
@@ -398,6 +403,11 @@ impl<'a> Paths<'a> {
             front.push(Crossing { part, view });
         }
         fan_out(front, behind)
+    }
+
+    fn is_backend(&self, host: &str) -> bool {
+        let mut backends = self.topology.backends.iter();
+        backends.any(|backend| backend.name == host)
     }
 
     /// How answers to forwarded connections come back. A balancer may leave the client's address in

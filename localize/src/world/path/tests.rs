@@ -103,3 +103,20 @@ fn what_nobody_declared_behind_a_balancer_is_crossed() {
         assert!(origin, "{stage:?}: {met:?}");
     }
 }
+
+#[test]
+fn who_has_the_vip_for_itself_asks_nobody_else() {
+    let mut topology = topology(VipMode::Dsr);
+    let address = topology.vips[0];
+    topology.vantages[0].host = Some("web1".into());
+    topology.vantages[0].addresses.push(address.ip());
+    let mut second = topology.backends[0].clone();
+    second.name = "web2".into();
+    topology.backends.push(second);
+    let met = |stage| -> Vec<String> {
+        let met = crossed(&topology, Target::Vip { address }, stage);
+        met.into_iter().map(|(name, _)| name).collect()
+    };
+    assert_eq!(met(Stage::Tcp), [""; 0]);
+    assert_eq!(met(Stage::Http), ["web1", "shop.example"]);
+}
