@@ -10,8 +10,8 @@ use core::iter;
 
 use crate::counted::score::{CountedCase, CountedComponent, Row};
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Restless, Shelter,
-    Touch, Way, index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Outcome, Restless,
+    Shelter, Touch, Way, index16, index32,
 };
 use crate::facts::component::Kind;
 
@@ -333,7 +333,7 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
             window,
             count: probes.saturating_sub(*failed),
         });
-    model.push_outcome(None, None, 0.0, passed);
+    model.push_outcome(Outcome::possible(None, None, 0.0), passed);
     if row.failed.iter().any(|failed| *failed > 0) {
         let failed = (0..)
             .zip(windows())
@@ -341,6 +341,6 @@ fn push_row(model: &mut Model, row: &Row, nature: Nature) {
                 window,
                 count: *failed.min(probes),
             });
-        model.push_outcome(Some(0), None, 1.0, failed);
+        model.push_outcome(Outcome::possible(Some(0), None, 1.0), failed);
     }
 }

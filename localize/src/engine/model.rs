@@ -140,6 +140,9 @@ pub(crate) struct Outcome {
     pub(crate) server: Option<u16>,
     /// The share of the background that shows as this outcome.
     pub(crate) chance: f64,
+    /// How much of a way that a proxy has closed still counts among all that could come: it may have chosen once
+    /// for several probes.
+    pub(crate) reserved: f64,
     /// How often it was seen in all.
     pub(crate) total: f64,
     counts: Range<u32>,
@@ -152,9 +155,15 @@ impl Outcome {
             symptom,
             server,
             chance,
+            reserved: 0.0,
             total: 0.0,
             counts: 0..0,
         }
+    }
+
+    /// The same, of which the proxy's choice was known so far from what came before, in 0 to 1.
+    pub(crate) fn reserving(self, reserved: f64) -> Self {
+        Self { reserved, ..self }
     }
 }
 
@@ -180,9 +189,6 @@ pub(crate) struct Cell {
     /// Probes that came here, and those of them that failed here.
     pub(crate) trials: f64,
     pub(crate) failed: f64,
-    /// How much of a way that a proxy has closed still counts among all that could come, where outcomes tell
-    /// who served.
-    pub(crate) reserved: f64,
     ways: Range<u32>,
     outcomes: Range<u32>,
 }
@@ -201,8 +207,6 @@ pub(crate) struct Nature {
     pub(crate) kinds: f64,
     /// Cells of one number go the same way, but from different vantage points.
     pub(crate) kin: u32,
-    /// How much of a way that a proxy has closed still counts: whom it chooses is chosen once for many probes.
-    pub(crate) reserved: f64,
 }
 
 /// A count in one window.
@@ -332,20 +336,13 @@ impl Model {
             late: 0.0,
             trials: 0.0,
             failed: 0.0,
-            reserved: nature.reserved,
             ways: from..index32(self.ways.len()),
             outcomes: outcomes..outcomes,
         });
     }
 
-    /// Adds an outcome to the cell added last.
-    pub(crate) fn push_outcome(
-        &mut self,
-        symptom: Option<u8>,
-        server: Option<u16>,
-        chance: f64,
-        counts: impl Iterator<Item = Count>,
-    ) {
+    /// Adds an outcome to the cell added last, so often by window.
+    pub(crate) fn push_outcome(&mut self, outcome: Outcome, counts: impl Iterator<Item = Count>) {
         let from = index32(self.counts.len());
         let mut total: u64 = 0;
         for count in counts.filter(|c| c.count > 0) {
@@ -356,15 +353,13 @@ impl Model {
         let total = total as f64;
         if let Some(cell) = self.cells.last_mut().filter(|_| to > from) {
             cell.trials += total;
-            if symptom.is_some() {
+            if outcome.symptom.is_some() {
                 cell.failed += total;
             }
             self.outcomes.push(Outcome {
-                symptom,
-                server,
-                chance,
                 total,
                 counts: from..to,
+                ..outcome
             });
             cell.outcomes.end += 1;
         }

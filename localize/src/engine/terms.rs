@@ -287,10 +287,11 @@ impl Slopes {
 }
 
 /// What an outcome's gain depends on in a cell.
-type Seen = (Option<u8>, Option<u16>, u64);
+type Seen = (Option<u8>, Option<u16>, [u64; 2]);
 
 fn seen(outcome: &Outcome) -> Seen {
-    (outcome.symptom, outcome.server, outcome.chance.to_bits())
+    let numbers = [outcome.chance, outcome.reserved];
+    (outcome.symptom, outcome.server, numbers.map(f64::to_bits))
 }
 
 /// A cell that a cause touches.
@@ -342,13 +343,7 @@ impl Likeness {
         let cells = cells.map(|(cell, informative)| {
             let mut likeness = Vec::new();
             if *informative {
-                let numbers = [
-                    cell.background,
-                    cell.spread,
-                    cell.slip,
-                    cell.late,
-                    cell.reserved,
-                ];
+                let numbers = [cell.background, cell.spread, cell.slip, cell.late];
                 likeness.extend(numbers.map(f64::to_bits));
                 for way in model.ways(cell) {
                     likeness.push(way.weight.to_bits());

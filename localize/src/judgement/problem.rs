@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use crate::engine::fit::{Fault, Fit};
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Restless,
-    Shelter, Touch, Way, index16, index32,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Outcome,
+    Restless, Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
 use crate::facts::observation::Target;
@@ -127,7 +127,6 @@ impl<'a> Problem<'a> {
                 spread,
                 kinds: possible().count() as f64,
                 kin: kin.number((&cell.arm.target, cell.stage)),
-                reserved: cell.reserved,
             };
             let ways: Vec<Way> = cell
                 .alternatives
@@ -140,10 +139,11 @@ impl<'a> Problem<'a> {
             self.model.push_cell(nature, ways);
             for tally in &cell.tallies {
                 let counts = tally.counts.iter().zip(0..);
+                let symptom = tally.symptom.map(|s| s as u8);
+                let share = tally.symptom.map_or(0.0, chance);
+                let outcome = Outcome::possible(symptom, tally.served_by.map(index16), share);
                 self.model.push_outcome(
-                    tally.symptom.map(|s| s as u8),
-                    tally.served_by.map(index16),
-                    tally.symptom.map_or(0.0, chance),
+                    outcome.reserving(tally.reserved()),
                     counts.map(|(count, window)| Count {
                         window,
                         count: *count,

@@ -11,7 +11,7 @@ use crate::facts::observation::{
 };
 use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
-use crate::reading::choosing::{said_twice, stickiness};
+use crate::reading::choosing::{self, tell_kept};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
@@ -53,11 +53,18 @@ pub(crate) struct Tally {
     pub(crate) symptom: Option<Symptom>,
     /// The backend that served, where the answer told.
     pub(crate) served_by: Option<usize>,
+    /// How much of whom the balancer chose was told by the probe before, in steps of [`choosing::STEPS`].
+    pub(crate) kept: u8,
     /// How many times, by window.
     pub(crate) counts: Vec<u32>,
 }
 
 impl Tally {
+    /// How much of whom the balancer chose was told by the probe before, in 0 to 1.
+    pub(crate) fn reserved(&self) -> f64 {
+        f64::from(self.kept) / f64::from(choosing::STEPS)
+    }
+
     /// How many times in all.
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().map(|c| u64::from(*c)).sum()
@@ -87,8 +94,6 @@ pub(crate) struct Cell {
     pub(crate) times: Option<Times>,
     /// What is known of who is asked, where that is DNS.
     pub(crate) asked: Asked,
-    /// How much of what its probes say of who is out of rotation is said twice, in 0 to 1.
-    pub(crate) reserved: f64,
 }
 
 /// The time that a stage takes in a cell.
@@ -145,6 +150,8 @@ pub(crate) struct Trial {
     pub(crate) symptom: Option<Symptom>,
     /// The backend that served, where the answer told.
     pub(crate) served_by: Option<usize>,
+    /// How much of whom the balancer chose was told by the probe before, in steps of [`choosing::STEPS`].
+    pub(crate) kept: u8,
     /// So many alike.
     pub(crate) count: u32,
     asymmetric: bool,
@@ -161,16 +168,11 @@ impl Trial {
             stage: Stage::Http,
             symptom,
             served_by: None,
+            kept: 0,
             count: 1,
             asymmetric: false,
             took: None,
         }
-    }
-
-    /// The same, served by this backend.
-    pub(crate) fn by(mut self, backend: usize) -> Self {
-        self.served_by = Some(backend);
-        self
     }
 }
 
@@ -183,6 +185,7 @@ impl Trial {
             stage: passed.stage,
             symptom: passed.symptom,
             served_by: None,
+            kept: 0,
             count: passed.count,
             asymmetric: passed.asymmetric,
             took: None,
@@ -289,6 +292,7 @@ impl Record {
                 by_cell.entry(key).or_default().push(trial);
             }
         }
+        tell_kept(&mut by_cell, case.topology.backends.len());
         Self {
             by_cell,
             local,
@@ -365,10 +369,7 @@ impl Record {
                 bounds: &bounds,
                 now,
             };
-            let sticky = stickiness(&alternatives, &self.by_cell[*key]);
-            let mut cell = cell(key, vantage, alternatives, trials, times, reading);
-            cell.reserved = said_twice(sticky, cell.trials());
-            cells.push(cell);
+            cells.push(cell(key, vantage, alternatives, trials, times, reading));
         }
         Evidence {
             cells,
@@ -413,12 +414,12 @@ fn cell(
     Frame { bounds, now }: Frame<'_>,
     reading: &Reading<'_>,
 ) -> Cell {
-    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>), Vec<u32>> = BTreeMap::new();
+    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>, u8), Vec<u32>> = BTreeMap::new();
     let mut recent = 0;
     for trial in trials {
         let window = bounds.partition_point(|bound| *bound <= trial.at);
         counts
-            .entry((trial.symptom, trial.served_by))
+            .entry((trial.symptom, trial.served_by, trial.kept))
             .or_insert_with(|| vec![0; bounds.len() + 1])[window] += trial.count;
         if trial.at + 60_000_000 >= now {
             recent += u64::from(trial.count);
@@ -426,9 +427,10 @@ fn cell(
     }
     let tallies = counts
         .into_iter()
-        .map(|((symptom, served_by), counts)| Tally {
+        .map(|((symptom, served_by, kept), counts)| Tally {
             symptom,
             served_by,
+            kept,
             counts,
         })
         .collect();
@@ -445,7 +447,6 @@ fn cell(
         alternatives,
         tallies,
         recent,
-        reserved: 0.0,
         last: trials.iter().map(|t| t.at).max().unwrap_or(0),
     }
 }
@@ -577,6 +578,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
             stage: stage_of(layer),
             symptom,
             served_by: served_by(observation, layer, reading),
+            kept: 0,
             count: 1,
             asymmetric: false,
             took,
@@ -722,6 +724,7 @@ fn handshake(
             stage,
             symptom,
             served_by: None,
+            kept: 0,
             count,
             asymmetric,
             took: None,

@@ -123,7 +123,6 @@ impl Backgrounds {
             spread: 1.0,
             kinds: 1.0,
             kin: 0,
-            reserved: 0.0,
         }
     }
 }
