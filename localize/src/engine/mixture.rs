@@ -4,7 +4,7 @@
 use alloc::vec::Vec;
 
 use super::model::{
-    Acting, Cell, EVERY_PATH, Effect, Group, Model, Outcome, Touch, Way, index16, index32,
+    Acting, Cell, EVERY_PATH, Effect, Group, Kept, Model, Outcome, Touch, Way, index16, index32,
 };
 
 /// No probability is taken to be smaller.
@@ -251,10 +251,12 @@ impl<'a> Mixture<'a> {
     /// Where nobody acts, every probe succeeds.
     fn over_free_ways(&self, outcome: &Outcome) -> Sums {
         let (mut share, mut whole) = (0.0, 0.0);
+        let draw = Draw::new(self.ways, outcome.kept);
         for way in self.ways {
-            whole += way.weight;
+            let weight = draw.weight(way);
+            whole += weight;
             if outcome.symptom.is_none() && may_serve(way, outcome) {
-                share += way.weight;
+                share += weight;
             }
         }
         Sums {
@@ -264,32 +266,26 @@ impl<'a> Mixture<'a> {
         }
     }
 
-    /// Over the ways that no proxy keeps its clients away from. Of what is told by whom, or fails beside that, the
-    /// closed ways keep most of their share: who has served nobody of late need not be out of rotation.
+    /// Over the ways that no proxy keeps its clients away from.
     fn over_open_ways(&self, outcome: &Outcome, extras: &[Extra], masks: bool) -> Sums {
         let mut sums = Sums {
             share: 0.0,
             whole: 0.0,
             came: 1.0,
         };
-        let told_or_failed = outcome.server.is_some() || outcome.symptom.is_some();
-        let mut closed = 0.0;
+        let draw = Draw::new(self.ways, outcome.kept);
         for (place, way) in self.ways.iter().enumerate() {
             let passage = self.passage(place);
             let extra = extras.get(place).copied().unwrap_or(NOTHING_MORE);
             if masks && (passage.closed || extra.closes) {
-                closed += way.weight;
                 continue;
             }
             sums.came = if extra.stops { 0.0 } else { passage.gate };
-            let weight = way.weight * sums.came;
+            let weight = draw.weight(way) * sums.came;
             sums.whole += weight;
             if may_serve(way, outcome) {
                 sums.share += weight * self.along(&passage, outcome.symptom, extra.strikes);
             }
-        }
-        if told_or_failed && sums.whole > 0.0 {
-            sums.whole += outcome.reserved * closed;
         }
         sums
     }
@@ -302,13 +298,14 @@ impl<'a> Mixture<'a> {
         extras: &[Extra],
         touched: &[u16],
     ) -> Sums {
+        let draw = Draw::new(self.ways, outcome.kept);
         for place in touched.iter().map(|place| usize::from(*place)) {
             let way = &self.ways[place];
             if may_serve(way, outcome) {
                 let passage = self.passage(place);
                 let with = self.along(&passage, outcome.symptom, extras[place].strikes);
                 let without = self.along(&passage, outcome.symptom, None);
-                sums.share += way.weight * passage.gate * (with - without);
+                sums.share += draw.weight(way) * passage.gate * (with - without);
             }
         }
         sums.share = sums.share.max(0.0);
@@ -351,8 +348,41 @@ pub(super) struct Shares {
     pub(super) with_chance: (f64, f64),
 }
 
+/// Which way a probe takes: by lot, or by that of the probe before.
+#[derive(Clone, Copy)]
+pub(super) struct Draw {
+    by_lot: f64,
+    /// How much likelier the ways by who was chosen before are than by lot.
+    again: Option<(u16, f64)>,
+}
+
+impl Draw {
+    pub(super) fn new(ways: &[Way], kept: Option<Kept>) -> Self {
+        let sum = |of: &dyn Fn(&Way) -> bool| -> f64 {
+            ways.iter().filter(|w| of(w)).map(|w| w.weight).sum()
+        };
+        let again = kept.and_then(|Kept { server, share }| {
+            let own = sum(&|way| way.server == Some(server));
+            (own > 0.0).then(|| (server, share * sum(&|_| true) / own))
+        });
+        Self {
+            by_lot: 1.0
+                - kept
+                    .filter(|_| again.is_some())
+                    .map_or(0.0, |kept| kept.share),
+            again,
+        }
+    }
+
+    /// A way's share.
+    pub(super) fn weight(&self, way: &Way) -> f64 {
+        let again = self.again.filter(|(server, _)| way.server == Some(*server));
+        way.weight * (self.by_lot + again.map_or(0.0, |(_, times)| times))
+    }
+}
+
 /// Whether who answered may have served on a way.
-fn may_serve(way: &Way, outcome: &Outcome) -> bool {
+pub(super) fn may_serve(way: &Way, outcome: &Outcome) -> bool {
     !matches!((outcome.server, way.server), (Some(a), Some(b)) if a != b)
 }
 
@@ -509,7 +539,7 @@ mod tests {
     }
 
     /// One cause more at the end of its rate is what it is as one of all.
-    fn check(others: &[Acting<'_>], mine: &[Touch], reserved: f64) {
+    fn check(others: &[Acting<'_>], mine: &[Touch], kept: Option<Kept>) {
         let model = model();
         let cell = &model.cells[0];
         let (mut room, mut more_room) = (Room::default(), Room::default());
@@ -517,7 +547,7 @@ mod tests {
         let mixture = Mixture::new(&model, cell, others, &mut room);
         let seen = [None, Some(0), Some(1)].into_iter();
         for (symptom, server) in seen.flat_map(|s| [None, Some(0), Some(1)].map(|who| (s, who))) {
-            let outcome = Outcome::possible(symptom, server, 0.5).reserving(reserved);
+            let outcome = Outcome::possible(symptom, server, 0.5).keeping(kept);
             let known = mixture.shares(&outcome);
             for group in Group::ALL {
                 let mut theta = [0.0; Group::COUNT];
@@ -567,8 +597,12 @@ mod tests {
             touch(2, 5, Group::Front, fail),
         ];
         for mine in [&here[..], &everywhere, &before] {
-            for reserved in [0.0, 0.9] {
-                let check = |others: &[Acting<'_>]| check(others, mine, reserved);
+            let kept = Kept {
+                server: 1,
+                share: 0.9,
+            };
+            for kept in [None, Some(kept)] {
+                let check = |others: &[Acting<'_>]| check(others, mine, kept);
                 check(&[]);
                 check(&[acting(&other, 0.4, false)]);
                 check(&[acting(&other, 0.4, true), acting(&gate, 0.7, false)]);
@@ -591,8 +625,12 @@ mod tests {
         };
         let told = Outcome::possible(None, Some(0), 0.5);
         assert!(gain(&told) > 0.1);
-        let again = gain(&told.reserving(1.0));
-        assert!(again.abs() < 1e-3, "{again}");
+        let kept = Kept {
+            server: 0,
+            share: 0.99,
+        };
+        let again = gain(&told.keeping(Some(kept)));
+        assert!((0.0..0.01).contains(&again), "{again}");
         // Of those that nobody is known to have served the rest is all there is.
         let untold = gain(&Outcome::possible(None, None, 0.5));
         assert!(untold.abs() < 1e-9, "{untold}");

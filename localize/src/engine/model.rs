@@ -131,6 +131,14 @@ pub(crate) struct Way {
     pub(crate) server: Option<u16>,
 }
 
+/// Whom a proxy had chosen for its client the last time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Kept {
+    pub(crate) server: u16,
+    /// How probable it is that it does not choose anew.
+    pub(crate) share: f64,
+}
+
 /// An outcome of a cell's probes, and how often it was seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
@@ -140,9 +148,8 @@ pub(crate) struct Outcome {
     pub(crate) server: Option<u16>,
     /// The share of the background that shows as this outcome.
     pub(crate) chance: f64,
-    /// How much of a way that a proxy has closed still counts among all that could come: it may have chosen once
-    /// for several probes.
-    pub(crate) reserved: f64,
+    /// Whom the proxy had chosen just before, where it may not have chosen anew.
+    pub(crate) kept: Option<Kept>,
     /// How often it was seen in all.
     pub(crate) total: f64,
     counts: Range<u32>,
@@ -155,15 +162,15 @@ impl Outcome {
             symptom,
             server,
             chance,
-            reserved: 0.0,
+            kept: None,
             total: 0.0,
             counts: 0..0,
         }
     }
 
-    /// The same, of which the proxy's choice was known so far from what came before, in 0 to 1.
-    pub(crate) fn reserving(self, reserved: f64) -> Self {
-        Self { reserved, ..self }
+    /// The same, of a proxy that keeps its clients.
+    pub(crate) fn keeping(self, kept: Option<Kept>) -> Self {
+        Self { kept, ..self }
     }
 }
 

@@ -287,11 +287,12 @@ impl Slopes {
 }
 
 /// What an outcome's gain depends on in a cell.
-type Seen = (Option<u8>, Option<u16>, [u64; 2]);
+type Seen = (Option<u8>, Option<u16>, u64, Option<(u16, u64)>);
 
 fn seen(outcome: &Outcome) -> Seen {
-    let numbers = [outcome.chance, outcome.reserved];
-    (outcome.symptom, outcome.server, numbers.map(f64::to_bits))
+    let kept = outcome.kept.map(|kept| (kept.server, kept.share.to_bits()));
+    let chance = outcome.chance.to_bits();
+    (outcome.symptom, outcome.server, chance, kept)
 }
 
 /// A cell that a cause touches.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::company::Beside;
 use super::fit::Fault;
 use super::law::LogSum;
+use super::mixture::{Draw, may_serve};
 use super::model::{Cell, Model, index32};
 use super::scaled::exp_of_moderate;
 
@@ -115,17 +116,15 @@ impl Model {
         both.value() - libm::log(2.0)
     }
 
-    /// Logarithm of the probability of who served, where answers told, at even balancing.
+    /// Logarithm of the probability of who served, where answers told, as the balancer chooses while all is well.
     fn served_share(&self, cell: &Cell) -> f64 {
         let outcomes = self.outcomes(cell).iter();
-        let told = outcomes.filter_map(|o| Some((o.server?, o.total)));
-        told.map(|(server, count)| {
-            let ways = self.ways(cell).iter();
-            let share: f64 = ways
-                .filter(|w| w.server.is_none_or(|s| s == server))
-                .map(|w| w.weight)
-                .sum();
-            count * libm::log(share.max(1e-6))
+        let told = outcomes.filter(|outcome| outcome.server.is_some());
+        told.map(|outcome| {
+            let draw = Draw::new(self.ways(cell), outcome.kept);
+            let ways = self.ways(cell).iter().filter(|way| may_serve(way, outcome));
+            let share: f64 = ways.map(|way| draw.weight(way)).sum();
+            outcome.total * libm::log(share.max(1e-6))
         })
         .sum()
     }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use crate::engine::fit::{Fault, Fit};
 use crate::engine::model::{
-    Cause, Count, EVERY_PATH, Effect, Group, Habit, Meaning, Model, Nature, Numbers, Outcome,
+    Cause, Count, EVERY_PATH, Effect, Group, Habit, Kept, Meaning, Model, Nature, Numbers, Outcome,
     Restless, Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
@@ -16,6 +16,7 @@ use crate::judgement::carried::{self, Carried, Expected};
 use crate::judgement::habit::accustomed;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
+use crate::reading::choosing;
 use crate::world::mode::{Class, MODES, Phase, Strikes, View};
 use crate::world::part::What;
 use crate::world::path::{Alternative, Crossing, PartId};
@@ -143,7 +144,7 @@ impl<'a> Problem<'a> {
                 let share = tally.symptom.map_or(0.0, chance);
                 let outcome = Outcome::possible(symptom, tally.served_by.map(index16), share);
                 self.model.push_outcome(
-                    outcome.reserving(tally.reserved()),
+                    outcome.keeping(tally.kept.map(kept)),
                     counts.map(|(count, window)| Count {
                         window,
                         count: *count,
@@ -572,6 +573,13 @@ fn accustom(
         if let Effect::Fail(signature) = &mut touch.effect {
             *signature = own.get(signature).copied().unwrap_or(*signature);
         }
+    }
+}
+
+fn kept(kept: choosing::Kept) -> Kept {
+    Kept {
+        server: index16(kept.by),
+        share: kept.share(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::facts::observation::{
 };
 use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
-use crate::reading::choosing::{self, tell_kept};
+use crate::reading::choosing::{Kept, tell_kept};
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
@@ -53,18 +53,13 @@ pub(crate) struct Tally {
     pub(crate) symptom: Option<Symptom>,
     /// The backend that served, where the answer told.
     pub(crate) served_by: Option<usize>,
-    /// How much of whom the balancer chose was told by the probe before, in steps of [`choosing::STEPS`].
-    pub(crate) kept: u8,
+    /// Whom the balancer had chosen just before, where it may not have chosen anew.
+    pub(crate) kept: Option<Kept>,
     /// How many times, by window.
     pub(crate) counts: Vec<u32>,
 }
 
 impl Tally {
-    /// How much of whom the balancer chose was told by the probe before, in 0 to 1.
-    pub(crate) fn reserved(&self) -> f64 {
-        f64::from(self.kept) / f64::from(choosing::STEPS)
-    }
-
     /// How many times in all.
     pub(crate) fn total(&self) -> u64 {
         self.counts.iter().map(|c| u64::from(*c)).sum()
@@ -150,8 +145,8 @@ pub(crate) struct Trial {
     pub(crate) symptom: Option<Symptom>,
     /// The backend that served, where the answer told.
     pub(crate) served_by: Option<usize>,
-    /// How much of whom the balancer chose was told by the probe before, in steps of [`choosing::STEPS`].
-    pub(crate) kept: u8,
+    /// Whom the balancer had chosen just before, where it may not have chosen anew.
+    pub(crate) kept: Option<Kept>,
     /// So many alike.
     pub(crate) count: u32,
     asymmetric: bool,
@@ -168,7 +163,7 @@ impl Trial {
             stage: Stage::Http,
             symptom,
             served_by: None,
-            kept: 0,
+            kept: None,
             count: 1,
             asymmetric: false,
             took: None,
@@ -185,7 +180,7 @@ impl Trial {
             stage: passed.stage,
             symptom: passed.symptom,
             served_by: None,
-            kept: 0,
+            kept: None,
             count: passed.count,
             asymmetric: passed.asymmetric,
             took: None,
@@ -319,6 +314,7 @@ impl Record {
             trial.served_by = None;
             told += trial.count;
         }
+        tell_kept(&mut elsewhere.by_cell, backends);
         let others = backends.saturating_sub(1).max(1) as f64;
         let odds = libm::log(TRIES_OTHERS) - f64::from(told) * libm::log(others);
         (told >= LATE_ANSWERS).then_some((odds, elsewhere))
@@ -414,7 +410,8 @@ fn cell(
     Frame { bounds, now }: Frame<'_>,
     reading: &Reading<'_>,
 ) -> Cell {
-    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>, u8), Vec<u32>> = BTreeMap::new();
+    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>, Option<Kept>), Vec<u32>> =
+        BTreeMap::new();
     let mut recent = 0;
     for trial in trials {
         let window = bounds.partition_point(|bound| *bound <= trial.at);
@@ -578,7 +575,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
             stage: stage_of(layer),
             symptom,
             served_by: served_by(observation, layer, reading),
-            kept: 0,
+            kept: None,
             count: 1,
             asymmetric: false,
             took,
@@ -724,7 +721,7 @@ fn handshake(
             stage,
             symptom,
             served_by: None,
-            kept: 0,
+            kept: None,
             count,
             asymmetric,
             took: None,

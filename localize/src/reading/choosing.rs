@@ -7,8 +7,33 @@ use crate::facts::observation::Target;
 use crate::facts::topology::VantageName;
 use crate::reading::cells::{Key, Trial};
 
-/// In so many steps it is said how much a choice is the one before.
-pub(crate) const STEPS: u8 = 4;
+/// Probabilities in 0 to 1 are kept in so many steps, so that probes stay alike.
+const STEPS: f64 = 4.0;
+/// What is taken for so many choices by lot that were not seen.
+const UNSEEN: f64 = 2.0;
+/// Nobody keeps his clients for ever.
+const MOST: f64 = 0.97;
+
+/// Whom a balancer had chosen for a client the last time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Kept {
+    /// The backend, by its place in the topology.
+    pub(crate) by: usize,
+    steps: u8,
+}
+
+impl Kept {
+    /// `None` where it chooses anew each time.
+    fn new(by: usize, sticky: f64) -> Option<Self> {
+        let steps = libm::round(sticky * STEPS) as u8;
+        (steps > 0).then_some(Self { by, steps })
+    }
+
+    /// How probable it is that it does not choose anew.
+    pub(crate) fn share(self) -> f64 {
+        (f64::from(self.steps) / STEPS).min(MOST)
+    }
+}
 
 /// Requests that follow each other within so many microseconds may leave by a connection that an edge keeps for
 /// a moment; those further apart, only by one that it keeps for long.
@@ -31,9 +56,9 @@ struct Request {
     served_by: Option<usize>,
 }
 
-/// Says of each probe how much of what it tells of whom the balancer chose was told by the one before it: of a
-/// balancer that draws or takes turns nothing, of one that keeps its clients (sticky, by the source's address,
-/// an edge's kept connections) all but the first time. `backends` are to choose from.
+/// Says of each probe whom the balancer had chosen for the one before it, and how probable it is that it kept
+/// to that: not of one that draws or takes turns, surely of one that is sticky, goes by the source's address, or
+/// has an edge's connections kept. `backends` are to choose from.
 pub(crate) fn tell_kept(by_cell: &mut BTreeMap<Key, Vec<Trial>>, backends: usize) {
     if backends < 2 {
         return;
@@ -59,34 +84,35 @@ pub(crate) fn tell_kept(by_cell: &mut BTreeMap<Key, Vec<Trial>>, backends: usize
         requests.sort_by_key(|request| (request.at, request.place));
         kept(&requests, backends)
     });
-    let kept: Vec<((usize, usize), u8)> = kept.collect();
+    let kept: Vec<((usize, usize), Option<Kept>)> = kept.collect();
     let mut cells: Vec<&mut Vec<Trial>> = by_cell.values_mut().collect();
+    let trials = cells.iter_mut().flat_map(|trials| trials.iter_mut());
+    trials.for_each(|trial| trial.kept = None);
     for ((cell, number), kept) in kept {
         let trial = cells.get_mut(cell).and_then(|cell| cell.get_mut(number));
         if let Some(trial) = trial {
-            trial.kept = trial.kept.max(kept);
+            let steps = |kept: Option<Kept>| kept.map(|kept| kept.steps);
+            if steps(kept) > steps(trial.kept) {
+                trial.kept = kept;
+            }
         }
     }
 }
 
-/// How probable it is that each of one client's requests went where the one before it did because of that.
-fn kept(requests: &[Request], backends: usize) -> Vec<((usize, usize), u8)> {
-    let by_lot = 1.0 / backends as f64;
+/// For each of one client's requests whom the one before it was served by.
+fn kept(requests: &[Request], backends: usize) -> Vec<((usize, usize), Option<Kept>)> {
     let told = requests.iter().filter_map(|r| Some((r.at, r.served_by?)));
     let told: Vec<(u64, usize)> = told.collect();
+    let by_lot = by_lot(&told, backends);
     let sticky = [false, true].map(|close| stickiness(&told, close, by_lot));
     let mut before: Option<(u64, usize)> = None;
     let mut all = Vec::new();
     for request in requests {
-        if let Some((at, by)) = before {
-            let sticky = sticky[usize::from(is_close(at, request.at))];
-            let kept = match request.served_by {
-                Some(now) if now != by => 0.0,
-                Some(_) => sticky / (sticky + (1.0 - sticky) * by_lot),
-                None => sticky,
-            };
-            all.push((request.place, libm::round(kept * f64::from(STEPS)) as u8));
-        }
+        let kept = before.and_then(|(at, by)| {
+            let close = is_close(at, request.at);
+            Kept::new(by, sticky[usize::from(close)])
+        });
+        all.push((request.place, kept));
         before = request.served_by.map(|by| (request.at, by)).or(before);
     }
     all
@@ -96,18 +122,31 @@ fn is_close(before: u64, at: u64) -> bool {
     at <= before + CLOSE_US
 }
 
+/// How often two requests are served by the same backend where each is drawn from those that serve: some may be
+/// out of rotation.
+fn by_lot(told: &[(u64, usize)], backends: usize) -> f64 {
+    let all = (told.len() + backends) as f64;
+    let mut served: BTreeMap<usize, f64> = BTreeMap::new();
+    for (_, by) in told {
+        *served.entry(*by).or_insert(1.0) += 1.0;
+    }
+    let unseen = backends.saturating_sub(served.len()) as f64;
+    let shares = served.into_values().map(|count| count / all);
+    shares.map(|share| share * share).sum::<f64>() + unseen / (all * all)
+}
+
 /// How much more often than by lot a request is served by whom the one before was, in 0 to 1, where they follow
-/// closely or do not. 1 where that was never seen.
+/// closely or do not. Nobody is taken to keep anybody before that was seen.
 fn stickiness(told: &[(u64, usize)], close: bool, by_lot: f64) -> f64 {
     let pairs = told
         .windows(2)
         .filter(|two| is_close(two[0].0, two[1].0) == close);
-    let (mut same, mut all) = (1.0, 1.0);
+    let (mut same, mut all) = (0.0, 0.0);
     for two in pairs {
         same += f64::from(u8::from(two[0].1 == two[1].1));
         all += 1.0;
     }
-    ((same / all - by_lot) / (1.0 - by_lot)).clamp(0.0, 1.0)
+    ((same - by_lot * all) / ((1.0 - by_lot) * (all + UNSEEN))).clamp(0.0, 1.0)
 }
 
 #[cfg(test)]
@@ -126,18 +165,22 @@ mod tests {
         by.into_iter().enumerate().map(request).collect()
     }
 
+    /// The mean probability that a choice was kept.
     fn share(requests: &[Request]) -> f64 {
         let kept = kept(requests, 3);
-        let sum: u32 = kept.iter().map(|(_, kept)| u32::from(*kept)).sum();
-        f64::from(sum) / (kept.len() as f64 * f64::from(STEPS))
+        let shares = kept.iter().map(|(_, kept)| kept.map_or(0.0, Kept::share));
+        shares.sum::<f64>() / (kept.len() - 1) as f64
     }
 
     #[test]
     fn who_takes_turns_keeps_nobody_and_who_hashes_keeps_all() {
         assert_eq!(share(&requests(10, (0..60).map(|n| n % 3))), 0.0);
-        assert_eq!(share(&requests(10, [1; 60])), 1.0);
-        let now_and_then = share(&requests(10, (0..60).map(|n| n / 20)));
-        assert!((0.9..1.0).contains(&now_and_then), "{now_and_then}");
+        for kept in [
+            share(&requests(10, [1; 60])),
+            share(&requests(10, (0..60).map(|n| n / 20))),
+        ] {
+            assert!((0.9..1.0).contains(&kept), "{kept}");
+        }
     }
 
     #[test]
@@ -151,11 +194,9 @@ mod tests {
         }
         all.extend(burst);
         let kept = kept(&all, 3);
-        let of = |in_burst: bool| {
-            let kept = kept.iter().filter(|((_, n), _)| (*n > 100) == in_burst);
-            kept.map(|(_, kept)| *kept).collect::<Vec<u8>>()
-        };
-        assert_eq!(of(true), [STEPS; 8]);
-        assert!(of(false).iter().all(|kept| *kept == 0), "{:?}", of(false));
+        let (before, burst) = kept.split_at(31);
+        assert!(before.iter().all(|(_, kept)| kept.is_none()), "{before:?}");
+        let to_the_last = |(_, kept): &(_, Option<Kept>)| kept.is_some_and(|k| k.by == 2);
+        assert!(burst.iter().all(to_the_last), "{burst:?}");
     }
 }

@@ -20,7 +20,7 @@ fn a_stretch_is_over_when_passes_would_be_a_rare_chance() {
                 stage: Stage::Dns,
                 symptom: (mark == b'x').then_some(Symptom::DnsTimeout),
                 served_by: None,
-                kept: 0,
+                kept: None,
                 count: 1,
                 asymmetric: false,
                 took: None,

@@ -147,7 +147,11 @@ impl World {
             _ => None,
         });
         let extra = extra + slow;
-        self.turn += 1 + self.random.below(2);
+        self.turn += match self.tries_others {
+            // Whom a turn comes to would go by the arm.
+            true => self.random.below(in_rotation.len()),
+            false => 1 + self.random.below(2),
+        };
         let (i, lb) = in_rotation[self.turn % in_rotation.len()];
         let drops = self
             .syn_drops(i)
