@@ -6,7 +6,7 @@
 #[allow(dead_code, reason = "shared with the rows of verdicts")]
 mod world;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use localize::{
     Case, Counter, Direction, FlowSighting, HostReading, Kind, Layer, Micros, Packet, Seen, Stamp,
@@ -120,12 +120,20 @@ fn connect(case: &mut Case, from: &str, timestamps: bool, how: impl Fn(usize, us
 
 /// A healthy path, or one with faults, and no agent on the balancer.
 fn beside(faults: &[Fault], layer4: bool) -> Case {
+    seen_beside(beside_world(faults, layer4))
+}
+
+fn beside_world(faults: &[Fault], layer4: bool) -> World {
     let mut world = World::new(Mesh::Full, 5);
     world.layer4 = layer4;
     world.faults = faults.to_vec();
     if layer4 {
         world.declare(|topology| topology.vip_mode = VipMode::L4);
     }
+    world
+}
+
+fn seen_beside(mut world: World) -> Case {
     (0..ROUNDS).for_each(|_| world.round());
     let mut case = world.case();
     case.topology.vantages.retain(|v| v.name.0 != "lb");
@@ -186,16 +194,8 @@ fn ways_back_to_the_balancer_are_known_from_its_own_connections() {
     }
 }
 
-/// Its SYNs go unanswered for the reason that probes' do, and the host's kernel counts both.
-#[test]
-fn what_the_kernel_says_holds_for_the_balancers_own_connections() {
-    let mut case = beside(&[Fault::BackendSyn(1, 1.0)], false);
-    for from in [FIRST, SECOND] {
-        connect(&mut case, from, true, |backend, _| match backend {
-            1 => Check::Dropped,
-            _ => Check::Completed,
-        });
-    }
+/// Lets each host's kernel count what it left unanswered as handed to nobody.
+fn count_undelivered(case: &mut Case) {
     for report in &mut case.sightings {
         let syns = |packet| -> u64 {
             let seen = report.flows.iter().flat_map(|flow| &flow.seen);
@@ -208,6 +208,19 @@ fn what_the_kernel_says_holds_for_the_balancers_own_connections() {
             ..Default::default()
         });
     }
+}
+
+/// Its SYNs go unanswered for the reason that probes' do, and the host's kernel counts both.
+#[test]
+fn what_the_kernel_says_holds_for_the_balancers_own_connections() {
+    let mut case = beside(&[Fault::BackendSyn(1, 1.0)], false);
+    for from in [FIRST, SECOND] {
+        connect(&mut case, from, true, |backend, _| match backend {
+            1 => Check::Dropped,
+            _ => Check::Completed,
+        });
+    }
+    count_undelivered(&mut case);
     let verdict = localize(&case).verdict;
     let expected = (Kind::Backend, "web2", "host_firewall");
     assert_eq!(named(&verdict), [expected], "{:?}", verdict.alternatives);
@@ -281,4 +294,26 @@ fn no_word_of_timestamps_where_all_have_them() {
     let evidence = verdict.faults.iter().flat_map(|fault| &fault.evidence);
     let told = evidence.filter(|line| line.arm.starts_with("handshake/"));
     assert_eq!(told.count(), 0);
+}
+
+/// A port that comes round too soon meets what the host remembers of it; new ports are let in.
+#[test]
+fn what_collides_is_no_packet_filter() {
+    let mut world = beside_world(&[Fault::BackendPortReuse(1, 0.3)], true);
+    world.reuses_ports = true;
+    let mut case = seen_beside(world);
+    connect(&mut case, FIRST, true, |backend, n| match backend {
+        1 if n % 3 > 0 => Check::Dropped,
+        _ => Check::Completed,
+    });
+    // Of the balancer's ports every third is new.
+    let own = case.sightings.iter_mut().flat_map(|r| &mut r.flows);
+    for flow in own.filter(|flow| flow.client.ip() == FIRST.parse::<IpAddr>().expect("an address"))
+    {
+        flow.client.set_port(flow.client.port() / 3);
+    }
+    count_undelivered(&mut case);
+    let verdict = localize(&case).verdict;
+    let expected = (Kind::Backend, "web2", "port_reuse_collision");
+    assert_eq!(named(&verdict), [expected], "{:?}", verdict.alternatives);
 }

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::facts::case::Case;
-use crate::facts::observation::{Arm, Observation, Target};
+use crate::facts::observation::{Arm, Observation, REUSE_WITHIN, Target};
 use crate::facts::sighting::{Direction, FlowSighting, Packet, WitnessReport};
 use crate::facts::topology::{
     BALANCER_HOST, Backend, Role, Topology, VantageName, VantagePoint, VipMode,
@@ -244,11 +244,16 @@ fn connections<'r>(
 ) -> Connections {
     let mut open: BTreeMap<SocketAddr, Handshake> = BTreeMap::new();
     let mut all = Connections::new();
+    let mut used: BTreeMap<SocketAddr, u64> = BTreeMap::new();
     let mut close = |client: SocketAddr, handshake: Handshake| {
+        let before = used.insert(client, handshake.at);
+        let soon = before.is_some_and(|at| handshake.at < at + REUSE_WITHIN.0);
         let over = handshake.completed > 0 || handshake.reset;
         let ripe = handshake.at + RIPE_US;
         let cut = gaps.iter().any(|gap| (handshake.at..=ripe).contains(gap));
-        if handshake.syns > 0 && (over || ripe <= end && !cut) {
+        // Who is silent may be so for the sake of the port's last connection, which is no fault of this one's.
+        let collides = soon && handshake.answers == 0 && handshake.stale == 0;
+        if handshake.syns > 0 && !collides && (over || ripe <= end && !cut) {
             all.entry(client.ip()).or_default().push(handshake);
         }
     };

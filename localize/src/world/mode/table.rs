@@ -54,6 +54,13 @@ const FORBIDDEN: &[Weighted] = &[
 const REFUSED: &[Weighted] = &[(S::Refused, 0.95), (S::Unreachable, 0.05)];
 /// Most stacks answer such a SYN with an ACK of the old connection or not at all, some with a reset.
 const COLLIDES: &[Weighted] = &[(S::SynLost, 0.8), (S::Refused, 0.2)];
+/// The same at the host, which may say why: nothing, or that a packet filter remembers the old connection.
+const COLLIDES_THERE: &[Weighted] = &[
+    (S::SynLost, 0.4),
+    (S::Silent, 0.2),
+    (S::Filtered, 0.2),
+    (S::Refused, 0.2),
+];
 const TLS_FAILS: &[Weighted] = &[
     (S::TlsRefused, 0.4),
     (S::TlsTimeout, 0.3),
@@ -689,7 +696,7 @@ pub(crate) const MODES: &[Mode] = &[
     collides(
         Kind::LoadBalancer,
         0.05,
-        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
+        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES_THERE)],
     ),
     again_too_soon(COLLIDES_BEHIND),
     again_too_soon(COLLIDES_UNSEEN),
@@ -802,7 +809,7 @@ pub(crate) const MODES: &[Mode] = &[
     collides(
         Kind::Backend,
         0.05,
-        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES)],
+        &[(Stage::Tcp, COLLIDES), (Stage::Answer, COLLIDES_THERE)],
     ),
     told(
         Kind::Backend,
