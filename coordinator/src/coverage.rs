@@ -45,14 +45,14 @@ type Probes = BTreeMap<(VantageName, Arm), f64>;
 #[must_use]
 pub fn coverage(outlook: &Outlook, not_probed: &[NotProbed]) -> Vec<Part> {
     let topology = &outlook.topology;
-    let planned = columns(topology, outlook.twins);
+    let planned = columns(topology, &outlook.twins);
     let columns = without(planned.clone(), not_probed);
     let sight = sight::Sight::new(outlook);
     let helpers = helpers(topology);
     let helped: Vec<(&Helper, BTreeMap<Component, Probes>)> = helpers
         .iter()
         .map(|h| {
-            let columns = self::columns(&h.with(topology), outlook.twins);
+            let columns = self::columns(&h.with(topology), &outlook.twins);
             (h, without(columns, not_probed))
         })
         .collect();
@@ -101,7 +101,7 @@ fn crossing(
 }
 
 /// The components of a path, each with the probes that cross it.
-fn columns(topology: &Topology, twins: Twins) -> BTreeMap<Component, Probes> {
+fn columns(topology: &Topology, twins: &Twins) -> BTreeMap<Component, Probes> {
     let mut columns: BTreeMap<Component, Probes> = expected(topology)
         .into_iter()
         .map(|component| (component, Probes::new()))

@@ -166,7 +166,7 @@ impl Service {
             Target::Edge { .. } | Target::Vip { .. } => Some(&self.request),
             Target::Backend { name, .. } => self.backends.get(name),
         }?;
-        match arm.object {
+        match arm.traits.object {
             Object::Usual => Some(usual.clone()),
             Object::Large => Some(Request {
                 scheme: usual.scheme,

@@ -149,7 +149,7 @@ fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
     let position = |is: &dyn Fn(&Arm) -> bool| planned.iter().position(is);
     let stands_in = |arm: &Arm| arm.plain() == *fired;
     position(&|arm| arm == fired)
-        .or_else(|| position(&|arm| stands_in(arm) && !arm.port.is_fresh()))
+        .or_else(|| position(&|arm| stands_in(arm) && !arm.traits.port.is_plain()))
         .or_else(|| position(&stands_in))
 }
 

@@ -116,7 +116,7 @@ impl Service {
 
     /// The arms of a vantage point.
     pub(super) fn arms(&self, vantage: &VantagePoint) -> Vec<Arm> {
-        plan::arms(&self.path, vantage, Twins::of(&self.file))
+        plan::arms(&self.path, vantage, &Twins::of(&self.file))
     }
 
     /// A service as the store has it; `None` when this version cannot read its file.
@@ -230,7 +230,7 @@ impl State {
         for (name, service) in &self.services {
             let topology = plan::topology(&service.file, &service.record.learnt, &vantages);
             for vantage in &vantages {
-                let arms = plan::arms(&topology, vantage, Twins::of(&service.file));
+                let arms = plan::arms(&topology, vantage, &Twins::of(&service.file));
                 self.outside.given.add(name, &vantage.name, &arms);
             }
         }

@@ -63,7 +63,7 @@ fn learnt(edges: &[&str]) -> Learnt {
 fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
     let file = file(text);
     let topology = topology(&file, &learnt(edges), std::slice::from_ref(vantage));
-    let arms = arms(&topology, vantage, Twins::of(&file));
+    let arms = arms(&topology, vantage, &Twins::of(&file));
     let distinct: BTreeSet<&Arm> = arms.iter().collect();
     assert_eq!(distinct.len(), arms.len(), "no arm twice");
     arms.iter().map(Arm::label).collect()

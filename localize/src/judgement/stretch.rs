@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use crate::engine;
 use crate::engine::search::Posterior;
 use crate::facts::component::Component;
-use crate::facts::observation::{Arm, SourcePort};
+use crate::facts::observation::{SourcePort, Traits};
 use crate::facts::time::rfc3339;
 use crate::judgement::carried::Carried;
 use crate::judgement::explain;
@@ -308,14 +308,14 @@ impl Stretch<'_> {
         let mut by_port = [(0, 0); 2];
         let crossing = self.problem.cells_of[hypothesis.part].iter();
         for cell in crossing.map(|index| &cells[*index]).filter(connects) {
-            let twin = Arm {
+            let twin = cell.arm.twin(Traits {
                 port: SourcePort::Reused,
-                ..cell.arm.clone()
-            };
+                ..cell.arm.traits
+            });
             let mut others = cells.iter();
             let twinned = others.any(|c| c.vantage == cell.vantage && c.arm == twin);
-            if twinned || !cell.arm.port.is_fresh() {
-                let (failed, of) = &mut by_port[usize::from(!cell.arm.port.is_fresh())];
+            if twinned || !cell.arm.traits.port.is_plain() {
+                let (failed, of) = &mut by_port[usize::from(!cell.arm.traits.port.is_plain())];
                 *failed += cell.failed();
                 *of += cell.trials();
             }

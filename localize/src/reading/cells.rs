@@ -491,7 +491,7 @@ fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool
         }
         Target::NameServer { .. } | Target::Backend { .. } => false,
     };
-    users_ask && arm.port.is_fresh()
+    users_ask && arm.traits.port.is_plain()
 }
 
 /// The windows begin and end where the record of some cell changes: where failures begin and where
@@ -696,7 +696,7 @@ fn handshake(
         .map_or(0, |tcp| tcp.syn_retransmissions);
     let last = failure.and_then(Symptom::of);
     let unanswered = again.min(MAX_SYNS) + u32::from(last == Some(Symptom::SynLost));
-    let unanswered = match observation.arm.port {
+    let unanswered = match observation.arm.traits.port {
         SourcePort::Fresh => unanswered,
         // What the far end remembers of a port is the same for every SYN of the connection.
         SourcePort::Reused => unanswered.min(1),

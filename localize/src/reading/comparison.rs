@@ -37,11 +37,11 @@ fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
         Target::Edge { .. } | Target::Vip { .. } => None,
         Target::Backend { name, .. } => {
             let mut backends = topology.backends.iter();
-            let found = backends.find(|b| b.name == *name && arm.object.is_usual());
+            let found = backends.find(|b| b.name == *name && arm.traits.object.is_plain());
             Some(found.map(|b| b.path.clone()).unwrap_or_default())
         }
     };
-    Some((path, arm.object))
+    Some((path, arm.traits.object))
 }
 
 /// What the window as a whole tells about single observations.
@@ -121,12 +121,15 @@ impl<'a> Reading<'a> {
         };
         let own = self.shortest.get(&page).copied();
         let elsewhere = || {
-            let same = self.shortest.iter().filter(|((_, o), _)| *o == arm.object);
+            let same = self
+                .shortest
+                .iter()
+                .filter(|((_, o), _)| *o == arm.traits.object);
             same.map(|(_, bytes)| *bytes).min()
         };
         match own.or_else(elsewhere) {
             Some(bytes) => bytes > ONE_PACKET,
-            None => !arm.object.is_usual(),
+            None => !arm.traits.object.is_plain(),
         }
     }
 

@@ -99,7 +99,7 @@ impl Strikes {
             Self::Validators => checked || !matches!(arm.target, Target::Resolver { .. }),
             Self::All | Self::ReusedPorts => true,
             Self::LongAnswers => long || stage != Stage::Http,
-            Self::LargeObjects => arm.object == Object::Large,
+            Self::LargeObjects => arm.traits.object == Object::Large,
         }
     }
 }

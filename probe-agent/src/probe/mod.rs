@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use localize::{
     Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, SourcePort, Step, Target,
-    TcpFacts,
+    TcpFacts, Traits,
 };
 
 use self::port::{Parting, Used};
@@ -189,7 +189,7 @@ fn connection(
         sent,
         service: Arc::clone(service),
         round: wording.round,
-        closes: match arm.port {
+        closes: match arm.traits.port {
             SourcePort::Fresh => http::Closes::Either,
             SourcePort::Reused => http::Closes::Server,
         },
@@ -198,10 +198,10 @@ fn connection(
     Ok(Prepared {
         arm: match again {
             Some(_) => arm,
-            None => Arm {
+            None => arm.twin(Traits {
                 port: SourcePort::Fresh,
-                ..arm
-            },
+                ..arm.traits
+            }),
         },
         charge: match socket {
             Ok(socket) => Charge::Connect { socket, to },

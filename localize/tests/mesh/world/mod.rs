@@ -412,19 +412,13 @@ impl World {
                 )
             };
             let large = plain.iter().filter(fetches).cloned();
-            arms.extend(large.map(|arm| Arm {
-                object: Object::Large,
-                ..arm
-            }));
+            arms.extend(large.map(|arm| arm.twin(Object::Large)));
         }
         if self.reuses_ports {
             let connects =
                 |a: &&Arm| matches!(a.target, Target::Vip { .. } | Target::Backend { .. });
             let again = plain.iter().filter(connects).cloned();
-            arms.extend(again.map(|arm| Arm {
-                port: SourcePort::Reused,
-                ..arm
-            }));
+            arms.extend(again.map(|arm| arm.twin(SourcePort::Reused)));
         }
         arms
     }
@@ -475,7 +469,7 @@ impl World {
         let mut facts = Facts::default();
         let place = (vantage.name.clone(), planned.clone());
         let arm = match self.used.get(&place) {
-            None if !planned.port.is_fresh() => planned.plain(),
+            None if !planned.traits.port.is_plain() => planned.plain(),
             Some(_) | None => planned,
         };
         let mut steps = vec![];
@@ -526,7 +520,7 @@ impl World {
         if let Some(tcp) = facts
             .tcp
             .as_ref()
-            .filter(|_| passed && !place.1.port.is_fresh())
+            .filter(|_| passed && !place.1.traits.port.is_plain())
         {
             self.used.insert(place, (tcp.local.port(), now));
         }
@@ -536,7 +530,7 @@ impl World {
     /// The share of SYNs from a reused port that are lost before the far host, and by it.
     fn collisions(&self, vantage: &VantagePoint, arm: &Arm) -> (f64, f64) {
         let lost = |fault: Fault| f64::from(u8::from(self.faults.contains(&fault)));
-        if arm.port.is_fresh() {
+        if arm.traits.port.is_plain() {
             return (0.0, 0.0);
         }
         let before = match vantage.name.0.as_str() {
@@ -702,7 +696,7 @@ impl World {
         let public = matches!(arm.target, Target::Edge { .. });
         let noise = if public { self.backbone() } else { 0.0 };
         let source = arm.source.unwrap_or(vantage.addresses[0]);
-        self.object = arm.object;
+        self.object = arm.traits.object;
         self.at_edge = matches!(arm.target, Target::Edge { .. });
         self.answered_to = source.to_string();
         self.port = if self.port > 60_000 {

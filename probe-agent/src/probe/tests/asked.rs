@@ -128,12 +128,12 @@ async fn of_other_pages_no_body_is_expected() {
         }],
         ..expecting(&["404"], "Welcome")
     };
-    let arm = |address, object| Arm {
-        object,
-        ..Arm::to(Target::Backend {
+    let arm = |address, object: Object| {
+        let target = Target::Backend {
             name: "web1".to_owned(),
             address,
-        })
+        };
+        Arm::to(target).twin(object)
     };
     let rows = [
         ("/cart?x=1", Object::Usual, false),
@@ -235,10 +235,7 @@ async fn the_large_object_is_fetched() {
         ..asking(Method::Post, &[("X-Shop", "a")], "{}")
     };
     let (address, server) = take(0).await;
-    let arm = Arm {
-        object: Object::Large,
-        ..Arm::to(vip(address))
-    };
+    let arm = Arm::to(vip(address)).twin(Object::Large);
     let findings = probe_arm(with, arm).await;
     assert_eq!(findings.outcome, Outcome::Passed, "{findings:?}");
     let asked = server.await.unwrap();

@@ -143,10 +143,7 @@ async fn a_large_object_is_read_in_part() {
         "x".repeat(1_000_000)
     );
     let (address, server) = serve(answer.leak(), Close).await;
-    let arm = Arm {
-        object: Object::Large,
-        ..Arm::to(vip(address))
-    };
+    let arm = Arm::to(vip(address)).twin(Object::Large);
     let with = v1::ServiceSpec {
         large_path: "/app.js?v=2".to_owned(),
         ..spec("http")
@@ -168,10 +165,7 @@ async fn the_large_object_has_a_path_of_its_own() {
         large_path: "/app.js?v=2".to_owned(),
         ..spec("http")
     };
-    let arm = Arm {
-        object: Object::Large,
-        ..Arm::to(vip(address))
-    };
+    let arm = Arm::to(vip(address)).twin(Object::Large);
     assert_eq!(probe_arm(with, arm).await.outcome, Outcome::Passed);
     let asked = server.await.unwrap();
     assert!(asked.starts_with("GET /app.js?v=2 HTTP/1.1\r\n"), "{asked}");
