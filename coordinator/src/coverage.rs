@@ -4,6 +4,7 @@
 //! somebody else (the balancer, a resolver) counts in equal shares for each way. The heart, which
 //! knows layers and witnesses, may tell apart more.
 
+mod price;
 mod sight;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use localize::{
 
 use crate::engine::Outlook;
 use crate::plan::{self, Twins};
+
+pub use price::{Price, prices};
 
 /// A component and the probes of a round that cross it.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Expectation, Object, Role, Scheme, SourcePort, TWINS, Target,
-    Topology, Traits, Twin, VantagePoint,
+    Arm, Backend, CdnProvider, Encoding, Expectation, Object, Role, Scheme, SourcePort, TWINS,
+    Target, Topology, Traits, Twin, VantagePoint,
 };
 use proto::v1;
 
-use crate::service_file::{PortReuse, ServiceFile};
+use crate::service_file::{Extra, ServiceFile};
 
 pub use given::Given;
-pub use learn::{Learnt, learn, learn_name_servers, learn_zone};
+pub use learn::{Learnt, Varies, learn, learn_name_servers, learn_zone};
 pub use proven::Proven;
 
 /// Most source addresses of one vantage point that are probed from: a host has a few, and each costs
@@ -79,6 +79,17 @@ impl Twins {
         Self(TWINS.iter().filter(wanted).collect())
     }
 
+    /// Those alone that may tell something in rounds of the schedule, by what was learnt of the service: that
+    /// its answers hang on the encodings which a client accepts. A localisation fires the others as well.
+    #[must_use]
+    pub fn telling(self, learnt: &Learnt) -> Self {
+        let tells = |twin: &&'static Twin| match twin.traits.encoding {
+            Encoding::Identity => true,
+            Encoding::Gzip => learnt.varies.by_encoding,
+        };
+        Self(self.0.into_iter().filter(tells).collect())
+    }
+
     /// Those alone that stand for something which the service file declares.
     #[must_use]
     pub fn declared(self) -> Self {
@@ -92,16 +103,24 @@ impl Twins {
 
 /// Whether a service file has arms with these traits fired.
 fn wants(file: &ServiceFile, traits: Traits) -> bool {
-    let Traits { port, object } = traits;
+    let Traits {
+        port,
+        object,
+        encoding,
+    } = traits;
     let port = match port {
         SourcePort::Fresh => true,
-        SourcePort::Reused => file.port_reuse == PortReuse::Probed,
+        SourcePort::Reused => file.port_reuse == Extra::Probed,
+    };
+    let encoding = match encoding {
+        Encoding::Identity => true,
+        Encoding::Gzip => file.gzip == Extra::Probed,
     };
     let object = match object {
         Object::Usual => true,
         Object::Large => file.large_path.is_some(),
     };
-    port && object
+    port && object && encoding
 }
 
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.

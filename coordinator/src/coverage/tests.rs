@@ -6,10 +6,11 @@ use localize::{Backend, Expectation, Role, Scheme, ServiceName, VipMode};
 use super::*;
 use crate::service_file::ServiceFile;
 
-/// What a service file asks for that says nothing of twins.
+/// What rounds of the schedule ask for where a service file says nothing of twins.
 fn twins() -> Twins {
     let text = "name = \"shop.example\"\nurl = \"https://shop.example/\"\n";
-    Twins::of(&ServiceFile::parse(text, None).unwrap())
+    let file = ServiceFile::parse(text, None).unwrap();
+    Twins::of(&file).telling(&plan::Learnt::default())
 }
 
 fn vantage(name: &str, role: Role, host: Option<&str>, address: &str) -> VantagePoint {

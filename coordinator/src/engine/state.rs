@@ -114,9 +114,18 @@ impl Service {
         }
     }
 
-    /// The arms of a vantage point.
-    pub(super) fn arms(&self, vantage: &VantagePoint) -> Vec<Arm> {
-        plan::arms(&self.path, vantage, &Twins::of(&self.file))
+    /// The arms of a vantage point that are wanted for a reason.
+    pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
+        let twins = match cause {
+            Cause::Schedule => self.scheduled_twins(),
+            Cause::Demand | Cause::Choice => Twins::of(&self.file),
+        };
+        plan::arms(&self.path, vantage, &twins)
+    }
+
+    /// In which other ways rounds of the schedule ask.
+    pub(super) fn scheduled_twins(&self) -> Twins {
+        Twins::of(&self.file).telling(&self.record.learnt)
     }
 
     /// A service as the store has it; `None` when this version cannot read its file.

@@ -84,7 +84,9 @@ pub struct Twin {
 pub enum Twinned {
     /// Those of edges, VIPs and backends, from each source address.
     Requests,
-    /// Those of VIPs and backends, one for each target whatever its sources.
+    /// Those of edges, VIPs and backends, one for each target whatever its sources.
+    Servers,
+    /// Those of VIPs and backends, likewise.
     Origins,
 }
 
@@ -95,8 +97,8 @@ impl Twinned {
         match (self, target) {
             (_, Target::Resolver { .. } | Target::NameServer { .. })
             | (Self::Origins, Target::Edge { .. }) => false,
-            (Self::Requests, Target::Edge { .. }) => true,
-            (Self::Requests | Self::Origins, Target::Vip { .. } | Target::Backend { .. }) => true,
+            (Self::Requests | Self::Servers, Target::Edge { .. })
+            | (_, Target::Vip { .. } | Target::Backend { .. }) => true,
         }
     }
 
@@ -105,7 +107,7 @@ impl Twinned {
     pub fn from_one_source(self) -> bool {
         match self {
             Self::Requests => false,
-            Self::Origins => true,
+            Self::Servers | Self::Origins => true,
         }
     }
 }
@@ -281,6 +283,16 @@ traits! {
         Usual,
         /// Something larger, of which [`LARGE_READ`] bytes are read at most.
         Large => 2, ", large answer", Twinned::Requests,
+    }
+
+    /// The encodings of a body that the client accepts (RFC 9110, section 12.5.3). Caches keep an answer for
+    /// each, and may have missed one of them.
+    encoding: Encoding {
+        /// None, as programs ask that say nothing of it.
+        Identity,
+        /// gzip (RFC 1952), as browsers accept it: of what they accept the one that every cache keeps apart,
+        /// and whose unpacking needs no more than 32 KiB whatever the server sends.
+        Gzip => 3, ", accepting gzip", Twinned::Servers,
     }
 }
 

@@ -7,7 +7,8 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::arm::{
-    Arm, LARGE_READ, Object, REUSE_WITHIN, SourcePort, TWINS, Target, Traits, Twin, Twinned,
+    Arm, Encoding, LARGE_READ, Object, REUSE_WITHIN, SourcePort, TWINS, Target, Traits, Twin,
+    Twinned,
 };
 pub use crate::facts::dns::DnsFacts;
 use crate::facts::sighting::TcpOptions;

@@ -348,9 +348,11 @@ impl<'a> Problem<'a> {
     fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
         let again = |c: &Crossing| c.part == hypothesis.part && c.view == View::ReusedPort;
         let plain = match MODES[hypothesis.mode].strikes {
-            Strikes::All | Strikes::LongAnswers | Strikes::LargeObjects | Strikes::Validators => {
-                true
-            }
+            Strikes::All
+            | Strikes::LongAnswers
+            | Strikes::LargeObjects
+            | Strikes::PackedAnswers
+            | Strikes::Validators => true,
             Strikes::ReusedPorts => crossings(cell).any(again),
         };
         plain && self.shows(hypothesis, cell)

@@ -16,7 +16,7 @@ use crate::judgement::verdict::{Earlier, Fault, Pattern};
 use crate::reading::cells::{Cell, Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::{self, Span};
-use crate::world::mode::{Phase, Word};
+use crate::world::mode::{MODES, Phase, Strikes, Word};
 use crate::world::part::What;
 use crate::world::path::PartId;
 use crate::world::signature::Signatures;
@@ -294,7 +294,8 @@ impl Stretch<'_> {
     }
 
     /// What decides which of a suspect's probes fail, where it is not chance: the flow, when a kept port
-    /// never fails beside fresh ones that do; the source, when answers to one address alone are lost.
+    /// never fails beside fresh ones that do; the source, when answers to one address alone are lost; the
+    /// variant, when those alone fail that ask for it.
     pub(crate) fn decided_by(&self, suspect: &Suspect) -> Option<Pattern> {
         if let What::Return { to, .. } = &suspect.what
             && !to.is_wide()
@@ -303,6 +304,14 @@ impl Stretch<'_> {
         }
         let (set, place) = self.problem.blaming(&self.posterior, suspect.accused())?;
         let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
+        match MODES[hypothesis.mode].strikes {
+            Strikes::PackedAnswers => return Some(Pattern::ByVariant),
+            Strikes::All
+            | Strikes::ReusedPorts
+            | Strikes::LongAnswers
+            | Strikes::LargeObjects
+            | Strikes::Validators => {}
+        }
         let cells = &self.problem.evidence.cells;
         let connects = |cell: &&Cell| matches!(cell.stage, Stage::Tcp | Stage::Arrive);
         let mut by_port = [(0, 0); 2];

@@ -254,6 +254,11 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::WrongContent => {
             format!("serves another body than its siblings to {so_many} requests")
         }
+        Word::WrongVariant => {
+            format!(
+                "serves an older or other body to {so_many} requests of clients that accept gzip, and not to those that do not"
+            )
+        }
         Word::Misdirected => format!(
             "fails {so_many} requests that it sends there, while the backend answers all who ask it directly"
         ),
@@ -369,6 +374,11 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         Word::LargeAnswersFail => {
             return format!(
                 "small answers of {noun} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
+            );
+        }
+        Word::WrongVariant => {
+            return format!(
+                "purge every variant of the page at {noun}, the packed ones too, and compare `curl -s --compressed` with `curl -s` there: the packed variant is another one"
             );
         }
         Word::CertificateExpired | Word::CertificateInvalid => {
@@ -497,7 +507,8 @@ fn of_backend(name: &str, mode: Word) -> String {
             )
         }
         Word::WrongContent => format!("compare the release on {name} with its siblings"),
-        Word::PacketLoss
+        Word::WrongVariant
+        | Word::PacketLoss
         | Word::Unreachable
         | Word::TlsFails
         | Word::Resets

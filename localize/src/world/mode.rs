@@ -9,7 +9,7 @@ mod table;
 
 pub(crate) use self::table::MODES;
 use crate::facts::component::Kind;
-use crate::facts::observation::{Arm, Object, Target};
+use crate::facts::observation::{Arm, Encoding, Object, Target};
 use crate::world::symptom::{Stage, Symptom};
 
 /// What stands between the prober's own connection and the component.
@@ -86,6 +86,8 @@ pub(crate) enum Strikes {
     LongAnswers,
     /// Those alone that ask for the large object.
     LargeObjects,
+    /// Those alone whose client accepts gzip.
+    PackedAnswers,
     /// Of the questions to resolvers those alone that go to one that checks signatures.
     Validators,
 }
@@ -100,6 +102,7 @@ impl Strikes {
             Self::All | Self::ReusedPorts => true,
             Self::LongAnswers => long || stage != Stage::Http,
             Self::LargeObjects => arm.traits.object == Object::Large,
+            Self::PackedAnswers => arm.traits.encoding == Encoding::Gzip,
         }
     }
 }
@@ -157,6 +160,7 @@ words! {
     Stalls => "stalls",
     Truncates => "truncates",
     WrongContent => "wrong_content",
+    WrongVariant => "wrong_content",
     Blocked => "blocked",
     Misdirected => "misdirected",
     SynUnanswered => "syn_unanswered",

@@ -9,7 +9,7 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod world;
 
-use localize::{Kind, VerdictOutcome, localize};
+use localize::{Kind, Pattern, VerdictOutcome, localize};
 use world::{Fault, Mesh, World};
 
 /// Judges after every second round, as the coordinator does, until settled or out of rounds.
@@ -381,6 +381,40 @@ fn check_world(world: World, row: &str, expected: &[Wanted<'_>]) {
         names(verdict, expected) && expected.is_empty() == healthy,
         "{faults:?} {row}, {rounds} rounds: {}",
         describe(&assessment)
+    );
+}
+
+/// An old page for whoever accepts gzip, as after a purge that has missed a variant. Whoever asks plainly alone
+/// does not see it.
+#[test]
+fn an_old_variant_is_seen_by_asking_as_browsers_do() {
+    let edge: &[Wanted<'_>] = &[(Kind::Cdn, "198.51.100.11", &["wrong_content"])];
+    for mesh in [Mesh::Full, Mesh::Bare] {
+        for (accepts_gzip, faults, expected) in [
+            (true, vec![], &[][..]),
+            (true, vec![Fault::Backbone(0.003)], &[]),
+            (false, vec![Fault::EdgeVariant(0)], &[]),
+            (true, vec![Fault::EdgeVariant(0)], edge),
+        ] {
+            let mut world = World::new(mesh, 1);
+            world.accepts_gzip = accepts_gzip;
+            world.faults = faults;
+            check_world(world, &format!("{mesh:?} gzip {accepts_gzip}"), expected);
+        }
+    }
+    let mut world = World::new(Mesh::Bare, 2);
+    world.accepts_gzip = true;
+    world.faults = vec![Fault::EdgeVariant(0)];
+    let (assessment, _) = judge(world, 50);
+    let fault = &assessment.verdict.faults[0];
+    assert_eq!(
+        (fault.pattern, fault.user_impact),
+        (Pattern::ByVariant, true)
+    );
+    assert!(
+        fault.summary.contains("clients that accept gzip"),
+        "{}",
+        fault.summary
     );
 }
 

@@ -4,6 +4,7 @@
 
 mod answer;
 mod ask;
+mod body;
 mod expected;
 mod one;
 mod two;
@@ -79,7 +80,7 @@ where
         trace: Arc::clone(&trace),
         closes: ask.closes,
     };
-    let mut answer = Answer::new(&ask.request.expected, ask.request.at_most);
+    let mut answer = Answer::new(ask.request);
     let run = async {
         match version {
             HttpVersion::One => one::run(ask, watched, &mut answer).await,

@@ -120,6 +120,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Stalls
         | Word::Truncates
         | Word::WrongContent
+        | Word::WrongVariant
         | Word::Blocked
         | Word::Misdirected
         | Word::AnswersLost

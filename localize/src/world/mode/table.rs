@@ -230,6 +230,14 @@ const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode 
     }
 }
 
+/// One variant of the content is another than the others are: a purge or a release has missed it.
+const fn wrong_variant(kind: Kind, share: f64) -> Mode {
+    Mode {
+        strikes: Strikes::PackedAnswers,
+        ..mode(kind, Word::WrongVariant, share, &[(Stage::Http, DIFFERS)])
+    }
+}
+
 /// SYNs arrive and are not answered, and the host's kernel says why. Behind a balancer that looks as any
 /// other lost SYN does.
 const fn told(
@@ -471,6 +479,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
+    wrong_variant(Kind::Cdn, 0.02),
     behind(
         Kind::CdnOriginPath,
         Word::Unreachable,
@@ -577,6 +586,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.03,
         &[(Stage::Http, DIFFERS)],
     ),
+    wrong_variant(Kind::Origin, 0.02),
     large_fail(Kind::Origin, 0.02, CUT),
     large_fail(Kind::Origin, 0.01, STUCK),
     large_fail(Kind::Origin, 0.01, REFUSED_LARGE),
@@ -768,6 +778,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
+    wrong_variant(Kind::Backend, 0.02),
     mode(
         Kind::Backend,
         Word::CertificateExpired,

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
-    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Expectation, Facts,
-    Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer, Object, Observation,
-    ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, SourcePort, Stamp,
-    Step, Target, TcpFacts, Topology, VantageName, VantagePoint, VipMode, WitnessReport,
+    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
+    Expectation, Facts, Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer,
+    Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName,
+    SourcePort, Stamp, Step, Target, TcpFacts, Topology, VantageName, VantagePoint, VipMode,
+    WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -39,6 +40,8 @@ pub enum Fault {
     EdgesReset(f64),
     EdgeCertificate(usize),
     OriginPath(usize),
+    /// An edge hands out an old page to whoever accepts gzip.
+    EdgeVariant(usize),
     BalancerDead,
     BalancerStatus(u16),
     BalancerCertificate,
@@ -115,6 +118,8 @@ pub struct World {
     pub reuses_ports: bool,
     /// Agents ask for the large object as well.
     pub asks_large: bool,
+    /// Agents ask as browsers do as well, which accept gzip.
+    pub accepts_gzip: bool,
     /// Length of the usual answer.
     pub usual_bytes: u64,
     /// When each port of an arm was used last.
@@ -124,6 +129,7 @@ pub struct World {
     forwarded: usize,
     /// What it asks for, and where its backend's answer goes.
     object: Object,
+    encoding: Encoding,
     answered_to: String,
     at_edge: bool,
     topology: Topology,
@@ -248,8 +254,10 @@ impl World {
             tries_others: false,
             reuses_ports: false,
             asks_large: false,
+            accepts_gzip: false,
             usual_bytes: 4096,
             object: Object::Usual,
+            encoding: Encoding::Identity,
             answered_to: String::new(),
             at_edge: false,
             used: BTreeMap::new(),
@@ -404,13 +412,17 @@ impl World {
             }
         }
         let plain = arms.clone();
+        let fetches = |a: &&Arm| {
+            !matches!(
+                a.target,
+                Target::Resolver { .. } | Target::NameServer { .. }
+            )
+        };
+        if self.accepts_gzip {
+            let packed = plain.iter().filter(fetches);
+            arms.extend(packed.map(|arm| arm.twin(Encoding::Gzip)));
+        }
         if self.asks_large {
-            let fetches = |a: &&Arm| {
-                !matches!(
-                    a.target,
-                    Target::Resolver { .. } | Target::NameServer { .. }
-                )
-            };
             let large = plain.iter().filter(fetches).cloned();
             arms.extend(large.map(|arm| arm.twin(Object::Large)));
         }
@@ -697,6 +709,7 @@ impl World {
         let noise = if public { self.backbone() } else { 0.0 };
         let source = arm.source.unwrap_or(vantage.addresses[0]);
         self.object = arm.traits.object;
+        self.encoding = arm.traits.encoding;
         self.at_edge = matches!(arm.target, Target::Edge { .. });
         self.answered_to = source.to_string();
         self.port = if self.port > 60_000 {
@@ -818,6 +831,8 @@ impl World {
 
     fn body_bytes(&self) -> u64 {
         match self.object {
+            // Pages of text are packed to a fifth.
+            Object::Usual if self.encoding == Encoding::Gzip => self.usual_bytes / 5,
             Object::Usual => self.usual_bytes,
             Object::Large => LARGE_READ,
         }

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use localize::{Facts, Failure, HttpFacts, Layer, Micros, Object, Redirect, Step};
+use localize::{Encoding, Facts, Failure, HttpFacts, Layer, Micros, Object, Redirect, Step};
 
 use super::{End, Fault, World};
 
@@ -84,7 +84,9 @@ impl World {
         });
         let extra = self.packets(loss, 4) + slow;
         if !self.layer4 {
-            return self.balanced(extra, steps, facts);
+            self.balanced(extra, steps, facts)?;
+            self.old_variant(i, facts);
+            return Ok(());
         }
         let i = self.chosen();
         let closed = self.faults.contains(&Fault::BackendClosed(i));
@@ -92,6 +94,18 @@ impl World {
             Ok(took) => self.at_backend(i, extra + took, steps, facts, false),
             Err(Failure::ConnectRefused) => cdn(521),
             Err(_) => cdn(522),
+        }
+    }
+
+    /// What an edge has in the place of the page for who accepts gzip.
+    fn old_variant(&self, i: usize, facts: &mut Facts) {
+        let old = self.faults.contains(&Fault::EdgeVariant(i));
+        if let Some(http) = facts
+            .http
+            .as_mut()
+            .filter(|_| old && self.encoding == Encoding::Gzip)
+        {
+            http.body_digest = "old".into();
         }
     }
 

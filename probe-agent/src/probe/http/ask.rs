@@ -3,7 +3,7 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request as HttpRequest, Uri};
-use localize::{RoundId, Scheme};
+use localize::{Encoding, RoundId, Scheme};
 
 use super::Closes;
 use crate::secret::Sent;
@@ -62,7 +62,8 @@ impl Ask<'_> {
         request
     }
 
-    /// The headers that both versions have; the service's own take the place of the probe's.
+    /// The headers that both versions have; the service's own take the place of the probe's, but for what
+    /// sets the arm apart.
     fn common(&self) -> HeaderMap {
         let agent = format!(
             "mesh-probe/{} (round={}; +https://mesh.invalid/probe)",
@@ -75,14 +76,21 @@ impl Ask<'_> {
         }
         headers.insert(ROUND, self.round.0.into());
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let identity = HeaderValue::from_static("identity");
-        headers.insert(header::ACCEPT_ENCODING, identity);
         // Without it some servers refuse a POST (RFC 9110, section 8.6).
         if self.request.method == Method::POST {
             headers.insert(header::CONTENT_LENGTH, self.request.body.len().into());
         }
         for (name, value) in self.sent.headers() {
             headers.insert(name.clone(), value.clone());
+        }
+        match self.request.encoding {
+            Encoding::Identity => {
+                let identity = HeaderValue::from_static("identity");
+                headers.entry(header::ACCEPT_ENCODING).or_insert(identity);
+            }
+            Encoding::Gzip => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            }
         }
         headers
     }

@@ -1,6 +1,6 @@
 //! How a service is asked, and what a good answer is.
 
-use localize::{Arm, Failure, HttpFacts, Layer, Object, Outcome, Redirect, Target};
+use localize::{Arm, Encoding, Failure, HttpFacts, Layer, Object, Outcome, Redirect, Target};
 use proto::spec::{Expect, Method, Pattern, Request, Status};
 use proto::v1;
 use tokio::io::AsyncReadExt as _;
@@ -113,6 +113,44 @@ async fn a_first_byte_that_comes_too_late_fails() {
         assert!(after.0 >= 150_000, "{after:?}");
         assert_eq!(layers(&findings), [Layer::Tcp]);
     }
+}
+
+/// Who accepts gzip says so, and what a packed page says is what is looked into and compared.
+#[tokio::test]
+async fn a_packed_page_is_the_page() {
+    let mut digests = Vec::new();
+    for encoding in [Encoding::Identity, Encoding::Gzip] {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = super::request(&mut stream).await;
+            let (said, page) = match asked.contains("accept-encoding: gzip\r\n") {
+                true => ("gzip", packed(b"<h1>Welcome</h1>")),
+                false => ("identity", b"<h1>Welcome</h1>".to_vec()),
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: {said}\r\nContent-Length: {}\r\n\r\n",
+                page.len()
+            );
+            let answer = [head.into_bytes(), page].concat();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &answer)
+                .await
+                .unwrap();
+        });
+        let arm = Arm::to(vip(address)).twin(encoding);
+        let findings = probe_arm(expecting(&[], "Welcome"), arm).await;
+        assert_eq!(findings.outcome, Outcome::Passed, "{findings:?}");
+        let facts = http(&findings);
+        assert_eq!(facts.body_bytes == 16, encoding == Encoding::Identity);
+        digests.push(facts.body_digest.clone());
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+fn packed(page: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut gzip, page).unwrap();
+    gzip.finish().unwrap()
 }
 
 /// What is expected is told of the page that the url names.
