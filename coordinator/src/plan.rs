@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Encoding, Expectation, Object, Role, Scheme, SourcePort, TWINS,
-    Target, Topology, Traits, Twin, VantagePoint,
+    Arm, Backend, CdnProvider, Encoding, Expectation, Object, Role, Scheme, Session, SourcePort,
+    TWINS, Target, Topology, Traits, Twin, VantagePoint,
 };
 use proto::v1;
 
@@ -79,15 +79,27 @@ impl Twins {
         Self(TWINS.iter().filter(wanted).collect())
     }
 
-    /// Those alone that may tell something in rounds of the schedule, by what was learnt of the service: that
-    /// its answers hang on the encodings which a client accepts. A localisation fires the others as well.
+    /// Those alone that are other than plain, by what was learnt of the service: nobody keeps a cookie that
+    /// none is given.
+    #[must_use]
+    pub fn possible(self, learnt: &Learnt) -> Self {
+        let is_possible = |twin: &&'static Twin| match twin.traits.session {
+            Session::New => true,
+            Session::Kept => learnt.varies.gives_cookies,
+        };
+        Self(self.0.into_iter().filter(is_possible).collect())
+    }
+
+    /// Of these those alone that may tell something in rounds of the schedule: where answers hang on the
+    /// encodings which a client accepts. A localisation fires the others as well.
     #[must_use]
     pub fn telling(self, learnt: &Learnt) -> Self {
         let tells = |twin: &&'static Twin| match twin.traits.encoding {
             Encoding::Identity => true,
             Encoding::Gzip => learnt.varies.by_encoding,
         };
-        Self(self.0.into_iter().filter(tells).collect())
+        let possible = self.possible(learnt).0.into_iter();
+        Self(possible.filter(tells).collect())
     }
 
     /// Those alone that stand for something which the service file declares.
@@ -107,6 +119,7 @@ fn wants(file: &ServiceFile, traits: Traits) -> bool {
         port,
         object,
         encoding,
+        session,
     } = traits;
     let port = match port {
         SourcePort::Fresh => true,
@@ -120,7 +133,11 @@ fn wants(file: &ServiceFile, traits: Traits) -> bool {
         Object::Usual => true,
         Object::Large => file.large_path.is_some(),
     };
-    port && object && encoding
+    let session = match session {
+        Session::New => true,
+        Session::Kept => file.cookies == Extra::Probed,
+    };
+    port && object && encoding && session
 }
 
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.

@@ -48,6 +48,8 @@ pub struct ServiceFile {
     pub port_reuse: Extra,
     /// Whether it has probes that accept gzip.
     pub gzip: Extra,
+    /// Whether it has probes that keep the cookie which they were given.
+    pub cookies: Extra,
     /// Path and query of something larger than the usual answer, to be asked for besides.
     pub large_path: Option<String>,
     /// How edges, VIPs and backends are asked.

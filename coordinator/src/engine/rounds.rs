@@ -143,13 +143,14 @@ impl OpenRound {
 }
 
 /// The place of the arm that was fired among those planned. One that was to leave from a reused port is
-/// fired from a fresh one by agents that have no such port; agents that have never heard of a twin fire
+/// fired from a fresh one by agents that have no such port, and one that was to keep a cookie without one
+/// by those that were given none; agents that have never heard of a twin fire
 /// the arm that it is one of.
 fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
     let position = |is: &dyn Fn(&Arm) -> bool| planned.iter().position(is);
     let stands_in = |arm: &Arm| arm.plain() == *fired;
     position(&|arm| arm == fired)
-        .or_else(|| position(&|arm| stands_in(arm) && !arm.traits.port.is_plain()))
+        .or_else(|| position(&|arm| stands_in(arm) && arm.traits.need_an_earlier_probe()))
         .or_else(|| position(&stands_in))
 }
 

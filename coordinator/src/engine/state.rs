@@ -118,7 +118,7 @@ impl Service {
     pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
         let twins = match cause {
             Cause::Schedule => self.scheduled_twins(),
-            Cause::Demand | Cause::Choice => Twins::of(&self.file),
+            Cause::Demand | Cause::Choice => Twins::of(&self.file).possible(&self.record.learnt),
         };
         plan::arms(&self.path, vantage, &twins)
     }

@@ -53,6 +53,8 @@ pub struct Learnt {
 pub struct Varies {
     /// Which encodings the client accepts: some answer said so (Vary), or came packed.
     pub by_encoding: bool,
+    /// Who asks again: it gives its users cookies.
+    pub gives_cookies: bool,
 }
 
 /// Learns from an observation; `true` when something other than the times of answers changed, so that
@@ -204,14 +206,18 @@ fn learn_provider(learnt: &mut Learnt, observation: &Observation) -> bool {
 /// What answers once hung on, they may hang on again: it is kept as long as what is learnt of the path.
 fn learn_varies(learnt: &mut Learnt, observation: &Observation) -> bool {
     let http = observation.facts.http.as_ref();
-    let mut headers = http.into_iter().flat_map(|http| &http.headers);
-    let by_encoding = headers.any(|(name, value)| match name.as_str() {
-        "vary" => lists(value, "accept-encoding"),
-        "content-encoding" => !value.eq_ignore_ascii_case("identity"),
-        _ => false,
-    });
+    let balanced = !matches!(observation.arm.target, Target::Backend { .. });
     let before = learnt.varies;
-    learnt.varies.by_encoding |= by_encoding;
+    for (name, value) in http.into_iter().flat_map(|http| &http.headers) {
+        match name.as_str() {
+            "vary" => learnt.varies.by_encoding |= lists(value, "accept-encoding"),
+            "content-encoding" => {
+                learnt.varies.by_encoding |= !value.eq_ignore_ascii_case("identity");
+            }
+            "set-cookie" => learnt.varies.gives_cookies |= balanced,
+            _ => {}
+        }
+    }
     learnt.varies != before
 }
 

@@ -298,7 +298,12 @@ fn packed_answers_are_asked_for_besides() {
         "vip/203.0.113.10:443, accepting gzip",
         "backend/web1 from 10.0.0.7, accepting gzip",
     ];
-    let by_encoding = |by_encoding| Some(Varies { by_encoding });
+    let by_encoding = |by_encoding| {
+        Some(Varies {
+            by_encoding,
+            gives_cookies: false,
+        })
+    };
     assert_eq!(fired(&text, None), expected, "on demand");
     assert_eq!(fired(&text, by_encoding(true)), expected);
     assert_eq!(fired(&text, by_encoding(false)), [""; 0]);
@@ -306,9 +311,40 @@ fn packed_answers_are_asked_for_besides() {
     assert_eq!(fired(&without, None), [""; 0]);
 }
 
+/// Only where cookies are given, and behind somebody who chooses by them.
+#[test]
+fn a_cookie_is_kept_where_one_is_given() {
+    let fired = |text: &str, gives_cookies: bool| {
+        let file = file(text);
+        let inside = vantage(Role::Inside, None, &["10.0.0.7"]);
+        let learnt = Learnt {
+            varies: Varies {
+                by_encoding: false,
+                gives_cookies,
+            },
+            ..learnt(&["198.51.100.1"])
+        };
+        let path = topology(&file, &learnt, std::slice::from_ref(&inside));
+        let arms = arms(&path, &inside, &Twins::of(&file).telling(&learnt));
+        let kept = arms
+            .iter()
+            .filter(|arm| arm.traits.session == Session::Kept);
+        kept.map(Arm::label).collect::<Vec<_>>()
+    };
+    let expected = [
+        "edge/198.51.100.1, keeping its cookie",
+        "vip/203.0.113.10:443, keeping its cookie",
+    ];
+    assert_eq!(fired(FILE, true), expected);
+    assert_eq!(fired(FILE, false), [""; 0]);
+    let without = format!("{FILE}[schedule]\nkeep_cookies = false\n");
+    assert_eq!(fired(&without, true), [""; 0]);
+}
+
 #[test]
 fn answers_tell_what_they_hang_on() {
-    let rows: [(&str, &str, bool); 6] = [
+    let rows: [(&str, &str, bool); 7] = [
+        ("set-cookie", "(hidden)", false),
         ("vary", "Cookie, Accept-Encoding", true),
         ("vary", "accept-encoding", true),
         ("vary", "Cookie", false),
@@ -320,7 +356,8 @@ fn answers_tell_what_they_hang_on() {
         let mut learnt = Learnt::default();
         let seen = edge_page(&[(name, value)]);
         learn(&mut learnt, &seen);
-        assert_eq!(learnt.varies, Varies { by_encoding }, "{name}: {value}");
+        assert_eq!(learnt.varies.by_encoding, by_encoding, "{name}: {value}");
+        assert_eq!(learnt.varies.gives_cookies, name == "set-cookie", "{name}");
     }
 }
 

@@ -69,6 +69,7 @@ pub(super) fn service_file(
         },
         port_reuse: extra(raw.schedule.reuse_ports),
         gzip: extra(raw.schedule.accept_gzip),
+        cookies: extra(raw.schedule.keep_cookies),
         url,
     })
 }

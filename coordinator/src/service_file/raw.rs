@@ -140,6 +140,7 @@ pub(super) struct Schedule {
     pub timeout: Timeout,
     pub reuse_ports: Option<bool>,
     pub accept_gzip: Option<bool>,
+    pub keep_cookies: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

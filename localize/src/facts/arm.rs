@@ -88,6 +88,8 @@ pub enum Twinned {
     Servers,
     /// Those of VIPs and backends, likewise.
     Origins,
+    /// Those of edges and VIPs, behind which somebody chooses who serves.
+    Balanced,
 }
 
 impl Twinned {
@@ -96,9 +98,11 @@ impl Twinned {
     pub fn holds(self, target: &Target) -> bool {
         match (self, target) {
             (_, Target::Resolver { .. } | Target::NameServer { .. })
-            | (Self::Origins, Target::Edge { .. }) => false,
-            (Self::Requests | Self::Servers, Target::Edge { .. })
-            | (_, Target::Vip { .. } | Target::Backend { .. }) => true,
+            | (Self::Origins, Target::Edge { .. })
+            | (Self::Balanced, Target::Backend { .. }) => false,
+            (Self::Requests | Self::Servers | Self::Balanced, Target::Edge { .. })
+            | (Self::Requests | Self::Servers | Self::Origins, Target::Backend { .. })
+            | (_, Target::Vip { .. }) => true,
         }
     }
 
@@ -107,7 +111,7 @@ impl Twinned {
     pub fn from_one_source(self) -> bool {
         match self {
             Self::Requests => false,
-            Self::Servers | Self::Origins => true,
+            Self::Servers | Self::Origins | Self::Balanced => true,
         }
     }
 }
@@ -164,6 +168,13 @@ impl Arm {
 }
 
 impl Traits {
+    /// Whether an agent may have to leave something of them out: a port that is not free again, a cookie that
+    /// it was not given yet.
+    #[must_use]
+    pub fn need_an_earlier_probe(self) -> bool {
+        self.port == SourcePort::Reused || self.session == Session::Kept
+    }
+
     /// What of them is not plain, in the order of the table.
     pub fn twins(self) -> impl Iterator<Item = &'static Twin> {
         let within = move |twin: &&Twin| self.and(twin.traits) == self;
@@ -293,6 +304,14 @@ traits! {
         /// gzip (RFC 1952), as browsers accept it: of what they accept the one that every cache keeps apart,
         /// and whose unpacking needs no more than 32 KiB whatever the server sends.
         Gzip => 3, ", accepting gzip", Twinned::Servers,
+    }
+
+    /// Whose request it is, to a site that knows its users again by a cookie.
+    session: Session {
+        /// Somebody's who has never been there.
+        New,
+        /// Somebody's who was there before: it holds the cookies that the arm was given.
+        Kept => 4, ", keeping its cookie", Twinned::Balanced,
     }
 }
 

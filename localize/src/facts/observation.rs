@@ -7,8 +7,8 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::arm::{
-    Arm, Encoding, LARGE_READ, Object, REUSE_WITHIN, SourcePort, TWINS, Target, Traits, Twin,
-    Twinned,
+    Arm, Encoding, LARGE_READ, Object, REUSE_WITHIN, Session, SourcePort, TWINS, Target, Traits,
+    Twin, Twinned,
 };
 pub use crate::facts::dns::DnsFacts;
 use crate::facts::sighting::TcpOptions;
@@ -217,7 +217,7 @@ pub struct HttpFacts {
     /// First 16 bytes of the SHA-256 of the body, in hexadecimal.
     pub body_digest: String,
     /// Headers of the answer that can tell who made it: lower-case name and value. At most 32, each
-    /// value at most 128 bytes; `date`, `set-cookie` and the like are left out.
+    /// value at most 128 bytes; `date` and the like are left out, and of `set-cookie` what it says.
     pub headers: Vec<(String, String)>,
     /// Where it sends the client.
     #[serde(default, skip_serializing_if = "Redirect::is_none")]

@@ -16,7 +16,7 @@ use crate::judgement::carried::{self, Carried, Expected};
 use crate::judgement::habit::accustomed;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
-use crate::world::mode::{Class, MODES, Phase, Strikes, View};
+use crate::world::mode::{Class, Known, MODES, Phase, Strikes, View};
 use crate::world::part::What;
 use crate::world::path::{Alternative, Crossing, PartId};
 use crate::world::signature::{Distribution, Signatures, makes, slot, view};
@@ -352,6 +352,7 @@ impl<'a> Problem<'a> {
             | Strikes::LongAnswers
             | Strikes::LargeObjects
             | Strikes::PackedAnswers
+            | Strikes::Sessions
             | Strikes::Validators => true,
             Strikes::ReusedPorts => crossings(cell).any(again),
         };
@@ -406,7 +407,12 @@ impl<'a> Problem<'a> {
         stage: Stage,
     ) -> Option<&Distribution> {
         let strikes = MODES[mode].strikes;
-        let met = strikes.meets(&cell.arm, cell.long, cell.asked.validates, stage);
+        let known = Known {
+            long: cell.long,
+            checked: cell.asked.validates,
+            stuck: cell.stuck,
+        };
+        let met = strikes.meets(&cell.arm, known, stage);
         self.signatures.of(mode, view, stage).filter(|_| met)
     }
 

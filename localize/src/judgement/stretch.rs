@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use crate::engine;
 use crate::engine::search::Posterior;
 use crate::facts::component::Component;
-use crate::facts::observation::{SourcePort, Traits};
+use crate::facts::observation::{Session, SourcePort, Traits};
 use crate::facts::time::rfc3339;
 use crate::judgement::carried::Carried;
 use crate::judgement::explain;
 use crate::judgement::inference::NAME;
-use crate::judgement::problem::{Accused, Problem};
+use crate::judgement::problem::{Accused, Hypothesis, Problem};
 use crate::judgement::verdict::{Earlier, Fault, Pattern};
 use crate::reading::cells::{Cell, Evidence, Record};
 use crate::reading::comparison::Reading;
@@ -295,7 +295,7 @@ impl Stretch<'_> {
 
     /// What decides which of a suspect's probes fail, where it is not chance: the flow, when a kept port
     /// never fails beside fresh ones that do; the source, when answers to one address alone are lost; the
-    /// variant, when those alone fail that ask for it.
+    /// variant, when those alone fail that ask for it; the cookie, when those alone fail that keep one.
     pub(crate) fn decided_by(&self, suspect: &Suspect) -> Option<Pattern> {
         if let What::Return { to, .. } = &suspect.what
             && !to.is_wide()
@@ -306,11 +306,15 @@ impl Stretch<'_> {
         let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
         match MODES[hypothesis.mode].strikes {
             Strikes::PackedAnswers => return Some(Pattern::ByVariant),
-            Strikes::All
+            Strikes::Sessions
+            | Strikes::All
             | Strikes::ReusedPorts
             | Strikes::LongAnswers
             | Strikes::LargeObjects
             | Strikes::Validators => {}
+        }
+        if self.spares_who_is_new(hypothesis) {
+            return Some(Pattern::ByCookie);
         }
         let cells = &self.problem.evidence.cells;
         let connects = |cell: &&Cell| matches!(cell.stage, Stage::Tcp | Stage::Arrive);
@@ -335,6 +339,17 @@ impl Stretch<'_> {
         }
         let rate = failed as f64 / of as f64;
         (libm::pow(1.0 - rate, kept as f64) < KEPT).then_some(Pattern::ByFlow)
+    }
+
+    /// Whether a fault shows to those alone who keep a cookie, where others cross the part as well.
+    fn spares_who_is_new(&self, hypothesis: Hypothesis) -> bool {
+        let crossing = self.problem.cells_of[hypothesis.part].iter();
+        let crossing = crossing.map(|index| &self.problem.evidence.cells[*index]);
+        let (kept, others): (Vec<&Cell>, Vec<&Cell>) = crossing
+            .filter(|cell| cell.stage == Stage::Http)
+            .partition(|cell| cell.arm.traits.session == Session::Kept);
+        let shows = |cell: &&Cell| self.problem.shows(hypothesis, cell);
+        kept.iter().any(shows) && !others.is_empty() && !others.iter().any(shows)
     }
 }
 

@@ -18,6 +18,7 @@ use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
 use crate::reading::kernel::Reason;
 use crate::reading::passing::{Passed, passes};
+use crate::reading::sessions;
 use crate::reading::wanted::Worth;
 use crate::reading::witness::{Seen, Witnesses};
 use crate::world::part::Part;
@@ -77,6 +78,8 @@ pub(crate) struct Cell {
     pub(crate) user_facing: bool,
     /// What is answered takes more than one packet.
     pub(crate) long: bool,
+    /// It is of a session that leads to nobody: since one of its requests failed, most did.
+    pub(crate) stuck: bool,
     /// Probes of the last minute that reached the stage.
     pub(crate) recent: u64,
     /// When the last of all its probes was fired, in microseconds of mesh time.
@@ -350,7 +353,7 @@ impl Record {
             let Some(vantage) = vantages.find(|v| v.name == key.0) else {
                 continue;
             };
-            let alternatives = if passes(&key.0) {
+            let mut alternatives = if passes(&key.0) {
                 paths.passing(vantage, &key.1, key.2)
             } else {
                 let destination = destination(&self.local, key, vantage);
@@ -365,8 +368,10 @@ impl Record {
                 bounds: &bounds,
                 now,
             };
-            let sticky = stickiness(&alternatives, &self.by_cell[*key]);
-            let mut cell = cell(key, vantage, alternatives, trials, times, reading);
+            let all = &self.by_cell[*key];
+            let trials = sessions::read(&key.1, &mut alternatives, all, trials);
+            let sticky = stickiness(&alternatives, all);
+            let mut cell = cell(key, vantage, alternatives, &trials, times, reading);
             cell.reserved = said_twice(sticky, cell.trials());
             cells.push(cell);
         }
@@ -436,6 +441,7 @@ fn cell(
     Cell {
         user_facing: user_facing(vantage, &arm, reading),
         long: reading.is_long(&arm),
+        stuck: stage == Stage::Http && sessions::is_stuck(&arm, trials),
         asymmetric: trials.iter().any(|t| t.asymmetric),
         times: times(&name, &arm, stage, trials, reading),
         asked: reading.dns().asked(&arm),

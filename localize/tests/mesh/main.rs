@@ -418,6 +418,62 @@ fn an_old_variant_is_seen_by_asking_as_browsers_do() {
     );
 }
 
+/// A balancer with a session for each arm that keeps one, and then these faults.
+fn in_session(mesh: Mesh, seed: u64, faults: &[Fault]) -> World {
+    let mut world = World::new(mesh, seed);
+    world.keeps_cookies = true;
+    (0..8).for_each(|_| world.round());
+    world.faults = faults.to_vec();
+    world
+}
+
+/// Users who keep a cookie that leads to nobody fail for ever, and all others never. What a backend does
+/// to its own sessions is the backend's.
+#[test]
+fn stuck_sessions_are_the_balancer_s() {
+    let balancer: &[Wanted<'_>] = &[(Kind::LoadBalancer, VIP, &["http_5xx"])];
+    let status: &[Wanted<'_>] = &[(Kind::Backend, "web2", &["http_5xx"])];
+    let resets: &[Wanted<'_>] = &[(Kind::Backend, "web2", &["resets"])];
+    let closed: &[Wanted<'_>] = &[(Kind::Backend, "web2", &["refuses"])];
+    let both = [
+        (Mesh::Full, &[][..], &[][..]),
+        (Mesh::Full, &[Fault::Backbone(0.003)], &[]),
+        (Mesh::Full, &[Fault::BackendStatus(1, 0.4)], status),
+        (Mesh::Full, &[Fault::BackendResets(1)], resets),
+        (Mesh::Full, &[Fault::BackendClosed(1)], closed),
+        (Mesh::Full, &[Fault::StuckSessions(1)], balancer),
+        (Mesh::Bare, &[], &[]),
+        (Mesh::Bare, &[Fault::BackendStatus(1, 0.4)], status),
+        (Mesh::Bare, &[Fault::BackendResets(1)], resets),
+        (Mesh::Bare, &[Fault::BackendClosed(1)], closed),
+    ];
+    for (mesh, faults, expected) in both {
+        check_world(in_session(mesh, 1, faults), &format!("{mesh:?}"), expected);
+    }
+    let (assessment, _) = judge(in_session(Mesh::Full, 2, &[Fault::StuckSessions(1)]), 50);
+    let fault = &assessment.verdict.faults[0];
+    assert_eq!(
+        (fault.pattern, fault.user_impact),
+        (Pattern::ByCookie, true)
+    );
+    let mut without = in_session(Mesh::Full, 1, &[Fault::StuckSessions(1)]);
+    without.keeps_cookies = false;
+    check_world(without, "nobody keeps a cookie", &[]);
+}
+
+/// Without an agent on the balancer a lost way from there looks the same: nobody is named, and one is asked for.
+#[test]
+fn bare_stuck_sessions_are_ambiguous() {
+    let (assessment, _) = judge(in_session(Mesh::Bare, 1, &[Fault::StuckSessions(1)]), 50);
+    let verdict = &assessment.verdict;
+    let text = describe(&assessment);
+    assert_eq!(verdict.outcome, VerdictOutcome::Inconclusive, "{text}");
+    let mut rivals = verdict.alternatives.iter();
+    let balancer = rivals.any(|a| a.component.kind == Kind::LoadBalancer && a.mode == "http_5xx");
+    assert!(balancer, "{text}");
+    assert!(verdict.ask[0].contains("on the balancer"), "{text}");
+}
+
 /// What befalls large answers alone, or those of more than one packet.
 #[test]
 fn what_large_answers_meet_is_told_from_what_all_meet() {

@@ -96,6 +96,9 @@ where
         Ok(()) => answer.judged(&trace),
         Err(stop) => Err(stopped(&stop, version, &trace, &answer)),
     };
+    if let (Some(jar), Some(headers)) = (ask.jar, answer.headers()) {
+        jar.take(headers, ask.request.path.as_str());
+    }
     Exchange {
         facts: answer.facts(ask, &trace),
         end,

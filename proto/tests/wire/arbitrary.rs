@@ -40,13 +40,14 @@ pub const OUTCOMES: [VerdictOutcome; 3] = [
 ];
 
 /// Every way in which failures go on.
-pub const PATTERNS: [Pattern; 6] = [
+pub const PATTERNS: [Pattern; 7] = [
     Pattern::Steady,
     Pattern::Bursts,
     Pattern::Periodic,
     Pattern::ByFlow,
     Pattern::BySource,
     Pattern::ByVariant,
+    Pattern::ByCookie,
 ];
 
 fn name() -> impl Strategy<Value = String> {

@@ -121,6 +121,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Truncates
         | Word::WrongContent
         | Word::WrongVariant
+        | Word::SessionsFail
         | Word::Blocked
         | Word::Misdirected
         | Word::AnswersLost

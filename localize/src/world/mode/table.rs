@@ -238,6 +238,18 @@ const fn wrong_variant(kind: Kind, share: f64) -> Mode {
     }
 }
 
+/// A balancer that knows its clients again sends some of them to a server that is gone, and says so itself:
+/// persistence without redispatch.
+const SESSIONS_FAIL: Mode = Mode {
+    strikes: Strikes::Sessions,
+    ..mode(
+        Kind::LoadBalancer,
+        Word::SessionsFail,
+        0.03,
+        &[(Stage::Http, BALANCER_5XX)],
+    )
+};
+
 /// SYNs arrive and are not answered, and the host's kernel says why. Behind a balancer that looks as any
 /// other lost SYN does.
 const fn told(
@@ -677,6 +689,7 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::LoadBalancer, 0.02, CUT),
     large_fail(Kind::LoadBalancer, 0.01, STUCK),
     large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
+    SESSIONS_FAIL,
     collides(
         Kind::LoadBalancer,
         0.05,

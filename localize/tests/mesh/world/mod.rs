@@ -17,8 +17,8 @@ use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
     Expectation, Facts, Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer,
     Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName,
-    SourcePort, Stamp, Step, Target, TcpFacts, Topology, VantageName, VantagePoint, VipMode,
-    WitnessReport,
+    Session, SourcePort, Stamp, Step, Target, TcpFacts, Topology, VantageName, VantagePoint,
+    VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -45,6 +45,8 @@ pub enum Fault {
     BalancerDead,
     BalancerStatus(u16),
     BalancerCertificate,
+    /// The balancer keeps the sessions of a backend that it has lost, and sends nobody else there.
+    StuckSessions(usize),
     BackendStatus(usize, f64),
     BackendSlow(usize, f64),
     /// In a share of its requests.
@@ -120,6 +122,8 @@ pub struct World {
     pub asks_large: bool,
     /// Agents ask as browsers do as well, which accept gzip.
     pub accepts_gzip: bool,
+    /// Agents keep the cookie that the balancer gave them as well.
+    pub keeps_cookies: bool,
     /// Length of the usual answer.
     pub usual_bytes: u64,
     /// When each port of an arm was used last.
@@ -130,6 +134,9 @@ pub struct World {
     /// What it asks for, and where its backend's answer goes.
     object: Object,
     encoding: Encoding,
+    /// The backend that its session is at, and those of all arms that keep one.
+    session: Option<usize>,
+    sessions: BTreeMap<(VantageName, Arm), usize>,
     answered_to: String,
     at_edge: bool,
     topology: Topology,
@@ -255,9 +262,12 @@ impl World {
             reuses_ports: false,
             asks_large: false,
             accepts_gzip: false,
+            keeps_cookies: false,
             usual_bytes: 4096,
             object: Object::Usual,
             encoding: Encoding::Identity,
+            session: None,
+            sessions: BTreeMap::new(),
             answered_to: String::new(),
             at_edge: false,
             used: BTreeMap::new(),
@@ -422,6 +432,11 @@ impl World {
             let packed = plain.iter().filter(fetches);
             arms.extend(packed.map(|arm| arm.twin(Encoding::Gzip)));
         }
+        if self.keeps_cookies {
+            let balanced = |a: &&Arm| matches!(a.target, Target::Edge { .. } | Target::Vip { .. });
+            let kept = plain.iter().filter(balanced);
+            arms.extend(kept.map(|arm| arm.twin(Session::Kept)));
+        }
         if self.asks_large {
             let large = plain.iter().filter(fetches).cloned();
             arms.extend(large.map(|arm| arm.twin(Object::Large)));
@@ -482,6 +497,11 @@ impl World {
         let place = (vantage.name.clone(), planned.clone());
         let arm = match self.used.get(&place) {
             None if !planned.traits.port.is_plain() => planned.plain(),
+            None if planned.traits.session == Session::Kept
+                && !self.sessions.contains_key(&place) =>
+            {
+                planned.plain()
+            }
             Some(_) | None => planned,
         };
         let mut steps = vec![];
@@ -493,6 +513,7 @@ impl World {
             }
             _ => self.fetch(vantage, &arm, &mut steps, &mut facts),
         };
+        self.begin_session(&place, &facts);
         self.remember(place, &facts, end.is_ok());
         for step in &mut steps {
             step.took.0 += self.lost_at(vantage);
@@ -524,6 +545,16 @@ impl World {
             outcome,
             facts,
         });
+    }
+
+    /// Who was served has a cookie from there on that leads to the same backend.
+    fn begin_session(&mut self, place: &(VantageName, Arm), facts: &Facts) {
+        let http = facts.http.as_ref();
+        let mut headers = http.into_iter().flat_map(|http| &http.headers);
+        let by = headers.find(|(name, _)| name == "x-served-by");
+        if let Some((_, name)) = by.filter(|_| place.1.traits.session == Session::Kept) {
+            self.sessions.insert(place.clone(), index(name));
+        }
     }
 
     /// A connection has ended: its port may be used again for a minute.
@@ -710,6 +741,8 @@ impl World {
         let source = arm.source.unwrap_or(vantage.addresses[0]);
         self.object = arm.traits.object;
         self.encoding = arm.traits.encoding;
+        let place = (vantage.name.clone(), arm.clone());
+        self.session = self.sessions.get(&place).copied();
         self.at_edge = matches!(arm.target, Target::Edge { .. });
         self.answered_to = source.to_string();
         self.port = if self.port > 60_000 {

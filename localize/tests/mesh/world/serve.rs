@@ -143,6 +143,11 @@ impl World {
         }) {
             return Err((Layer::Http, Failure::HttpStatus(status), 700));
         }
+        if let Some(i) = self.session
+            && self.faults.contains(&Fault::StuckSessions(i))
+        {
+            return Err((Layer::Http, Failure::HttpStatus(503), 700));
+        }
         let sources = ["10.0.0.10", "10.0.9.10"].map(|a| a.parse().unwrap());
         let ways = sources
             .into_iter()
@@ -150,6 +155,7 @@ impl World {
         let in_rotation: Vec<(usize, IpAddr)> = ways
             .filter(|(i, source)| {
                 !self.out_of_rotation(*i)
+                    && !self.faults.contains(&Fault::StuckSessions(*i))
                     && !self.faults.contains(&Fault::BackendStatus(*i, 1.0))
                     && self.back(*i, *source) < 1.0
             })
@@ -160,7 +166,11 @@ impl World {
         });
         let extra = extra + slow;
         self.turn += 1 + self.random.below(2);
-        let (i, lb) = in_rotation[self.turn % in_rotation.len()];
+        let kept = |(i, _): &&(usize, IpAddr)| self.session == Some(*i);
+        let (i, lb) = match in_rotation.iter().find(kept) {
+            Some(kept) => *kept,
+            None => in_rotation[self.turn % in_rotation.len()],
+        };
         let drops = self
             .syn_drops(i)
             .max(self.forgets_no_port(i).unwrap_or(0.0));

@@ -1,5 +1,7 @@
 //! What comes of an answer.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap};
 use http::response;
 use localize::{HttpFacts, Layer, Redirect};
@@ -10,6 +12,7 @@ use super::expected::Expected;
 use super::watched::Trace;
 use super::{Ask, Stopped};
 use crate::failure::Progress;
+use crate::secret::HIDDEN;
 use crate::service::Request;
 
 /// What came of the answer, kept outside of the future that reads it, since a limit drops that.
@@ -68,6 +71,11 @@ impl<'a> Answer<'a> {
         }
     }
 
+    /// The header, as far as one came.
+    pub(super) fn headers(&self) -> Option<&HeaderMap> {
+        self.head.as_ref().map(|head| &head.headers)
+    }
+
     pub(super) fn facts(self, ask: &Ask<'_>, trace: &Trace) -> Option<HttpFacts> {
         let head = self.head?;
         Some(HttpFacts {
@@ -108,9 +116,8 @@ fn site(host: &str) -> &str {
 }
 
 /// Headers that change with every answer, or are long and tell nothing of who made it.
-const LEFT_OUT: [&str; 14] = [
+const LEFT_OUT: [&str; 13] = [
     "date",
-    "set-cookie",
     "expires",
     "last-modified",
     "etag",
@@ -135,7 +142,11 @@ fn telling(headers: &HeaderMap, ask: &Ask<'_>) -> Vec<(String, String)> {
         .filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()))
         .take(MAX_HEADERS)
         .map(|(name, value)| {
-            let text = String::from_utf8_lossy(value.as_bytes());
+            // That a cookie is given is told, and not what it says.
+            let text = match *name == header::SET_COOKIE {
+                true => Cow::Borrowed(HIDDEN),
+                false => String::from_utf8_lossy(value.as_bytes()),
+            };
             (
                 ask.sent.hidden(name.as_str()).into_owned(),
                 cut(&ask.sent.hidden(&text)),

@@ -6,6 +6,7 @@ use http::{Method, Request as HttpRequest, Uri};
 use localize::{Encoding, RoundId, Scheme};
 
 use super::Closes;
+use crate::probe::cookie::Jar;
 use crate::secret::Sent;
 use crate::service::Request;
 
@@ -22,6 +23,8 @@ pub struct Ask<'a> {
     pub round: RoundId,
     /// Who is the first to close.
     pub closes: Closes,
+    /// Where the cookies go that the answer gives, if they are kept.
+    pub jar: Option<&'a Jar>,
 }
 
 const ROUND: HeaderName = HeaderName::from_static("mesh-round");

@@ -1,12 +1,18 @@
 //! How a service is asked, and what a good answer is.
 
-use localize::{Arm, Encoding, Failure, HttpFacts, Layer, Object, Outcome, Redirect, Target};
+use std::sync::Arc;
+
+use localize::{
+    Arm, Encoding, Failure, HttpFacts, Layer, Object, Outcome, Redirect, Session, Target,
+};
 use proto::spec::{Expect, Method, Pattern, Request, Status};
 use proto::v1;
 use tokio::io::AsyncReadExt as _;
 
 use super::Then::{Close, Wait};
-use super::{failed, finish, layers, listener, probe, probe_arm, serve, spec, vip};
+use super::{
+    Earlier, failed, finish, layers, listener, probe, probe_after, probe_arm, serve, spec, vip,
+};
 
 fn expecting(statuses: &[&str], body: &str) -> v1::ServiceSpec {
     let status = |text: &&str| match text.parse() {
@@ -145,6 +151,54 @@ async fn a_packed_page_is_the_page() {
         digests.push(facts.body_digest.clone());
     }
     assert_eq!(digests[0], digests[1]);
+}
+
+/// Whoever was there before sends the cookies that it was given, and is told of as such; what these say goes
+/// to the server alone.
+#[tokio::test]
+async fn a_cookie_is_kept_and_shown_to_nobody() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nSet-Cookie: SRV=web2secret; path=/\r\nX-Echo: \
+                          SRV=web2secret\r\nContent-Length: 2\r\n\r\nok";
+    let earlier = Earlier {
+        port: None,
+        jar: Some(Arc::default()),
+    };
+    for (session, cookie) in [
+        (Session::New, None),
+        (Session::Kept, Some("own=1; SRV=web2secret")),
+    ] {
+        let (address, server) = take_and_answer(ANSWER).await;
+        let with = asking(Method::Get, &[("Cookie", "own=1")], "");
+        let arm = Arm::to(vip(address)).twin(Session::Kept);
+        let (fired, findings) = probe_after(earlier.clone(), with, arm).await;
+        assert_eq!(fired.traits.session, session);
+        assert_eq!(findings.outcome, Outcome::Passed, "{findings:?}");
+        let asked = server.await.unwrap();
+        let expected = format!("cookie: {}\r\n", cookie.unwrap_or("own=1"));
+        assert!(asked.contains(&expected), "{asked}");
+        let headers = &http(&findings).headers;
+        let given = ("set-cookie".to_owned(), "(hidden)".to_owned());
+        assert!(headers.contains(&given), "{headers:?}");
+        if session == Session::Kept {
+            assert!(!format!("{findings:?}").contains("web2secret"));
+        }
+    }
+}
+
+/// Answers one request, and gives what was asked.
+async fn take_and_answer(
+    answer: &'static str,
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let asked = super::request(&mut stream).await;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
+            .await
+            .unwrap();
+        asked
+    });
+    (address, server)
 }
 
 fn packed(page: &[u8]) -> Vec<u8> {

@@ -97,6 +97,7 @@ async fn a_reset_before_the_request_is_told_apart() {
         sent: &Sent::default(),
         round: RoundId(1),
         closes: Closes::Either,
+        jar: None,
     };
     let clock = crate::clock::Clock::start();
     let within = Duration::from_secs(1);
@@ -153,7 +154,13 @@ async fn a_large_object_is_read_in_part() {
     assert_eq!(findings.facts.http.unwrap().body_bytes, LARGE_READ);
     server.abort();
     let without = Arc::new(Service::try_from(spec("http")).unwrap());
-    let unfit = super::super::prepare(&without, arm, None, &wording(&without, 7)).unwrap_err();
+    let unfit = super::super::prepare(
+        &without,
+        arm,
+        super::Earlier::default(),
+        &wording(&without, 7),
+    )
+    .unwrap_err();
     assert_eq!(unfit.to_string(), "the service declares no large object");
 }
 

@@ -37,7 +37,11 @@ impl Bench {
     async fn probe(&self) -> (Arm, Findings, Option<Used>) {
         let again = self.ports.take(&self.arm, self.clock.now());
         let wording = wording(&self.service, 1);
-        let prepared = prepare(&self.service, self.arm.clone(), again, &wording).unwrap();
+        let earlier = super::Earlier {
+            port: again,
+            jar: None,
+        };
+        let prepared = prepare(&self.service, self.arm.clone(), earlier, &wording).unwrap();
         let fired = fire(prepared.charge, &self.clock).await;
         let (findings, parting) = follow(prepared.task, fired, &self.clock).await;
         let used = parting.wait(&self.clock).await;
