@@ -4,6 +4,7 @@
 //! somebody else (the balancer, a resolver) counts in equal shares for each way. The heart, which
 //! knows layers and witnesses, may tell apart more.
 
+mod price;
 mod sight;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,8 @@ use localize::{
 
 use crate::engine::Outlook;
 use crate::plan::{self, Twins};
+
+pub use price::{Price, prices};
 
 /// A component and the probes of a round that cross it.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,14 +48,14 @@ type Probes = BTreeMap<(VantageName, Arm), f64>;
 #[must_use]
 pub fn coverage(outlook: &Outlook, not_probed: &[NotProbed]) -> Vec<Part> {
     let topology = &outlook.topology;
-    let planned = columns(topology, outlook.twins);
+    let planned = columns(topology, &outlook.twins);
     let columns = without(planned.clone(), not_probed);
     let sight = sight::Sight::new(outlook);
     let helpers = helpers(topology);
     let helped: Vec<(&Helper, BTreeMap<Component, Probes>)> = helpers
         .iter()
         .map(|h| {
-            let columns = self::columns(&h.with(topology), outlook.twins);
+            let columns = self::columns(&h.with(topology), &outlook.twins);
             (h, without(columns, not_probed))
         })
         .collect();
@@ -101,7 +104,7 @@ fn crossing(
 }
 
 /// The components of a path, each with the probes that cross it.
-fn columns(topology: &Topology, twins: Twins) -> BTreeMap<Component, Probes> {
+fn columns(topology: &Topology, twins: &Twins) -> BTreeMap<Component, Probes> {
     let mut columns: BTreeMap<Component, Probes> = expected(topology)
         .into_iter()
         .map(|component| (component, Probes::new()))

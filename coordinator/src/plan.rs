@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Expectation, Object, Role, Scheme, SourcePort, Target, Topology,
-    VantagePoint,
+    Arm, Backend, CdnProvider, Encoding, Expectation, Object, Role, Scheme, Session, SourcePort,
+    TWINS, Target, Topology, Traits, Twin, VantagePoint,
 };
 use proto::v1;
 
-use crate::service_file::{PortReuse, ServiceFile};
+use crate::service_file::{Extra, ServiceFile};
 
 pub use given::Given;
-pub use learn::{Learnt, learn, learn_name_servers, learn_zone};
+pub use learn::{Learnt, Varies, learn, learn_name_servers, learn_zone};
 pub use proven::Proven;
 
 /// Most source addresses of one vantage point that are probed from: a host has a few, and each costs
@@ -67,24 +67,77 @@ pub fn topology(file: &ServiceFile, learnt: &Learnt, vantages: &[VantagePoint]) 
     }
 }
 
-/// Which arms are fired once more in another way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Twins {
-    /// Those of VIPs and backends, from reused ports.
-    pub ports: PortReuse,
-    /// Those of edges, VIPs and backends, for a large object.
-    pub large: bool,
-}
+/// In which other ways arms are fired once more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twins(Vec<&'static Twin>);
 
 impl Twins {
     /// What the service file asks for.
     #[must_use]
     pub fn of(file: &ServiceFile) -> Self {
-        Self {
-            ports: file.port_reuse,
-            large: file.large_path.is_some(),
-        }
+        let wanted = |twin: &&Twin| wants(file, twin.traits);
+        Self(TWINS.iter().filter(wanted).collect())
     }
+
+    /// Those alone that are other than plain, by what was learnt of the service: nobody keeps a cookie that
+    /// none is given.
+    #[must_use]
+    pub fn possible(self, learnt: &Learnt) -> Self {
+        let is_possible = |twin: &&'static Twin| match twin.traits.session {
+            Session::New => true,
+            Session::Kept => learnt.varies.gives_cookies,
+        };
+        Self(self.0.into_iter().filter(is_possible).collect())
+    }
+
+    /// Of these those alone that may tell something in rounds of the schedule: where answers hang on the
+    /// encodings which a client accepts. A localisation fires the others as well.
+    #[must_use]
+    pub fn telling(self, learnt: &Learnt) -> Self {
+        let tells = |twin: &&'static Twin| match twin.traits.encoding {
+            Encoding::Identity => true,
+            Encoding::Gzip => learnt.varies.by_encoding,
+        };
+        let possible = self.possible(learnt).0.into_iter();
+        Self(possible.filter(tells).collect())
+    }
+
+    /// Those alone that stand for something which the service file declares.
+    #[must_use]
+    pub fn declared(self) -> Self {
+        let declared = |twin: &&'static Twin| match twin.traits.object {
+            Object::Usual => false,
+            Object::Large => true,
+        };
+        Self(self.0.into_iter().filter(declared).collect())
+    }
+}
+
+/// Whether a service file has arms with these traits fired.
+fn wants(file: &ServiceFile, traits: Traits) -> bool {
+    let Traits {
+        port,
+        object,
+        encoding,
+        session,
+    } = traits;
+    let port = match port {
+        SourcePort::Fresh => true,
+        SourcePort::Reused => file.port_reuse == Extra::Probed,
+    };
+    let encoding = match encoding {
+        Encoding::Identity => true,
+        Encoding::Gzip => file.gzip == Extra::Probed,
+    };
+    let object = match object {
+        Object::Usual => true,
+        Object::Large => file.large_path.is_some(),
+    };
+    let session = match session {
+        Session::New => true,
+        Session::Kept => file.cookies == Extra::Probed,
+    };
+    port && object && encoding && session
 }
 
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.
@@ -94,7 +147,7 @@ impl Twins {
 /// CDN, in the data centre and on its hosts, and for everybody where they are the public addresses.
 /// The backends are for the data centre and its hosts, from each source address. Twins come last.
 #[must_use]
-pub fn arms(topology: &Topology, vantage: &VantagePoint, twins: Twins) -> Vec<Arm> {
+pub fn arms(topology: &Topology, vantage: &VantagePoint, twins: &Twins) -> Vec<Arm> {
     let mut arms = Vec::new();
     let mut seen = BTreeSet::new();
     let targets = dns_targets(topology, vantage)
@@ -111,15 +164,7 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint, twins: Twins) -> Vec<Ar
     if host.is_none_or(|host| host == BALANCER_HOST) {
         let fetching = arms.iter().filter(|arm| fetches(topology, arm));
         let fetching: Vec<Arm> = fetching.cloned().collect();
-        if twins.ports == PortReuse::Probed {
-            arms.extend(reusing(&fetching));
-        }
-        if twins.large {
-            arms.extend(fetching.into_iter().map(|arm| Arm {
-                object: Object::Large,
-                ..arm
-            }));
-        }
+        arms.extend(twins.0.iter().flat_map(|twin| twinned(&fetching, twin)));
     }
     arms
 }
@@ -136,18 +181,15 @@ fn fetches(topology: &Topology, arm: &Arm) -> bool {
     }
 }
 
-/// Twins of arms that leave from a port used shortly before: one for each VIP and backend, whatever its
-/// sources, since an end that remembers a connection is the same for all of them. Behind a bare
-/// handshake there is none: the agent would be the first to close.
-fn reusing(fetching: &[Arm]) -> Vec<Arm> {
-    let origin = |arm: &&Arm| !matches!(arm.target, Target::Edge { .. });
-    let twin = |arm: &Arm| Arm {
-        port: SourcePort::Reused,
-        ..arm.clone()
-    };
-    let mut twins: Vec<Arm> = fetching.iter().filter(origin).map(twin).collect();
-    // The arms of one backend stand together.
-    twins.dedup_by(|a, b| a.target == b.target);
+/// The twins of arms that end in a request. Behind a bare handshake there is none: it has no answer, and the
+/// agent would be the first to close.
+fn twinned(fetching: &[Arm], twin: &Twin) -> Vec<Arm> {
+    let plain = fetching.iter().filter(|arm| twin.of.holds(&arm.target));
+    let mut twins: Vec<Arm> = plain.map(|arm| arm.twin(twin.traits)).collect();
+    if twin.of.from_one_source() {
+        // The arms of one target stand together.
+        twins.dedup_by(|a, b| a.target == b.target);
+    }
     twins
 }
 

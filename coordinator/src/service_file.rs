@@ -45,7 +45,11 @@ pub struct ServiceFile {
     /// The limits of a probe.
     pub timeouts: Timeouts,
     /// Whether a round has probes from reused ports.
-    pub port_reuse: PortReuse,
+    pub port_reuse: Extra,
+    /// Whether it has probes that accept gzip.
+    pub gzip: Extra,
+    /// Whether it has probes that keep the cookie which they were given.
+    pub cookies: Extra,
     /// Path and query of something larger than the usual answer, to be asked for besides.
     pub large_path: Option<String>,
     /// How edges, VIPs and backends are asked.
@@ -71,13 +75,13 @@ pub struct ServiceUrl {
     pub path: String,
 }
 
-/// Whether VIPs and backends are probed once more, from ports used shortly before.
+/// Whether targets are probed once more in some other way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PortReuse {
+pub enum Extra {
     /// They are.
     #[default]
     Probed,
-    /// They are not: somebody on the way takes it amiss.
+    /// They are not: somebody on the way takes it amiss, or it is too dear.
     LeftOut,
 }
 

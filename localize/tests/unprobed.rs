@@ -37,7 +37,7 @@ fn case(seen: impl Fn(usize) -> (Firing, Outcome)) -> Case {
     });
     let web1 = |o: &&Observation| {
         let backend = matches!(&o.arm.target, Target::Backend { name, .. } if name == "web1");
-        backend && o.arm.port.is_fresh()
+        backend && o.arm.traits.port.is_plain()
     };
     let others: Vec<Observation> = case.observations.iter().filter(web1).cloned().collect();
     assert_eq!(others.len(), ROUNDS);

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use localize::{
-    Arm, Facts, Firing, Micros, Observation, ObservationId, Outcome, RoundId, ServiceName,
+    Arm, Facts, Firing, Micros, Observation, ObservationId, Outcome, RoundId, ServiceName, Session,
     VantageName,
 };
 use proto::v1;
@@ -16,8 +16,9 @@ use crate::clock::{Clock, Local};
 use crate::fire::{Armed, Salvo, Trigger, firing};
 use crate::outbox::{Outbox, Record};
 use crate::policy::{Context, Meter, Policy};
+use crate::probe::cookie::Jars;
 use crate::probe::port::Ports;
-use crate::probe::{self, Findings, Prepared, Task, Wording, aimed_at};
+use crate::probe::{self, Earlier, Findings, Prepared, Task, Wording, aimed_at};
 use crate::secret::Sent;
 use crate::service::Service;
 
@@ -44,6 +45,7 @@ pub struct Rounds {
     rounds: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     ports: Arc<Ports>,
+    jars: Jars,
     tasks: TaskTracker,
 }
 
@@ -95,6 +97,7 @@ impl Rounds {
             rounds: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             probes: Arc::new(Semaphore::new(concurrent)),
             ports: Arc::default(),
+            jars: Jars::default(),
             tasks: TaskTracker::new(),
         }
     }
@@ -244,14 +247,26 @@ impl Rounds {
             let limit = self.policy.limits().max_concurrent;
             format!("the limit of {limit} probes at once is reached")
         })?;
-        let again = self.ports.take(arm, aim.at);
-        let prepared = probe::prepare(aim.service, arm.clone(), again, &aim.wording)
+        let earlier = self.earlier(&aim.common.service, arm, aim.at);
+        let prepared = probe::prepare(aim.service, arm.clone(), earlier, &aim.wording)
             .map_err(|unfit| unfit.to_string())?;
         let permits = Permits {
             _round: Arc::clone(&aim.permit),
             _probe: probe,
         };
         Ok((prepared, permits))
+    }
+
+    /// What is kept of an arm's earlier probes.
+    fn earlier(&self, service: &ServiceName, arm: &Arm, at: Local) -> Earlier {
+        let jar = match arm.traits.session {
+            Session::New => None,
+            Session::Kept => Some(self.jars.of(service, arm)),
+        };
+        Earlier {
+            port: self.ports.take(arm, at),
+            jar,
+        }
     }
 
     fn skip_all(&self, common: &Arc<Common>, arms: Vec<Arm>, why: &str) {

@@ -4,10 +4,11 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::header::{COOKIE, HeaderMap, HeaderName, HeaderValue};
 use proto::spec::{Header, Value};
 
 use crate::policy::{SecretError, Secrets};
+use crate::probe::cookie::Jar;
 
 /// Headers with their values. What was looked up on this host is hidden wherever it comes back.
 #[derive(Clone, Default)]
@@ -17,7 +18,7 @@ pub struct Sent {
 }
 
 /// What is told in place of what holds a secret.
-const HIDDEN: &str = "(hidden)";
+pub const HIDDEN: &str = "(hidden)";
 
 impl Sent {
     /// Looks the values up.
@@ -41,6 +42,25 @@ impl Sent {
             sent.headers.insert(name, sendable);
         }
         Ok(sent)
+    }
+
+    /// The same with cookies that the arm was given, behind those of the service's own; what comes back of
+    /// them is hidden as well.
+    #[must_use]
+    pub fn with_cookies(&self, jar: &Jar) -> Option<Self> {
+        let (given, values) = jar.header()?;
+        let mut sent = self.clone();
+        let cookies = match self.headers.get(COOKIE) {
+            Some(own) => [own.as_bytes(), b"; ", given.as_bytes()].concat(),
+            None => given.as_bytes().to_vec(),
+        };
+        let mut cookies = HeaderValue::from_bytes(&cookies).ok()?;
+        cookies.set_sensitive(true);
+        sent.headers.insert(COOKIE, cookies);
+        for value in values {
+            sent.keep_secret(value);
+        }
+        Some(sent)
     }
 
     /// The headers.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::uri::{Authority, PathAndQuery};
-use localize::{Arm, LARGE_READ, Object, Scheme, ServiceName, Target};
+use localize::{Arm, Encoding, LARGE_READ, Object, Scheme, ServiceName, Target};
 use proto::spec::{self, Expect, Header, SpecError, Versions};
 use proto::v1;
 use rustls_pki_types::ServerName;
@@ -42,6 +42,8 @@ pub struct Request {
     pub body: Bytes,
     /// What a good answer is.
     pub expected: Expected,
+    /// The encodings of the answer's body that are accepted.
+    pub encoding: Encoding,
     /// Bytes of the answer's body that are read at most.
     pub at_most: u64,
 }
@@ -166,14 +168,19 @@ impl Service {
             Target::Edge { .. } | Target::Vip { .. } => Some(&self.request),
             Target::Backend { name, .. } => self.backends.get(name),
         }?;
-        match arm.object {
-            Object::Usual => Some(usual.clone()),
+        let encoding = arm.traits.encoding;
+        match arm.traits.object {
+            Object::Usual => Some(Request {
+                encoding,
+                ..usual.clone()
+            }),
             Object::Large => Some(Request {
                 scheme: usual.scheme,
                 method: Method::GET,
                 path: self.large.clone()?,
                 body: Bytes::new(),
                 expected: usual.expected.elsewhere(),
+                encoding,
                 at_most: LARGE_READ,
             }),
         }
@@ -219,6 +226,7 @@ fn request(
         path: path(text)?,
         body: Bytes::from(asking.body.clone()),
         expected,
+        encoding: Encoding::Identity,
         at_most: MAX_BODY,
     })
 }

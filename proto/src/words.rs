@@ -87,6 +87,7 @@ pub fn pattern(pattern: Pattern, period_s: Option<f64>) -> Option<String> {
             Some("the same source addresses always fail, others never".to_owned())
         }
         (Pattern::ByVariant, _) => Some("one variant of the content alone".to_owned()),
+        (Pattern::ByCookie, _) => Some("the same sessions always fail, others never".to_owned()),
     }
 }
 

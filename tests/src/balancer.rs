@@ -23,11 +23,16 @@ pub enum Serving {
     ProxyLine,
     /// Sends requests for backend 3 where backend 3 no longer is.
     StaleAddress,
+    /// Knows its users again by a cookie, and sends them where they were before, whether that server is well
+    /// or not.
+    Sessions,
     /// Leaves from its first address alone, and from a few ports of their own, so that what makes
     /// packets leave from another one knows them.
     OneAddress,
 }
 
+/// The cookie by which the balancer knows its users again.
+pub const SESSION: &str = "SRV";
 /// An address in backend 3's network that nobody has.
 const FORMER_ADDRESS: &str = "10.0.3.77";
 /// The ports that the balancer's connections leave from when all leave from one address; the agents'
@@ -61,6 +66,7 @@ fn config(socket: &Path, certificates: &Certificates, serving: Serving, mode: Ba
                 Serving::Well
                 | Serving::ProxyLine
                 | Serving::StaleAddress
+                | Serving::Sessions
                 | Serving::OneAddress => &certificates.good,
             };
             let check = format!("option httpchk GET {HEALTH_PATH}\n  http-check expect status 200");
@@ -76,9 +82,19 @@ fn config(socket: &Path, certificates: &Certificates, serving: Serving, mode: Ba
          defaults\n  mode {word}\n  timeout connect 2s\n  timeout client 15s\n  timeout server 10s\n\
          \x20 timeout check 1s\n  timeout http-request 5s\n  retries 1\n\
          frontend shop\n  bind {VIP}:443 {bind}\n  default_backend web\n\
-         backend web\n  balance roundrobin\n  {check}\n\
+         backend web\n  balance roundrobin\n  {check}\n{sessions}\
          \x20 default-server inter 1s fall 2 rise 2\n{servers}",
         socket = socket.display(),
+        sessions = match serving {
+            Serving::Sessions => {
+                format!("  cookie {SESSION} insert indirect nocache\n  option persist\n")
+            }
+            Serving::Well
+            | Serving::ExpiredCertificate
+            | Serving::ProxyLine
+            | Serving::StaleAddress
+            | Serving::OneAddress => String::new(),
+        },
         servers = server_lines(serving, mode),
     )
 }
@@ -100,6 +116,7 @@ fn server_lines(serving: Serving, mode: Balancer) -> String {
                 Serving::StaleAddress if n == 2 => format!(
                     "{FORMER_ADDRESS}:{port} source {source} check addr {backend} port {port}"
                 ),
+                Serving::Sessions => format!("{well} cookie {name}"),
                 Serving::Well
                 | Serving::ExpiredCertificate
                 | Serving::ProxyLine
@@ -120,6 +137,19 @@ pub fn order(run: &Run, order: &str) -> Result<String> {
     let mut answer = String::new();
     socket.read_to_string(&mut answer)?;
     Ok(answer)
+}
+
+/// Takes a backend (0 to 2) out for whoever is new, and leaves its address: a rebuild whose end the balancer
+/// was never told of.
+pub fn leave(run: &Run, backend: usize) -> Result<()> {
+    for server in ["a", "b"].map(|letter| server_name(backend, letter)) {
+        order(run, &format!("set server web/{server} state drain"))?;
+        order(
+            run,
+            &format!("set server web/{server} addr {FORMER_ADDRESS}"),
+        )?;
+    }
+    Ok(())
 }
 
 /// The balancer's names of its servers: one for each backend and source address.

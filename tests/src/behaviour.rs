@@ -68,8 +68,8 @@ pub enum EdgeBehaviour {
     ExpiredCertificate,
     /// Fetches from the origin and says anew how long the answer is: as long as what came.
     Reframe,
-    /// Hands out a page of old to clients that take packed answers.
-    StaleForGzip,
+    /// Asks its cache, which asks the origin.
+    Cached,
     /// Serves the homes, and answers this status to everybody else.
     HomesOnly {
         /// The status code.

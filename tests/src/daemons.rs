@@ -103,6 +103,7 @@ pub fn web(run: &Run, number: usize, certificates: &Certificates) -> Result<Daem
          events {{ worker_connections 2048; }}\n\
          http {{ access_log off; client_body_temp_path body; proxy_temp_path proxy;\n\
          \x20 fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;\n\
+         \x20 gzip on; gzip_vary on; gzip_proxied any; gzip_min_length 256;\n\
          \x20 server {{ listen 80; listen 443 ssl;\n\
          \x20 ssl_certificate {good}; ssl_certificate_key {good}; location / {{\n\
          \x20   proxy_pass http://{BEHIND_NGINX}; proxy_read_timeout 15s; }} }} }}\n",

@@ -12,6 +12,7 @@ pub mod asking;
 pub mod balancer;
 pub mod behaviour;
 pub mod blame;
+pub mod cache;
 pub mod certificates;
 pub mod chain;
 pub mod clock;

@@ -2,6 +2,7 @@
 
 use crate::address::{BACKENDS, SERVICE};
 use crate::app::{HEALTH_PATH, LARGE_PATH};
+use crate::balancer::SESSION;
 use crate::topology::Lab;
 
 /// A question that a person would ask.
@@ -17,6 +18,8 @@ pub enum Ask {
     Page(&'static str),
     /// An edge for the page, packed.
     Packed(&'static str),
+    /// An edge, or the VIP, for the page, in a session that is at this server of the balancer's.
+    InSession(&'static str, &'static str),
     /// The service for the page, as programs do that ask their host for its addresses.
     ByName,
     /// A backend for the large object.
@@ -70,6 +73,7 @@ pub fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
         Ask::Unchecked(server) => format!("dig +time=1 +tries=1 +cd {SERVICE} @{server}"),
         Ask::Page(address) => at(address),
         Ask::Packed(address) => format!("-H Accept-Encoding:gzip {}", at(address)),
+        Ask::InSession(address, server) => format!("-b {SESSION}={server} {}", at(address)),
         Ask::ByName => format!(
             "--cacert {} https://{SERVICE}/",
             lab.certificates.ca.display()

@@ -33,6 +33,8 @@ pub struct Lab {
     pub name_servers: [Option<Daemon>; 2],
     /// The CDN's edges.
     pub edges: [Option<Daemon>; 2],
+    /// The cache of an edge, while one has a cache of its own.
+    pub cache: Option<Daemon>,
     /// The balancer.
     pub balancer: Option<Daemon>,
     /// nginx on each backend.
@@ -69,6 +71,7 @@ impl Lab {
             resolvers: [None, None],
             name_servers: [None, None],
             edges: [None, None],
+            cache: None,
             balancer: None,
             webs: [None, None, None],
             applications: [None, None, None],

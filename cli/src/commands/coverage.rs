@@ -1,7 +1,7 @@
 //! `meshctl coverage`: what the scheduled rounds would show, and what no probe tells apart.
 
 use proto::json;
-use proto::v1::coverage_response::Part;
+use proto::v1::coverage_response::{Part, Price};
 use proto::v1::{Component, CoverageRequest, CoverageResponse, NotProbed};
 use serde_json::Value;
 
@@ -52,7 +52,21 @@ fn text(coverage: &CoverageResponse, grid: Grid, width: usize) -> String {
         told.extend(&part.component);
     }
     let parts = &coverage.parts;
-    table.text(grid) + &legend(coverage) + &unknown(parts, width) + &asks(parts, width)
+    let prices = prices(coverage);
+    table.text(grid) + &legend(coverage) + &prices + &unknown(parts, width) + &asks(parts, width)
+}
+
+/// What rounds cost beyond their plain arms.
+fn prices(coverage: &CoverageResponse) -> String {
+    let price = |p: &Price| format!("{} {}", p.probes_per_round, p.way);
+    let prices: Vec<String> = coverage.prices.iter().map(price).collect();
+    match prices.is_empty() {
+        true => String::new(),
+        false => format!(
+            "Of a round's probes are fired once more: {}.\n",
+            prices.join(", ")
+        ),
+    }
 }
 
 /// The arms of which nothing is known, each once.

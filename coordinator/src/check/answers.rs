@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use localize::{Failure, Object, Redirect, Scheme, Target};
+use localize::{Failure, Redirect, Scheme, Target};
 
 use super::reading::{Row, is_public};
 use super::words::{capital, does, listed};
@@ -101,7 +101,7 @@ fn is_of_the_url(scene: &Scene<'_>, row: &Row<'_>) -> bool {
             backend.name == *name && backend.path == file.url.path && backend.scheme != Scheme::Tcp
         }),
     };
-    asked && row.object == Object::Usual
+    asked && row.is_plain()
 }
 
 fn public_rows<'s, 'c>(scene: &'s Scene<'c>) -> impl Iterator<Item = &'s Row<'c>> {

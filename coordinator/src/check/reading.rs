@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use localize::{Failure, Firing, Object, Observation, Outcome, Target, Topology, VantageName};
+use localize::{Arm, Failure, Firing, Observation, Outcome, Target, Topology, Traits, VantageName};
 
 use crate::engine::Checked;
 
@@ -20,11 +20,11 @@ pub struct Tried {
     pub not_probed: Vec<String>,
 }
 
-/// One target, asked for one object, from everywhere.
+/// One target, asked in one way, from everywhere.
 #[derive(Clone, Debug)]
 pub(super) struct Row<'c> {
     pub(super) target: Target,
-    pub(super) object: Object,
+    pub(super) traits: Traits,
     pub(super) spots: Vec<Spot<'c>>,
 }
 
@@ -53,19 +53,19 @@ pub(super) enum Came<'c> {
 /// The rows in the order of a request's way.
 pub(super) fn rows(checked: &Checked) -> Vec<Row<'_>> {
     type Sources<'c> = BTreeMap<Option<IpAddr>, Vec<&'c Observation>>;
-    let mut all: BTreeMap<(Target, Object), BTreeMap<&VantageName, Sources<'_>>> = BTreeMap::new();
+    let mut all: BTreeMap<(Target, Traits), BTreeMap<&VantageName, Sources<'_>>> = BTreeMap::new();
     for (vantage, arm) in &checked.announced {
-        let row = all.entry((arm.target.clone(), arm.object)).or_default();
+        let row = all.entry((arm.target.clone(), arm.traits)).or_default();
         let sources = row.entry(vantage).or_default();
         sources.entry(arm.source).or_default();
     }
     for seen in &checked.observations {
-        let key = (seen.arm.target.clone(), seen.arm.object);
+        let key = (seen.arm.target.clone(), seen.arm.traits);
         let sources = all.entry(key).or_default();
         let sources = sources.entry(seen.vantage()).or_default();
         sources.entry(seen.arm.source).or_default().push(seen);
     }
-    let row = |((target, object), vantages)| {
+    let row = |((target, traits), vantages)| {
         let vantages: BTreeMap<&VantageName, Sources<'_>> = vantages;
         let spots = vantages.into_iter().flat_map(|(vantage, sources)| {
             let several = sources.len() > 1;
@@ -80,7 +80,7 @@ pub(super) fn rows(checked: &Checked) -> Vec<Row<'_>> {
         });
         Row {
             target,
-            object,
+            traits,
             spots: spots.collect(),
         }
     };
@@ -113,7 +113,7 @@ pub(super) fn is_public(row: &Row<'_>, topology: &Topology) -> bool {
         Target::Vip { address } => topology.edges.contains(address),
         Target::Resolver { .. } | Target::NameServer { .. } | Target::Backend { .. } => false,
     };
-    public && row.object == Object::Usual
+    public && row.is_plain()
 }
 
 /// Whether it may be the silence of the asker's own network: nothing came back.
@@ -196,11 +196,12 @@ impl<'c> Row<'c> {
 
     /// The arm's name.
     pub(super) fn label(&self) -> String {
-        let object = match self.object {
-            Object::Usual => "",
-            Object::Large => ", large answer",
-        };
-        self.target.label() + object
+        Arm::to(self.target.clone()).twin(self.traits).label()
+    }
+
+    /// Whether it is asked as users ask.
+    pub(super) fn is_plain(&self) -> bool {
+        self.traits == Traits::PLAIN
     }
 
     pub(super) fn tried(&self) -> Tried {

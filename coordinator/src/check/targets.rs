@@ -16,7 +16,7 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
     findings.extend(beside_the_name(scene));
     findings.extend(left_out(scene));
     for row in &scene.rows {
-        let told = |failure| Some(failure) == common && row.object == Object::Usual;
+        let told = |failure| Some(failure) == common && row.is_plain();
         let mut failures = row.failed().filter(|(_, failure, _)| !told(*failure));
         if failures.next().is_some() {
             findings.extend(of_target(scene, row));
@@ -28,7 +28,7 @@ pub(super) fn findings(scene: &Scene<'_>) -> Vec<Finding> {
 /// What a row with a failure tells, but for those of DNS.
 fn of_target(scene: &Scene<'_>, row: &Row<'_>) -> Option<Finding> {
     let file = &scene.checked.file;
-    let at = match (&row.target, row.object) {
+    let at = match (&row.target, row.traits.object) {
         (Target::Resolver { .. } | Target::NameServer { .. }, _) => return None,
         (_, Object::Large) => scene.places.large_path(),
         (Target::Edge { .. }, _) => None,
@@ -47,9 +47,10 @@ fn of_target(scene: &Scene<'_>, row: &Row<'_>) -> Option<Finding> {
 fn contradicts(scene: &Scene<'_>, row: &Row<'_>) -> bool {
     let kind = std::mem::discriminant(&row.target);
     let topology = &scene.checked.topology;
-    let same = scene.rows.iter().filter(|other| {
-        std::mem::discriminant(&other.target) == kind && other.object == Object::Usual
-    });
+    let same = scene
+        .rows
+        .iter()
+        .filter(|other| std::mem::discriminant(&other.target) == kind && other.is_plain());
     let foreign = |row: &Row<'_>| {
         let failed = row.failed().count() > 0 && row.passed().next().is_none();
         let mut ways = row.failed();
@@ -66,7 +67,7 @@ fn hint(scene: &Scene<'_>, row: &Row<'_>) -> String {
     let Some(failure) = row.one_failure() else {
         return String::new();
     };
-    if row.object == Object::Large {
+    if row.traits.object == Object::Large {
         return "Is the path right? ".to_owned();
     }
     let backend = match &row.target {
@@ -144,7 +145,7 @@ pub(super) fn at_fault(
     hint: String,
 ) -> Finding {
     let sentence = sentence(row, &scene.checked.file.url.host, grade);
-    let declared = at.is_some() && row.object == Object::Usual;
+    let declared = at.is_some() && row.is_plain();
     let mut what = match declared {
         true => capital(&sentence),
         // What was found out has no line of its own.
@@ -153,7 +154,7 @@ pub(super) fn at_fault(
     if grade == Grade::Error {
         what += " Users are served all the same, so that it is not part of their path as declared.";
     }
-    let usual = row.one_failure().filter(|_| row.object == Object::Usual);
+    let usual = row.one_failure().filter(|_| row.is_plain());
     let answer = usual.and_then(Answer::of);
     let next = match (grade, answer) {
         (Grade::Error | Grade::Note, _) => hint.trim_end().to_owned(),

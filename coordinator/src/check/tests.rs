@@ -11,7 +11,7 @@ use localize::{
 use super::*;
 use crate::engine::{Presence, Seat};
 use crate::plan::{self, Learnt, Twins};
-use crate::service_file::{PortReuse, ServiceFile};
+use crate::service_file::ServiceFile;
 
 const FILE: &str = r#"name = "shop"
 url = "https://shop.example/"
@@ -85,14 +85,11 @@ fn checked(text: &str, agents: &[(&str, Role)], site: Site) -> Checked {
         ..Learnt::default()
     };
     let topology = plan::topology(&file, &learnt, &vantages);
-    let twins = Twins {
-        ports: PortReuse::LeftOut,
-        ..Twins::of(&file)
-    };
+    let twins = Twins::of(&file).declared();
     let mut announced = BTreeSet::new();
     let mut observations = Vec::new();
     for vantage in &vantages {
-        for arm in plan::arms(&topology, vantage, twins) {
+        for arm in plan::arms(&topology, vantage, &twins) {
             announced.insert((vantage.name.clone(), arm.clone()));
             let answer = site(&vantage.name.0, &arm.label());
             for round in 1..=2 {

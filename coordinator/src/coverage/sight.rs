@@ -29,7 +29,7 @@ impl<'a> Sight<'a> {
         let topology = &outlook.topology;
         let mut groups: BTreeMap<Group, f64> = BTreeMap::new();
         for vantage in &topology.vantages {
-            for arm in plan::arms(topology, vantage, outlook.twins) {
+            for arm in plan::arms(topology, vantage, &outlook.twins) {
                 for layer in layers(topology, &arm) {
                     for group in Group::of(&vantage.name, &arm, *layer) {
                         *groups.entry(group).or_default() += 1.0;

@@ -4,12 +4,14 @@ use localize::watch::Watch;
 use localize::{Backend, Expectation, Role, Scheme, ServiceName, VipMode};
 
 use super::*;
-use crate::service_file::PortReuse;
+use crate::service_file::ServiceFile;
 
-const TWINS: Twins = Twins {
-    ports: PortReuse::Probed,
-    large: false,
-};
+/// What rounds of the schedule ask for where a service file says nothing of twins.
+fn twins() -> Twins {
+    let text = "name = \"shop.example\"\nurl = \"https://shop.example/\"\n";
+    let file = ServiceFile::parse(text, None).unwrap();
+    Twins::of(&file).telling(&plan::Learnt::default())
+}
 
 fn vantage(name: &str, role: Role, host: Option<&str>, address: &str) -> VantagePoint {
     VantagePoint {
@@ -57,7 +59,7 @@ fn outlook(vantages: Vec<VantagePoint>) -> Outlook {
     Outlook {
         topology: topology(vantages),
         every: Some(Duration::from_secs(10)),
-        twins: TWINS,
+        twins: twins(),
         watch: Watch::default(),
     }
 }
@@ -147,7 +149,7 @@ fn without_a_schedule_nothing_is_seen() {
     let outlook = Outlook {
         topology: topology(vec![vantage("home1", Role::Outside, None, "198.51.100.7")]),
         every: None,
-        twins: TWINS,
+        twins: twins(),
         watch: Watch::default(),
     };
     let parts = coverage(&outlook, &[]);

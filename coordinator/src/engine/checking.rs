@@ -16,7 +16,7 @@ use super::rounds::{AHEAD_US, Cause, OpenRound};
 use super::state::State;
 use super::{Checked, Refusal, Reply, Seat, Subject, vantage_point};
 use crate::plan::{self, Learnt, Twins};
-use crate::service_file::{PortReuse, ServiceFile, Timeouts};
+use crate::service_file::{ServiceFile, Timeouts};
 
 /// Checks at once: each has every agent probe every arm of a file.
 const CHECKS: usize = 4;
@@ -161,12 +161,9 @@ impl State {
     fn left_to_check(&self, check: &Check) -> BTreeMap<VantageName, Vec<Arm>> {
         let vantages = self.checkers(check);
         let topology = plan::topology(&check.file, &check.learnt, &vantages);
-        let twins = Twins {
-            ports: PortReuse::LeftOut,
-            ..Twins::of(&check.file)
-        };
+        let twins = Twins::of(&check.file).declared();
         let left = vantages.iter().map(|vantage| {
-            let mut arms = plan::arms(&topology, vantage, twins);
+            let mut arms = plan::arms(&topology, vantage, &twins);
             arms.retain(|arm| {
                 let arm = (vantage.name.clone(), arm.clone());
                 !check.passed.contains(&arm)

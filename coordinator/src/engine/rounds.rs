@@ -143,13 +143,14 @@ impl OpenRound {
 }
 
 /// The place of the arm that was fired among those planned. One that was to leave from a reused port is
-/// fired from a fresh one by agents that have no such port; agents that have never heard of a twin fire
+/// fired from a fresh one by agents that have no such port, and one that was to keep a cookie without one
+/// by those that were given none; agents that have never heard of a twin fire
 /// the arm that it is one of.
 fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
     let position = |is: &dyn Fn(&Arm) -> bool| planned.iter().position(is);
     let stands_in = |arm: &Arm| arm.plain() == *fired;
     position(&|arm| arm == fired)
-        .or_else(|| position(&|arm| stands_in(arm) && !arm.port.is_fresh()))
+        .or_else(|| position(&|arm| stands_in(arm) && arm.traits.need_an_earlier_probe()))
         .or_else(|| position(&stands_in))
 }
 
@@ -167,8 +168,8 @@ impl State {
             return Ok(Fired::Round { id, refused });
         }
         let planned = match cause {
-            Cause::Schedule => self.planned(name, self.connected())?,
-            Cause::Demand | Cause::Choice => self.planned_for_all(name)?,
+            Cause::Schedule => self.planned(name, self.connected(), cause)?,
+            Cause::Demand | Cause::Choice => self.planned_for_all(name, cause)?,
         };
         self.announce(now_us, name, planned, cause)
     }
@@ -183,7 +184,7 @@ impl State {
     ) -> Result<Fired, Refusal> {
         let wanted: BTreeSet<&VantageName> = chosen.iter().map(|(vantage, _)| vantage).collect();
         let here = self.connected().filter(|a| wanted.contains(&a.name));
-        let planned = self.planned(name, here)?;
+        let planned = self.planned(name, here, Cause::Choice)?;
         let is_planned = |(vantage, arm): &(VantageName, Arm)| {
             planned.get(vantage).is_some_and(|arms| arms.contains(arm))
         };
@@ -218,12 +219,14 @@ impl State {
         &self,
         name: &ServiceName,
         agents: impl Iterator<Item = &'a AgentRecord>,
+        cause: Cause,
     ) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
         let service = self.service(name)?;
         if self.sessions.is_empty() {
             return Err(Refusal::NoAgent);
         }
-        let planned = agents.map(|agent| (agent.name.clone(), service.arms(&vantage_point(agent))));
+        let arms = |agent| service.arms(&vantage_point(agent), cause);
+        let planned = agents.map(|agent| (agent.name.clone(), arms(agent)));
         Ok(planned.filter(|(_, arms)| !arms.is_empty()).collect())
     }
 
@@ -231,15 +234,16 @@ impl State {
     fn planned_for_all(
         &self,
         name: &ServiceName,
+        cause: Cause,
     ) -> Result<BTreeMap<VantageName, Vec<Arm>>, Refusal> {
         if self.sessions.len() <= ALL {
-            return self.planned(name, self.connected());
+            return self.planned(name, self.connected(), cause);
         }
         let service = self.service(name)?;
         let vantages: Vec<_> = self.connected().map(vantage_point).collect();
         let (mut planned, mut room) = (BTreeMap::new(), ON_DEMAND);
         for vantage in sample::in_order(name, &vantages) {
-            let arms = service.arms(vantage);
+            let arms = service.arms(vantage, cause);
             if arms.len() > room {
                 break;
             }

@@ -114,9 +114,18 @@ impl Service {
         }
     }
 
-    /// The arms of a vantage point.
-    pub(super) fn arms(&self, vantage: &VantagePoint) -> Vec<Arm> {
-        plan::arms(&self.path, vantage, Twins::of(&self.file))
+    /// The arms of a vantage point that are wanted for a reason.
+    pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
+        let twins = match cause {
+            Cause::Schedule => self.scheduled_twins(),
+            Cause::Demand | Cause::Choice => Twins::of(&self.file).possible(&self.record.learnt),
+        };
+        plan::arms(&self.path, vantage, &twins)
+    }
+
+    /// In which other ways rounds of the schedule ask.
+    pub(super) fn scheduled_twins(&self) -> Twins {
+        Twins::of(&self.file).telling(&self.record.learnt)
     }
 
     /// A service as the store has it; `None` when this version cannot read its file.
@@ -230,7 +239,7 @@ impl State {
         for (name, service) in &self.services {
             let topology = plan::topology(&service.file, &service.record.learnt, &vantages);
             for vantage in &vantages {
-                let arms = plan::arms(&topology, vantage, Twins::of(&service.file));
+                let arms = plan::arms(&topology, vantage, &Twins::of(&service.file));
                 self.outside.given.add(name, &vantage.name, &arms);
             }
         }

@@ -522,10 +522,7 @@ fn a_fresh_port_in_the_place_of_a_reused_one_is_waited_for_no_longer() {
     let vip = Arm::to(Target::Vip {
         address: "203.0.113.10:80".parse().unwrap(),
     });
-    let again = Arm {
-        port: SourcePort::Reused,
-        ..vip.clone()
-    };
+    let again = vip.twin(SourcePort::Reused);
     let planned = vec![
         (agent.name.clone(), vip.clone()),
         (agent.name.clone(), again),
@@ -550,14 +547,8 @@ fn a_twin_that_comes_late_is_still_waited_for() {
     let vip = Arm::to(Target::Vip {
         address: "203.0.113.10:80".parse().unwrap(),
     });
-    let large = Arm {
-        object: Object::Large,
-        ..vip.clone()
-    };
-    let again = Arm {
-        port: SourcePort::Reused,
-        ..vip.clone()
-    };
+    let large = vip.twin(Object::Large);
+    let again = vip.twin(SourcePort::Reused);
     let planned = [&large, &again, &vip].map(|arm| (agent.name.clone(), arm.clone()));
     let fired = bench.state.fire_chosen(NOW, &shop(), planned.to_vec());
     let Fired::Round { id, .. } = fired.unwrap() else {

@@ -10,7 +10,6 @@ use localize::{RoundId, ServiceName};
 use super::rounds::{Cause, OpenRound};
 use super::state::{Service, State};
 use super::{Alarmed, Happening, Judged, Outlook, Refusal, Reply, What};
-use crate::plan::Twins;
 use crate::store::{Notice, Noticed, RaisedRecord, Store, StoreError, Write};
 
 /// The watch over one service with what a restart need not keep.
@@ -263,7 +262,7 @@ impl State {
         Ok(Outlook {
             topology: self.path(name)?,
             every: service.file.every,
-            twins: Twins::of(&service.file),
+            twins: service.scheduled_twins(),
             watch: service.watching.watch.clone(),
         })
     }

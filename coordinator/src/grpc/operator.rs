@@ -399,10 +399,13 @@ impl Operator for OperatorsService {
         let outlook = outlook.await?;
         let not_probed = unprobed::of_service(&self.engine, name).await?;
         let every = outlook.every;
-        let parts = move || coverage::coverage(&outlook, &not_probed);
-        let parts = tokio::task::spawn_blocking(parts).await;
-        let parts = parts.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(view::coverage(parts, every)))
+        let seen = move || {
+            let parts = coverage::coverage(&outlook, &not_probed);
+            (parts, coverage::prices(&outlook))
+        };
+        let seen = tokio::task::spawn_blocking(seen).await;
+        let (parts, prices) = seen.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(view::coverage(parts, prices, every)))
     }
 
     async fn mended(&self, request: Request<v1::MendedRequest>) -> Answer<v1::MendedResponse> {

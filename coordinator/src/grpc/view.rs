@@ -16,7 +16,7 @@ use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 
 use crate::clock::rfc3339;
-use crate::coverage::Part;
+use crate::coverage::{Part, Price};
 use crate::engine::{
     AgentView, Applied, Happening, Host, Presence, Rehearsed, ServiceView, Status, What,
 };
@@ -402,11 +402,23 @@ pub(crate) fn failure_word(failure: localize::Failure) -> String {
 }
 
 /// What rounds see of a path, with the interval of its schedule.
-pub(crate) fn coverage(parts: Vec<Part>, every: Option<Duration>) -> v1::CoverageResponse {
+pub(crate) fn coverage(
+    parts: Vec<Part>,
+    prices: Vec<Price>,
+    every: Option<Duration>,
+) -> v1::CoverageResponse {
     v1::CoverageResponse {
         parts: parts.into_iter().map(part).collect(),
         every_ms: every.and_then(|every| u64::try_from(every.as_millis()).ok()),
         false_alarms_per_day: FALSE_ALARMS_A_DAY,
+        prices: prices.into_iter().map(price).collect(),
+    }
+}
+
+fn price(price: Price) -> v1::coverage_response::Price {
+    v1::coverage_response::Price {
+        way: price.way,
+        probes_per_round: u32::try_from(price.probes_per_round).unwrap_or(u32::MAX),
     }
 }
 

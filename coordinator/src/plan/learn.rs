@@ -38,10 +38,23 @@ pub struct Learnt {
     pub name_servers: BTreeSet<NameServer>,
     /// Who runs the edges, as the headers of an answer told.
     pub cdn_provider: Option<String>,
+    /// What its answers hang on.
+    #[serde(default)]
+    pub varies: Varies,
     /// How far each arm has come since the file was applied; nothing is known in records of versions that
     /// did not keep it.
     #[serde(default)]
     pub proven: Proven,
+}
+
+/// What of a request the service's answers hang on, as they have told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Varies {
+    /// Which encodings the client accepts: some answer said so (Vary), or came packed.
+    pub by_encoding: bool,
+    /// Who asks again: it gives its users cookies.
+    pub gives_cookies: bool,
 }
 
 /// Learns from an observation; `true` when something other than the times of answers changed, so that
@@ -51,7 +64,8 @@ pub fn learn(learnt: &mut Learnt, observation: &Observation) -> bool {
     let provider = learn_provider(learnt, observation);
     let proven = learnt.proven.learn(observation);
     let zone = learn_zone_name(learnt, observation);
-    addresses || provider || proven || zone
+    let varies = learn_varies(learnt, observation);
+    addresses || provider || proven || zone || varies
 }
 
 /// Takes the name servers that an agent found in place of those known; `true` when they differ. An
@@ -187,6 +201,30 @@ fn learn_provider(learnt: &mut Learnt, observation: &Observation) -> bool {
         }
         Some(_) | None => false,
     }
+}
+
+/// What answers once hung on, they may hang on again: it is kept as long as what is learnt of the path.
+fn learn_varies(learnt: &mut Learnt, observation: &Observation) -> bool {
+    let http = observation.facts.http.as_ref();
+    let balanced = !matches!(observation.arm.target, Target::Backend { .. });
+    let before = learnt.varies;
+    for (name, value) in http.into_iter().flat_map(|http| &http.headers) {
+        match name.as_str() {
+            "vary" => learnt.varies.by_encoding |= lists(value, "accept-encoding"),
+            "content-encoding" => {
+                learnt.varies.by_encoding |= !value.eq_ignore_ascii_case("identity");
+            }
+            "set-cookie" => learnt.varies.gives_cookies |= balanced,
+            _ => {}
+        }
+    }
+    learnt.varies != before
+}
+
+/// Whether a header that lists names holds this one (RFC 9110, section 5.6.1).
+fn lists(value: &str, name: &str) -> bool {
+    let mut names = value.split(',');
+    names.any(|listed| listed.trim().eq_ignore_ascii_case(name))
 }
 
 /// The provider that the headers of an answer name.

@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use localize::declared::Unproven;
-use localize::{Arm, Layer, Observation, Scheme, SourcePort, Target, Topology, VantageName};
+use localize::{Arm, Layer, Observation, Scheme, Target, Topology, VantageName};
 use proto::v1::service_spec::BackendRequest;
 use serde::{Deserialize, Serialize};
 
 use super::{Twins, arms, spec};
-use crate::service_file::{PortReuse, ServiceFile};
+use crate::service_file::ServiceFile;
 
 /// Most arms remembered: some ten times what a large service has. What is beyond is not known.
 const MAX_ARMS: usize = 4096;
@@ -125,21 +125,17 @@ impl Proven {
         });
     }
 
-    /// The arms that have not come as far as they should, of the vantage points in the path. Those on
-    /// reused ports are none of the file's.
+    /// The arms that have not come as far as they should, of the vantage points in the path. Twins
+    /// that stand for no declaration are none of the file's.
     #[must_use]
     pub fn unproven(&self, topology: &Topology, twins: Twins) -> Vec<Unproven> {
         if self.since_us == 0 || self.through.len() >= MAX_ARMS {
             return Vec::new();
         }
-        let twins = Twins {
-            ports: PortReuse::LeftOut,
-            ..twins
-        };
+        let twins = twins.declared();
         let mut unproven = Vec::new();
         for vantage in &topology.vantages {
-            for arm in arms(topology, vantage, twins) {
-                debug_assert_eq!(arm.port, SourcePort::Fresh);
+            for arm in arms(topology, vantage, &twins) {
                 let key = (vantage.name.clone(), arm);
                 let through = self.through.get(&key);
                 let mut layers = layers(topology, &key.1).iter();
@@ -222,7 +218,7 @@ address = "10.0.0.52:80"
     /// An observation of some arm that passed these layers at an instant.
     fn passed(file: &ServiceFile, label: &str, layers: &[Layer], at_us: u64) -> Observation {
         let path = path(file);
-        let arms = arms(&path, &path.vantages[0], Twins::of(file));
+        let arms = arms(&path, &path.vantages[0], &Twins::of(file));
         let step = |layer: &Layer| Step {
             layer: *layer,
             took: Micros(900),

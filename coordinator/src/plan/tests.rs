@@ -63,7 +63,8 @@ fn learnt(edges: &[&str]) -> Learnt {
 fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
     let file = file(text);
     let topology = topology(&file, &learnt(edges), std::slice::from_ref(vantage));
-    let arms = arms(&topology, vantage, Twins::of(&file));
+    let twins = Twins::of(&file).telling(&Learnt::default());
+    let arms = arms(&topology, vantage, &twins);
     let distinct: BTreeSet<&Arm> = arms.iter().collect();
     assert_eq!(distinct.len(), arms.len(), "no arm twice");
     arms.iter().map(Arm::label).collect()
@@ -270,6 +271,94 @@ fn a_large_object_is_asked_for_besides() {
     let fired = labels(&text, &[], &backend);
     assert!(!fired.iter().any(|arm| arm.contains("large")), "{fired:?}");
     assert_eq!(spec(&file(&text)).large_path, "/app.js");
+}
+
+/// One for each target, and in rounds of the schedule only where answers hang on it.
+#[test]
+fn packed_answers_are_asked_for_besides() {
+    let text = format!("{FILE}[schedule]\nreuse_ports = false\n");
+    let fired = |text: &str, varies: Option<Varies>| {
+        let file = file(text);
+        let lb = vantage(Role::Inside, Some("lb"), &["10.0.0.7", "10.0.1.7"]);
+        let twins = match varies {
+            Some(varies) => Twins::of(&file).telling(&Learnt {
+                varies,
+                ..Learnt::default()
+            }),
+            None => Twins::of(&file),
+        };
+        let path = topology(&file, &learnt(&[]), std::slice::from_ref(&lb));
+        let arms = arms(&path, &lb, &twins);
+        let packed = arms
+            .iter()
+            .filter(|arm| arm.traits.encoding == Encoding::Gzip);
+        packed.map(Arm::label).collect::<Vec<_>>()
+    };
+    let expected = [
+        "vip/203.0.113.10:443, accepting gzip",
+        "backend/web1 from 10.0.0.7, accepting gzip",
+    ];
+    let by_encoding = |by_encoding| {
+        Some(Varies {
+            by_encoding,
+            gives_cookies: false,
+        })
+    };
+    assert_eq!(fired(&text, None), expected, "on demand");
+    assert_eq!(fired(&text, by_encoding(true)), expected);
+    assert_eq!(fired(&text, by_encoding(false)), [""; 0]);
+    let without = format!("{text}accept_gzip = false\n");
+    assert_eq!(fired(&without, None), [""; 0]);
+}
+
+/// Only where cookies are given, and behind somebody who chooses by them.
+#[test]
+fn a_cookie_is_kept_where_one_is_given() {
+    let fired = |text: &str, gives_cookies: bool| {
+        let file = file(text);
+        let inside = vantage(Role::Inside, None, &["10.0.0.7"]);
+        let learnt = Learnt {
+            varies: Varies {
+                by_encoding: false,
+                gives_cookies,
+            },
+            ..learnt(&["198.51.100.1"])
+        };
+        let path = topology(&file, &learnt, std::slice::from_ref(&inside));
+        let arms = arms(&path, &inside, &Twins::of(&file).telling(&learnt));
+        let kept = arms
+            .iter()
+            .filter(|arm| arm.traits.session == Session::Kept);
+        kept.map(Arm::label).collect::<Vec<_>>()
+    };
+    let expected = [
+        "edge/198.51.100.1, keeping its cookie",
+        "vip/203.0.113.10:443, keeping its cookie",
+    ];
+    assert_eq!(fired(FILE, true), expected);
+    assert_eq!(fired(FILE, false), [""; 0]);
+    let without = format!("{FILE}[schedule]\nkeep_cookies = false\n");
+    assert_eq!(fired(&without, true), [""; 0]);
+}
+
+#[test]
+fn answers_tell_what_they_hang_on() {
+    let rows: [(&str, &str, bool); 7] = [
+        ("set-cookie", "(hidden)", false),
+        ("vary", "Cookie, Accept-Encoding", true),
+        ("vary", "accept-encoding", true),
+        ("vary", "Cookie", false),
+        ("content-encoding", "gzip", true),
+        ("content-encoding", "identity", false),
+        ("server", "accept-encoding", false),
+    ];
+    for (name, value, by_encoding) in rows {
+        let mut learnt = Learnt::default();
+        let seen = edge_page(&[(name, value)]);
+        learn(&mut learnt, &seen);
+        assert_eq!(learnt.varies.by_encoding, by_encoding, "{name}: {value}");
+        assert_eq!(learnt.varies.gives_cookies, name == "set-cookie", "{name}");
+    }
 }
 
 #[test]

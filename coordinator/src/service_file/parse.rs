@@ -13,7 +13,7 @@ use toml::Spanned;
 use url::{Host, Url};
 
 use super::raw::{self, Text};
-use super::{PortReuse, Problem, ServiceFile, ServiceFileError, ServiceUrl, Timeouts};
+use super::{Extra, Problem, ServiceFile, ServiceFileError, ServiceUrl, Timeouts};
 
 /// Longest service file read, in bytes: as many backends as allowed take a tenth of it.
 pub(super) const MAX_FILE_BYTES: usize = 64 << 10;
@@ -67,12 +67,19 @@ pub(super) fn service_file(
             Some(path) => Some(place.path(path, "large_path", "\"/static/app.js\"")?),
             None => None,
         },
-        port_reuse: match raw.schedule.reuse_ports {
-            Some(true) | None => PortReuse::Probed,
-            Some(false) => PortReuse::LeftOut,
-        },
+        port_reuse: extra(raw.schedule.reuse_ports),
+        gzip: extra(raw.schedule.accept_gzip),
+        cookies: extra(raw.schedule.keep_cookies),
         url,
     })
+}
+
+/// What nobody speaks of is probed.
+fn extra(written: Option<bool>) -> Extra {
+    match written {
+        Some(true) | None => Extra::Probed,
+        Some(false) => Extra::LeftOut,
+    }
 }
 
 /// The text, for the lines of what was found in it.

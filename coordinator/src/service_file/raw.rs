@@ -139,6 +139,8 @@ pub(super) struct Schedule {
     #[serde(default)]
     pub timeout: Timeout,
     pub reuse_ports: Option<bool>,
+    pub accept_gzip: Option<bool>,
+    pub keep_cookies: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -90,7 +90,7 @@ fn the_whole_file() {
             ..Timeouts::default()
         }
     );
-    assert_eq!(file.port_reuse, PortReuse::LeftOut);
+    assert_eq!(file.port_reuse, Extra::LeftOut);
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn name_and_url_are_enough() {
     assert_eq!((file.url.port, file.url.path.as_str()), (8080, "/a/b?c=d"));
     assert!(file.backends.is_empty() && file.vips.is_empty());
     assert_eq!((file.every, file.timeouts), (None, Timeouts::default()));
-    assert_eq!(file.port_reuse, PortReuse::Probed);
+    assert_eq!(file.port_reuse, Extra::Probed);
     assert_eq!(file.large_path, None);
 }
 

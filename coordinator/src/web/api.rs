@@ -171,10 +171,13 @@ impl Face {
         let outlook = outlook.await?;
         let not_probed = unprobed::of_service(&self.engine, name).await?;
         let every = outlook.every;
-        let parts = move || coverage::coverage(&outlook, &not_probed);
-        let parts = tokio::task::spawn_blocking(parts).await;
-        let parts = parts.map_err(|_| Trouble::Stopping)?;
-        Ok(view::coverage(parts, every))
+        let seen = move || {
+            let parts = coverage::coverage(&outlook, &not_probed);
+            (parts, coverage::prices(&outlook))
+        };
+        let seen = tokio::task::spawn_blocking(seen).await;
+        let (parts, prices) = seen.map_err(|_| Trouble::Stopping)?;
+        Ok(view::coverage(parts, prices, every))
     }
 
     /// The newest verdicts on a service, or on all.

@@ -1,5 +1,6 @@
 //! Facts: what was seen, of what, from where and when. Everything else in this crate reads them.
 
+pub mod arm;
 pub mod baseline;
 pub mod case;
 pub mod component;

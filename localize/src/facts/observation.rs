@@ -2,10 +2,14 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::facts::arm::{
+    Arm, Encoding, LARGE_READ, Object, REUSE_WITHIN, Session, SourcePort, TWINS, Target, Traits,
+    Twin, Twinned,
+};
 pub use crate::facts::dns::DnsFacts;
 use crate::facts::sighting::TcpOptions;
 use crate::facts::time::{Micros, Stamp};
@@ -23,91 +27,6 @@ pub struct ObservationId {
     pub vantage: VantageName,
     /// The agent's spool sequence number, rising by one, kept across restarts of the agent.
     pub sequence: u64,
-}
-
-/// What a probe is aimed at.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Target {
-    /// A recursive resolver is asked for the service's addresses.
-    Resolver {
-        /// Address and port of the resolver.
-        server: SocketAddr,
-    },
-    /// An authoritative name server is asked directly, without recursion.
-    NameServer {
-        /// Its name, or its address in text where only that is known.
-        name: String,
-        /// Address and port of the name server.
-        server: SocketAddr,
-    },
-    /// A CDN edge, pinned, with the service's SNI and Host.
-    Edge {
-        /// Address and port of the edge.
-        address: SocketAddr,
-    },
-    /// The balancer's virtual address, with the service's SNI and Host.
-    Vip {
-        /// Address and port of the balancer's listener.
-        address: SocketAddr,
-    },
-    /// One backend, past the balancer, with the service's Host.
-    Backend {
-        /// The backend's name in the service file.
-        name: String,
-        /// Address and port of the backend.
-        address: SocketAddr,
-    },
-}
-
-/// The port that a connection leaves from.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum SourcePort {
-    /// One that the kernel chooses.
-    #[default]
-    Fresh,
-    /// That of the arm's last connection, which the far end had closed less than [`REUSE_WITHIN`]
-    /// before. To the far end it is a connection that it has seen the end of, and may still remember.
-    Reused,
-}
-
-/// For so long Linux remembers a connection that it was the first to close: `TCP_TIMEWAIT_LEN` in
-/// include/net/tcp.h.
-pub const REUSE_WITHIN: Micros = Micros(60_000_000);
-
-/// What an arm asks the service for.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Object {
-    /// What its operator says that users ask for.
-    #[default]
-    Usual,
-    /// Something larger, of which [`LARGE_READ`] bytes are read at most.
-    Large,
-}
-
-/// As many bytes of a large answer are read: more than a connection may have under way unacknowledged
-/// when it is young, and than a proxy keeps in its buffers.
-pub const LARGE_READ: u64 = 128 << 10;
-
-/// One variant of the differential test.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Arm {
-    /// What the probe is aimed at.
-    pub target: Target,
-    /// The address that the probe leaves from; `None` lets the kernel choose.
-    pub source: Option<IpAddr>,
-    /// The port that it leaves from.
-    #[serde(default, skip_serializing_if = "SourcePort::is_fresh")]
-    pub port: SourcePort,
-    /// What it asks for.
-    #[serde(default, skip_serializing_if = "Object::is_usual")]
-    pub object: Object,
 }
 
 /// A layer that a probe passes, in this order.
@@ -298,7 +217,7 @@ pub struct HttpFacts {
     /// First 16 bytes of the SHA-256 of the body, in hexadecimal.
     pub body_digest: String,
     /// Headers of the answer that can tell who made it: lower-case name and value. At most 32, each
-    /// value at most 128 bytes; `date`, `set-cookie` and the like are left out.
+    /// value at most 128 bytes; `date` and the like are left out, and of `set-cookie` what it says.
     pub headers: Vec<(String, String)>,
     /// Where it sends the client.
     #[serde(default, skip_serializing_if = "Redirect::is_none")]
@@ -374,80 +293,10 @@ impl Observation {
     }
 }
 
-impl Target {
-    /// The arm's name as users read it: `backend/web2`, `vip/203.0.113.10:443`.
-    #[must_use]
-    pub fn label(&self) -> String {
-        use alloc::format;
-        match self {
-            Self::Resolver { server } => format!("resolver/{}", server.ip()),
-            Self::NameServer { name, .. } => format!("nameserver/{name}"),
-            Self::Edge { address } => format!("edge/{}", address.ip()),
-            Self::Vip { address } => format!("vip/{address}"),
-            Self::Backend { name, .. } => format!("backend/{name}"),
-        }
-    }
-}
-
-impl SourcePort {
-    /// Whether the kernel chooses the port.
-    #[must_use]
-    pub fn is_fresh(&self) -> bool {
-        *self == Self::Fresh
-    }
-}
-
 impl Redirect {
     /// Whether the answer sends the client nowhere.
     #[must_use]
     pub fn is_none(&self) -> bool {
         *self == Self::None
-    }
-}
-
-impl Object {
-    /// Whether it is what users ask for.
-    #[must_use]
-    pub fn is_usual(&self) -> bool {
-        *self == Self::Usual
-    }
-}
-
-impl Arm {
-    /// To a target, from wherever the kernel chooses, for what users ask for.
-    #[must_use]
-    pub const fn to(target: Target) -> Self {
-        Self {
-            target,
-            source: None,
-            port: SourcePort::Fresh,
-            object: Object::Usual,
-        }
-    }
-
-    /// The arm's name as users read it, with what sets it apart from others to the same target.
-    #[must_use]
-    pub fn label(&self) -> String {
-        let target = self.target.label();
-        let source = self.source.map(|source| alloc::format!(" from {source}"));
-        let port = match self.port {
-            SourcePort::Fresh => "",
-            SourcePort::Reused => " on a reused port",
-        };
-        let object = match self.object {
-            Object::Usual => "",
-            Object::Large => ", large answer",
-        };
-        target + &source.unwrap_or_default() + port + object
-    }
-
-    /// The arm that this one is a twin of: the same target and source, the port left to the kernel, and
-    /// what users ask for.
-    #[must_use]
-    pub fn plain(&self) -> Self {
-        Self {
-            source: self.source,
-            ..Self::to(self.target.clone())
-        }
     }
 }

@@ -56,7 +56,7 @@ pub struct Choice {
     pub bits_of_all: f64,
     /// A round of few arms worth firing before the next whole one; an arm listed several times is to
     /// be fired so many times at once. With each come siblings to compare it with: the same vantage
-    /// point, the same kind of target, source address, sort of port and object, at another target.
+    /// point, the same kind of target, source address and traits, at another target.
     /// Empty when no such round is worth it.
     pub next: Vec<(VantageName, Arm)>,
 }
@@ -236,7 +236,7 @@ impl<'a> Arms<'a> {
         let alike = move |(other, theirs): (&VantageName, &Arm)| {
             other == vantage
                 && kind(&theirs.target) == kind(&arm.target)
-                && (theirs.source, theirs.port, theirs.object) == (arm.source, arm.port, arm.object)
+                && (theirs.source, theirs.traits) == (arm.source, arm.traits)
         };
         others.filter(move |i| alike(self.names[*i])).take(SIBLINGS)
     }

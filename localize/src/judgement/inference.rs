@@ -336,7 +336,11 @@ fn named(
                 Pattern::Bursts | Pattern::Periodic => {
                     rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now)
                 }
-                Pattern::Steady | Pattern::ByFlow | Pattern::BySource | Pattern::ByVariant => {
+                Pattern::Steady
+                | Pattern::ByFlow
+                | Pattern::BySource
+                | Pattern::ByVariant
+                | Pattern::ByCookie => {
                     let lasted = mine.iter().map(|e| (e.began(), e.ended()));
                     rhythm::pauses(&lasted.collect::<Vec<_>>(), None, now)
                 }
@@ -403,7 +407,11 @@ fn date(
     let (pattern, period_s) = rhythm::rhythm(&rounds);
     let began = match pattern {
         Pattern::Bursts | Pattern::Periodic => first,
-        Pattern::Steady | Pattern::ByFlow | Pattern::BySource | Pattern::ByVariant => current,
+        Pattern::Steady
+        | Pattern::ByFlow
+        | Pattern::BySource
+        | Pattern::ByVariant
+        | Pattern::ByCookie => current,
     };
     let failed = rounds.iter().find(|(_, failed)| *failed).map(|(at, _)| *at);
     fault.began_at = began.or(failed).map_or_else(String::new, rfc3339);
@@ -414,7 +422,8 @@ fn date(
         | Pattern::Periodic
         | Pattern::ByFlow
         | Pattern::BySource
-        | Pattern::ByVariant => pattern,
+        | Pattern::ByVariant
+        | Pattern::ByCookie => pattern,
     };
     rounds
 }

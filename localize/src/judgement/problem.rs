@@ -17,7 +17,7 @@ use crate::judgement::habit::accustomed;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::reading::choosing;
-use crate::world::mode::{Class, MODES, Phase, Strikes, View};
+use crate::world::mode::{Class, Known, MODES, Phase, Strikes, View};
 use crate::world::part::What;
 use crate::world::path::{Alternative, Crossing, PartId};
 use crate::world::signature::{Distribution, Signatures, makes, slot, view};
@@ -349,9 +349,12 @@ impl<'a> Problem<'a> {
     fn shows_plainly(&self, hypothesis: Hypothesis, cell: &Cell) -> bool {
         let again = |c: &Crossing| c.part == hypothesis.part && c.view == View::ReusedPort;
         let plain = match MODES[hypothesis.mode].strikes {
-            Strikes::All | Strikes::LongAnswers | Strikes::LargeObjects | Strikes::Validators => {
-                true
-            }
+            Strikes::All
+            | Strikes::LongAnswers
+            | Strikes::LargeObjects
+            | Strikes::PackedAnswers
+            | Strikes::Sessions
+            | Strikes::Validators => true,
             Strikes::ReusedPorts => crossings(cell).any(again),
         };
         plain && self.shows(hypothesis, cell)
@@ -405,7 +408,12 @@ impl<'a> Problem<'a> {
         stage: Stage,
     ) -> Option<&Distribution> {
         let strikes = MODES[mode].strikes;
-        let met = strikes.meets(&cell.arm, cell.long, cell.asked.validates, stage);
+        let known = Known {
+            long: cell.long,
+            checked: cell.asked.validates,
+            stuck: cell.stuck,
+        };
+        let met = strikes.meets(&cell.arm, known, stage);
         self.signatures.of(mode, view, stage).filter(|_| met)
     }
 

@@ -6,17 +6,17 @@ use alloc::vec::Vec;
 use crate::engine;
 use crate::engine::search::Posterior;
 use crate::facts::component::Component;
-use crate::facts::observation::{Arm, SourcePort};
+use crate::facts::observation::{Session, SourcePort, Traits};
 use crate::facts::time::rfc3339;
 use crate::judgement::carried::Carried;
 use crate::judgement::explain;
 use crate::judgement::inference::NAME;
-use crate::judgement::problem::{Accused, Problem};
+use crate::judgement::problem::{Accused, Hypothesis, Problem};
 use crate::judgement::verdict::{Earlier, Fault, Pattern};
 use crate::reading::cells::{Cell, Evidence, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::{self, Span};
-use crate::world::mode::{Phase, Word};
+use crate::world::mode::{MODES, Phase, Strikes, Word};
 use crate::world::part::What;
 use crate::world::path::PartId;
 use crate::world::signature::Signatures;
@@ -294,7 +294,8 @@ impl Stretch<'_> {
     }
 
     /// What decides which of a suspect's probes fail, where it is not chance: the flow, when a kept port
-    /// never fails beside fresh ones that do; the source, when answers to one address alone are lost.
+    /// never fails beside fresh ones that do; the source, when answers to one address alone are lost; the
+    /// variant, when those alone fail that ask for it; the cookie, when those alone fail that keep one.
     pub(crate) fn decided_by(&self, suspect: &Suspect) -> Option<Pattern> {
         if let What::Return { to, .. } = &suspect.what
             && !to.is_wide()
@@ -303,19 +304,31 @@ impl Stretch<'_> {
         }
         let (set, place) = self.problem.blaming(&self.posterior, suspect.accused())?;
         let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
+        match MODES[hypothesis.mode].strikes {
+            Strikes::PackedAnswers => return Some(Pattern::ByVariant),
+            Strikes::Sessions
+            | Strikes::All
+            | Strikes::ReusedPorts
+            | Strikes::LongAnswers
+            | Strikes::LargeObjects
+            | Strikes::Validators => {}
+        }
+        if self.spares_who_is_new(hypothesis) {
+            return Some(Pattern::ByCookie);
+        }
         let cells = &self.problem.evidence.cells;
         let connects = |cell: &&Cell| matches!(cell.stage, Stage::Tcp | Stage::Arrive);
         let mut by_port = [(0, 0); 2];
         let crossing = self.problem.cells_of[hypothesis.part].iter();
         for cell in crossing.map(|index| &cells[*index]).filter(connects) {
-            let twin = Arm {
+            let twin = cell.arm.twin(Traits {
                 port: SourcePort::Reused,
-                ..cell.arm.clone()
-            };
+                ..cell.arm.traits
+            });
             let mut others = cells.iter();
             let twinned = others.any(|c| c.vantage == cell.vantage && c.arm == twin);
-            if twinned || !cell.arm.port.is_fresh() {
-                let (failed, of) = &mut by_port[usize::from(!cell.arm.port.is_fresh())];
+            if twinned || !cell.arm.traits.port.is_plain() {
+                let (failed, of) = &mut by_port[usize::from(!cell.arm.traits.port.is_plain())];
                 *failed += cell.failed();
                 *of += cell.trials();
             }
@@ -326,6 +339,17 @@ impl Stretch<'_> {
         }
         let rate = failed as f64 / of as f64;
         (libm::pow(1.0 - rate, kept as f64) < KEPT).then_some(Pattern::ByFlow)
+    }
+
+    /// Whether a fault shows to those alone who keep a cookie, where others cross the part as well.
+    fn spares_who_is_new(&self, hypothesis: Hypothesis) -> bool {
+        let crossing = self.problem.cells_of[hypothesis.part].iter();
+        let crossing = crossing.map(|index| &self.problem.evidence.cells[*index]);
+        let (kept, others): (Vec<&Cell>, Vec<&Cell>) = crossing
+            .filter(|cell| cell.stage == Stage::Http)
+            .partition(|cell| cell.arm.traits.session == Session::Kept);
+        let shows = |cell: &&Cell| self.problem.shows(hypothesis, cell);
+        kept.iter().any(shows) && !others.is_empty() && !others.iter().any(shows)
     }
 }
 

@@ -113,6 +113,8 @@ pub enum Pattern {
     BySource,
     /// One variant of the content fails, others do not.
     ByVariant,
+    /// Requests with the same cookie always fail, others never.
+    ByCookie,
 }
 
 /// What was wrong within the window and is over.

@@ -245,6 +245,9 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         }
         Word::TlsFails => format!("fails {so_many} TLS handshakes"),
         Word::Http5xx => format!("answers {so_many} requests with server errors"),
+        Word::SessionsFail => format!(
+            "answers {so_many} requests of some sessions with server errors: by their cookie it keeps them to a server that is gone"
+        ),
         Word::Http4xx => format!("answers {so_many} requests with client errors"),
         Word::RateLimited => {
             format!("turns {so_many} requests away as too many (429)")
@@ -253,6 +256,11 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::Truncates => format!("cuts {so_many} bodies short"),
         Word::WrongContent => {
             format!("serves another body than its siblings to {so_many} requests")
+        }
+        Word::WrongVariant => {
+            format!(
+                "serves an older or other body to {so_many} requests of clients that accept gzip, and not to those that do not"
+            )
         }
         Word::Misdirected => format!(
             "fails {so_many} requests that it sends there, while the backend answers all who ask it directly"
@@ -369,6 +377,16 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         Word::LargeAnswersFail => {
             return format!(
                 "small answers of {noun} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
+            );
+        }
+        Word::SessionsFail => {
+            return format!(
+                "let {noun} send a session elsewhere when its server is gone (HAProxy: `option redispatch`, no `option persist`), and compare its list of servers with those that there are"
+            );
+        }
+        Word::WrongVariant => {
+            return format!(
+                "purge every variant of the page at {noun}, the packed ones too, and compare `curl -s --compressed` with `curl -s` there: the packed variant is another one"
             );
         }
         Word::CertificateExpired | Word::CertificateInvalid => {
@@ -497,7 +515,9 @@ fn of_backend(name: &str, mode: Word) -> String {
             )
         }
         Word::WrongContent => format!("compare the release on {name} with its siblings"),
-        Word::PacketLoss
+        Word::WrongVariant
+        | Word::SessionsFail
+        | Word::PacketLoss
         | Word::Unreachable
         | Word::TlsFails
         | Word::Resets

@@ -18,6 +18,7 @@ use crate::reading::dns::Asked;
 use crate::reading::epochs::Span;
 use crate::reading::kernel;
 use crate::reading::passing::{Passed, passes};
+use crate::reading::sessions;
 use crate::reading::wanted::Worth;
 use crate::reading::witness::{Seen, Witnesses};
 use crate::world::part::Part;
@@ -79,6 +80,8 @@ pub(crate) struct Cell {
     pub(crate) user_facing: bool,
     /// What is answered takes more than one packet.
     pub(crate) long: bool,
+    /// It is of a session that leads to nobody: since one of its requests failed, most did.
+    pub(crate) stuck: bool,
     /// Probes of the last minute that reached the stage.
     pub(crate) recent: u64,
     /// When the last of all its probes was fired, in microseconds of mesh time.
@@ -168,6 +171,12 @@ impl Trial {
             asymmetric: false,
             took: None,
         }
+    }
+
+    /// The same, served by this backend.
+    pub(crate) fn by(mut self, backend: usize) -> Self {
+        self.served_by = Some(backend);
+        self
     }
 }
 
@@ -350,7 +359,7 @@ impl Record {
             let Some(vantage) = vantages.find(|v| v.name == key.0) else {
                 continue;
             };
-            let alternatives = if passes(&key.0) {
+            let mut alternatives = if passes(&key.0) {
                 paths.passing(vantage, &key.1, key.2)
             } else {
                 let destination = destination(&self.local, key, vantage);
@@ -365,7 +374,9 @@ impl Record {
                 bounds: &bounds,
                 now,
             };
-            cells.push(cell(key, vantage, alternatives, trials, times, reading));
+            let all = &self.by_cell[*key];
+            let trials = sessions::read(&key.1, &mut alternatives, all, trials);
+            cells.push(cell(key, vantage, alternatives, &trials, times, reading));
         }
         Evidence {
             cells,
@@ -435,6 +446,7 @@ fn cell(
     Cell {
         user_facing: user_facing(vantage, &arm, reading),
         long: reading.is_long(&arm),
+        stuck: stage == Stage::Http && sessions::is_stuck(&arm, trials),
         asymmetric: trials.iter().any(|t| t.asymmetric),
         times: times(&name, &arm, stage, trials, reading),
         asked: reading.dns().asked(&arm),
@@ -489,7 +501,7 @@ fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool
         }
         Target::NameServer { .. } | Target::Backend { .. } => false,
     };
-    users_ask && arm.port.is_fresh()
+    users_ask && arm.traits.port.is_plain()
 }
 
 /// The windows begin and end where the record of some cell changes: where failures begin and where
@@ -695,7 +707,7 @@ fn handshake(
         .map_or(0, |tcp| tcp.syn_retransmissions);
     let last = failure.and_then(Symptom::of);
     let unanswered = again.min(MAX_SYNS) + u32::from(last == Some(Symptom::SynLost));
-    let unanswered = match (&observation.arm.target, observation.arm.port) {
+    let unanswered = match (&observation.arm.target, observation.arm.traits.port) {
         // What the far end remembers of a port is the same for every SYN of the connection.
         (_, SourcePort::Reused) => unanswered.min(1),
         // A balancer chooses once for a connection: whoever it forwards the first SYN to gets them all.

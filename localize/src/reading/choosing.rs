@@ -1,11 +1,12 @@
 //! How a balancer is seen to choose: anew for every request, or the same backend for hours.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::facts::observation::Target;
+use crate::facts::observation::{Session, Target};
 use crate::facts::topology::VantageName;
 use crate::reading::cells::{Key, Trial};
+use crate::world::path::Alternative;
 
 /// Probabilities in 0 to 1 are kept in so many steps, so that probes stay alike.
 const STEPS: f64 = 4.0;
@@ -65,7 +66,8 @@ pub(crate) fn tell_kept(by_cell: &mut BTreeMap<Key, Vec<Trial>>, backends: usize
     }
     let mut clients: BTreeMap<Client<'_>, Vec<Request>> = BTreeMap::new();
     for (cell, ((vantage, arm, _), trials)) in by_cell.iter().enumerate() {
-        if trials.iter().all(|trial| trial.served_by.is_none()) {
+        let keeps = arm.traits.session == Session::Kept;
+        if keeps || trials.iter().all(|trial| trial.served_by.is_none()) {
             continue;
         }
         let requests = trials.iter().enumerate().map(|(number, trial)| Request {
@@ -120,6 +122,22 @@ fn kept(requests: &[Request], backends: usize) -> Vec<((usize, usize), Option<Ke
 
 fn is_close(before: u64, at: u64) -> bool {
     at <= before + CLOSE_US
+}
+
+/// How much more often than by lot one client's requests are served by whom the one before was, in 0 to 1: 1 where
+/// that is told too seldom.
+pub(crate) fn keeps_to_one(trials: &[Trial], ways: &[Alternative]) -> f64 {
+    let backends: BTreeSet<usize> = ways.iter().filter_map(|way| way.backend).collect();
+    let told = trials.iter().filter_map(|t| Some((t.at, t.served_by?)));
+    let mut told: Vec<(u64, usize)> = told.collect();
+    told.sort_by_key(|(at, _)| *at);
+    if told.len() < 2 || backends.len() < 2 {
+        return 1.0;
+    }
+    let same = told.windows(2).filter(|two| two[0].1 == two[1].1);
+    let same = same.count() as f64 / (told.len() - 1) as f64;
+    let by_lot = 1.0 / backends.len() as f64;
+    ((same - by_lot) / (1.0 - by_lot)).clamp(0.0, 1.0)
 }
 
 /// How often two requests are served by the same backend where each is drawn from those that serve: some may be

@@ -7,7 +7,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use crate::facts::case::Case;
 use crate::facts::observation::{
-    Arm, Failure, HttpFacts, Layer, Object, Observation, Outcome, Target,
+    Arm, Encoding, Failure, HttpFacts, Layer, Object, Observation, Outcome, Target, Traits,
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::delay::Delays;
@@ -26,8 +26,8 @@ const CLEAR_MAJORITY: f64 = 0.6;
 /// by what it adds (1,500 bytes on Ethernet, 1,280 at least with IPv6, RFC 8200, section 5).
 const ONE_PACKET: u64 = 1_400;
 
-/// Answers that should have the same body: the public ones or those of backends asked for one path, to
-/// requests for one object.
+/// Answers that should have the same body, once it is unpacked: the public ones or those of backends asked
+/// for one path, to requests for one object.
 type Page = (Option<String>, Object);
 
 /// The page that an arm asks for; `None` for a question of DNS.
@@ -37,11 +37,11 @@ fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
         Target::Edge { .. } | Target::Vip { .. } => None,
         Target::Backend { name, .. } => {
             let mut backends = topology.backends.iter();
-            let found = backends.find(|b| b.name == *name && arm.object.is_usual());
+            let found = backends.find(|b| b.name == *name && arm.traits.object.is_plain());
             Some(found.map(|b| b.path.clone()).unwrap_or_default())
         }
     };
-    Some((path, arm.object))
+    Some((path, arm.traits.object))
 }
 
 /// What the window as a whole tells about single observations.
@@ -50,8 +50,8 @@ pub(crate) struct Reading<'a> {
     identities: BTreeMap<(String, String), usize>,
     contents: Contents,
     wanted: Wanted,
-    /// The shortest whole body of each page.
-    shortest: BTreeMap<Page, u64>,
+    /// The shortest whole body of each page, as it came.
+    shortest: BTreeMap<(Page, Encoding), u64>,
     delays: Delays,
     unrest: Unrest,
     dns: Dns,
@@ -119,14 +119,18 @@ impl<'a> Reading<'a> {
         let Some(page) = page(self.topology, arm) else {
             return false;
         };
-        let own = self.shortest.get(&page).copied();
+        let Traits {
+            object, encoding, ..
+        } = arm.traits;
+        let own = self.shortest.get(&(page, encoding)).copied();
         let elsewhere = || {
-            let same = self.shortest.iter().filter(|((_, o), _)| *o == arm.object);
+            let alike = |((_, o), e): &(Page, Encoding)| (*o, *e) == (object, encoding);
+            let same = self.shortest.iter().filter(|(page, _)| alike(page));
             same.map(|(_, bytes)| *bytes).min()
         };
         match own.or_else(elsewhere) {
             Some(bytes) => bytes > ONE_PACKET,
-            None => !arm.object.is_usual(),
+            None => !object.is_plain(),
         }
     }
 
@@ -290,11 +294,11 @@ struct Contents {
 
 fn contents(topology: &Topology, observations: &[&Observation]) -> Contents {
     let mut by_page: BTreeMap<Page, BTreeMap<&Target, BTreeMap<String, u32>>> = BTreeMap::new();
-    for (page, target, http) in whole_answers(topology, observations) {
+    for (page, arm, http) in whole_answers(topology, observations) {
         *by_page
             .entry(page)
             .or_default()
-            .entry(target)
+            .entry(&arm.target)
             .or_default()
             .entry(http.body_digest.clone())
             .or_default() += 1;
@@ -337,18 +341,19 @@ fn agreed(members: &BTreeMap<&Target, BTreeMap<String, u32>>) -> Option<String> 
 fn whole_answers<'o>(
     topology: &'o Topology,
     observations: &'o [&Observation],
-) -> impl Iterator<Item = (Page, &'o Target, &'o HttpFacts)> {
+) -> impl Iterator<Item = (Page, &'o Arm, &'o HttpFacts)> {
     let passed = observations.iter().filter(|o| o.outcome == Outcome::Passed);
     passed.filter_map(|o| {
         let http = o.facts.http.as_ref()?;
-        Some((page(topology, &o.arm)?, &o.arm.target, http))
+        Some((page(topology, &o.arm)?, &o.arm, http))
     })
 }
 
-/// The shortest whole body of each page.
-fn shortest(topology: &Topology, observations: &[&Observation]) -> BTreeMap<Page, u64> {
-    let mut shortest: BTreeMap<Page, u64> = BTreeMap::new();
-    for (page, _, http) in whole_answers(topology, observations) {
+/// The shortest whole body of each page, by how it may be packed.
+fn shortest(topology: &Topology, observations: &[&Observation]) -> BTreeMap<(Page, Encoding), u64> {
+    let mut shortest = BTreeMap::new();
+    for (page, arm, http) in whole_answers(topology, observations) {
+        let page = (page, arm.traits.encoding);
         let least = shortest.entry(page).or_insert(http.body_bytes);
         *least = http.body_bytes.min(*least);
     }

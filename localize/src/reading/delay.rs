@@ -113,7 +113,7 @@ type Kin = (VantageName, Layer, Object, Sort);
 
 fn kin(place: &Place) -> Kin {
     let (vantage, arm, layer) = place;
-    (vantage.clone(), *layer, arm.object, Sort::of(arm))
+    (vantage.clone(), *layer, arm.traits.object, Sort::of(arm))
 }
 
 /// What is usual at every place, and how restless every vantage point is.

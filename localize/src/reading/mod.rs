@@ -8,6 +8,7 @@ pub(crate) mod dns;
 pub(crate) mod epochs;
 pub(crate) mod kernel;
 pub(crate) mod passing;
+pub(crate) mod sessions;
 pub(crate) mod unborne;
 pub(crate) mod unrest;
 pub(crate) mod wanted;

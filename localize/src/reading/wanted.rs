@@ -61,10 +61,10 @@ impl Wanted {
             let Some(http) = &observation.facts.http else {
                 continue;
             };
-            let object = observation.arm.object;
-            of += u32::from(object.is_usual());
+            let object = observation.arm.traits.object;
+            of += u32::from(object.is_plain());
             match unwanted(http) {
-                Some(unwanted) if object.is_usual() => *answers.entry(unwanted).or_default() += 1,
+                Some(unwanted) if object.is_plain() => *answers.entry(unwanted).or_default() += 1,
                 Some(_) => {}
                 None if observation.outcome == Outcome::Passed => {
                     better.insert(object);
@@ -118,10 +118,10 @@ impl Wanted {
             };
         }
         let known = match unwanted {
-            Unwanted::Status(status) => is_usual(&self.usual, arm.object, status),
+            Unwanted::Status(status) => is_usual(&self.usual, arm.traits.object, status),
             Unwanted::Elsewhere => usual_redirect(&self.usual),
         };
-        match (known, self.better.contains(&arm.object)) {
+        match (known, self.better.contains(&arm.traits.object)) {
             (true, _) => Worth::Good,
             (false, true) => Worth::Bad,
             (false, false) => Worth::Open,
@@ -163,7 +163,7 @@ fn usual_redirect(usual: &BTreeMap<Object, BTreeSet<u16>>) -> bool {
 fn calm_statuses(baselines: &Baselines) -> BTreeMap<Object, BTreeMap<u16, u64>> {
     let mut counts: BTreeMap<Object, BTreeMap<u16, u64>> = BTreeMap::new();
     for baseline in baselines.0.iter().filter(|b| b.layer == Layer::Http) {
-        let counts = counts.entry(baseline.arm.object).or_default();
+        let counts = counts.entry(baseline.arm.traits.object).or_default();
         for (status, times) in &baseline.statuses {
             *counts.entry(*status).or_default() += times;
         }
@@ -193,5 +193,5 @@ fn better_in_calm(baselines: &Baselines) -> BTreeSet<Object> {
             .iter()
             .any(|(status, _)| (200..300).contains(status)),
     });
-    good.map(|b| b.arm.object).collect()
+    good.map(|b| b.arm.traits.object).collect()
 }

@@ -235,7 +235,9 @@ impl Witnesses {
 
 /// The addresses and ports that some probe left from although another one had.
 fn reused(observations: &[&Observation]) -> BTreeSet<(VantageName, SocketAddr)> {
-    let again = observations.iter().filter(|o| !o.arm.port.is_fresh());
+    let again = observations
+        .iter()
+        .filter(|o| !o.arm.traits.port.is_plain());
     let ports = again.filter_map(|o| Some((o.vantage().clone(), o.facts.tcp.as_ref()?.local)));
     ports.collect()
 }

@@ -9,7 +9,7 @@ mod table;
 
 pub(crate) use self::table::MODES;
 use crate::facts::component::Kind;
-use crate::facts::observation::{Arm, Object, Target};
+use crate::facts::observation::{Arm, Encoding, Object, Target};
 use crate::world::symptom::{Stage, Symptom};
 
 /// What stands between the prober's own connection and the component.
@@ -86,22 +86,37 @@ pub(crate) enum Strikes {
     LongAnswers,
     /// Those alone that ask for the large object.
     LargeObjects,
+    /// Those alone whose client accepts gzip.
+    PackedAnswers,
+    /// Of requests in a session those alone that the session leads to nobody.
+    Sessions,
     /// Of the questions to resolvers those alone that go to one that checks signatures.
     Validators,
 }
 
 impl Strikes {
-    /// Whether it strikes an arm's probes at a stage at all; `long` says that their answers take more
-    /// than one packet, `checked` that the resolver asked checks signatures. Which ports are struck
-    /// depends on the view.
-    pub(crate) fn meets(self, arm: &Arm, long: bool, checked: bool, stage: Stage) -> bool {
+    /// Whether it strikes an arm's probes at a stage at all. Which ports are struck depends on the view.
+    pub(crate) fn meets(self, arm: &Arm, known: Known, stage: Stage) -> bool {
         match self {
-            Self::Validators => checked || !matches!(arm.target, Target::Resolver { .. }),
+            Self::Validators => known.checked || !matches!(arm.target, Target::Resolver { .. }),
             Self::All | Self::ReusedPorts => true,
-            Self::LongAnswers => long || stage != Stage::Http,
-            Self::LargeObjects => arm.object == Object::Large,
+            Self::LongAnswers => known.long || stage != Stage::Http,
+            Self::Sessions => known.stuck,
+            Self::LargeObjects => arm.traits.object == Object::Large,
+            Self::PackedAnswers => arm.traits.encoding == Encoding::Gzip,
         }
     }
+}
+
+/// What is known of an arm's probes, by which modes may spare them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    /// Their answers take more than one packet.
+    pub(crate) long: bool,
+    /// The resolver asked checks signatures.
+    pub(crate) checked: bool,
+    /// They are of a session that leads to nobody.
+    pub(crate) stuck: bool,
 }
 
 /// What of a request a mode spoils. One part may fail in one mode of each at the same time.
@@ -152,11 +167,13 @@ words! {
     CertificateExpired => "certificate_expired",
     CertificateInvalid => "certificate_invalid",
     Http5xx => "http_5xx",
+    SessionsFail => "http_5xx",
     Http4xx => "http_4xx",
     RateLimited => "rate_limited",
     Stalls => "stalls",
     Truncates => "truncates",
     WrongContent => "wrong_content",
+    WrongVariant => "wrong_content",
     Blocked => "blocked",
     Misdirected => "misdirected",
     SynUnanswered => "syn_unanswered",

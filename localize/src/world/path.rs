@@ -195,7 +195,7 @@ impl<'a> Paths<'a> {
         for alternative in &mut alternatives {
             alternative.crossed.extend(kept.map(direct));
         }
-        if arm.port == SourcePort::Reused {
+        if arm.traits.port == SourcePort::Reused {
             let crossed = alternatives.iter_mut().flat_map(|a| &mut a.crossed);
             for crossing in crossed.filter(|c| c.view == View::Direct) {
                 crossing.view = View::ReusedPort;

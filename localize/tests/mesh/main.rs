@@ -9,7 +9,7 @@
 #[allow(dead_code, reason = "shared with other tests")]
 mod world;
 
-use localize::{Kind, VerdictOutcome, localize};
+use localize::{Kind, Pattern, VerdictOutcome, localize};
 use world::{Fault, Mesh, World};
 
 /// Judges after every second round, as the coordinator does, until settled or out of rounds.
@@ -382,6 +382,102 @@ fn check_world(world: World, row: &str, expected: &[Wanted<'_>]) {
         "{faults:?} {row}, {rounds} rounds: {}",
         describe(&assessment)
     );
+}
+
+/// An old page for whoever accepts gzip, as after a purge that has missed a variant. Whoever asks plainly alone
+/// does not see it.
+#[test]
+fn an_old_variant_is_seen_by_asking_as_browsers_do() {
+    let edge: &[Wanted<'_>] = &[(Kind::Cdn, "198.51.100.11", &["wrong_content"])];
+    for mesh in [Mesh::Full, Mesh::Bare] {
+        for (accepts_gzip, faults, expected) in [
+            (true, vec![], &[][..]),
+            (true, vec![Fault::Backbone(0.003)], &[]),
+            (false, vec![Fault::EdgeVariant(0)], &[]),
+            (true, vec![Fault::EdgeVariant(0)], edge),
+        ] {
+            let mut world = World::new(mesh, 1);
+            world.accepts_gzip = accepts_gzip;
+            world.faults = faults;
+            check_world(world, &format!("{mesh:?} gzip {accepts_gzip}"), expected);
+        }
+    }
+    let mut world = World::new(Mesh::Bare, 2);
+    world.accepts_gzip = true;
+    world.faults = vec![Fault::EdgeVariant(0)];
+    let (assessment, _) = judge(world, 50);
+    let fault = &assessment.verdict.faults[0];
+    assert_eq!(
+        (fault.pattern, fault.user_impact),
+        (Pattern::ByVariant, true)
+    );
+    assert!(
+        fault.summary.contains("clients that accept gzip"),
+        "{}",
+        fault.summary
+    );
+}
+
+/// A balancer with a session for each arm that keeps one, and then these faults.
+fn in_session(mesh: Mesh, seed: u64, faults: &[Fault]) -> World {
+    let mut world = World::new(mesh, seed);
+    world.keeps_cookies = true;
+    (0..8).for_each(|_| world.round());
+    world.faults = faults.to_vec();
+    world
+}
+
+/// Users who keep a cookie that leads to nobody fail for ever, and all others never. What a backend does
+/// to its own sessions is the backend's.
+#[test]
+fn stuck_sessions_are_the_balancer_s() {
+    let balancer: &[Wanted<'_>] = &[(Kind::LoadBalancer, VIP, &["http_5xx"])];
+    let status: &[Wanted<'_>] = &[(Kind::Backend, "web2", &["http_5xx"])];
+    let resets: &[Wanted<'_>] = &[(Kind::Backend, "web2", &["resets"])];
+    let closed: &[Wanted<'_>] = &[(Kind::Backend, "web2", &["refuses"])];
+    let both = [
+        (Mesh::Full, &[][..], &[][..]),
+        (Mesh::Full, &[Fault::Backbone(0.003)], &[]),
+        (Mesh::Full, &[Fault::BackendStatus(1, 0.4)], status),
+        (Mesh::Full, &[Fault::BackendResets(1)], resets),
+        (Mesh::Full, &[Fault::BackendClosed(1)], closed),
+        (Mesh::Full, &[Fault::StuckSessions(1)], balancer),
+        (Mesh::Bare, &[], &[]),
+        (Mesh::Bare, &[Fault::BackendStatus(1, 0.4)], status),
+        (Mesh::Bare, &[Fault::BackendResets(1)], resets),
+        (Mesh::Bare, &[Fault::BackendClosed(1)], closed),
+    ];
+    for (mesh, faults, expected) in both {
+        check_world(in_session(mesh, 1, faults), &format!("{mesh:?}"), expected);
+    }
+    let (assessment, _) = judge(in_session(Mesh::Full, 2, &[Fault::StuckSessions(1)]), 50);
+    let fault = &assessment.verdict.faults[0];
+    assert_eq!(
+        (fault.pattern, fault.user_impact),
+        (Pattern::ByCookie, true)
+    );
+    let mut without = in_session(Mesh::Full, 1, &[Fault::StuckSessions(1)]);
+    without.keeps_cookies = false;
+    check_world(without, "nobody keeps a cookie", &[]);
+}
+
+/// Without an agent on the balancer a lost way from there looks much the same: nobody else is named.
+#[test]
+fn bare_stuck_sessions_are_the_balancers_if_anybodys() {
+    let (assessment, _) = judge(in_session(Mesh::Bare, 1, &[Fault::StuckSessions(1)]), 50);
+    let verdict = &assessment.verdict;
+    let text = describe(&assessment);
+    let is_balancers = |kind, mode: &str| kind == Kind::LoadBalancer && mode == "http_5xx";
+    let mut named = verdict.faults.iter();
+    assert!(
+        named.all(|f| is_balancers(f.component.kind, &f.mode)),
+        "{text}"
+    );
+    let named = verdict.faults.iter().map(|f| (f.component.kind, &f.mode));
+    let rivals = verdict.alternatives.iter();
+    let mut known = named.chain(rivals.map(|a| (a.component.kind, &a.mode)));
+    assert!(known.any(|(kind, mode)| is_balancers(kind, mode)), "{text}");
+    assert!(verdict.ask[0].contains("on the balancer"), "{text}");
 }
 
 /// What befalls large answers alone, or those of more than one packet.

@@ -4,6 +4,7 @@
 
 mod answer;
 mod ask;
+mod body;
 mod expected;
 mod one;
 mod two;
@@ -79,7 +80,7 @@ where
         trace: Arc::clone(&trace),
         closes: ask.closes,
     };
-    let mut answer = Answer::new(&ask.request.expected, ask.request.at_most);
+    let mut answer = Answer::new(ask.request);
     let run = async {
         match version {
             HttpVersion::One => one::run(ask, watched, &mut answer).await,
@@ -95,6 +96,9 @@ where
         Ok(()) => answer.judged(&trace),
         Err(stop) => Err(stopped(&stop, version, &trace, &answer)),
     };
+    if let (Some(jar), Some(headers)) = (ask.jar, answer.headers()) {
+        jar.take(headers, ask.request.path.as_str());
+    }
     Exchange {
         facts: answer.facts(ask, &trace),
         end,

@@ -1,5 +1,6 @@
 //! One probe: from the fired socket through its layers to what it saw.
 
+pub mod cookie;
 pub mod dns;
 pub mod http;
 pub mod port;
@@ -16,10 +17,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use localize::{
-    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, SourcePort, Step, Target,
-    TcpFacts,
+    Arm, Facts, Failure, Layer, Micros, Outcome, RoundId, Scheme, Session, SourcePort, Step,
+    Target, TcpFacts, Traits,
 };
 
+use self::cookie::Jar;
 use self::port::{Parting, Used};
 use crate::clock::{Clock, Local};
 use crate::failure;
@@ -59,12 +61,24 @@ pub struct Connection {
     closes: http::Closes,
     /// The port that is used again.
     again: Option<Used>,
+    /// Where the cookies go that an answer gives, where the arm keeps them.
+    jar: Option<Arc<Jar>>,
+}
+
+/// What is kept of an arm's earlier probes, for one that asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct Earlier {
+    /// The port of its last connection.
+    pub port: Option<Used>,
+    /// The cookies that it was given.
+    pub jar: Option<Arc<Jar>>,
 }
 
 /// An arm that is ready to be fired.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The arm as it will be fired: from a fresh port where that of the last connection is not free.
+    /// The arm as it will be fired: from a fresh port where that of the last connection is not free, and as
+    /// somebody new asks where no cookie was given.
     pub arm: Arm,
     /// What firing it comes to.
     pub charge: Charge,
@@ -120,8 +134,7 @@ pub struct Wording {
     pub sent: Result<Arc<Sent>, String>,
 }
 
-/// Makes and binds the socket of an arm, so that firing it is one system call. `again` is the port of the
-/// arm's last connection, for one that asks for it.
+/// Makes and binds the socket of an arm, so that firing it is one system call.
 ///
 /// # Errors
 /// When the arm cannot be fired from here. A connection's socket that cannot be made is not among
@@ -129,7 +142,7 @@ pub struct Wording {
 pub fn prepare(
     service: &Arc<Service>,
     arm: Arm,
-    again: Option<Used>,
+    earlier: Earlier,
     wording: &Wording,
 ) -> Result<Prepared, Unfit> {
     let target = aimed_at(&arm.target);
@@ -149,7 +162,7 @@ pub fn prepare(
         }
         Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => {
             let request = service.request_for(&arm).ok_or(Unfit::NoLargeObject)?;
-            return connection(service, request, arm, again, wording);
+            return connection(service, request, arm, earlier, wording);
         }
     };
     let question = dns::Question::new(&service.host, target, arm.source, recursion)
@@ -167,15 +180,22 @@ fn connection(
     service: &Arc<Service>,
     request: Request,
     arm: Arm,
-    again: Option<Used>,
+    earlier: Earlier,
     wording: &Wording,
 ) -> Result<Prepared, Unfit> {
+    let Earlier { port: again, jar } = earlier;
     let sent = match (request.scheme, &wording.sent) {
         (_, Ok(sent)) => Arc::clone(sent),
         // A bare connection has no headers.
         (Scheme::Tcp, Err(_)) => Arc::default(),
         (Scheme::Http | Scheme::Https, Err(why)) => return Err(Unfit::Header(why.clone())),
     };
+    let known = jar.as_ref().and_then(|jar| sent.with_cookies(jar));
+    let session = match known {
+        Some(_) => arm.traits.session,
+        None => Session::New,
+    };
+    let sent = known.map_or(sent, Arc::new);
     let to = aimed_at(&arm.target);
     let reopened = again.and_then(|used| Some((used, tcp::prepare_again(to, used.local).ok()?)));
     let (again, socket) = match reopened {
@@ -189,20 +209,23 @@ fn connection(
         sent,
         service: Arc::clone(service),
         round: wording.round,
-        closes: match arm.port {
+        closes: match arm.traits.port {
             SourcePort::Fresh => http::Closes::Either,
             SourcePort::Reused => http::Closes::Server,
         },
         again,
+        jar,
+    };
+    let port = match again {
+        Some(_) => arm.traits.port,
+        None => SourcePort::Fresh,
     };
     Ok(Prepared {
-        arm: match again {
-            Some(_) => arm,
-            None => Arm {
-                port: SourcePort::Fresh,
-                ..arm
-            },
-        },
+        arm: arm.twin(Traits {
+            port,
+            session,
+            ..arm.traits
+        }),
         charge: match socket {
             Ok(socket) => Charge::Connect { socket, to },
             Err(error) => Charge::Broken(error),

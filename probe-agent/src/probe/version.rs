@@ -218,6 +218,7 @@ impl Connection {
             sent: &self.sent,
             round: self.round,
             closes: self.closes,
+            jar: self.jar.as_deref(),
         };
         let http::Exchange { facts, end } =
             http::exchange(&ask, version, stream, within, ladder.clock).await;

@@ -3,7 +3,7 @@
 use localize::{
     Arm, DnsFacts, Facts, Failure, Firing, HttpFacts, HttpVersion, Layer, Object, Observation,
     ObservationId, Outcome, Redirect, RoundId, ServiceName, SourcePort, Step, Target, TcpFacts,
-    TlsFacts, VantageName,
+    TlsFacts, Traits, Twin, VantageName,
 };
 
 use super::{
@@ -42,8 +42,14 @@ impl From<&Arm> for v1::Arm {
         Self {
             target: Some(target),
             source: arm.source.map(|source| source.to_string()),
-            reuse_port: !arm.port.is_fresh(),
-            large: !arm.object.is_usual(),
+            reuse_port: !arm.traits.port.is_plain(),
+            large: !arm.traits.object.is_plain(),
+            traits: arm
+                .traits
+                .twins()
+                .filter(has_number)
+                .map(|twin| twin.code)
+                .collect(),
         }
     }
 }
@@ -53,6 +59,7 @@ impl TryFrom<v1::Arm> for Arm {
 
     fn try_from(wire: v1::Arm) -> Result<Self, Malformed> {
         use v1::arm::Target as Wire;
+        let told = told(&wire);
         let target = match wire.target.ok_or(Malformed::Missing("arm.target"))? {
             Wire::Resolver(to) => Target::Resolver {
                 server: socket("arm.resolver", &to.server)?,
@@ -80,23 +87,43 @@ impl TryFrom<v1::Arm> for Arm {
             Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => true,
             Target::Resolver { .. } | Target::NameServer { .. } => false,
         };
-        let port = match wire.reuse_port {
-            false => SourcePort::Fresh,
-            true if connects => SourcePort::Reused,
-            true => return Err(Malformed::Contradiction("arm.reuse_port", "arm.target")),
-        };
-        let object = match wire.large {
-            false => Object::Usual,
-            true if connects => Object::Large,
-            true => return Err(Malformed::Contradiction("arm.large", "arm.target")),
-        };
         Ok(Self {
             target,
             source,
-            port,
-            object,
+            traits: traits(&told, connects)?,
         })
     }
+}
+
+/// What the wire tells of an arm's traits: each one with the field that tells it.
+fn told(wire: &v1::Arm) -> Vec<(&'static str, Traits)> {
+    let fields = [
+        (wire.reuse_port, "arm.reuse_port", SourcePort::Reused.into()),
+        (wire.large, "arm.large", Object::Large.into()),
+    ];
+    let fields = fields.into_iter().filter(|(set, ..)| *set);
+    // What this version does not know, it does without.
+    let numbers = wire.traits.iter().filter_map(|code| Traits::of_code(*code));
+    fields
+        .map(|(_, field, traits)| (field, traits))
+        .chain(numbers.map(|traits| ("arm.traits", traits)))
+        .collect()
+}
+
+fn traits(told: &[(&'static str, Traits)], connects: bool) -> Result<Traits, Malformed> {
+    match told.first() {
+        Some((field, _)) if !connects => Err(Malformed::Contradiction(field, "arm.target")),
+        Some(_) | None => {
+            let all = told.iter().map(|(_, traits)| *traits);
+            Ok(all.fold(Traits::PLAIN, Traits::and))
+        }
+    }
+}
+
+/// Whether a twin is told by its number: two were there before the numbers, and have fields of their own.
+fn has_number(twin: &&Twin) -> bool {
+    let of_fields = [SourcePort::Reused.into(), Object::Large.into()];
+    !of_fields.contains(&twin.traits)
 }
 
 /// A failure as its kind and the code of those that have one.
@@ -428,7 +455,7 @@ impl TryFrom<v1::Observation> for Observation {
 
 /// Whoever left from a reused port says how long after the last connection, and nobody else.
 fn port_agrees(arm: &Arm, tcp: Option<&TcpFacts>) -> Result<(), Malformed> {
-    match (arm.port, tcp.map(|tcp| tcp.reused_after)) {
+    match (arm.traits.port, tcp.map(|tcp| tcp.reused_after)) {
         (SourcePort::Fresh, Some(Some(_))) | (SourcePort::Reused, Some(None)) => Err(
             Malformed::Contradiction("arm.reuse_port", "tcp.reused_after"),
         ),

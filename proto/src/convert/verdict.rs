@@ -32,13 +32,14 @@ const OUTCOMES: [(VerdictOutcome, &str); 3] = [
 ];
 
 /// The patterns and their words, those of the JSON.
-const PATTERNS: [(Pattern, &str); 6] = [
+const PATTERNS: [(Pattern, &str); 7] = [
     (Pattern::Steady, "steady"),
     (Pattern::Bursts, "bursts"),
     (Pattern::Periodic, "periodic"),
     (Pattern::ByFlow, "by_flow"),
     (Pattern::BySource, "by_source"),
     (Pattern::ByVariant, "by_variant"),
+    (Pattern::ByCookie, "by_cookie"),
 ];
 
 fn word<T: Copy + PartialEq>(table: &[(T, &'static str)], value: T) -> String {

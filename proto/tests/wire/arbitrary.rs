@@ -7,9 +7,9 @@ use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
     Exonerated, Facts, Failure, Fault, Firing, FlowSighting, HostReading, HttpFacts, HttpVersion,
-    Kind, Layer, ListenQueue, Micros, Object, Observation, ObservationId, Outcome, Packet, Pattern,
-    Rate, Redirect, Rival, RoundId, Seen, ServiceName, Setting, SourcePort, Stamp, Step, Target,
-    TcpFacts, TcpOptions, TlsFacts, VantageName, Verdict, VerdictOutcome, WitnessReport,
+    Kind, Layer, ListenQueue, Micros, Observation, ObservationId, Outcome, Packet, Pattern, Rate,
+    Redirect, Rival, RoundId, Seen, ServiceName, Setting, Stamp, Step, TWINS, Target, TcpFacts,
+    TcpOptions, TlsFacts, Traits, VantageName, Verdict, VerdictOutcome, WitnessReport,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -40,13 +40,14 @@ pub const OUTCOMES: [VerdictOutcome; 3] = [
 ];
 
 /// Every way in which failures go on.
-pub const PATTERNS: [Pattern; 6] = [
+pub const PATTERNS: [Pattern; 7] = [
     Pattern::Steady,
     Pattern::Bursts,
     Pattern::Periodic,
     Pattern::ByFlow,
     Pattern::BySource,
     Pattern::ByVariant,
+    Pattern::ByCookie,
 ];
 
 fn name() -> impl Strategy<Value = String> {
@@ -89,10 +90,11 @@ fn target() -> impl Strategy<Value = Target> {
 }
 
 fn arm() -> impl Strategy<Value = Arm> {
-    let ports = select(vec![SourcePort::Fresh, SourcePort::Reused]);
-    let objects = select(vec![Object::Usual, Object::Large]);
+    let twins = subsequence(TWINS, 0..=TWINS.len());
+    let traits =
+        twins.prop_map(|twins| twins.iter().fold(Traits::PLAIN, |all, t| all.and(t.traits)));
     let sources = option::of(any::<IpAddr>());
-    (target(), sources, ports, objects).prop_map(|(target, source, port, object)| match target {
+    (target(), sources, traits).prop_map(|(target, source, traits)| match target {
         Target::Resolver { .. } | Target::NameServer { .. } => Arm {
             source,
             ..Arm::to(target)
@@ -100,8 +102,7 @@ fn arm() -> impl Strategy<Value = Arm> {
         Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => Arm {
             target,
             source,
-            port,
-            object,
+            traits,
         },
     })
 }
@@ -297,7 +298,7 @@ pub fn observation() -> impl Strategy<Value = Observation> {
         |((vantage, sequence, service, round), arm, times, (steps, outcome), mut facts, reuse)| {
             let (started, scheduled_us, firing) = times;
             if let Some(tcp) = &mut facts.tcp {
-                tcp.reused_after = (!arm.port.is_fresh()).then_some(reuse);
+                tcp.reused_after = (!arm.traits.port.is_plain()).then_some(reuse);
             }
             Observation {
                 id: ObservationId {

@@ -1,5 +1,8 @@
 //! What goes wrong at the balancer.
 
+use std::thread;
+use std::time::Duration;
+
 use anyhow::Result;
 
 use super::{Known, Listed, Row, Strength};
@@ -31,6 +34,8 @@ pub enum BalancerFault {
     ProxyLine,
     /// It sends the requests for backend 3 to an address that backend 3 has left.
     StaleAddress,
+    /// By their cookie it sends users who were there before to an address that backend 3 has left.
+    StuckSessions,
     /// It has few ports for its connections to each backend and takes TCP timestamps out, so that
     /// what comes from a port again meets TIME_WAIT there.
     TimeWait,
@@ -40,13 +45,14 @@ pub enum BalancerFault {
 
 impl BalancerFault {
     /// All of them.
-    pub const EVERY: [BalancerFault; 8] = [
+    pub const EVERY: [BalancerFault; 9] = [
         BalancerFault::Dead,
         BalancerFault::Answers503,
         BalancerFault::Expired,
         BalancerFault::PortReuse,
         BalancerFault::ProxyLine,
         BalancerFault::StaleAddress,
+        BalancerFault::StuckSessions,
         BalancerFault::TimeWait,
         BalancerFault::AtStandby,
     ];
@@ -61,6 +67,7 @@ impl Row for BalancerFault {
             BalancerFault::PortReuse => "balancer-port-reuse",
             BalancerFault::ProxyLine => "balancer-proxy-line",
             BalancerFault::StaleAddress => "balancer-stale-address",
+            BalancerFault::StuckSessions => "balancer-stuck-sessions",
             BalancerFault::TimeWait => "balancer-time-wait",
             BalancerFault::AtStandby => "vip-at-standby",
         }
@@ -75,7 +82,7 @@ impl Row for BalancerFault {
             | BalancerFault::ProxyLine
             | BalancerFault::StaleAddress
             | BalancerFault::TimeWait => Listed::Usual,
-            BalancerFault::AtStandby => Listed::NotYet,
+            BalancerFault::StuckSessions | BalancerFault::AtStandby => Listed::NotYet,
         }
     }
 
@@ -88,6 +95,7 @@ impl Row for BalancerFault {
             | BalancerFault::PortReuse
             | BalancerFault::ProxyLine
             | BalancerFault::StaleAddress
+            | BalancerFault::StuckSessions
             | BalancerFault::AtStandby => Strength::Hard,
         }
     }
@@ -98,7 +106,9 @@ impl Row for BalancerFault {
         let of = |some: &[Balancer]| some.contains(&balancer);
         match self {
             BalancerFault::Dead => true,
-            BalancerFault::Answers503 | BalancerFault::Expired => of(&[Balancer::L7]),
+            BalancerFault::Answers503 | BalancerFault::Expired | BalancerFault::StuckSessions => {
+                of(&[Balancer::L7])
+            }
             BalancerFault::PortReuse | BalancerFault::ProxyLine | BalancerFault::StaleAddress => {
                 of(&[Balancer::L7, Balancer::Tcp])
             }
@@ -124,6 +134,10 @@ impl Row for BalancerFault {
                 "web3",
                 &["misdirected", "http_5xx", "blocked", "packet_loss"],
             ),
+            // It has a wrong address of backend 3, and keeps sessions to it.
+            BalancerFault::StuckSessions => {
+                balancer(&["http_5xx", "misdirected"]).in_pattern("by_cookie")
+            }
             BalancerFault::TimeWait => balancer(&[PORT_REUSE]),
             BalancerFault::AtStandby => balancer(&["no_answer", "unreachable"]),
         };
@@ -133,7 +147,7 @@ impl Row for BalancerFault {
     fn known(&self, declared: Declared, kind: Balancer) -> Known {
         let modes: &[&'static str] = match self {
             BalancerFault::Dead => &["refuses", "no_answer", "http_5xx"],
-            BalancerFault::Answers503 => &["http_5xx"],
+            BalancerFault::Answers503 | BalancerFault::StuckSessions => &["http_5xx"],
             BalancerFault::Expired => &["certificate_expired", "certificate_invalid", "http_5xx"],
             BalancerFault::PortReuse => &[PORT_REUSE],
             BalancerFault::ProxyLine => &["http_4xx", "tls_fails", "http_5xx"],
@@ -155,6 +169,7 @@ impl Row for BalancerFault {
                 BalancerFault::Dead
                 | BalancerFault::Answers503
                 | BalancerFault::Expired
+                | BalancerFault::StuckSessions
                 | BalancerFault::TimeWait
                 | BalancerFault::AtStandby,
             ) => Known::Open(self.truth(kind)),
@@ -174,6 +189,7 @@ impl Row for BalancerFault {
             }
             BalancerFault::ProxyLine => lab.serve(or_well(Serving::ProxyLine)),
             BalancerFault::StaleAddress => lab.serve(or_well(Serving::StaleAddress)),
+            BalancerFault::StuckSessions => stick(lab, on),
             BalancerFault::TimeWait => strip_timestamps(lab, on),
             BalancerFault::AtStandby => at_standby(lab, on),
         }
@@ -207,6 +223,16 @@ impl Row for BalancerFault {
             },
             BalancerFault::StaleAddress => vec![
                 ("home1", edge, AtTimes(|a| !well(a))),
+                ("lb", direct(2), Always(well)),
+            ],
+            BalancerFault::StuckSessions => vec![
+                ("home1", edge, Always(well)),
+                ("home1", Ask::InSession(EDGES[0], "web1a"), Always(well)),
+                (
+                    "home1",
+                    Ask::InSession(EDGES[0], "web3b"),
+                    Always(|a| a.status == 503),
+                ),
                 ("lb", direct(2), Always(well)),
             ],
             BalancerFault::TimeWait => vec![
@@ -258,6 +284,19 @@ fn without_servers(lab: &Lab, on: bool) -> Result<()> {
         balancer::order(&lab.run, &format!("set server web/{server} state {state}"))?;
     }
     Ok(())
+}
+
+/// Users must have been there before the server that they are kept to is gone: four rounds of a schedule of
+/// five seconds.
+const BEFORE: Duration = Duration::from_secs(20);
+
+fn stick(lab: &mut Lab, on: bool) -> Result<()> {
+    if !on {
+        return lab.serve(Serving::Well);
+    }
+    lab.serve(Serving::Sessions)?;
+    thread::sleep(BEFORE);
+    balancer::leave(&lab.run, 2)
 }
 
 /// Ports that come round within seconds, and nothing in a SYN that tells a new connection from an old one

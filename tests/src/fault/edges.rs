@@ -6,6 +6,7 @@ use super::{Known, Listed, Row, Strength};
 use crate::address::{EDGES, VIP};
 use crate::behaviour::{self, EdgeBehaviour};
 use crate::blame::{MASKED, one, origin, way};
+use crate::cache;
 use crate::daemons;
 use crate::expectation::Blame;
 use crate::net::Balancer;
@@ -71,10 +72,9 @@ impl Row for EdgeFault {
             | EdgeFault::Stalls
             | EdgeFault::AllReset
             | EdgeFault::Expired
+            | EdgeFault::StaleForGzip
             | EdgeFault::CutOff => Listed::Usual,
-            EdgeFault::RefuseDataCentres | EdgeFault::StaleForGzip | EdgeFault::FlowsDead => {
-                Listed::NotYet
-            }
+            EdgeFault::RefuseDataCentres | EdgeFault::FlowsDead => Listed::NotYet,
         }
     }
 
@@ -139,7 +139,7 @@ impl Row for EdgeFault {
             EdgeFault::AllReset => both(EdgeBehaviour::Reset { share: 0.3 }),
             EdgeFault::Expired => one(0, EdgeBehaviour::ExpiredCertificate),
             EdgeFault::RefuseDataCentres => both(EdgeBehaviour::HomesOnly { status: 403 }),
-            EdgeFault::StaleForGzip => one(0, EdgeBehaviour::StaleForGzip),
+            EdgeFault::StaleForGzip => stale_for_gzip(lab, on),
             EdgeFault::CutOff => {
                 let rule = format!("forward ip saddr {} ip daddr {VIP} drop", EDGES[0]);
                 packets(lab, "dc", on, &[rule])
@@ -187,6 +187,15 @@ impl Row for EdgeFault {
             ],
         }
     }
+}
+
+/// An edge asks its cache before the origin.
+fn stale_for_gzip(lab: &mut Lab, on: bool) -> Result<()> {
+    lab.cache = match on {
+        true => Some(cache::stale(&lab.run, 0)?),
+        false => None,
+    };
+    edge(lab, 0, on, EdgeBehaviour::Cached)
 }
 
 /// A port of cdn1 whose flow to the VIP takes the dead path.

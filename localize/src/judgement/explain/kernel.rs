@@ -120,6 +120,8 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Stalls
         | Word::Truncates
         | Word::WrongContent
+        | Word::WrongVariant
+        | Word::SessionsFail
         | Word::Blocked
         | Word::Misdirected
         | Word::AnswersLost

@@ -260,6 +260,26 @@ const fn large_fail(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode 
     }
 }
 
+/// One variant of the content is another than the others are: a purge or a release has missed it.
+const fn wrong_variant(kind: Kind, share: f64) -> Mode {
+    Mode {
+        strikes: Strikes::PackedAnswers,
+        ..mode(kind, Word::WrongVariant, share, &[(Stage::Http, DIFFERS)])
+    }
+}
+
+/// A balancer that knows its clients again sends some of them to a server that is gone, and says so itself:
+/// persistence without redispatch.
+const SESSIONS_FAIL: Mode = Mode {
+    strikes: Strikes::Sessions,
+    ..mode(
+        Kind::LoadBalancer,
+        Word::SessionsFail,
+        0.03,
+        &[(Stage::Http, BALANCER_5XX)],
+    )
+};
+
 /// SYNs arrive and are not answered, and the host's kernel says why. Behind a balancer that looks as any
 /// other lost SYN does.
 const fn told(
@@ -501,6 +521,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
+    wrong_variant(Kind::Cdn, 0.02),
     behind(
         Kind::CdnOriginPath,
         Word::Unreachable,
@@ -607,6 +628,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.03,
         &[(Stage::Http, DIFFERS)],
     ),
+    wrong_variant(Kind::Origin, 0.02),
     large_fail(Kind::Origin, 0.02, CUT),
     large_fail(Kind::Origin, 0.01, STUCK),
     large_fail(Kind::Origin, 0.01, REFUSED_LARGE),
@@ -693,6 +715,7 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::LoadBalancer, 0.02, CUT),
     large_fail(Kind::LoadBalancer, 0.01, STUCK),
     large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
+    SESSIONS_FAIL,
     collides(
         Kind::LoadBalancer,
         0.05,
@@ -794,6 +817,7 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Http, DIFFERS)],
     ),
+    wrong_variant(Kind::Backend, 0.02),
     mode(
         Kind::Backend,
         Word::CertificateExpired,

@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
-    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Expectation, Facts,
-    Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer, Object, Observation,
-    ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName, SourcePort, Stamp,
-    Step, Target, TcpFacts, Topology, VantageName, VantagePoint, VipMode, WitnessReport,
+    Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
+    Expectation, Facts, Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer,
+    Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName,
+    Session, SourcePort, Stamp, Step, Target, TcpFacts, Topology, VantageName, VantagePoint,
+    VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -39,9 +40,13 @@ pub enum Fault {
     EdgesReset(f64),
     EdgeCertificate(usize),
     OriginPath(usize),
+    /// An edge hands out an old page to whoever accepts gzip.
+    EdgeVariant(usize),
     BalancerDead,
     BalancerStatus(u16),
     BalancerCertificate,
+    /// The balancer keeps the sessions of a backend that it has lost, and sends nobody else there.
+    StuckSessions(usize),
     BackendStatus(usize, f64),
     BackendSlow(usize, f64),
     /// In a share of its requests.
@@ -116,6 +121,10 @@ pub struct World {
     pub reuses_ports: bool,
     /// Agents ask for the large object as well.
     pub asks_large: bool,
+    /// Agents ask as browsers do as well, which accept gzip.
+    pub accepts_gzip: bool,
+    /// Agents keep the cookie that the balancer gave them as well.
+    pub keeps_cookies: bool,
     /// Length of the usual answer.
     pub usual_bytes: u64,
     /// When each port of an arm was used last.
@@ -125,6 +134,10 @@ pub struct World {
     forwarded: usize,
     /// What it asks for, and where its backend's answer goes.
     object: Object,
+    encoding: Encoding,
+    /// The backend that its session is at, and those of all arms that keep one.
+    session: Option<usize>,
+    sessions: BTreeMap<(VantageName, Arm), usize>,
     answered_to: String,
     at_edge: bool,
     topology: Topology,
@@ -249,8 +262,13 @@ impl World {
             tries_others: false,
             reuses_ports: false,
             asks_large: false,
+            accepts_gzip: false,
+            keeps_cookies: false,
             usual_bytes: 4096,
             object: Object::Usual,
+            encoding: Encoding::Identity,
+            session: None,
+            sessions: BTreeMap::new(),
             answered_to: String::new(),
             at_edge: false,
             used: BTreeMap::new(),
@@ -405,27 +423,30 @@ impl World {
             }
         }
         let plain = arms.clone();
+        let fetches = |a: &&Arm| {
+            !matches!(
+                a.target,
+                Target::Resolver { .. } | Target::NameServer { .. }
+            )
+        };
+        if self.accepts_gzip {
+            let packed = plain.iter().filter(fetches);
+            arms.extend(packed.map(|arm| arm.twin(Encoding::Gzip)));
+        }
+        if self.keeps_cookies {
+            let balanced = |a: &&Arm| matches!(a.target, Target::Edge { .. } | Target::Vip { .. });
+            let kept = plain.iter().filter(balanced);
+            arms.extend(kept.map(|arm| arm.twin(Session::Kept)));
+        }
         if self.asks_large {
-            let fetches = |a: &&Arm| {
-                !matches!(
-                    a.target,
-                    Target::Resolver { .. } | Target::NameServer { .. }
-                )
-            };
             let large = plain.iter().filter(fetches).cloned();
-            arms.extend(large.map(|arm| Arm {
-                object: Object::Large,
-                ..arm
-            }));
+            arms.extend(large.map(|arm| arm.twin(Object::Large)));
         }
         if self.reuses_ports {
             let connects =
                 |a: &&Arm| matches!(a.target, Target::Vip { .. } | Target::Backend { .. });
             let again = plain.iter().filter(connects).cloned();
-            arms.extend(again.map(|arm| Arm {
-                port: SourcePort::Reused,
-                ..arm
-            }));
+            arms.extend(again.map(|arm| arm.twin(SourcePort::Reused)));
         }
         arms
     }
@@ -476,7 +497,12 @@ impl World {
         let mut facts = Facts::default();
         let place = (vantage.name.clone(), planned.clone());
         let arm = match self.used.get(&place) {
-            None if !planned.port.is_fresh() => planned.plain(),
+            None if !planned.traits.port.is_plain() => planned.plain(),
+            None if planned.traits.session == Session::Kept
+                && !self.sessions.contains_key(&place) =>
+            {
+                planned.plain()
+            }
             Some(_) | None => planned,
         };
         let mut steps = vec![];
@@ -488,6 +514,7 @@ impl World {
             }
             _ => self.fetch(vantage, &arm, &mut steps, &mut facts),
         };
+        self.begin_session(&place, &facts);
         self.remember(place, &facts, end.is_ok());
         for step in &mut steps {
             step.took.0 += self.lost_at(vantage);
@@ -521,13 +548,23 @@ impl World {
         });
     }
 
+    /// Who was served has a cookie from there on that leads to the same backend.
+    fn begin_session(&mut self, place: &(VantageName, Arm), facts: &Facts) {
+        let http = facts.http.as_ref();
+        let mut headers = http.into_iter().flat_map(|http| &http.headers);
+        let by = headers.find(|(name, _)| name == "x-served-by");
+        if let Some((_, name)) = by.filter(|_| place.1.traits.session == Session::Kept) {
+            self.sessions.insert(place.clone(), index(name));
+        }
+    }
+
     /// A connection has ended: its port may be used again for a minute.
     fn remember(&mut self, place: (VantageName, Arm), facts: &Facts, passed: bool) {
         let now = self.now;
         if let Some(tcp) = facts
             .tcp
             .as_ref()
-            .filter(|_| passed && !place.1.port.is_fresh())
+            .filter(|_| passed && !place.1.traits.port.is_plain())
         {
             self.used.insert(place, (tcp.local.port(), now));
         }
@@ -537,7 +574,7 @@ impl World {
     /// The share of SYNs from a reused port that are lost before the far host, and by it.
     fn collisions(&self, vantage: &VantagePoint, arm: &Arm) -> (f64, f64) {
         let lost = |fault: Fault| f64::from(u8::from(self.faults.contains(&fault)));
-        if arm.port.is_fresh() {
+        if arm.traits.port.is_plain() {
             return (0.0, 0.0);
         }
         let before = match vantage.name.0.as_str() {
@@ -703,7 +740,10 @@ impl World {
         let public = matches!(arm.target, Target::Edge { .. });
         let noise = if public { self.backbone() } else { 0.0 };
         let source = arm.source.unwrap_or(vantage.addresses[0]);
-        self.object = arm.object;
+        self.object = arm.traits.object;
+        self.encoding = arm.traits.encoding;
+        let place = (vantage.name.clone(), arm.clone());
+        self.session = self.sessions.get(&place).copied();
         self.at_edge = matches!(arm.target, Target::Edge { .. });
         self.answered_to = source.to_string();
         self.port = if self.port > 60_000 {
@@ -833,6 +873,8 @@ impl World {
 
     fn body_bytes(&self) -> u64 {
         match self.object {
+            // Pages of text are packed to a fifth.
+            Object::Usual if self.encoding == Encoding::Gzip => self.usual_bytes / 5,
             Object::Usual => self.usual_bytes,
             Object::Large => LARGE_READ,
         }

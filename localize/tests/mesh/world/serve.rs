@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use localize::{Facts, Failure, HttpFacts, Layer, Micros, Object, Redirect, Step};
+use localize::{Encoding, Facts, Failure, HttpFacts, Layer, Micros, Object, Redirect, Step};
 
 use super::{End, Fault, World};
 
@@ -84,7 +84,9 @@ impl World {
         });
         let extra = self.packets(loss, 4) + slow;
         if !self.layer4 {
-            return self.balanced(extra, steps, facts);
+            self.balanced(extra, steps, facts)?;
+            self.old_variant(i, facts);
+            return Ok(());
         }
         let i = self.chosen();
         let closed = self.faults.contains(&Fault::BackendClosed(i));
@@ -94,6 +96,18 @@ impl World {
             Ok(took) => self.at_backend(i, extra + took, steps, facts, false),
             Err(Failure::ConnectRefused) => cdn(521),
             Err(_) => cdn(522),
+        }
+    }
+
+    /// What an edge has in the place of the page for who accepts gzip.
+    fn old_variant(&self, i: usize, facts: &mut Facts) {
+        let old = self.faults.contains(&Fault::EdgeVariant(i));
+        if let Some(http) = facts
+            .http
+            .as_mut()
+            .filter(|_| old && self.encoding == Encoding::Gzip)
+        {
+            http.body_digest = "old".into();
         }
     }
 
@@ -131,6 +145,11 @@ impl World {
         }) {
             return Err((Layer::Http, Failure::HttpStatus(status), 700));
         }
+        if let Some(i) = self.session
+            && self.faults.contains(&Fault::StuckSessions(i))
+        {
+            return Err((Layer::Http, Failure::HttpStatus(503), 700));
+        }
         let sources = ["10.0.0.10", "10.0.9.10"].map(|a| a.parse().unwrap());
         let ways = sources
             .into_iter()
@@ -138,6 +157,7 @@ impl World {
         let in_rotation: Vec<(usize, IpAddr)> = ways
             .filter(|(i, source)| {
                 !self.out_of_rotation(*i)
+                    && !self.faults.contains(&Fault::StuckSessions(*i))
                     && !self.faults.contains(&Fault::BackendStatus(*i, 1.0))
                     && self.back(*i, *source) < 1.0
             })
@@ -152,7 +172,11 @@ impl World {
             true => self.random.below(in_rotation.len()),
             false => 1 + self.random.below(2),
         };
-        let (i, lb) = in_rotation[self.turn % in_rotation.len()];
+        let kept = |(i, _): &&(usize, IpAddr)| self.session == Some(*i);
+        let (i, lb) = match in_rotation.iter().find(kept) {
+            Some(kept) => *kept,
+            None => in_rotation[self.turn % in_rotation.len()],
+        };
         let drops = self
             .syn_drops(i)
             .max(self.forgets_no_port(i).unwrap_or(0.0));

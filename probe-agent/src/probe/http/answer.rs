@@ -1,64 +1,44 @@
 //! What comes of an answer.
 
+use std::borrow::Cow;
+
 use http::header::{self, HeaderMap};
 use http::response;
 use localize::{HttpFacts, Layer, Redirect};
-use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::expected::{Expected, Search};
+use super::body::{Body, More};
+use super::expected::Expected;
 use super::watched::Trace;
 use super::{Ask, Stopped};
 use crate::failure::Progress;
-use crate::probe::short_hex;
+use crate::secret::HIDDEN;
+use crate::service::Request;
 
 /// What came of the answer, kept outside of the future that reads it, since a limit drops that.
 pub(super) struct Answer<'a> {
-    expected: &'a Expected,
+    request: &'a Request,
     head: Option<response::Parts>,
-    body_bytes: u64,
-    at_most: u64,
-    digest: Sha256,
-    search: Option<Search>,
-}
-
-/// Whether more of a body is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum More {
-    Wanted,
-    Enough,
+    body: Body,
 }
 
 impl<'a> Answer<'a> {
-    /// Nothing as yet. No more of the body is read than `at_most` bytes; digest and count are of what was
-    /// read.
-    pub(super) fn new(expected: &'a Expected, at_most: u64) -> Self {
+    /// Nothing as yet. Digest and count are of what is read of the body.
+    pub(super) fn new(request: &'a Request) -> Self {
         Self {
-            expected,
+            request,
             head: None,
-            body_bytes: 0,
-            at_most,
-            digest: Sha256::new(),
-            search: expected.search(),
+            body: Body::new(request.expected.search(), request.at_most),
         }
     }
 
     pub(super) fn begins(&mut self, head: response::Parts) {
+        self.body.begins(self.request.encoding, &head.headers);
         self.head = Some(head);
     }
 
     pub(super) fn take(&mut self, data: &[u8]) -> More {
-        let room = self.at_most.saturating_sub(self.body_bytes);
-        let take = data.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-        self.digest.update(&data[..take]);
-        if let Some(search) = &mut self.search {
-            search.take(&data[..take]);
-        }
-        self.body_bytes += take as u64;
-        match self.body_bytes == self.at_most {
-            true => More::Enough,
-            false => More::Wanted,
-        }
+        self.body.take(data)
     }
 
     pub(super) fn has_no_head(&self) -> bool {
@@ -75,19 +55,25 @@ impl<'a> Answer<'a> {
     }
 
     /// Whether an answer that came whole is the one expected.
-    pub(super) fn judged(&self, trace: &Trace) -> Result<(), Stopped> {
+    pub(super) fn judged(&mut self, trace: &Trace) -> Result<(), Stopped> {
         let Some(head) = &self.head else {
             return Ok(());
         };
-        let found = self.search.as_ref().is_none_or(Search::found);
+        // Nobody knows what a page says that cannot be unpacked.
+        let unread = self.body.failure();
+        let found = unread.is_some() || self.body.found();
         let took = trace.until_first_byte();
-        match self
-            .expected
-            .failure(head.status, &head.headers, found, took)
-        {
+        let expected: &Expected = &self.request.expected;
+        let unwanted = expected.failure(head.status, &head.headers, found, took);
+        match unwanted.or(unread) {
             Some(failure) => Err(Stopped::Failed(Layer::Http, failure)),
             None => Ok(()),
         }
+    }
+
+    /// The header, as far as one came.
+    pub(super) fn headers(&self) -> Option<&HeaderMap> {
+        self.head.as_ref().map(|head| &head.headers)
     }
 
     pub(super) fn facts(self, ask: &Ask<'_>, trace: &Trace) -> Option<HttpFacts> {
@@ -95,8 +81,8 @@ impl<'a> Answer<'a> {
         Some(HttpFacts {
             status: head.status.as_u16(),
             first_byte: trace.until_first_byte()?,
-            body_bytes: self.body_bytes,
-            body_digest: short_hex(&self.digest.finalize()),
+            body_bytes: self.body.came(),
+            body_digest: self.body.digest(),
             redirect: redirect(ask, &head),
             headers: telling(&head.headers, ask),
         })
@@ -130,9 +116,8 @@ fn site(host: &str) -> &str {
 }
 
 /// Headers that change with every answer, or are long and tell nothing of who made it.
-const LEFT_OUT: [&str; 14] = [
+const LEFT_OUT: [&str; 13] = [
     "date",
-    "set-cookie",
     "expires",
     "last-modified",
     "etag",
@@ -157,7 +142,11 @@ fn telling(headers: &HeaderMap, ask: &Ask<'_>) -> Vec<(String, String)> {
         .filter(|(name, _)| !LEFT_OUT.contains(&name.as_str()))
         .take(MAX_HEADERS)
         .map(|(name, value)| {
-            let text = String::from_utf8_lossy(value.as_bytes());
+            // That a cookie is given is told, and not what it says.
+            let text = match *name == header::SET_COOKIE {
+                true => Cow::Borrowed(HIDDEN),
+                false => String::from_utf8_lossy(value.as_bytes()),
+            };
             (
                 ask.sent.hidden(name.as_str()).into_owned(),
                 cut(&ask.sent.hidden(&text)),

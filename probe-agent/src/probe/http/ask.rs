@@ -3,9 +3,10 @@
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::uri::Authority;
 use http::{Method, Request as HttpRequest, Uri};
-use localize::{RoundId, Scheme};
+use localize::{Encoding, RoundId, Scheme};
 
 use super::Closes;
+use crate::probe::cookie::Jar;
 use crate::secret::Sent;
 use crate::service::Request;
 
@@ -22,6 +23,8 @@ pub struct Ask<'a> {
     pub round: RoundId,
     /// Who is the first to close.
     pub closes: Closes,
+    /// Where the cookies go that the answer gives, if they are kept.
+    pub jar: Option<&'a Jar>,
 }
 
 const ROUND: HeaderName = HeaderName::from_static("mesh-round");
@@ -62,7 +65,8 @@ impl Ask<'_> {
         request
     }
 
-    /// The headers that both versions have; the service's own take the place of the probe's.
+    /// The headers that both versions have; the service's own take the place of the probe's, but for what
+    /// sets the arm apart.
     fn common(&self) -> HeaderMap {
         let agent = format!(
             "mesh-probe/{} (round={}; +https://mesh.invalid/probe)",
@@ -75,14 +79,21 @@ impl Ask<'_> {
         }
         headers.insert(ROUND, self.round.0.into());
         headers.insert(header::ACCEPT, HeaderValue::from_static("*/*"));
-        let identity = HeaderValue::from_static("identity");
-        headers.insert(header::ACCEPT_ENCODING, identity);
         // Without it some servers refuse a POST (RFC 9110, section 8.6).
         if self.request.method == Method::POST {
             headers.insert(header::CONTENT_LENGTH, self.request.body.len().into());
         }
         for (name, value) in self.sent.headers() {
             headers.insert(name.clone(), value.clone());
+        }
+        match self.request.encoding {
+            Encoding::Identity => {
+                let identity = HeaderValue::from_static("identity");
+                headers.entry(header::ACCEPT_ENCODING).or_insert(identity);
+            }
+            Encoding::Gzip => {
+                headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+            }
         }
         headers
     }

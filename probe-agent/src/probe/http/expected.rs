@@ -110,7 +110,7 @@ impl Expected {
 }
 
 /// Looks for a pattern in a body that comes in pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Search {
     pattern: Arc<Pattern>,
     kept: Vec<u8>,

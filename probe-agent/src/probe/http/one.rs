@@ -8,7 +8,8 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::answer::{Answer, More};
+use super::answer::Answer;
+use super::body::More;
 use super::watched::{Trace, Watched};
 use super::{Ask, GRACE, Stop};
 use crate::failure::Break;

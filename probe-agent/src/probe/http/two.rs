@@ -7,7 +7,8 @@ use h2::client::{self, SendRequest};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::answer::{Answer, More};
+use super::answer::Answer;
+use super::body::More;
 use super::watched::{Trace, Watched, lock};
 use super::{Ask, GRACE, Stop};
 use crate::clock::Clock;

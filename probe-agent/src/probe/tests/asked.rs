@@ -1,12 +1,18 @@
 //! How a service is asked, and what a good answer is.
 
-use localize::{Arm, Failure, HttpFacts, Layer, Object, Outcome, Redirect, Target};
+use std::sync::Arc;
+
+use localize::{
+    Arm, Encoding, Failure, HttpFacts, Layer, Object, Outcome, Redirect, Session, Target,
+};
 use proto::spec::{Expect, Method, Pattern, Request, Status};
 use proto::v1;
 use tokio::io::AsyncReadExt as _;
 
 use super::Then::{Close, Wait};
-use super::{failed, finish, layers, listener, probe, probe_arm, serve, spec, vip};
+use super::{
+    Earlier, failed, finish, layers, listener, probe, probe_after, probe_arm, serve, spec, vip,
+};
 
 fn expecting(statuses: &[&str], body: &str) -> v1::ServiceSpec {
     let status = |text: &&str| match text.parse() {
@@ -115,6 +121,92 @@ async fn a_first_byte_that_comes_too_late_fails() {
     }
 }
 
+/// Who accepts gzip says so, and what a packed page says is what is looked into and compared.
+#[tokio::test]
+async fn a_packed_page_is_the_page() {
+    let mut digests = Vec::new();
+    for encoding in [Encoding::Identity, Encoding::Gzip] {
+        let (listener, address) = listener().await;
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let asked = super::request(&mut stream).await;
+            let (said, page) = match asked.contains("accept-encoding: gzip\r\n") {
+                true => ("gzip", packed(b"<h1>Welcome</h1>")),
+                false => ("identity", b"<h1>Welcome</h1>".to_vec()),
+            };
+            let head = format!(
+                "HTTP/1.1 200 OK\r\nContent-Encoding: {said}\r\nContent-Length: {}\r\n\r\n",
+                page.len()
+            );
+            let answer = [head.into_bytes(), page].concat();
+            tokio::io::AsyncWriteExt::write_all(&mut stream, &answer)
+                .await
+                .unwrap();
+        });
+        let arm = Arm::to(vip(address)).twin(encoding);
+        let findings = probe_arm(expecting(&[], "Welcome"), arm).await;
+        assert_eq!(findings.outcome, Outcome::Passed, "{findings:?}");
+        let facts = http(&findings);
+        assert_eq!(facts.body_bytes == 16, encoding == Encoding::Identity);
+        digests.push(facts.body_digest.clone());
+    }
+    assert_eq!(digests[0], digests[1]);
+}
+
+/// Whoever was there before sends the cookies that it was given, and is told of as such; what these say goes
+/// to the server alone.
+#[tokio::test]
+async fn a_cookie_is_kept_and_shown_to_nobody() {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\nSet-Cookie: SRV=web2secret; path=/\r\nX-Echo: \
+                          SRV=web2secret\r\nContent-Length: 2\r\n\r\nok";
+    let earlier = Earlier {
+        port: None,
+        jar: Some(Arc::default()),
+    };
+    for (session, cookie) in [
+        (Session::New, None),
+        (Session::Kept, Some("own=1; SRV=web2secret")),
+    ] {
+        let (address, server) = take_and_answer(ANSWER).await;
+        let with = asking(Method::Get, &[("Cookie", "own=1")], "");
+        let arm = Arm::to(vip(address)).twin(Session::Kept);
+        let (fired, findings) = probe_after(earlier.clone(), with, arm).await;
+        assert_eq!(fired.traits.session, session);
+        assert_eq!(findings.outcome, Outcome::Passed, "{findings:?}");
+        let asked = server.await.unwrap();
+        let expected = format!("cookie: {}\r\n", cookie.unwrap_or("own=1"));
+        assert!(asked.contains(&expected), "{asked}");
+        let headers = &http(&findings).headers;
+        let given = ("set-cookie".to_owned(), "(hidden)".to_owned());
+        assert!(headers.contains(&given), "{headers:?}");
+        if session == Session::Kept {
+            assert!(!format!("{findings:?}").contains("web2secret"));
+        }
+    }
+}
+
+/// Answers one request, and gives what was asked.
+async fn take_and_answer(
+    answer: &'static str,
+) -> (std::net::SocketAddr, tokio::task::JoinHandle<String>) {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let asked = super::request(&mut stream).await;
+        tokio::io::AsyncWriteExt::write_all(&mut stream, answer.as_bytes())
+            .await
+            .unwrap();
+        asked
+    });
+    (address, server)
+}
+
+fn packed(page: &[u8]) -> Vec<u8> {
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut gzip, page).unwrap();
+    gzip.finish().unwrap()
+}
+
 /// What is expected is told of the page that the url names.
 #[tokio::test]
 async fn of_other_pages_no_body_is_expected() {
@@ -128,12 +220,12 @@ async fn of_other_pages_no_body_is_expected() {
         }],
         ..expecting(&["404"], "Welcome")
     };
-    let arm = |address, object| Arm {
-        object,
-        ..Arm::to(Target::Backend {
+    let arm = |address, object: Object| {
+        let target = Target::Backend {
             name: "web1".to_owned(),
             address,
-        })
+        };
+        Arm::to(target).twin(object)
     };
     let rows = [
         ("/cart?x=1", Object::Usual, false),
@@ -235,10 +327,7 @@ async fn the_large_object_is_fetched() {
         ..asking(Method::Post, &[("X-Shop", "a")], "{}")
     };
     let (address, server) = take(0).await;
-    let arm = Arm {
-        object: Object::Large,
-        ..Arm::to(vip(address))
-    };
+    let arm = Arm::to(vip(address)).twin(Object::Large);
     let findings = probe_arm(with, arm).await;
     assert_eq!(findings.outcome, Outcome::Passed, "{findings:?}");
     let asked = server.await.unwrap();

@@ -97,6 +97,7 @@ async fn a_reset_before_the_request_is_told_apart() {
         sent: &Sent::default(),
         round: RoundId(1),
         closes: Closes::Either,
+        jar: None,
     };
     let clock = crate::clock::Clock::start();
     let within = Duration::from_secs(1);
@@ -143,10 +144,7 @@ async fn a_large_object_is_read_in_part() {
         "x".repeat(1_000_000)
     );
     let (address, server) = serve(answer.leak(), Close).await;
-    let arm = Arm {
-        object: Object::Large,
-        ..Arm::to(vip(address))
-    };
+    let arm = Arm::to(vip(address)).twin(Object::Large);
     let with = v1::ServiceSpec {
         large_path: "/app.js?v=2".to_owned(),
         ..spec("http")
@@ -156,7 +154,13 @@ async fn a_large_object_is_read_in_part() {
     assert_eq!(findings.facts.http.unwrap().body_bytes, LARGE_READ);
     server.abort();
     let without = Arc::new(Service::try_from(spec("http")).unwrap());
-    let unfit = super::super::prepare(&without, arm, None, &wording(&without, 7)).unwrap_err();
+    let unfit = super::super::prepare(
+        &without,
+        arm,
+        super::Earlier::default(),
+        &wording(&without, 7),
+    )
+    .unwrap_err();
     assert_eq!(unfit.to_string(), "the service declares no large object");
 }
 
@@ -168,10 +172,7 @@ async fn the_large_object_has_a_path_of_its_own() {
         large_path: "/app.js?v=2".to_owned(),
         ..spec("http")
     };
-    let arm = Arm {
-        object: Object::Large,
-        ..Arm::to(vip(address))
-    };
+    let arm = Arm::to(vip(address)).twin(Object::Large);
     assert_eq!(probe_arm(with, arm).await.outcome, Outcome::Passed);
     let asked = server.await.unwrap();
     assert!(asked.starts_with("GET /app.js?v=2 HTTP/1.1\r\n"), "{asked}");

@@ -24,7 +24,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 
-use super::{Findings, Prepared, Wording, follow, prepare};
+use super::{Earlier, Findings, Prepared, Wording, follow, prepare};
 use crate::clock::Clock;
 use crate::fire::{Armed, Charge, Fired, Salvo, Trigger};
 use crate::policy::Policy;
@@ -57,12 +57,17 @@ async fn probe(spec: v1::ServiceSpec, target: Target) -> Findings {
 
 /// Prepares, fires and follows one arm, as a round does.
 async fn probe_arm(spec: v1::ServiceSpec, arm: Arm) -> Findings {
+    probe_after(Earlier::default(), spec, arm).await.1
+}
+
+/// The same after earlier probes; with the arm as it was fired.
+async fn probe_after(earlier: Earlier, spec: v1::ServiceSpec, arm: Arm) -> (Arm, Findings) {
     let service = Arc::new(Service::try_from(spec).unwrap());
     let clock = Arc::new(Clock::start());
-    let prepared = prepare(&service, arm, None, &wording(&service, 7)).unwrap();
-    let Prepared { charge, task, .. } = prepared;
+    let prepared = prepare(&service, arm, earlier, &wording(&service, 7)).unwrap();
+    let Prepared { arm, charge, task } = prepared;
     let fired = fire(charge, &clock).await;
-    follow(task, fired, &clock).await.0
+    (arm, follow(task, fired, &clock).await.0)
 }
 
 /// What the requests of a round hold, as a round finds it out.

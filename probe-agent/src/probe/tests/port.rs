@@ -29,10 +29,7 @@ impl Bench {
             service: Arc::new(Service::try_from(spec("http")).unwrap()),
             clock: Arc::new(Clock::start()),
             ports: Ports::default(),
-            arm: Arm {
-                port: SourcePort::Reused,
-                ..Arm::to(vip(to))
-            },
+            arm: Arm::to(vip(to)).twin(SourcePort::Reused),
         }
     }
 
@@ -40,7 +37,11 @@ impl Bench {
     async fn probe(&self) -> (Arm, Findings, Option<Used>) {
         let again = self.ports.take(&self.arm, self.clock.now());
         let wording = wording(&self.service, 1);
-        let prepared = prepare(&self.service, self.arm.clone(), again, &wording).unwrap();
+        let earlier = super::Earlier {
+            port: again,
+            jar: None,
+        };
+        let prepared = prepare(&self.service, self.arm.clone(), earlier, &wording).unwrap();
         let fired = fire(prepared.charge, &self.clock).await;
         let (findings, parting) = follow(prepared.task, fired, &self.clock).await;
         let used = parting.wait(&self.clock).await;
@@ -74,12 +75,12 @@ async fn the_second_probe_leaves_from_the_port_of_the_first_and_says_so() {
     answer_all(listener, super::Then::Close);
     let bench = Bench::new(address);
     let (arm, first, _) = bench.probe().await;
-    assert_eq!(arm.port, SourcePort::Fresh);
+    assert_eq!(arm.traits.port, SourcePort::Fresh);
     assert_eq!(tcp(&first).reused_after, None);
     for _ in 0..3 {
         let (arm, again, _) = bench.probe().await;
         assert_eq!(again.outcome, Outcome::Passed);
-        assert_eq!(arm.port, SourcePort::Reused);
+        assert_eq!(arm.traits.port, SourcePort::Reused);
         assert_eq!(tcp(&again).local, tcp(&first).local);
         let after = tcp(&again).reused_after.unwrap();
         assert!(after < Micros(5_000_000), "{after:?}");
@@ -95,7 +96,7 @@ async fn a_port_in_other_hands_is_not_waited_for() {
     let _taken = TcpListener::bind(used.unwrap().local).await.unwrap();
     let (arm, findings, _) = bench.probe().await;
     assert_eq!(findings.outcome, Outcome::Passed);
-    assert_eq!(arm.port, SourcePort::Fresh);
+    assert_eq!(arm.traits.port, SourcePort::Fresh);
     assert_eq!(tcp(&findings).reused_after, None);
     assert_ne!(tcp(&findings).local, used.unwrap().local);
 }
@@ -127,7 +128,7 @@ async fn a_port_without_an_answer_is_tried_again() {
     nobody.ports.keep(&nobody.arm, used.unwrap());
     for _ in 0..2 {
         let (arm, findings, kept) = nobody.probe().await;
-        assert_eq!(arm.port, SourcePort::Reused);
+        assert_eq!(arm.traits.port, SourcePort::Reused);
         assert!(findings.outcome != Outcome::Passed);
         assert!(tcp(&findings).reused_after.is_some());
         assert_eq!(kept, used);

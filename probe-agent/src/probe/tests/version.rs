@@ -202,7 +202,13 @@ impl Bench {
     /// What a probe finds, and how many connections it took.
     async fn probe(&self) -> (Findings, usize) {
         let wording = wording(&self.service, 7);
-        let prepared = prepare(&self.service, self.arm.clone(), None, &wording).unwrap();
+        let prepared = prepare(
+            &self.service,
+            self.arm.clone(),
+            super::Earlier::default(),
+            &wording,
+        )
+        .unwrap();
         let fired = fire(prepared.charge, &self.clock).await;
         let (findings, _) = follow(prepared.task, fired, &self.clock).await;
         (findings, self.connections.swap(0, Ordering::SeqCst))
