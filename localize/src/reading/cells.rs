@@ -413,6 +413,9 @@ fn destination(local: &BTreeMap<Key, IpAddr>, key: &Key, vantage: &VantagePoint)
         .or_else(|| vantage.addresses.first().copied())
 }
 
+/// How a probe went, who served, and whom the balancer had chosen before.
+type Alike = (Option<Symptom>, Option<usize>, Option<Kept>);
+
 fn cell(
     key: &Key,
     vantage: &VantagePoint,
@@ -421,8 +424,7 @@ fn cell(
     Frame { bounds, now }: Frame<'_>,
     reading: &Reading<'_>,
 ) -> Cell {
-    let mut counts: BTreeMap<(Option<Symptom>, Option<usize>, Option<Kept>), Vec<u32>> =
-        BTreeMap::new();
+    let mut counts: BTreeMap<Alike, Vec<u32>> = BTreeMap::new();
     let mut recent = 0;
     for trial in trials {
         let window = bounds.partition_point(|bound| *bound <= trial.at);

@@ -9,7 +9,7 @@ use crate::reading::cells::{Key, Trial};
 use crate::world::path::Alternative;
 
 /// Probabilities in 0 to 1 are kept in so many steps, so that probes stay alike.
-const STEPS: f64 = 4.0;
+const STEPS: u8 = 4;
 /// What is taken for so many choices by lot that were not seen.
 const UNSEEN: f64 = 2.0;
 /// Nobody keeps his clients for ever.
@@ -26,13 +26,14 @@ pub(crate) struct Kept {
 impl Kept {
     /// `None` where it chooses anew each time.
     fn new(by: usize, sticky: f64) -> Option<Self> {
-        let steps = libm::round(sticky * STEPS) as u8;
-        (steps > 0).then_some(Self { by, steps })
+        let reached = |steps: &u8| sticky * f64::from(STEPS) >= f64::from(*steps) - 0.5;
+        let steps = (1..=STEPS).rev().find(reached)?;
+        Some(Self { by, steps })
     }
 
     /// How probable it is that it does not choose anew.
     pub(crate) fn share(self) -> f64 {
-        (f64::from(self.steps) / STEPS).min(MOST)
+        (f64::from(self.steps) / f64::from(STEPS)).min(MOST)
     }
 }
 
