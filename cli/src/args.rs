@@ -79,6 +79,9 @@ pub enum Command {
     /// The agents: invite, list, show, let in again, rename, revoke, delete
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// The operators: create, list, give another role, revoke; renew your own certificate
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// The services: check a file, apply it, list, show, delete
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -310,6 +313,7 @@ impl Command {
             Self::Service(command) => matches!(command, ServiceCommand::Check { .. }),
             Self::Status { .. }
             | Self::Agent(_)
+            | Self::Operator(_)
             | Self::Watch { .. }
             | Self::History { .. }
             | Self::Verdicts { .. }
@@ -387,6 +391,59 @@ pub enum AgentCommand {
         #[command(flatten)]
         care: Care,
     },
+}
+
+/// The operators.
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make an operator, and write the context file for it
+    ///
+    /// The key is made here. Hand the file over on a safe way; whoever gets it makes a key of their own by
+    /// `meshctl operator renew`, and the one in the file ends an hour later.
+    #[command(visible_alias = "add")]
+    Create {
+        /// The new operator's name
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: OperatorRoleArg,
+        /// Where to write the context file, for you alone to read [default: NAME.toml]
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List the operators
+    List,
+    /// Give an operator another role, from its next call on
+    Role {
+        /// The operator
+        #[arg(add = complete::operators())]
+        name: String,
+        /// What it may do from now on
+        role: OperatorRoleArg,
+    },
+    /// Refuse an operator's certificates from now on and end its streams
+    Revoke {
+        /// The operator
+        #[arg(add = complete::operators())]
+        name: String,
+        #[command(flatten)]
+        care: Care,
+    },
+    /// Make a new key and have it certified in your name, in the place of what is in the context file
+    ///
+    /// Copies of the file as it was are good for another hour.
+    Renew,
+}
+
+/// What an operator may do; each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OperatorRoleArg {
+    /// Read
+    Viewer,
+    /// Services, localisations, silences
+    Operator,
+    /// Agents, operators, backups
+    Admin,
 }
 
 /// What a join token is for.

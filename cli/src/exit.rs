@@ -17,7 +17,7 @@ pub enum Exit {
     Inconclusive,
     /// No coordinator was reached.
     Unreachable,
-    /// The coordinator does not accept who asks.
+    /// The coordinator does not accept who asks, or not for this.
     NotAccepted,
     /// What was named is not there.
     NotFound,
@@ -61,8 +61,8 @@ All other commands:
   0  done
   2  not done: the command line, a file, or a reason that has no status of its own
   4  no coordinator was reached
-  5  the coordinator does not accept the context's certificate
-  6  there is no such service, agent, verdict, silence or receiver
+  5  the coordinator does not accept the context's certificate, or its operator's role is too low
+  6  there is no such service, agent, verdict, silence, operator or receiver
   7  nothing was done: it was not confirmed, and there is no terminal to ask on without --yes
   8  the coordinator did not answer in time
 

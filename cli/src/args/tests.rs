@@ -26,6 +26,7 @@ fn the_commands_of_the_documentation_are_commands() {
         include_str!("../../../docs/meshctl.md"),
         include_str!("../../../docs/notifications.md"),
         include_str!("../../../docs/reading-a-verdict.md"),
+        include_str!("../../../docs/security.md"),
         include_str!("../../../docs/upgrading-and-backup.md"),
     ];
     let mut tried = 0;

@@ -11,6 +11,7 @@ mod help;
 mod history;
 mod localize;
 mod mended;
+mod operator;
 mod replay;
 mod report;
 mod service;
@@ -32,6 +33,7 @@ pub use self::mended::Stretch as MendedStretch;
 pub use self::mended::{Decision, Fault as MendedFault, Mended};
 use crate::args::{Args, Care, Command};
 use crate::connect::{CallError, Client, connect};
+use crate::contexts::Found;
 use crate::demo;
 use crate::duration;
 use crate::exit::Exit;
@@ -43,6 +45,8 @@ struct Session<'a> {
     client: Client,
     output: &'a Output,
     timeout: Duration,
+    /// The context, and where it lies.
+    found: Found,
 }
 
 impl Session<'_> {
@@ -61,6 +65,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
     match args.command {
         Command::Status { wait } => status::run(args.context, args.timeout, wait, output).await,
         Command::Agent(command) => agent::run(session.await?, command).await,
+        Command::Operator(command) => operator::run(session.await?, command).await,
         Command::Service(command) => service::run(session.await?, command).await,
         Command::Localize {
             name,
@@ -138,6 +143,7 @@ async fn open(
         client,
         output,
         timeout,
+        found,
     })
 }
 

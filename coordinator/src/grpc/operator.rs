@@ -8,10 +8,10 @@ use proto::v1::operator_server::Operator;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status};
 
-use super::{backup, check as wire_check, mended as wire, silence, view};
+use super::{backup, check as wire_check, guard, mended as wire, operators, silence, view};
+use crate::ca::Issued;
 use crate::check;
 use crate::clock;
 use crate::coverage;
@@ -20,7 +20,8 @@ use crate::enrolment::Invitation;
 use crate::localisation::{Localiser, Wish};
 use crate::mended;
 use crate::notify;
-use crate::store::{RaisedRecord, Store, StoreError};
+use crate::operators::{Caller, Registry};
+use crate::store::{OperatorRecord, RaisedRecord, Store, StoreError};
 use crate::unprobed;
 use crate::web;
 
@@ -40,25 +41,25 @@ pub struct OperatorsService {
     store: Store,
     localiser: Localiser,
     notifier: notify::Handle,
-    stop: CancellationToken,
+    operators: Registry,
 }
 
 impl OperatorsService {
-    /// Forwards to engine, store, localiser and notifier; streams end with `stop`.
+    /// Forwards to engine, store, localiser, notifier and registry; behind a [`guard::Guarded`] alone.
     #[must_use]
     pub fn new(
         engine: Handle,
         store: Store,
         localiser: Localiser,
         notifier: notify::Handle,
-        stop: CancellationToken,
+        operators: Registry,
     ) -> Self {
         Self {
             engine,
             store,
             localiser,
             notifier,
-            stop,
+            operators,
         }
     }
 
@@ -75,8 +76,7 @@ impl OperatorsService {
 }
 
 fn let_in<T>(request: Request<T>) -> Result<T, Status> {
-    super::operator(&request, clock::now_us())?;
-    Ok(request.into_inner())
+    guard::let_in(request).map(|(_, message)| message)
 }
 
 fn none_if_empty(text: String) -> Option<String> {
@@ -92,7 +92,7 @@ impl Operator for OperatorsService {
     type ExportCaseStream = ReceiverStream<Result<v1::CasePiece, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        let (operator, certificate) = super::operator(&request, clock::now_us())?;
+        let (caller, _) = guard::let_in(request)?;
         let status = self.engine.ask(Event::Status).await?;
         let store_bytes = self.read(Store::size_on_disk).await?;
         let restored = self.read(Store::restored).await?;
@@ -102,7 +102,7 @@ impl Operator for OperatorsService {
             stored,
             store_bytes,
             clock::now_us(),
-            Some((operator, certificate.not_after_us)),
+            Some(&caller),
             restored,
         )))
     }
@@ -260,7 +260,7 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::LocalizeRequest>,
     ) -> Answer<Self::LocalizeStream> {
-        let request = let_in(request)?;
+        let (caller, request) = guard::let_in(request)?;
         let wish = Wish::new(
             ServiceName(request.service),
             Duration::from_millis(request.budget_ms),
@@ -268,12 +268,12 @@ impl Operator for OperatorsService {
         );
         let (events, stream) = mpsc::channel(STREAM);
         let run = self.localiser.begin(wish).await?;
-        let stop = self.stop.clone();
+        let operators = self.operators.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = events.closed() => {}
-                () = stop.cancelled() => {
-                    let _ = events.try_send(Err(Refusal::Stopping.into()));
+                () = caller.rights.cancelled() => {
+                    let _ = events.try_send(Err(guard::over(&operators, &caller)));
                 }
                 () = run.to_the_end(&events) => {}
             }
@@ -282,10 +282,10 @@ impl Operator for OperatorsService {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        let service = let_in(request)?.service;
+        let (caller, v1::WatchRequest { service }) = guard::let_in(request)?;
         let mut happenings = self.engine.watch();
         let (events, stream) = mpsc::channel(STREAM);
-        let stop = self.stop.clone();
+        let (operators, last) = (self.operators.clone(), events.clone());
         let forward = async move {
             loop {
                 let event = match happenings.recv().await {
@@ -304,7 +304,9 @@ impl Operator for OperatorsService {
         };
         tokio::spawn(async move {
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = caller.rights.cancelled() => {
+                    let _ = last.try_send(Err(guard::over(&operators, &caller)));
+                }
                 () = forward => {}
             }
         });
@@ -363,17 +365,17 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::GetVerdictRequest>,
     ) -> Answer<Self::ExportCaseStream> {
-        let id = let_in(request)?.id;
+        let (caller, v1::GetVerdictRequest { id }) = guard::let_in(request)?;
         let none = no_verdict(&id);
         let case = self.read(move |store| store.case(&id)).await?.ok_or(none)?;
         let piece = |json: &[u8]| v1::CasePiece {
             json: json.to_vec(),
         };
-        Ok(Response::new(self.in_pieces(case, piece)))
+        Ok(Response::new(in_pieces(caller, case, piece)))
     }
 
     async fn report(&self, request: Request<v1::GetVerdictRequest>) -> Answer<Self::ReportStream> {
-        let id = let_in(request)?.id;
+        let (caller, v1::GetVerdictRequest { id }) = guard::let_in(request)?;
         let none = no_verdict(&id);
         let found = self.read(move |store| {
             let known = (store.verdict(&id)?, store.raised(&id)?, store.case(&id)?);
@@ -386,7 +388,7 @@ impl Operator for OperatorsService {
         let piece = |html: &[u8]| v1::ReportPiece {
             html: html.to_vec(),
         };
-        Ok(Response::new(self.in_pieces(html, piece)))
+        Ok(Response::new(in_pieces(caller, html, piece)))
     }
 
     async fn coverage(
@@ -413,8 +415,8 @@ impl Operator for OperatorsService {
     }
 
     async fn make_silence(&self, request: Request<v1::MakeSilenceRequest>) -> Answer<v1::Silence> {
-        let (operator, _) = super::operator(&request, clock::now_us())?;
-        let wish = silence::wish(request.into_inner(), operator)?;
+        let (caller, request) = guard::let_in(request)?;
+        let wish = silence::wish(request, caller.name)?;
         let made = self.notifier.silence(wish).await?;
         Ok(Response::new(silence::view(made)))
     }
@@ -449,33 +451,70 @@ impl Operator for OperatorsService {
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
-        let (operator, _) = super::operator(&request, clock::now_us())?;
-        let stream = backup::stream(self.store.clone(), operator, self.stop.clone());
+        let (caller, _) = guard::let_in(request)?;
+        let stream = backup::stream(self.store.clone(), self.operators.clone(), caller);
         Ok(Response::new(stream))
+    }
+
+    async fn create_operator(
+        &self,
+        request: Request<v1::CreateOperatorRequest>,
+    ) -> Answer<v1::OperatorCertificate> {
+        let (caller, request) = guard::let_in(request)?;
+        let role = operators::role(request.role())?;
+        let csr_pem = view::signing_request(request.csr_pem)?;
+        let name = view::shortened(request.name);
+        let made = self.operators.create(&caller, name, role, csr_pem).await?;
+        Ok(Response::new(self.certificate(made)))
+    }
+
+    async fn list_operators(
+        &self,
+        request: Request<v1::ListOperatorsRequest>,
+    ) -> Answer<v1::ListOperatorsResponse> {
+        let_in(request)?;
+        let now_us = clock::now_us();
+        let known = self.operators.list().into_iter();
+        Ok(Response::new(v1::ListOperatorsResponse {
+            operators: known.map(|one| operators::identity(one, now_us)).collect(),
+        }))
+    }
+
+    async fn change_operator(
+        &self,
+        request: Request<v1::ChangeOperatorRequest>,
+    ) -> Answer<v1::OperatorIdentity> {
+        let request = let_in(request)?;
+        let role = operators::role(request.role())?;
+        let name = view::shortened(request.name);
+        let changed = self.operators.assign(name, role).await?;
+        Ok(Response::new(operators::identity(changed, clock::now_us())))
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<v1::RevokeOperatorRequest>,
+    ) -> Answer<v1::OperatorIdentity> {
+        let name = view::shortened(let_in(request)?.name);
+        let revoked = self.operators.revoke(name).await?;
+        Ok(Response::new(operators::identity(revoked, clock::now_us())))
+    }
+
+    async fn renew_operator(
+        &self,
+        request: Request<v1::RenewOperatorRequest>,
+    ) -> Answer<v1::OperatorCertificate> {
+        let (caller, request) = guard::let_in(request)?;
+        let csr_pem = view::signing_request(request.csr_pem)?;
+        let made = self.operators.renew(&caller, csr_pem).await?;
+        Ok(Response::new(self.certificate(made)))
     }
 }
 
 impl OperatorsService {
-    /// Sends something long, as fast as it is read.
-    fn in_pieces<T: Send + 'static>(
-        &self,
-        bytes: Vec<u8>,
-        piece: impl Fn(&[u8]) -> T + Send + 'static,
-    ) -> ReceiverStream<Result<T, Status>> {
-        let (pieces, stream) = mpsc::channel(STREAM);
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            for bytes in bytes.chunks(PIECE) {
-                let sent = tokio::select! {
-                    () = stop.cancelled() => return,
-                    sent = pieces.send(Ok(piece(bytes))) => sent,
-                };
-                if sent.is_err() {
-                    return;
-                }
-            }
-        });
-        ReceiverStream::new(stream)
+    fn certificate(&self, made: (OperatorRecord, Issued)) -> v1::OperatorCertificate {
+        let ca_pem = self.operators.authority_pem().to_owned();
+        operators::certificate(made, ca_pem, clock::now_us())
     }
 
     fn must_know(&self, name: &ServiceName) -> Result<(), Status> {
@@ -484,6 +523,27 @@ impl OperatorsService {
         }
         Err(Refusal::UnknownService(name.clone()).into())
     }
+}
+
+/// Sends something long, as fast as it is read.
+fn in_pieces<T: Send + 'static>(
+    caller: Caller,
+    bytes: Vec<u8>,
+    piece: impl Fn(&[u8]) -> T + Send + 'static,
+) -> ReceiverStream<Result<T, Status>> {
+    let (pieces, stream) = mpsc::channel(STREAM);
+    tokio::spawn(async move {
+        for bytes in bytes.chunks(PIECE) {
+            let sent = tokio::select! {
+                () = caller.rights.cancelled() => return,
+                sent = pieces.send(Ok(piece(bytes))) => sent,
+            };
+            if sent.is_err() {
+                return;
+            }
+        }
+    });
+    ReceiverStream::new(stream)
 }
 
 fn no_verdict(id: &str) -> Status {

@@ -168,6 +168,11 @@ impl<'a> Stage<'a> {
             Write::Agent(agent) => self.agent(&agent),
             Write::RenameAgent { from, agent } => self.rename_agent(&from, &agent),
             Write::DeleteAgent(name) => self.delete_agent(&name),
+            Write::Operator(operator) => {
+                self.members.push(Member::Operator(operator.clone()));
+                let key = key::operator(&operator.name);
+                self.staging.put(key, &Packed::json(&operator)?)
+            }
             Write::Service(service) => {
                 self.members.push(Member::Service(service.clone()));
                 let key = key::service(&service.name);

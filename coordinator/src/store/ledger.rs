@@ -135,6 +135,7 @@ fn word(letter: char) -> &'static str {
         'p' => "notices",
         'g' => "incidents",
         'l' => "silences",
+        'z' => "operators",
         'm' => "counters",
         'x' => "pieces of long records",
         _ => "records of an unknown kind",

@@ -51,8 +51,9 @@ pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use ledger::Loss;
 pub use records::{
-    AgentRecord, AgentState, Gap, HistoryLine, IssuedCertificate, Notice, Noticed, RaisedRecord,
-    Restored, RoundRecord, RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
+    AgentRecord, AgentState, Gap, HistoryLine, IssuedCertificate, Notice, Noticed, OperatorRecord,
+    OperatorState, RaisedRecord, Restored, RoundRecord, RoundSummary, SecretHash, ServiceRecord,
+    TokenRecord, Use, Write,
 };
 pub use salvage::{Audit, Saved, check, repair};
 pub use value::ValueError;
@@ -238,6 +239,11 @@ impl Store {
     /// One agent.
     pub fn agent(&self, name: &VantageName) -> Result<Option<AgentRecord>, StoreError> {
         self.0.shared.get(&key::agent(name))
+    }
+
+    /// Every operator, by name.
+    pub fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
+        self.listed(Kind::Operator)
     }
 
     /// Every service, by name.

@@ -129,6 +129,7 @@ impl Rebuild {
                 | Kind::Notice
                 | Kind::Incident
                 | Kind::Silence
+                | Kind::Operator
                 | Kind::Meta => self.save_kind(old, kind, saved)?,
             }
         }
@@ -216,6 +217,9 @@ impl Rebuild {
                     }
                 }
                 Member::NoService(name) => staging.remove(&key::service(&name))?,
+                Member::Operator(operator) => {
+                    staging.put(key::operator(&operator.name), &Packed::json(&operator)?)?
+                }
             }
             self.apply(staging)?;
         }

@@ -12,7 +12,9 @@ use crate::store::error::StoreError;
 use crate::store::key::Kind;
 use crate::store::ledger::Ledger;
 use crate::store::rebuild::Rebuild;
-use crate::store::records::{AgentRecord, AgentState, Gap, Restored};
+use crate::store::records::{
+    AgentRecord, AgentState, Gap, OperatorRecord, OperatorState, Restored,
+};
 use crate::store::staging::Staging;
 use crate::store::value::Packed;
 use crate::store::{LAYOUT, OLDEST_LAYOUT};
@@ -107,6 +109,7 @@ impl Backup {
             until_us: now_us,
         };
         let invited = tell_agents(&mut new, gap)?;
+        tell_operators(&mut new, gap)?;
         note_restored(&mut new, self.header.taken_us, now_us)?;
         new.skip_rounds(ROUNDS_SKIPPED)?;
         let records = new.finish()?;
@@ -146,6 +149,25 @@ fn void_tokens(new: &mut Rebuild) -> Result<(), StoreError> {
     for token in db.range(Kind::Token.start()..Kind::Token.end()).keys() {
         let token = token.map_err(StoreError::database("list join tokens"))?;
         staging.remove(&token)?;
+    }
+    new.apply(staging)
+}
+
+/// The same for those of operators; of one that was revoked by then none counts.
+fn tell_operators(new: &mut Rebuild, gap: Gap) -> Result<(), StoreError> {
+    let db = new.disk.db.clone();
+    let mut staging = Staging::new(&db);
+    for key in db
+        .range(Kind::Operator.start()..Kind::Operator.end())
+        .keys()
+    {
+        let key = key.map_err(StoreError::database("list operators"))?;
+        let known = staging.get::<OperatorRecord>(&key)?;
+        let Some(mut operator) = known.filter(|known| known.state == OperatorState::Active) else {
+            continue;
+        };
+        operator.gaps.push(gap);
+        staging.put(key.to_vec(), &Packed::json(&operator)?)?;
     }
     new.apply(staging)
 }
