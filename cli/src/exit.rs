@@ -52,6 +52,8 @@ localize, replay    0 healthy   1 at least one fault named   2 it could not run 
 mended              0 mended    1 not mended                 2 it could not run   3 undecided
 service check       0 nothing speaks against the file
                     1 something does                         2 it could not run   3 nothing was probed
+audit verify        0 the log is as it was written
+                    1 it is not                              2 it could not be looked at
 demo                0 every verdict as expected
                     1 one was not                            2 it could not run
 localize --nagios   0 OK        1 WARNING: a fault that users do not feel

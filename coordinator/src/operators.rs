@@ -3,6 +3,7 @@
 //! A certificate says who somebody is, and the store what that one may do: so a change of role counts at the
 //! next call, and not when a certificate ends. One admin at least is left at any time.
 
+mod refusals;
 mod registry;
 
 use std::time::Duration;

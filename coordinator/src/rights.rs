@@ -32,7 +32,6 @@ macro_rules! calls {
     ($($call:ident: $role:ident,)*) => {
         /// A call of the operators' service.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-        #[serde(rename_all = "snake_case")]
         pub enum Call {
             $(
                 #[doc = concat!("`Operator.", stringify!($call), "`.")]
@@ -89,6 +88,8 @@ calls! {
     MakeSilence: Operator,
     EndSilence: Operator,
     TryNotify: Operator,
+    ListActs: Operator,
+    VerifyActs: Operator,
     CreateToken: Admin,
     RejoinAgent: Admin,
     RenameAgent: Admin,

@@ -9,8 +9,8 @@ use crate::v1::agent::LeftOut;
 use crate::v1::coverage_response::Part;
 use crate::v1::history_response::Line;
 use crate::v1::{
-    Agent, Component, Expect, Layer, NotProbed, OperatorIdentity, OperatorRole, RequestSpec, Role,
-    Service, Silence, StatusRange, StatusResponse,
+    Act, Agent, Component, Expect, Layer, NotProbed, OperatorIdentity, OperatorRole, RequestSpec,
+    Role, Service, Silence, StatusRange, StatusResponse,
 };
 
 /// The whole in numbers.
@@ -70,6 +70,16 @@ pub fn operator(operator: &OperatorIdentity) -> Value {
         "name": operator.name, "role": operator_role(operator.role()), "state": operator.state,
         "certificate_expires_at": operator.certificate_expires_at,
         "created_at": operator.created_at, "created_by": operator.created_by,
+    })
+}
+
+/// A record of the log of acts.
+#[must_use]
+pub fn act(act: &Act) -> Value {
+    json!({
+        "number": act.number, "at": act.at, "operator": act.operator, "role": operator_role(act.role()),
+        "act": act.act, "object": act.object, "outcome": act.outcome, "why": act.why,
+        "left_out": act.left_out, "sha256": act.sha256, "previous_sha256": act.previous_sha256,
     })
 }
 

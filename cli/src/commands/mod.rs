@@ -1,6 +1,7 @@
 //! One file a command: ask, convert, print.
 
 mod agent;
+mod audit;
 mod backup;
 mod check;
 mod completion;
@@ -31,7 +32,7 @@ use tonic::Request;
 #[cfg(test)]
 pub use self::mended::Stretch as MendedStretch;
 pub use self::mended::{Decision, Fault as MendedFault, Mended};
-use crate::args::{Args, Care, Command};
+use crate::args::{Args, AuditCommand, Care, Command};
 use crate::connect::{CallError, Client, connect};
 use crate::contexts::Found;
 use crate::demo;
@@ -114,6 +115,10 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Silences => silence::list(session.await?).await,
         Command::Unsilence { id } => silence::end(session.await?, id).await,
+        Command::Audit { wish, command } => match command {
+            None => audit::list(session.await?, wish).await,
+            Some(AuditCommand::Verify { kept }) => audit::verify(session.await?, kept).await,
+        },
         Command::Backup { file, force } => backup::run(session.await?, &file, force).await,
         Command::Notify(command) => silence::notify(session.await?, command).await,
         Command::Context(command) => contexts::run(command, output),

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::engine::Refusal;
 use crate::operators::{Caller, Denied, OperatorError, Registry};
 use crate::rights::Call;
+use crate::store::{Act, Deed};
 use crate::tls::Peer;
 
 /// The service behind its door.
@@ -54,7 +55,16 @@ where
                 request.extensions_mut().insert(caller);
                 Box::pin(self.service.call(request))
             }
-            Err(refused) => Box::pin(async move { Ok(refused.into_http()) }),
+            Err(refused) => {
+                let operators = self.operators.clone();
+                let act = asked(&request);
+                Box::pin(async move {
+                    if let Some(act) = act {
+                        operators.refused(act, refused.code()).await;
+                    }
+                    Ok(refused.into_http())
+                })
+            }
         }
     }
 }
@@ -80,6 +90,16 @@ fn admit<T>(
     let call = Call::at(request.uri().path());
     let call = call.ok_or_else(|| Status::unimplemented("there is no such call"))?;
     Ok(operators.admit(certificate, name, call, now_us)?)
+}
+
+/// What an operator asks for, as far as it is known before its message is read.
+fn asked<T>(request: &http::Request<T>) -> Option<Act> {
+    let certificate = super::shown(request.extensions().get::<Peer>()).ok()?;
+    let Identity::Operator(name) = &certificate.identity else {
+        return None;
+    };
+    let deed = Deed::Call(Call::at(request.uri().path())?);
+    Some(Act::new(clock::now_us(), name, deed, String::new()))
 }
 
 /// Who calls, with the message.

@@ -1,5 +1,6 @@
 //! The gRPC services: who may call, and conversion; no decisions.
 
+mod acts;
 pub mod agent;
 mod backup;
 mod check;
@@ -10,6 +11,7 @@ mod mended;
 pub mod operator;
 mod operators;
 mod silence;
+mod streams;
 pub(crate) mod view;
 
 use localize::VantageName;

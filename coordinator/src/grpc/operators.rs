@@ -23,6 +23,14 @@ pub(super) fn role(wire: v1::OperatorRole) -> Result<OperatorRole, Status> {
     }
 }
 
+/// An operator and the role that it is to have, for the log.
+pub(super) fn with_role(name: &str, role: &Result<OperatorRole, Status>) -> String {
+    match role {
+        Ok(role) => format!("{name} ({role})"),
+        Err(_) => name.to_owned(),
+    }
+}
+
 pub(super) fn wire_role(role: OperatorRole) -> v1::OperatorRole {
     match role {
         OperatorRole::Viewer => v1::OperatorRole::Viewer,

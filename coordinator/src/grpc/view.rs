@@ -34,7 +34,7 @@ const LONGEST_TEXT: usize = 256;
 /// Longest signing request taken, in bytes: one of an RSA key of 4096 bits is a third of it.
 const LONGEST_REQUEST: usize = 8192;
 /// Longest service file and longest trust anchors, in bytes.
-const LONGEST_FILE: usize = 256 << 10;
+pub(super) const LONGEST_FILE: usize = 256 << 10;
 /// Where name servers listen.
 const DNS_PORT: u16 = 53;
 
@@ -82,7 +82,7 @@ pub(super) fn rehearsed(rehearsed: Rehearsed) -> v1::RehearseServiceResponse {
 }
 
 /// The beginning of a text of a peer that only people read, printable.
-pub(super) fn shortened(mut text: String) -> String {
+pub(crate) fn shortened(mut text: String) -> String {
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;

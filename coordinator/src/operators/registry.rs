@@ -1,20 +1,25 @@
 //! The operators while the coordinator runs: changed one at a time, on disk first, and read by every call.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use proto::identity::Identity;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
-use super::{Denied, FIRST, OPERATORS, OperatorError};
+use super::refusals::Refusals;
+use super::{Denied, FIRST, HOST, OPERATORS, OperatorError};
 use crate::ca::{Authority, Issued};
 use crate::clock;
 use crate::engine::Fatal;
+use crate::grpc::view::shortened;
 use crate::rights::{Call, OperatorRole};
-use crate::store::{OperatorRecord, OperatorState, Store, StoreError, Write};
+use crate::store::{
+    Act, ActOutcome, Deed, HostDeed, OperatorRecord, OperatorState, Store, StoreError, Write,
+};
 use crate::tls::PeerCertificate;
 
 /// An operator who may do what it asks.
@@ -43,6 +48,19 @@ struct Inner {
     known: ArcSwap<BTreeMap<String, Known>>,
     /// Held from a decision until it is on disk and known.
     changing: Mutex<()>,
+    refusals: std::sync::Mutex<Refusals>,
+}
+
+impl Caller {
+    /// Something that it does, for the log.
+    #[must_use]
+    pub fn act(&self, call: Call, object: &str) -> Act {
+        let object = shortened(object.to_owned());
+        Act {
+            role: Some(self.role),
+            ..Act::new(clock::now_us(), &self.name, Deed::Call(call), object)
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -78,6 +96,7 @@ impl Registry {
             stop,
             lifetime: ArcSwap::from_pointee(lifetime),
             changing: Mutex::default(),
+            refusals: std::sync::Mutex::default(),
         })))
     }
 
@@ -147,7 +166,7 @@ impl Registry {
         if !self.0.known.load().is_empty() {
             return Ok(());
         }
-        self.start_with(super::first(now_us)).await
+        self.start_with(super::first(now_us), None).await
     }
 
     /// Makes the first operator's record say that it is an admin with this certificate, whatever it was.
@@ -164,18 +183,21 @@ impl Registry {
         let mut record = known.unwrap_or_else(|| super::first(now_us));
         (record.role, record.state) = (OperatorRole::Admin, OperatorState::Active);
         super::certified(&mut record, issued, now_us);
-        self.start_with(record).await
+        let deed = Deed::Host(HostDeed::WriteContext);
+        let act = Act::new(now_us, HOST, deed, FIRST.to_owned());
+        self.start_with(record, Some(act)).await
     }
 
     /// Before anybody calls. Without room on the disk it counts until the next start, which sees to it again.
-    async fn start_with(&self, record: OperatorRecord) -> Result<(), OperatorError> {
+    async fn start_with(
+        &self,
+        record: OperatorRecord,
+        act: Option<Act>,
+    ) -> Result<(), OperatorError> {
         let operators = self.0.known.load_full();
-        match self
-            .0
-            .store
-            .commit(vec![Write::Operator(record.clone())])
-            .await
-        {
+        let mut writes = vec![Write::Operator(record.clone())];
+        writes.extend(act.map(Write::Act));
+        match self.0.store.commit(writes).await {
             Ok(()) | Err(StoreError::DiskFull { .. }) => {}
             Err(error) => return Err(error.into()),
         }
@@ -189,13 +211,13 @@ impl Registry {
     /// When the name is not usable or taken, or the request does not hold.
     pub async fn create(
         &self,
-        by: &Caller,
+        act: Act,
         name: String,
         role: OperatorRole,
         csr_pem: String,
     ) -> Result<(OperatorRecord, Issued), OperatorError> {
-        let by = by.name.clone();
-        self.change(move |operators, inner| {
+        let by = act.operator.clone();
+        self.change(act, move |operators, inner| {
             let now_us = clock::now_us();
             let known = operators.get(&name).map(|known| &known.record);
             if known.is_none() && operators.len() >= OPERATORS {
@@ -215,11 +237,11 @@ impl Registry {
     /// When the request does not hold.
     pub async fn renew(
         &self,
-        caller: &Caller,
+        act: Act,
+        caller: Caller,
         csr_pem: String,
     ) -> Result<(OperatorRecord, Issued), OperatorError> {
-        let caller = caller.clone();
-        self.change(move |operators, inner| {
+        self.change(act, move |operators, inner| {
             let now_us = clock::now_us();
             let mut record = active(operators, &caller.name)?;
             let issued = inner.issue(caller.name, &csr_pem, now_us)?;
@@ -235,10 +257,11 @@ impl Registry {
     /// When there is none, or no admin would be left.
     pub async fn assign(
         &self,
+        act: Act,
         name: String,
         role: OperatorRole,
     ) -> Result<OperatorRecord, OperatorError> {
-        self.change(move |operators, _| {
+        self.change(act, move |operators, _| {
             let mut record = active(operators, &name)?;
             if role != OperatorRole::Admin {
                 must_leave_an_admin(operators, &record)?;
@@ -253,8 +276,8 @@ impl Registry {
     ///
     /// # Errors
     /// When there is none, or no admin would be left.
-    pub async fn revoke(&self, name: String) -> Result<OperatorRecord, OperatorError> {
-        self.change(move |operators, _| {
+    pub async fn revoke(&self, act: Act, name: String) -> Result<OperatorRecord, OperatorError> {
+        self.change(act, move |operators, _| {
             let known = operators.get(&name);
             let known = known.ok_or_else(|| OperatorError::Unknown(name.clone()))?;
             let mut record = known.record.clone();
@@ -265,9 +288,57 @@ impl Registry {
         .await
     }
 
+    /// Writes down an act that changes nothing in the store, before it begins.
+    ///
+    /// # Errors
+    /// When it cannot be written down.
+    pub async fn begun(&self, act: Act) -> Result<(), OperatorError> {
+        let act = Act {
+            outcome: ActOutcome::Begun,
+            ..act
+        };
+        Ok(self.note(act).await?)
+    }
+
+    /// The same, of what waits for no disk: those who look for a fault may have one that is full or slow. What
+    /// cannot be written down is told in the log of the process alone.
+    pub fn begun_meanwhile(&self, act: Act) {
+        let registry = self.clone();
+        tokio::spawn(async move {
+            if let Err(error) = registry.begun(act).await {
+                tracing::warn!(%error, "an act was not written down");
+            }
+        });
+    }
+
+    /// Writes down that an act was refused; one that cannot be written down is told in the log of the
+    /// process alone.
+    pub async fn refused(&self, act: Act, code: Code) {
+        let Some(left_out) = self.0.admitted(&act) else {
+            return;
+        };
+        let known = self.0.known.load();
+        let role = known.get(&act.operator).map(|known| known.record.role);
+        let act = Act {
+            role: act.role.or(role),
+            outcome: ActOutcome::Refused(format!("{code:?}")),
+            left_out,
+            ..act
+        };
+        if let Err(error) = self.note(act).await {
+            tracing::warn!(%error, "a refused act was not written down");
+        }
+    }
+
+    async fn note(&self, act: Act) -> Result<(), StoreError> {
+        let noted = self.0.store.commit(vec![Write::Act(act)]).await;
+        noted.inspect_err(|error| self.0.fatal.judge(error))
+    }
+
     /// Decides, writes down, and makes known; goes on to its end when nobody waits for it any more.
     async fn change<T: Send + 'static>(
         &self,
+        act: Act,
         decide: impl FnOnce(&Operators, &Inner) -> Result<(OperatorRecord, T), OperatorError>
         + Send
         + 'static,
@@ -277,7 +348,7 @@ impl Registry {
             let _alone = inner.changing.lock().await;
             let operators = inner.known.load_full();
             let (record, answer) = decide(&operators, &inner)?;
-            let writes = vec![Write::Operator(record.clone())];
+            let writes = vec![Write::Operator(record.clone()), Write::Act(act)];
             if let Err(error) = inner.store.commit(writes).await {
                 inner.fatal.judge(&error);
                 return Err(error.into());
@@ -297,6 +368,13 @@ impl Inner {
             .authority
             .issue_requested(&identity, csr_pem, now_us, lifetime);
         Ok(issued?)
+    }
+
+    /// How many refusals were left out before this one, if it is to be written down.
+    fn admitted(&self, act: &Act) -> Option<u64> {
+        let refusals = self.refusals.lock();
+        let mut refusals = refusals.unwrap_or_else(PoisonError::into_inner);
+        refusals.admit(&act.operator, act.at_us)
     }
 
     /// Streams of an operator whose rights are others from here on are over.

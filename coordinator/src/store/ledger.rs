@@ -136,6 +136,7 @@ fn word(letter: char) -> &'static str {
         'g' => "incidents",
         'l' => "silences",
         'z' => "operators",
+        'u' => "acts of operators",
         'm' => "counters",
         'x' => "pieces of long records",
         _ => "records of an unknown kind",

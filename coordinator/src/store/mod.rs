@@ -6,6 +6,7 @@
 //! record itself, so everything counted here is counted once. After any error of the disk the store
 //! stops for good and says so: the state on disk is then known only to the next start.
 
+mod acts;
 mod apply;
 mod backup;
 mod copying;
@@ -45,6 +46,7 @@ use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdic
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
+pub use acts::{Act, ActChain, ActFilter, ActOutcome, ActPlace, ActRecord, Deed, HostDeed};
 pub use backup::{Backup, BackupError, Brought, Piece, Written};
 pub use course::{Course, CourseOf, QUANTILES, Stretch};
 pub use disk::SpaceLimits;
@@ -244,6 +246,16 @@ impl Store {
     /// Every operator, by name.
     pub fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
         self.listed(Kind::Operator)
+    }
+
+    /// The acts of operators that are wanted, newest first, each with its place in the chain.
+    pub fn acts(&self, wanted: &ActFilter) -> Result<Vec<(ActRecord, ActPlace)>, StoreError> {
+        acts::list(&self.0.shared, wanted)
+    }
+
+    /// Whether the chain of acts is as it was written, and holds the place that somebody has `kept`.
+    pub fn verify_acts(&self, kept: Option<&ActPlace>) -> Result<ActChain, StoreError> {
+        acts::verify(&self.0.shared, kept)
     }
 
     /// Every service, by name.

@@ -9,6 +9,7 @@ use localize::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::acts::Act;
 use crate::notify::{Incident, Silence};
 use crate::plan::Learnt;
 use crate::rights::OperatorRole;
@@ -363,6 +364,8 @@ pub enum Write {
     },
     /// Forgets an agent with what was observed from it.
     DeleteAgent(VantageName),
+    /// Adds to the log of what operators do.
+    Act(Act),
     /// Creates or replaces an operator.
     Operator(OperatorRecord),
     /// Creates or replaces a service.
@@ -399,6 +402,7 @@ impl Write {
             | Self::Agent(_)
             | Self::RenameAgent { .. }
             | Self::DeleteAgent(_)
+            | Self::Act(_)
             | Self::Operator(_)
             | Self::Service(_)
             | Self::DeleteService(_)

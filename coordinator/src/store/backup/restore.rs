@@ -7,6 +7,9 @@ use localize::VantageName;
 
 use super::format::{Decoder, Header};
 use super::{BackupError, Record};
+use crate::clock;
+use crate::operators;
+use crate::store::acts::{self, Act, Deed, HostDeed};
 use crate::store::apply::RESTORED;
 use crate::store::error::StoreError;
 use crate::store::key::Kind;
@@ -202,5 +205,8 @@ fn note_restored(new: &mut Rebuild, taken_us: u64, now_us: u64) -> Result<(), St
         times: earlier.map_or(0, |restored| restored.times) + 1,
     };
     staging.put(key, &Packed::json(&restored)?)?;
+    let (deed, taken) = (Deed::Host(HostDeed::Restore), clock::rfc3339(taken_us));
+    let act = Act::new(now_us, operators::HOST, deed, taken);
+    acts::append(&mut staging, act)?;
     new.apply(staging)
 }
