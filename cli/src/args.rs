@@ -79,6 +79,9 @@ pub enum Command {
     /// The agents: invite, list, show, let in again, rename, revoke, delete
     #[command(subcommand)]
     Agent(AgentCommand),
+    /// The operators: create, list, give another role, revoke; renew your own certificate
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// The services: check a file, apply it, list, show, delete
     #[command(subcommand)]
     Service(ServiceCommand),
@@ -194,6 +197,14 @@ pub enum Command {
         #[arg(add = complete::silences())]
         id: String,
     },
+    /// What operators did, and were refused: the newest first
+    #[command(args_conflicts_with_subcommands = true)]
+    Audit {
+        #[command(flatten)]
+        wish: AuditArgs,
+        #[command(subcommand)]
+        command: Option<AuditCommand>,
+    },
     /// Write everything that the coordinator has stored to one file, while it goes on
     ///
     /// The file shows one instant, and `mesh-coordinator restore` makes a data folder of it. THE AUTHORITY'S
@@ -245,6 +256,32 @@ pub struct Care {
     /// Say what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// Which acts.
+#[derive(Debug, ClapArgs)]
+pub struct AuditArgs {
+    /// From when on: an instant (2026-03-01T12:03:11Z) or so long ago (24h) [default: all that is kept]
+    #[arg(long, value_name = "INSTANT|TIME", value_parser = since::parse)]
+    pub since: Option<Since>,
+    /// One operator's alone
+    #[arg(long, value_name = "NAME", add = complete::operators())]
+    pub operator: Option<String>,
+    /// How many
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    pub limit: u32,
+}
+
+/// The log as a whole.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Whether the log is as it was written: each record holds the SHA-256 of the one before it
+    #[command(after_help = "Exit status: 0 it is, 1 it is not, 2 it could not be looked at.")]
+    Verify {
+        /// What an earlier `verify` has printed of the last record: it must still be there
+        #[arg(long, value_name = "NUMBER:SHA256", value_parser = kept_record)]
+        kept: Option<(u64, String)>,
+    },
 }
 
 /// Those whom the coordinator tells.
@@ -308,8 +345,10 @@ impl Command {
                 true
             }
             Self::Service(command) => matches!(command, ServiceCommand::Check { .. }),
+            Self::Audit { command, .. } => command.is_some(),
             Self::Status { .. }
             | Self::Agent(_)
+            | Self::Operator(_)
             | Self::Watch { .. }
             | Self::History { .. }
             | Self::Verdicts { .. }
@@ -387,6 +426,59 @@ pub enum AgentCommand {
         #[command(flatten)]
         care: Care,
     },
+}
+
+/// The operators.
+#[derive(Debug, Subcommand)]
+pub enum OperatorCommand {
+    /// Make an operator, and write the context file for it
+    ///
+    /// The key is made here. Hand the file over on a safe way; whoever gets it makes a key of their own by
+    /// `meshctl operator renew`, and the one in the file ends an hour later.
+    #[command(visible_alias = "add")]
+    Create {
+        /// The new operator's name
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: OperatorRoleArg,
+        /// Where to write the context file, for you alone to read [default: NAME.toml]
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+    },
+    /// List the operators
+    List,
+    /// Give an operator another role, from its next call on
+    Role {
+        /// The operator
+        #[arg(add = complete::operators())]
+        name: String,
+        /// What it may do from now on
+        role: OperatorRoleArg,
+    },
+    /// Refuse an operator's certificates from now on and end its streams
+    Revoke {
+        /// The operator
+        #[arg(add = complete::operators())]
+        name: String,
+        #[command(flatten)]
+        care: Care,
+    },
+    /// Make a new key and have it certified in your name, in the place of what is in the context file
+    ///
+    /// Copies of the file as it was are good for another hour.
+    Renew,
+}
+
+/// What an operator may do; each may do what those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OperatorRoleArg {
+    /// Read
+    Viewer,
+    /// Services, localisations, silences
+    Operator,
+    /// Agents, operators, backups
+    Admin,
 }
 
 /// What a join token is for.
@@ -510,6 +602,18 @@ impl std::str::FromStr for FaultChoice {
             .find(|fault| fault.name() == text)
             .map(Self::One)
             .ok_or_else(|| "no such fault; `meshctl demo --fault list` lists them".to_owned())
+    }
+}
+
+fn kept_record(text: &str) -> Result<(u64, String), String> {
+    let said =
+        || "a record is written NUMBER:SHA256, as `meshctl audit verify` prints it".to_owned();
+    let (number, sha256) = text.split_once(':').ok_or_else(said)?;
+    let number: u64 = number.parse().map_err(|_| said())?;
+    let is_hash = sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit());
+    match number > 0 && is_hash {
+        true => Ok((number, sha256.to_ascii_lowercase())),
+        false => Err(said()),
     }
 }
 

@@ -5,7 +5,11 @@ use std::future::Future;
 use std::time::Duration;
 
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use proto::v1::{ListAgentsRequest, ListServicesRequest, ListSilencesRequest, ListVerdictsRequest};
+use proto::json;
+use proto::v1::{
+    ListAgentsRequest, ListOperatorsRequest, ListServicesRequest, ListSilencesRequest,
+    ListVerdictsRequest,
+};
 
 use crate::connect::{Client, connect};
 use crate::contexts::{self, Contexts};
@@ -34,6 +38,21 @@ pub fn agents() -> ArgValueCandidates {
             let answer = client.list_agents(ListAgentsRequest {}).await.ok()?;
             let agents = answer.into_inner().agents.into_iter();
             Some(agents.map(|one| candidate(one.name, one.state)).collect())
+        })
+    })
+}
+
+/// The operators.
+pub fn operators() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        ask(async |mut client| {
+            let answer = client.list_operators(ListOperatorsRequest {}).await.ok()?;
+            let operators = answer.into_inner().operators.into_iter();
+            let offered = operators.map(|one| {
+                let role = json::operator_role(one.role()).to_owned();
+                candidate(one.name, role)
+            });
+            Some(offered.collect())
         })
     })
 }

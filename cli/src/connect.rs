@@ -109,10 +109,13 @@ pub enum CallError {
     NotFound(String),
     /// The coordinator does not accept the context's certificate.
     #[error(
-        "the coordinator does not accept this context's certificate: {0}. Take a new DIR/admin.toml \
-         from the coordinator."
+        "the coordinator does not accept this context's certificate: {0}. An admin makes a new context by \
+         `meshctl operator create`; on its own host there is DIR/admin.toml."
     )]
     NotAccepted(String),
+    /// The coordinator knows who asks, and does not let that one.
+    #[error("{0}.")]
+    NotAllowed(String),
     /// The request itself is wrong.
     #[error("{0}")]
     Invalid(String),
@@ -145,7 +148,8 @@ impl CallError {
             (Code::NotFound, Subject::Agent(name)) => Self::NoAgent(name.to_owned()),
             (Code::NotFound, Subject::Verdict(id)) => Self::NoVerdict(id.to_owned()),
             (Code::NotFound, Subject::Mesh) => Self::NotFound(message),
-            (Code::Unauthenticated | Code::PermissionDenied, _) => Self::NotAccepted(message),
+            (Code::Unauthenticated, _) => Self::NotAccepted(message),
+            (Code::PermissionDenied, _) => Self::NotAllowed(message),
             (Code::InvalidArgument | Code::FailedPrecondition | Code::AlreadyExists, _) => {
                 Self::Invalid(message)
             }
@@ -306,10 +310,11 @@ mod tests {
                 Subject::Verdict("v1"),
                 "meshctl verdicts",
             ),
+            (Status::unauthenticated("none"), Subject::Mesh, "admin.toml"),
             (
-                Status::permission_denied("an agent's"),
+                Status::permission_denied("you are operator ann"),
                 Subject::Mesh,
-                "admin.toml",
+                "you are operator ann.",
             ),
             (
                 Status::invalid_argument("line 3: url"),

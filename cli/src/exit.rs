@@ -17,7 +17,7 @@ pub enum Exit {
     Inconclusive,
     /// No coordinator was reached.
     Unreachable,
-    /// The coordinator does not accept who asks.
+    /// The coordinator does not accept who asks, or not for this.
     NotAccepted,
     /// What was named is not there.
     NotFound,
@@ -52,6 +52,8 @@ localize, replay    0 healthy   1 at least one fault named   2 it could not run 
 mended              0 mended    1 not mended                 2 it could not run   3 undecided
 service check       0 nothing speaks against the file
                     1 something does                         2 it could not run   3 nothing was probed
+audit verify        0 the log is as it was written
+                    1 it is not                              2 it could not be looked at
 demo                0 every verdict as expected
                     1 one was not                            2 it could not run
 localize --nagios   0 OK        1 WARNING: a fault that users do not feel
@@ -61,8 +63,8 @@ All other commands:
   0  done
   2  not done: the command line, a file, or a reason that has no status of its own
   4  no coordinator was reached
-  5  the coordinator does not accept the context's certificate
-  6  there is no such service, agent, verdict, silence or receiver
+  5  the coordinator does not accept the context's certificate, or its operator's role is too low
+  6  there is no such service, agent, verdict, silence, operator or receiver
   7  nothing was done: it was not confirmed, and there is no terminal to ask on without --yes
   8  the coordinator did not answer in time
 

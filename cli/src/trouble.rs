@@ -1,7 +1,7 @@
 //! Everything that can keep `meshctl` from doing what was asked, in the words that the user reads.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::connect::{CallError, ConnectError};
 use crate::context::ContextError;
@@ -40,6 +40,9 @@ pub enum Trouble {
         /// What the system said.
         source: io::Error,
     },
+    /// A key or a request for its certificate cannot be made.
+    #[error("cannot make a key: {0}.")]
+    Key(#[from] rcgen::Error),
     /// Nothing is overwritten unasked.
     #[error("{0} is there already, and nothing was done. Name another file, or give --force.")]
     Exists(PathBuf),
@@ -71,7 +74,7 @@ pub enum Trouble {
     NobodyToAsk,
     /// What is printed goes by no name.
     #[error(
-        "what this prints has no names: -o name is for lists of agents, services, verdicts and silences."
+        "what this prints has no names: -o name is for lists of agents, services, verdicts, silences and operators."
     )]
     NoNames,
     /// It cannot be said in YAML.
@@ -97,13 +100,21 @@ pub enum Trouble {
 }
 
 impl Trouble {
+    /// That a file cannot be written.
+    pub fn write(path: &Path) -> impl Fn(io::Error) -> Self {
+        move |source| Self::Write {
+            path: path.to_owned(),
+            source,
+        }
+    }
+
     /// The exit status of a command that ends with no verdict.
     pub fn exit(&self) -> Exit {
         match self {
             Self::Connect(ConnectError::Unreachable(_)) | Self::Call(CallError::Lost(_)) => {
                 Exit::Unreachable
             }
-            Self::Call(CallError::NotAccepted(_)) => Exit::NotAccepted,
+            Self::Call(CallError::NotAccepted(_) | CallError::NotAllowed(_)) => Exit::NotAccepted,
             Self::Call(
                 CallError::NoService(_)
                 | CallError::NoAgent(_)
@@ -125,6 +136,7 @@ impl Trouble {
             | Self::Demo(_)
             | Self::Read { .. }
             | Self::Write { .. }
+            | Self::Key(_)
             | Self::Exists(_)
             | Self::OutputIsTerminal
             | Self::NotACase { .. }
@@ -150,10 +162,11 @@ mod tests {
 
     #[test]
     fn each_trouble_ends_with_the_status_that_the_help_lists() {
-        let rows: [(Trouble, u8); 6] = [
+        let rows: [(Trouble, u8); 7] = [
             (CallError::Invalid(String::new()).into(), 2),
             (ConnectError::Unreachable(Vec::new()).into(), 4),
             (CallError::NotAccepted(String::new()).into(), 5),
+            (CallError::NotAllowed(String::new()).into(), 5),
             (CallError::NoAgent("home1".to_owned()).into(), 6),
             (Trouble::NobodyToAsk, 7),
             (CallError::Timeout.into(), 8),

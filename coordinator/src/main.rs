@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
 use coordinator::config::{Config, ConfigError};
 use coordinator::server::{self, ServerError};
+use coordinator::store::ActChain;
 use coordinator::{clock, restore};
 use tracing_subscriber::EnvFilter;
 
@@ -193,7 +194,7 @@ fn check(folder: &Folder) -> anyhow::Result<ExitCode> {
                 audit.commits,
                 counted(&audit.records)
             );
-            Ok(ExitCode::SUCCESS)
+            Ok(chain(&audit.acts))
         }
         Err(ServerError::Store { folder, cause }) if cause.is_damage() => {
             eprintln!("mesh-coordinator: {}", ServerError::Store { folder, cause });
@@ -204,6 +205,24 @@ fn check(folder: &Folder) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::from(DAMAGED))
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// Says whether the log of acts is as it was written.
+fn chain(acts: &ActChain) -> ExitCode {
+    match acts.broken {
+        Some((number, why)) => {
+            eprintln!(
+                "mesh-coordinator: the log of operators' acts breaks at record {number}: {why}"
+            );
+            ExitCode::from(DAMAGED)
+        }
+        None if acts.head.number == 0 => ExitCode::SUCCESS,
+        None => {
+            let (first, last, sha256) = (acts.first, acts.head.number, &acts.head.sha256);
+            println!("acts {first} to {last} follow each other; the last is {last}:{sha256}");
+            ExitCode::SUCCESS
+        }
     }
 }
 

@@ -38,7 +38,7 @@ pub use self::silence::Silence;
 use crate::clock;
 use crate::engine::{self, Event, Fatal, Happening, Refusal, What};
 use crate::localisation::new_id;
-use crate::store::{Notice, Noticed, RaisedRecord, Store, StoreError, Write};
+use crate::store::{Act, Notice, Noticed, RaisedRecord, Store, StoreError, Write};
 
 /// Requests that wait: operators' own, a few a day.
 const REQUESTS: usize = 64;
@@ -218,14 +218,14 @@ impl Notifier {
         let now_us = clock::now_us();
         // Whoever asked may have hung up.
         match request {
-            Request::Silence(wish, reply) => {
-                let _ = reply.send(self.silence(wish, now_us).await);
+            Request::Silence(wish, act, reply) => {
+                let _ = reply.send(self.silence(wish, act, now_us).await);
             }
             Request::Silences(reply) => {
                 let _ = reply.send(Ok(self.desk.silences(now_us)));
             }
-            Request::Unsilence(id, reply) => {
-                let _ = reply.send(self.unsilence(id).await);
+            Request::Unsilence(id, act, reply) => {
+                let _ = reply.send(self.unsilence(id, act).await);
             }
             Request::Trial(name, reply) => self.trial(&name, now_us, reply),
             Request::Tally(reply) => {
@@ -238,7 +238,12 @@ impl Notifier {
         }
     }
 
-    async fn silence(&mut self, wish: SilenceWish, now_us: u64) -> Result<Silence, NotifyError> {
+    async fn silence(
+        &mut self,
+        wish: SilenceWish,
+        act: Act,
+        now_us: u64,
+    ) -> Result<Silence, NotifyError> {
         if wish.length.is_zero() || wish.length > LONGEST_SILENCE {
             return Err(NotifyError::Unfit(
                 "a silence lasts a second at least and a year at most",
@@ -275,7 +280,8 @@ impl Notifier {
             because: wish.because,
             by: wish.by,
         };
-        let writes = self.desk.silence(silence.clone());
+        let mut writes = self.desk.silence(silence.clone());
+        writes.push(Write::Act(act));
         self.try_commit(writes).await?;
         tracing::info!(
             id = silence.id,
@@ -299,11 +305,12 @@ impl Notifier {
         Err(NotifyError::NoService { name, there })
     }
 
-    async fn unsilence(&mut self, id: String) -> Result<(), NotifyError> {
-        let writes = self.desk.unsilence(&id);
+    async fn unsilence(&mut self, id: String, act: Act) -> Result<(), NotifyError> {
+        let mut writes = self.desk.unsilence(&id);
         if writes.is_empty() {
             return Err(NotifyError::NoSilence(id));
         }
+        writes.push(Write::Act(act));
         self.try_commit(writes).await?;
         tracing::info!(id, "the silence is over");
         Ok(())

@@ -156,6 +156,7 @@ pub fn told(done: &Done, has_authority: bool, data_dir: &Path, now_us: u64) -> S
         "restored into {folder}: the state of {taken}, {age} ago, of version {version}\n\
          What was done since then is not in it; do it again:\n\
          \x20 agents revoked or deleted since are LET IN until you do: `meshctl agent revoke NAME`\n\
+         \x20 operators likewise, or given a lower role: they are what they were until `meshctl operator revoke NAME`\n\
          \x20 agents that joined since are not known: `meshctl agent token`; renamed ones have their old name\n\
          \x20 services applied or deleted, silences made or ended\n\
          Agents that only renewed their certificate since go on by themselves. Join tokens of before are void.\n"

@@ -30,17 +30,17 @@ use crate::engine::{self, Event, Fatal, Reconfigured, Setup};
 use crate::files::{self, Access, FileError};
 use crate::grpc::agent::AgentsService;
 use crate::grpc::enrolment::EnrolmentService;
+use crate::grpc::guard::Guarded;
 use crate::grpc::operator::OperatorsService;
 use crate::grpc::{self, LARGEST_MESSAGE, STRANGERS_MESSAGE};
 use crate::localisation::Localiser;
 use crate::notify::{self, Settings};
+use crate::operators::{self, OperatorError, Registry};
 use crate::store::{self, Audit, Saved, Store, StoreError, Write};
 use crate::tls::{self, HotCertificate, PeerCertificate, TlsError};
 use crate::watcher;
 use crate::web::Face;
 
-/// Name of the operator whose context is written at the first start.
-const FIRST_OPERATOR: &str = "admin";
 /// The file of that context, in the data folder.
 const CONTEXT: &str = "admin.toml";
 /// The folder of the store there.
@@ -77,6 +77,9 @@ pub enum ServerError {
     /// The certificate authority.
     #[error(transparent)]
     Authority(#[from] CaError),
+    /// The first operator.
+    #[error("the first operator: {0}")]
+    FirstOperator(#[from] OperatorError),
     /// Another process has the store open.
     #[error("another coordinator runs on {0}; stop it first, or use another --data-dir")]
     InUse(String),
@@ -182,12 +185,20 @@ pub async fn run(
     let web = listen_for_web(config.web).await?;
     let page = web.as_ref().and_then(|web| web.local_addr().ok());
     let addresses = config.addresses(bound, &own_addresses());
-    write_context(&config, &authority, bound, now_us)?;
+    let (fatal, stop) = (Fatal::default(), CancellationToken::new());
+    let operators = Registry::open(
+        store.clone(),
+        Arc::clone(&authority),
+        fatal.clone(),
+        stop.clone(),
+        config.lifetimes.operator,
+    );
+    let operators = operators.map_err(|source| store_error(&config.data_dir, source))?;
+    write_context(&config, &authority, &operators, bound, now_us).await?;
 
     let lifetime = config.lifetimes.server;
     let certificate = Arc::new(HotCertificate::new(&authority, now_us, lifetime)?);
     let tls = tls::server_config(&authority, Arc::clone(&certificate))?;
-    let (fatal, stop) = (Fatal::default(), CancellationToken::new());
     let setup = Setup {
         authority: Arc::clone(&authority),
         lifetimes: config.lifetimes,
@@ -218,6 +229,7 @@ pub async fn run(
     let changes = Changes {
         engine: engine.clone(),
         notifier: notifier.clone(),
+        operators: operators.clone(),
         bound,
         page,
     };
@@ -235,9 +247,9 @@ pub async fn run(
         store,
         localiser,
         notifier,
+        operators,
         authority,
         fatal: fatal.clone(),
-        stop: stop.clone(),
     };
     let doors = doors::accept(listener, tls, stop.clone());
     let routers = services.routers().await?;
@@ -271,6 +283,7 @@ pub async fn run(
 struct Changes {
     engine: engine::Handle,
     notifier: notify::Handle,
+    operators: Registry,
     bound: SocketAddr,
     page: Option<SocketAddr>,
 }
@@ -321,6 +334,7 @@ async fn reload_on(
         }
         let settings = with_page(next.notify.clone(), changes.page);
         changes.notifier.reconfigure(settings).await;
+        changes.operators.reconfigure(next.lifetimes.operator);
         tracing::info!(advertise = ?next.advertise, "configuration reloaded");
         config = next;
     }
@@ -354,9 +368,9 @@ struct Services {
     store: Store,
     localiser: Localiser,
     notifier: notify::Handle,
+    operators: Registry,
     authority: Arc<Authority>,
     fatal: Fatal,
-    stop: CancellationToken,
 }
 
 /// Both ways in.
@@ -372,13 +386,13 @@ impl Services {
             store,
             localiser,
             notifier,
+            operators: registry,
             authority,
             fatal,
-            stop,
         } = self;
         let enrolment = EnrolmentService::new(engine.clone(), Arc::clone(&authority));
         let agents = AgentsService::new(engine.clone(), store.clone(), authority, fatal);
-        let operators = OperatorsService::new(engine, store, localiser, notifier, stop);
+        let operators = OperatorsService::new(engine, store, localiser, notifier, registry.clone());
         let (enrolment, agents) = (Arc::new(enrolment), Arc::new(agents));
         let operators = Arc::new(operators);
         let (reporter, health) = tonic_health::server::health_reporter();
@@ -405,7 +419,7 @@ impl Services {
             .max_encoding_message_size(LARGEST_MESSAGE);
         // Who may call is decided before the first byte of a message is read.
         let agents = InterceptedService::new(agents, grpc::agents_alone);
-        let operators = InterceptedService::new(operators, grpc::operators_alone);
+        let operators = Guarded::new(operators, registry);
         Ok(Routers {
             known: for_the_known()
                 .add_service(health.clone())
@@ -518,10 +532,12 @@ fn store_error(data_dir: &Path, error: StoreError) -> ServerError {
     }
 }
 
-/// Writes the first operator's context, once: a second one would be a second key.
-fn write_context(
+/// Writes the first operator's context, once: a second one would be a second key. Whoever can remove the file
+/// can do whatever an admin can, so that a new one makes that operator an admin again.
+async fn write_context(
     config: &Config,
     authority: &Authority,
+    operators: &Registry,
     bound: SocketAddr,
     now_us: u64,
 ) -> Result<(), ServerError> {
@@ -530,17 +546,19 @@ fn write_context(
         if let Some(trouble) = context_trouble(&text, authority, now_us) {
             tracing::warn!(path = %path.display(), trouble, "remove the file and start again for a new one");
         }
-        return Ok(());
+        return Ok(operators.begin(now_us).await?);
     }
-    let identity = Identity::Operator(FIRST_OPERATOR.to_owned());
+    let identity = Identity::Operator(operators::FIRST.to_owned());
     let lifetime = config.lifetimes.operator;
     let (issued, key) = authority.issue_client(&identity, now_us, lifetime)?;
     let context = Context {
         addresses: context_addresses(config, bound),
         ca: authority.pem().to_owned(),
-        certificate: issued.pem,
+        certificate: issued.pem.clone(),
         key: key.serialize_pem(),
     };
+    // It would be of no use without its record.
+    operators.let_in_first(&issued, now_us).await?;
     files::write(&path, Access::Secret, &context.to_toml())?;
     tracing::info!(path = %path.display(), "operator's context written");
     Ok(())

@@ -269,7 +269,10 @@ async fn an_ended_certificate_renews_within_the_grace_and_never_once_revoked() {
     renew(&coordinator, &late).await.unwrap();
     // Whoever operates has no grace, and is told in words.
     let refused = operator.status(StatusRequest {}).await.unwrap_err();
-    assert!(refused.message().contains("it ended at"), "{refused}");
+    assert!(
+        refused.message().contains("operator admin ended at"),
+        "{refused}"
+    );
     let mut again = coordinator.operator().await;
     let refused = again.status(StatusRequest {}).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused}");

@@ -9,8 +9,8 @@ use crate::v1::agent::LeftOut;
 use crate::v1::coverage_response::Part;
 use crate::v1::history_response::Line;
 use crate::v1::{
-    Agent, Component, Expect, Layer, NotProbed, RequestSpec, Role, Service, Silence, StatusRange,
-    StatusResponse,
+    Act, Agent, Component, Expect, Layer, NotProbed, OperatorIdentity, OperatorRole, RequestSpec,
+    Role, Service, Silence, StatusRange, StatusResponse,
 };
 
 /// The whole in numbers.
@@ -26,6 +26,7 @@ pub fn status(status: &StatusResponse) -> Value {
         "store_bytes": status.store_bytes,
         "now_us": status.now_us,
         "operator": status.operator,
+        "operator_role": operator_role(status.operator_role()),
         "operator_certificate_expires_at": status.operator_certificate_expires_at,
         "restored": status.restored.as_ref().map(|restored| json!({
             "taken_at": restored.taken_at, "restored_at": restored.restored_at, "times": restored.times,
@@ -59,6 +60,37 @@ pub fn role(role: Role) -> &'static str {
         Role::Outside => "outside",
         Role::BehindCdn => "behind-cdn",
         Role::Inside => "inside",
+    }
+}
+
+/// An operator.
+#[must_use]
+pub fn operator(operator: &OperatorIdentity) -> Value {
+    json!({
+        "name": operator.name, "role": operator_role(operator.role()), "state": operator.state,
+        "certificate_expires_at": operator.certificate_expires_at,
+        "created_at": operator.created_at, "created_by": operator.created_by,
+    })
+}
+
+/// A record of the log of acts.
+#[must_use]
+pub fn act(act: &Act) -> Value {
+    json!({
+        "number": act.number, "at": act.at, "operator": act.operator, "role": operator_role(act.role()),
+        "act": act.act, "object": act.object, "outcome": act.outcome, "why": act.why,
+        "left_out": act.left_out, "sha256": act.sha256, "previous_sha256": act.previous_sha256,
+    })
+}
+
+/// The word of an operator's role; empty for one that is not known.
+#[must_use]
+pub fn operator_role(role: OperatorRole) -> &'static str {
+    match role {
+        OperatorRole::Unspecified => "",
+        OperatorRole::Viewer => "viewer",
+        OperatorRole::Operator => "operator",
+        OperatorRole::Admin => "admin",
     }
 }
 

@@ -26,6 +26,7 @@ fn the_commands_of_the_documentation_are_commands() {
         include_str!("../../../docs/meshctl.md"),
         include_str!("../../../docs/notifications.md"),
         include_str!("../../../docs/reading-a-verdict.md"),
+        include_str!("../../../docs/security.md"),
         include_str!("../../../docs/upgrading-and-backup.md"),
     ];
     let mut tried = 0;
@@ -61,6 +62,11 @@ fn usage_errors_end_with_two() {
             "meshctl", "agent", "token", "--name", "a", "--role", "inside", "--label", "x",
         ],
         &["meshctl", "demo", "--fault", "nonsense"],
+        &["meshctl", "audit", "--limit", "0"],
+        &["meshctl", "audit", "verify", "--kept", "7:ab"],
+        &["meshctl", "audit", "--limit", "1", "verify"],
+        &["meshctl", "operator", "create", "ann"],
+        &["meshctl", "operator", "create", "ann", "--role", "root"],
         &["meshctl", "mended"],
         &["meshctl", "mended", "v-1", "--since", "yesterday"],
         &["meshctl", "service", "check"],

@@ -80,7 +80,7 @@ impl Target {
             .tempfile_in(folder.unwrap_or(Path::new(".")));
         Ok(Self::File {
             path: path.to_owned(),
-            temporary: temporary.map_err(cannot_write(path))?,
+            temporary: temporary.map_err(Trouble::write(path))?,
         })
     }
 
@@ -88,7 +88,7 @@ impl Target {
         match self {
             Self::Output => output.bytes(content),
             Self::File { path, temporary } => {
-                temporary.write_all(content).map_err(cannot_write(path))
+                temporary.write_all(content).map_err(Trouble::write(path))
             }
             Self::Done => Ok(()),
         }
@@ -99,7 +99,7 @@ impl Target {
             return Ok(());
         };
         let synced = temporary.as_file().sync_all();
-        synced.map_err(cannot_write(&path))?;
+        synced.map_err(Trouble::write(&path))?;
         let put = match force {
             true => temporary.persist(&path),
             false => temporary.persist_noclobber(&path),
@@ -109,15 +109,8 @@ impl Target {
             Err(failed) if failed.error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(Trouble::Exists(path))
             }
-            Err(failed) => Err(cannot_write(&path)(failed.error)),
+            Err(failed) => Err(Trouble::write(&path)(failed.error)),
         }
-    }
-}
-
-fn cannot_write(path: &Path) -> impl Fn(io::Error) -> Trouble {
-    move |source| Trouble::Write {
-        path: path.to_owned(),
-        source,
     }
 }
 

@@ -1,6 +1,7 @@
 //! One file a command: ask, convert, print.
 
 mod agent;
+mod audit;
 mod backup;
 mod check;
 mod completion;
@@ -11,6 +12,7 @@ mod help;
 mod history;
 mod localize;
 mod mended;
+mod operator;
 mod replay;
 mod report;
 mod service;
@@ -30,8 +32,9 @@ use tonic::Request;
 #[cfg(test)]
 pub use self::mended::Stretch as MendedStretch;
 pub use self::mended::{Decision, Fault as MendedFault, Mended};
-use crate::args::{Args, Care, Command};
+use crate::args::{Args, AuditCommand, Care, Command};
 use crate::connect::{CallError, Client, connect};
+use crate::contexts::Found;
 use crate::demo;
 use crate::duration;
 use crate::exit::Exit;
@@ -43,6 +46,8 @@ struct Session<'a> {
     client: Client,
     output: &'a Output,
     timeout: Duration,
+    /// The context, and where it lies.
+    found: Found,
 }
 
 impl Session<'_> {
@@ -61,6 +66,7 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
     match args.command {
         Command::Status { wait } => status::run(args.context, args.timeout, wait, output).await,
         Command::Agent(command) => agent::run(session.await?, command).await,
+        Command::Operator(command) => operator::run(session.await?, command).await,
         Command::Service(command) => service::run(session.await?, command).await,
         Command::Localize {
             name,
@@ -109,6 +115,10 @@ pub async fn run(args: Args, output: &Output) -> Result<Exit, Trouble> {
         }
         Command::Silences => silence::list(session.await?).await,
         Command::Unsilence { id } => silence::end(session.await?, id).await,
+        Command::Audit { wish, command } => match command {
+            None => audit::list(session.await?, wish).await,
+            Some(AuditCommand::Verify { kept }) => audit::verify(session.await?, kept).await,
+        },
         Command::Backup { file, force } => backup::run(session.await?, &file, force).await,
         Command::Notify(command) => silence::notify(session.await?, command).await,
         Command::Context(command) => contexts::run(command, output),
@@ -138,6 +148,7 @@ async fn open(
         client,
         output,
         timeout,
+        found,
     })
 }
 

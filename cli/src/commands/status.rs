@@ -53,10 +53,11 @@ async fn attempt(path: Option<PathBuf>, timeout: Duration) -> Result<StatusRespo
 
 fn text(status: &StatusResponse) -> String {
     format!(
-        "Coordinator   {} up {}\nAgents        {} of {} connected\nServices      {}\n\
+        "Coordinator   {} up {}\n{}Agents        {} of {} connected\nServices      {}\n\
          Observations  {} in a store of {:.1} MB\n",
         status.version,
         ago(&status.started_at, status.now_us),
+        you(status),
         status.agents_connected,
         status.agents_known,
         status.services,
@@ -64,6 +65,14 @@ fn text(status: &StatusResponse) -> String {
         status.store_bytes as f64 / 1e6,
     ) + &restored(status)
         + &expiry(status)
+}
+
+/// Who asks; a coordinator of before there were roles does not say.
+fn you(status: &StatusResponse) -> String {
+    match json::operator_role(status.operator_role()) {
+        "" => String::new(),
+        role => format!("You           {} ({role})\n", status.operator),
+    }
 }
 
 /// What has to be done again, for a month after a restore.
@@ -101,8 +110,8 @@ fn expiry(status: &StatusResponse) -> String {
         return String::new();
     }
     format!(
-        "Certificate   of operator {} ends in {} d, at {expires_at}; for a new one, remove admin.toml from \
-         the coordinator's data folder and start it again\n",
+        "Certificate   of operator {} ends in {} d, at {expires_at}; `meshctl operator renew` makes a new one, while \
+         it is good\n",
         status.operator,
         left_us / DAY_US,
     )

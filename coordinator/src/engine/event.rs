@@ -25,7 +25,7 @@ use crate::config::Lifetimes;
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::plan::Twins;
 use crate::service_file::{ServiceFile, ServiceFileError};
-use crate::store::{AgentRecord, RaisedRecord, RoundRecord, StoreError};
+use crate::store::{Act, AgentRecord, RaisedRecord, RoundRecord, StoreError};
 use crate::tls::PeerCertificate;
 
 /// Why the engine does not do what it was asked.
@@ -91,17 +91,21 @@ pub enum Refusal {
 
 /// Where an answer goes.
 #[derive(Debug)]
-pub struct Reply<T>(pub(super) oneshot::Sender<Result<T, Refusal>>);
+pub struct Reply<T> {
+    pub(super) answer: oneshot::Sender<Result<T, Refusal>>,
+    /// The act of an operator that asks, which is written down in the batch of what it changes.
+    pub(super) act: Option<Act>,
+}
 
 impl<T> Reply<T> {
     /// Answers; nobody may be waiting any more.
     pub(super) fn send(self, answer: Result<T, Refusal>) {
-        let _ = self.0.send(answer);
+        let _ = self.answer.send(answer);
     }
 
     /// Whether nobody waits for it any more.
     pub(super) fn is_abandoned(&self) -> bool {
-        self.0.is_closed()
+        self.answer.is_closed()
     }
 }
 

@@ -30,7 +30,7 @@ use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
-use crate::store::{AgentRecord, Store, StoreError};
+use crate::store::{Act, AgentRecord, Store, StoreError};
 
 use given::Given;
 
@@ -92,8 +92,33 @@ impl Handle {
     /// # Errors
     /// What the engine refuses.
     pub async fn ask<T>(&self, event: impl FnOnce(Reply<T>) -> Event) -> Result<T, Refusal> {
-        let (reply, answer) = oneshot::channel();
-        self.tell(event(Reply(reply))).await?;
+        self.ask_for(None, event).await
+    }
+
+    /// Has the engine do what an operator wants: what that changes, and that it was done, are on disk
+    /// together. What changes nothing is not written down.
+    ///
+    /// # Errors
+    /// What the engine refuses.
+    pub async fn act<T>(
+        self,
+        act: Act,
+        event: impl FnOnce(Reply<T>) -> Event,
+    ) -> Result<T, Refusal> {
+        self.ask_for(Some(act), event).await
+    }
+
+    async fn ask_for<T>(
+        &self,
+        act: Option<Act>,
+        event: impl FnOnce(Reply<T>) -> Event,
+    ) -> Result<T, Refusal> {
+        let (sender, answer) = oneshot::channel();
+        let reply = Reply {
+            answer: sender,
+            act,
+        };
+        self.tell(event(reply)).await?;
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 

@@ -439,10 +439,11 @@ impl State {
     /// Writes something down and answers by what came of it; at once when too much waits for the disk.
     pub(super) fn settle_with<T: Send + 'static>(
         &self,
-        writes: Vec<Write>,
-        reply: Reply<T>,
+        mut writes: Vec<Write>,
+        mut reply: Reply<T>,
         answer: impl FnOnce(Result<(), StoreError>) -> Result<T, Refusal> + Send + 'static,
     ) {
+        writes.extend(reply.act.take().map(Write::Act));
         match self.outside.jobs.try_reserve() {
             Ok(place) => place.send(Job {
                 writes,

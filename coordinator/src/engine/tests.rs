@@ -280,7 +280,11 @@ impl Agent {
 
 fn reply<T>() -> (Reply<T>, oneshot::Receiver<Result<T, Refusal>>) {
     let (sender, receiver) = oneshot::channel();
-    (Reply(sender), receiver)
+    let reply = Reply {
+        answer: sender,
+        act: None,
+    };
+    (reply, receiver)
 }
 
 fn shop() -> ServiceName {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use proto::v1;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
+use super::guard;
 use crate::clock;
 use crate::engine::Refusal;
+use crate::operators::{Caller, Registry};
 use crate::store::{Piece, Store};
 
 /// Pieces that wait for a slow reader, each a quarter of a megabyte at most; the copy waits then.
@@ -20,14 +21,15 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 type Pieces = mpsc::Sender<Result<v1::BackupPiece, Status>>;
 
-/// Sends a backup as fast as it is read, until the reader leaves or the coordinator stops.
+/// Sends a backup as fast as it is read, until the reader leaves, loses its rights, or the coordinator stops.
 pub(super) fn stream(
     store: Store,
-    operator: String,
-    stop: CancellationToken,
+    operators: Registry,
+    caller: Caller,
 ) -> ReceiverStream<Result<v1::BackupPiece, Status>> {
     let (made, mut pieces) = mpsc::channel(WAITING);
     let (outgoing, stream) = mpsc::channel(1);
+    let operator = caller.name.clone();
     tracing::info!(operator, "a backup is being taken");
     tokio::task::spawn_blocking(move || make(&store, &operator, &made));
     tokio::spawn(async move {
@@ -40,8 +42,8 @@ pub(super) fn stream(
             }
         };
         tokio::select! {
-            () = stop.cancelled() => {
-                let _ = outgoing.try_send(Err(Refusal::Stopping.into()));
+            () = caller.rights.cancelled() => {
+                let _ = outgoing.try_send(Err(guard::over(&operators, &caller)));
             }
             () = outgoing.closed() => {}
             () = forward => {}

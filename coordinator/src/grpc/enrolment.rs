@@ -1,7 +1,9 @@
 //! The service that is open to strangers: joining with a token.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use proto::v1;
 use proto::v1::enrolment_server::Enrolment;
 use proto::v1::{JoinRequest, JoinResponse, Role};
 use tonic::{Request, Response, Status};
@@ -9,7 +11,7 @@ use tonic::{Request, Response, Status};
 use super::view;
 use crate::ca::Authority;
 use crate::engine::{Event, Handle, Refusal};
-use crate::enrolment::JoinError;
+use crate::enrolment::{Invitation, JoinError};
 
 /// The enrolment service.
 pub struct EnrolmentService {
@@ -23,6 +25,23 @@ impl EnrolmentService {
     pub fn new(engine: Handle, authority: Arc<Authority>) -> Self {
         Self { engine, authority }
     }
+}
+
+/// What an operator wants a token for.
+///
+/// # Errors
+/// INVALID_ARGUMENT when a name or label is not usable, or the validity too long.
+pub(super) fn invitation(request: v1::CreateTokenRequest) -> Result<Invitation, Status> {
+    let role = localize::Role::try_from(request.role()).map_err(view::malformed)?;
+    let invitation = Invitation::new(
+        request.name,
+        role,
+        Some(request.host).filter(|host| !host.is_empty()),
+        request.labels.into_iter().collect(),
+        Duration::from_secs(request.ttl_seconds),
+    );
+    let invitation = invitation.map_err(Refusal::from)?;
+    Ok(invitation.replacing(request.replace))
 }
 
 #[tonic::async_trait]

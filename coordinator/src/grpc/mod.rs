@@ -1,13 +1,17 @@
 //! The gRPC services: who may call, and conversion; no decisions.
 
+mod acts;
 pub mod agent;
 mod backup;
 mod check;
 pub mod enrolment;
+pub mod guard;
 mod intake;
 mod mended;
 pub mod operator;
+mod operators;
 mod silence;
+mod streams;
 pub(crate) mod view;
 
 use localize::VantageName;
@@ -31,10 +35,15 @@ pub const STRANGERS_MESSAGE: usize = 16 << 10;
 /// # Errors
 /// UNAUTHENTICATED without one.
 fn certificate<T>(request: &Request<T>) -> Result<&PeerCertificate, Status> {
-    request
-        .extensions()
-        .get::<Peer>()
-        .and_then(|peer| peer.certificate.as_ref())
+    shown(request.extensions().get::<Peer>())
+}
+
+/// The certificate that a peer shows.
+///
+/// # Errors
+/// UNAUTHENTICATED without one.
+fn shown(peer: Option<&Peer>) -> Result<&PeerCertificate, Status> {
+    peer.and_then(|peer| peer.certificate.as_ref())
         .ok_or_else(|| Status::unauthenticated("this needs a client certificate of this mesh"))
 }
 
@@ -48,28 +57,6 @@ fn agent<T>(request: &Request<T>) -> Result<(VantageName, PeerCertificate), Stat
         Identity::Agent(name) => Ok((VantageName(name.clone()), certificate.clone())),
         Identity::Operator(_) | Identity::Coordinator => Err(Status::permission_denied(
             "this is for agents; the certificate is not an agent's",
-        )),
-    }
-}
-
-/// Lets operators in, and says who it is.
-///
-/// # Errors
-/// UNAUTHENTICATED without a certificate or with one that has ended while the connection went on,
-/// PERMISSION_DENIED with another's.
-fn operator<T>(request: &Request<T>, now_us: u64) -> Result<(String, PeerCertificate), Status> {
-    let certificate = certificate(request)?;
-    match &certificate.identity {
-        Identity::Operator(_) if certificate.not_after_us <= now_us => {
-            Err(Status::unauthenticated(format!(
-                "it ended at {}, and the coordinator's clock says {}; for a new one, remove admin.toml from the coordinator's data folder and start it again",
-                clock::rfc3339(certificate.not_after_us),
-                clock::rfc3339(now_us),
-            )))
-        }
-        Identity::Operator(name) => Ok((name.clone(), certificate.clone())),
-        Identity::Agent(_) | Identity::Coordinator => Err(Status::permission_denied(
-            "this is for operators; the certificate is not an operator's",
         )),
     }
 }
@@ -91,15 +78,6 @@ pub fn anybody_known(request: Request<()>) -> Result<Request<()>, Status> {
 /// As every call of theirs.
 pub fn agents_alone(request: Request<()>) -> Result<Request<()>, Status> {
     agent(&request)?;
-    Ok(request)
-}
-
-/// Lets operators in, before anything of the call is read.
-///
-/// # Errors
-/// As every call of theirs.
-pub fn operators_alone(request: Request<()>) -> Result<Request<()>, Status> {
-    operator(&request, clock::now_us())?;
     Ok(request)
 }
 
@@ -134,14 +112,7 @@ fn code(refusal: &Refusal) -> Code {
         Refusal::Unaccepted(
             Unaccepted::Unknown(_) | Unaccepted::Unlisted(_) | Unaccepted::Ended { .. },
         ) => Code::FailedPrecondition,
-        Refusal::Certificate(CaError::Request(_)) => Code::InvalidArgument,
-        Refusal::Certificate(
-            CaError::File(_)
-            | CaError::Missing { .. }
-            | CaError::Foreign { .. }
-            | CaError::Damaged { .. }
-            | CaError::Make(_),
-        ) => Code::Internal,
+        Refusal::Certificate(error) => certificate_code(error),
         Refusal::Store(error) => store_code(error),
         Refusal::TooManyRuns
         | Refusal::NoTime(_)
@@ -149,6 +120,17 @@ fn code(refusal: &Refusal) -> Code {
         | Refusal::TooManyNames(_)
         | Refusal::Busy => Code::ResourceExhausted,
         Refusal::Stopping => Code::Unavailable,
+    }
+}
+
+fn certificate_code(error: &CaError) -> Code {
+    match error {
+        CaError::Request(_) => Code::InvalidArgument,
+        CaError::File(_)
+        | CaError::Missing { .. }
+        | CaError::Foreign { .. }
+        | CaError::Damaged { .. }
+        | CaError::Make(_) => Code::Internal,
     }
 }
 

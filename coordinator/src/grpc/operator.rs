@@ -2,32 +2,31 @@
 
 use std::time::Duration;
 
-use localize::{Role, ServiceName, VantageName, Verdict};
+use localize::{ServiceName, VantageName, Verdict};
 use proto::v1;
 use proto::v1::operator_server::Operator;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
-use super::{backup, check as wire_check, mended as wire, silence, view};
+use super::streams::{self, STREAM};
+use super::{
+    acts, backup, check as wire_check, enrolment, guard, mended as wire, operators, silence, view,
+};
+use crate::ca::Issued;
 use crate::check;
 use crate::clock;
 use crate::coverage;
-use crate::engine::{Event, Handle, Refusal};
-use crate::enrolment::Invitation;
+use crate::engine::{Event, Handle, Refusal, Reply};
 use crate::localisation::{Localiser, Wish};
 use crate::mended;
 use crate::notify;
-use crate::store::{RaisedRecord, Store, StoreError};
+use crate::operators::Registry;
+use crate::rights::Call;
+use crate::store::{Act, OperatorRecord, RaisedRecord, Store, StoreError};
 use crate::unprobed;
 use crate::web;
 
-/// Messages that wait for a slow reader of a stream; what makes them waits then.
-const STREAM: usize = 16;
-/// Bytes of a case or a report in one message: well under the limit of a message.
-const PIECE: usize = 256 << 10;
 /// Verdicts listed when nobody said how many, and at most.
 const VERDICTS: usize = 20;
 const MOST_VERDICTS: usize = 500;
@@ -40,25 +39,25 @@ pub struct OperatorsService {
     store: Store,
     localiser: Localiser,
     notifier: notify::Handle,
-    stop: CancellationToken,
+    operators: Registry,
 }
 
 impl OperatorsService {
-    /// Forwards to engine, store, localiser and notifier; streams end with `stop`.
+    /// Forwards to engine, store, localiser, notifier and registry; behind a [`guard::Guarded`] alone.
     #[must_use]
     pub fn new(
         engine: Handle,
         store: Store,
         localiser: Localiser,
         notifier: notify::Handle,
-        stop: CancellationToken,
+        operators: Registry,
     ) -> Self {
         Self {
             engine,
             store,
             localiser,
             notifier,
-            stop,
+            operators,
         }
     }
 
@@ -75,8 +74,7 @@ impl OperatorsService {
 }
 
 fn let_in<T>(request: Request<T>) -> Result<T, Status> {
-    super::operator(&request, clock::now_us())?;
-    Ok(request.into_inner())
+    guard::let_in(request).map(|(_, message)| message)
 }
 
 fn none_if_empty(text: String) -> Option<String> {
@@ -92,7 +90,7 @@ impl Operator for OperatorsService {
     type ExportCaseStream = ReceiverStream<Result<v1::CasePiece, Status>>;
 
     async fn status(&self, request: Request<v1::StatusRequest>) -> Answer<v1::StatusResponse> {
-        let (operator, certificate) = super::operator(&request, clock::now_us())?;
+        let (caller, _) = guard::let_in(request)?;
         let status = self.engine.ask(Event::Status).await?;
         let store_bytes = self.read(Store::size_on_disk).await?;
         let restored = self.read(Store::restored).await?;
@@ -102,7 +100,7 @@ impl Operator for OperatorsService {
             stored,
             store_bytes,
             clock::now_us(),
-            Some((operator, certificate.not_after_us)),
+            Some(&caller),
             restored,
         )))
     }
@@ -111,27 +109,24 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::CreateTokenRequest>,
     ) -> Answer<v1::CreateTokenResponse> {
-        let request = let_in(request)?;
-        let role = Role::try_from(request.role()).map_err(view::malformed)?;
-        let invitation = Invitation::new(
-            request.name,
-            role,
-            none_if_empty(request.host),
-            request.labels.into_iter().collect(),
-            Duration::from_secs(request.ttl_seconds),
-        )
-        .map_err(Refusal::from)?
-        .replacing(request.replace);
-        let invite = self.engine.ask(|reply| Event::Invite(invitation, reply));
-        Ok(Response::new(view::token(invite.await?)))
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::CreateToken, &request.name);
+        let engine = self.engine.clone();
+        let invite = |act| async move {
+            let invitation = enrolment::invitation(request)?;
+            let invite = engine.act(act, |reply| Event::Invite(invitation, reply));
+            Ok(view::token(invite.await?))
+        };
+        Ok(Response::new(self.recorded(act, invite).await?))
     }
 
     async fn rejoin_agent(
         &self,
         request: Request<v1::RejoinAgentRequest>,
     ) -> Answer<v1::CreateTokenResponse> {
-        let request = let_in(request)?;
-        let rejoin = self.engine.ask(|reply| Event::Rejoin {
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::RejoinAgent, &request.name);
+        let rejoin = self.engine_act(act, move |reply| Event::Rejoin {
             name: VantageName(request.name),
             ttl: Duration::from_secs(request.ttl_seconds),
             replace: request.replace,
@@ -141,9 +136,10 @@ impl Operator for OperatorsService {
     }
 
     async fn rename_agent(&self, request: Request<v1::RenameAgentRequest>) -> Answer<v1::Agent> {
-        let v1::RenameAgentRequest { from, to } = let_in(request)?;
+        let (caller, v1::RenameAgentRequest { from, to }) = guard::let_in(request)?;
+        let act = caller.act(Call::RenameAgent, &format!("{from} -> {to}"));
         let from = VantageName(from);
-        let rename = self.engine.ask(|reply| Event::Rename { from, to, reply });
+        let rename = self.engine_act(act, |reply| Event::Rename { from, to, reply });
         Ok(Response::new(view::agent(rename.await?)))
     }
 
@@ -151,9 +147,10 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::DeleteAgentRequest>,
     ) -> Answer<v1::DeleteAgentResponse> {
-        let name = VantageName(let_in(request)?.name);
-        let delete = self.engine.ask(|reply| Event::DeleteAgent(name, reply));
-        delete.await?;
+        let (caller, v1::DeleteAgentRequest { name }) = guard::let_in(request)?;
+        let act = caller.act(Call::DeleteAgent, &name);
+        let delete = |reply| Event::DeleteAgent(VantageName(name), reply);
+        self.engine_act(act, delete).await?;
         Ok(Response::new(v1::DeleteAgentResponse {}))
     }
 
@@ -180,8 +177,10 @@ impl Operator for OperatorsService {
     }
 
     async fn revoke_agent(&self, request: Request<v1::RevokeAgentRequest>) -> Answer<v1::Agent> {
-        let name = VantageName(let_in(request)?.name);
-        let agent = self.engine.ask(|reply| Event::Revoke(name, reply)).await?;
+        let (caller, v1::RevokeAgentRequest { name }) = guard::let_in(request)?;
+        let act = caller.act(Call::RevokeAgent, &name);
+        let revoke = |reply| Event::Revoke(VantageName(name), reply);
+        let agent = self.engine_act(act, revoke).await?;
         Ok(Response::new(view::agent(agent)))
     }
 
@@ -189,13 +188,19 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::ApplyServiceRequest>,
     ) -> Answer<v1::ApplyServiceResponse> {
-        let v1::ApplyServiceRequest { toml, ca_pem } = view::service_file(let_in(request)?)?;
-        let apply = self.engine.ask(|reply| Event::Apply {
-            toml,
-            ca_pem,
-            reply,
-        });
-        let (name, result) = view::applied(apply.await?);
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::ApplyService, &acts::service_named(&request.toml));
+        let engine = self.engine.clone();
+        let apply = |act| async move {
+            let v1::ApplyServiceRequest { toml, ca_pem } = view::service_file(request)?;
+            let apply = engine.act(act, |reply| Event::Apply {
+                toml,
+                ca_pem,
+                reply,
+            });
+            Ok(view::applied(apply.await?))
+        };
+        let (name, result) = self.recorded(act, apply).await?;
         Ok(Response::new(v1::ApplyServiceResponse { name, result }))
     }
 
@@ -233,8 +238,10 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::DeleteServiceRequest>,
     ) -> Answer<v1::DeleteServiceResponse> {
-        let name = ServiceName(let_in(request)?.name);
-        self.engine.ask(|reply| Event::Delete(name, reply)).await?;
+        let (caller, v1::DeleteServiceRequest { name }) = guard::let_in(request)?;
+        let act = caller.act(Call::DeleteService, &name);
+        let delete = |reply| Event::Delete(ServiceName(name), reply);
+        self.engine_act(act, delete).await?;
         Ok(Response::new(v1::DeleteServiceResponse {}))
     }
 
@@ -242,7 +249,10 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::CheckServiceRequest>,
     ) -> Answer<v1::CheckServiceResponse> {
-        let subject = wire_check::subject(let_in(request)?)?;
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::CheckService, &acts::checked(&request));
+        self.operators.begun(act).await?;
+        let subject = wire_check::subject(request)?;
         let checked = self
             .engine
             .ask(|reply| Event::Check(subject, reply))
@@ -260,20 +270,27 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::LocalizeRequest>,
     ) -> Answer<Self::LocalizeStream> {
-        let request = let_in(request)?;
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::Localize, &request.service);
         let wish = Wish::new(
             ServiceName(request.service),
             Duration::from_millis(request.budget_ms),
             Duration::from_millis(request.since_ms),
         );
+        let (localiser, operators) = (self.localiser.clone(), self.operators.clone());
+        let begin = |act| async move {
+            let run = localiser.begin(wish).await?;
+            operators.begun_meanwhile(act);
+            Ok(run)
+        };
+        let run = self.recorded(act, begin).await?;
         let (events, stream) = mpsc::channel(STREAM);
-        let run = self.localiser.begin(wish).await?;
-        let stop = self.stop.clone();
+        let operators = self.operators.clone();
         tokio::spawn(async move {
             tokio::select! {
                 () = events.closed() => {}
-                () = stop.cancelled() => {
-                    let _ = events.try_send(Err(Refusal::Stopping.into()));
+                () = caller.rights.cancelled() => {
+                    let _ = events.try_send(Err(guard::over(&operators, &caller)));
                 }
                 () = run.to_the_end(&events) => {}
             }
@@ -282,33 +299,10 @@ impl Operator for OperatorsService {
     }
 
     async fn watch(&self, request: Request<v1::WatchRequest>) -> Answer<Self::WatchStream> {
-        let service = let_in(request)?.service;
-        let mut happenings = self.engine.watch();
-        let (events, stream) = mpsc::channel(STREAM);
-        let stop = self.stop.clone();
-        let forward = async move {
-            loop {
-                let event = match happenings.recv().await {
-                    Ok(happening) if !view::concerns(&happening, &service) => continue,
-                    Ok(happening) => Ok(view::happening(&happening)),
-                    Err(RecvError::Closed) => Err(Refusal::Stopping.into()),
-                    Err(RecvError::Lagged(missed)) => Err(Status::data_loss(format!(
-                        "{missed} events were missed, because they were read too slowly; watch again"
-                    ))),
-                };
-                let last = event.is_err();
-                if events.send(event).await.is_err() || last {
-                    return;
-                }
-            }
-        };
-        tokio::spawn(async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = forward => {}
-            }
-        });
-        Ok(Response::new(ReceiverStream::new(stream)))
+        let (caller, v1::WatchRequest { service }) = guard::let_in(request)?;
+        let (engine, operators) = (&self.engine, self.operators.clone());
+        let stream = streams::happenings(engine.watch(), operators, caller, service);
+        Ok(Response::new(stream))
     }
 
     async fn history(&self, request: Request<v1::HistoryRequest>) -> Answer<v1::HistoryResponse> {
@@ -363,17 +357,17 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::GetVerdictRequest>,
     ) -> Answer<Self::ExportCaseStream> {
-        let id = let_in(request)?.id;
+        let (caller, v1::GetVerdictRequest { id }) = guard::let_in(request)?;
         let none = no_verdict(&id);
         let case = self.read(move |store| store.case(&id)).await?.ok_or(none)?;
         let piece = |json: &[u8]| v1::CasePiece {
             json: json.to_vec(),
         };
-        Ok(Response::new(self.in_pieces(case, piece)))
+        Ok(Response::new(streams::in_pieces(caller, case, piece)))
     }
 
     async fn report(&self, request: Request<v1::GetVerdictRequest>) -> Answer<Self::ReportStream> {
-        let id = let_in(request)?.id;
+        let (caller, v1::GetVerdictRequest { id }) = guard::let_in(request)?;
         let none = no_verdict(&id);
         let found = self.read(move |store| {
             let known = (store.verdict(&id)?, store.raised(&id)?, store.case(&id)?);
@@ -386,7 +380,7 @@ impl Operator for OperatorsService {
         let piece = |html: &[u8]| v1::ReportPiece {
             html: html.to_vec(),
         };
-        Ok(Response::new(self.in_pieces(html, piece)))
+        Ok(Response::new(streams::in_pieces(caller, html, piece)))
     }
 
     async fn coverage(
@@ -416,10 +410,14 @@ impl Operator for OperatorsService {
     }
 
     async fn make_silence(&self, request: Request<v1::MakeSilenceRequest>) -> Answer<v1::Silence> {
-        let (operator, _) = super::operator(&request, clock::now_us())?;
-        let wish = silence::wish(request.into_inner(), operator)?;
-        let made = self.notifier.silence(wish).await?;
-        Ok(Response::new(silence::view(made)))
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::MakeSilence, &request.service);
+        let notifier = self.notifier.clone();
+        let make = |act| async move {
+            let wish = silence::wish(request, caller.name)?;
+            Ok(silence::view(notifier.silence(wish, act).await?))
+        };
+        Ok(Response::new(self.recorded(act, make).await?))
     }
 
     async fn list_silences(
@@ -437,8 +435,11 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::EndSilenceRequest>,
     ) -> Answer<v1::EndSilenceResponse> {
-        let id = view::shortened(let_in(request)?.id);
-        self.notifier.unsilence(id).await?;
+        let (caller, v1::EndSilenceRequest { id }) = guard::let_in(request)?;
+        let id = view::shortened(id);
+        let (act, notifier) = (caller.act(Call::EndSilence, &id), self.notifier.clone());
+        let end = |act| async move { Ok(notifier.unsilence(id, act).await?) };
+        self.recorded(act, end).await?;
         Ok(Response::new(v1::EndSilenceResponse {}))
     }
 
@@ -446,39 +447,151 @@ impl Operator for OperatorsService {
         &self,
         request: Request<v1::TryNotifyRequest>,
     ) -> Answer<v1::TryNotifyResponse> {
-        let receiver = view::shortened(let_in(request)?.receiver);
+        let (caller, v1::TryNotifyRequest { receiver }) = guard::let_in(request)?;
+        let receiver = view::shortened(receiver);
+        let act = caller.act(Call::TryNotify, &receiver);
+        self.operators.begun(act).await?;
         self.notifier.trial(receiver).await?;
         Ok(Response::new(v1::TryNotifyResponse {}))
     }
 
     async fn backup(&self, request: Request<v1::BackupRequest>) -> Answer<Self::BackupStream> {
-        let (operator, _) = super::operator(&request, clock::now_us())?;
-        let stream = backup::stream(self.store.clone(), operator, self.stop.clone());
+        let (caller, _) = guard::let_in(request)?;
+        let act = caller.act(Call::Backup, "");
+        self.operators.begun(act).await?;
+        let stream = backup::stream(self.store.clone(), self.operators.clone(), caller);
         Ok(Response::new(stream))
+    }
+
+    async fn create_operator(
+        &self,
+        request: Request<v1::CreateOperatorRequest>,
+    ) -> Answer<v1::OperatorCertificate> {
+        let (caller, request) = guard::let_in(request)?;
+        let role = operators::role(request.role());
+        let name = view::shortened(request.name);
+        let act = caller.act(Call::CreateOperator, &operators::with_role(&name, &role));
+        let registry = self.operators.clone();
+        let create = |act| async move {
+            let csr_pem = view::signing_request(request.csr_pem)?;
+            Ok(registry.create(act, name, role?, csr_pem).await?)
+        };
+        let made = self.recorded(act, create).await?;
+        Ok(Response::new(self.certificate(made)))
+    }
+
+    async fn list_operators(
+        &self,
+        request: Request<v1::ListOperatorsRequest>,
+    ) -> Answer<v1::ListOperatorsResponse> {
+        let_in(request)?;
+        let now_us = clock::now_us();
+        let known = self.operators.list().into_iter();
+        Ok(Response::new(v1::ListOperatorsResponse {
+            operators: known.map(|one| operators::identity(one, now_us)).collect(),
+        }))
+    }
+
+    async fn change_operator(
+        &self,
+        request: Request<v1::ChangeOperatorRequest>,
+    ) -> Answer<v1::OperatorIdentity> {
+        let (caller, request) = guard::let_in(request)?;
+        let role = operators::role(request.role());
+        let name = view::shortened(request.name);
+        let act = caller.act(Call::ChangeOperator, &operators::with_role(&name, &role));
+        let registry = self.operators.clone();
+        let assign = |act| async move { Ok(registry.assign(act, name, role?).await?) };
+        let changed = self.recorded(act, assign).await?;
+        Ok(Response::new(operators::identity(changed, clock::now_us())))
+    }
+
+    async fn revoke_operator(
+        &self,
+        request: Request<v1::RevokeOperatorRequest>,
+    ) -> Answer<v1::OperatorIdentity> {
+        let (caller, v1::RevokeOperatorRequest { name }) = guard::let_in(request)?;
+        let name = view::shortened(name);
+        let act = caller.act(Call::RevokeOperator, &name);
+        let registry = self.operators.clone();
+        let revoke = |act| async move { Ok(registry.revoke(act, name).await?) };
+        let revoked = self.recorded(act, revoke).await?;
+        Ok(Response::new(operators::identity(revoked, clock::now_us())))
+    }
+
+    async fn renew_operator(
+        &self,
+        request: Request<v1::RenewOperatorRequest>,
+    ) -> Answer<v1::OperatorCertificate> {
+        let (caller, request) = guard::let_in(request)?;
+        let act = caller.act(Call::RenewOperator, &caller.name);
+        let registry = self.operators.clone();
+        let renew = |act| async move {
+            let csr_pem = view::signing_request(request.csr_pem)?;
+            Ok(registry.renew(act, caller, csr_pem).await?)
+        };
+        let made = self.recorded(act, renew).await?;
+        Ok(Response::new(self.certificate(made)))
+    }
+
+    async fn list_acts(
+        &self,
+        request: Request<v1::ListActsRequest>,
+    ) -> Answer<v1::ListActsResponse> {
+        let wanted = acts::wanted(let_in(request)?, clock::now_us());
+        let found = self.read(move |store| store.acts(&wanted)).await?;
+        Ok(Response::new(v1::ListActsResponse {
+            acts: found.into_iter().map(acts::wire).collect(),
+        }))
+    }
+
+    async fn verify_acts(
+        &self,
+        request: Request<v1::VerifyActsRequest>,
+    ) -> Answer<v1::VerifyActsResponse> {
+        let kept = acts::kept(let_in(request)?);
+        let chain = self
+            .read(move |store| store.verify_acts(kept.as_ref()))
+            .await?;
+        Ok(Response::new(acts::verified(chain)))
     }
 }
 
 impl OperatorsService {
-    /// Sends something long, as fast as it is read.
-    fn in_pieces<T: Send + 'static>(
-        &self,
-        bytes: Vec<u8>,
-        piece: impl Fn(&[u8]) -> T + Send + 'static,
-    ) -> ReceiverStream<Result<T, Status>> {
-        let (pieces, stream) = mpsc::channel(STREAM);
-        let stop = self.stop.clone();
-        tokio::spawn(async move {
-            for bytes in bytes.chunks(PIECE) {
-                let sent = tokio::select! {
-                    () = stop.cancelled() => return,
-                    sent = pieces.send(Ok(piece(bytes))) => sent,
-                };
-                if sent.is_err() {
-                    return;
-                }
+    /// Does what an operator asks, to its end although nobody may wait for it any more; what is refused of it is
+    /// written down as well.
+    async fn recorded<T, F>(&self, act: Act, asked: impl FnOnce(Act) -> F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, Status>> + Send + 'static,
+    {
+        let (operators, asked) = (self.operators.clone(), asked(act.clone()));
+        let done = tokio::spawn(async move {
+            let done = asked.await;
+            // Of what was under way when the coordinator went down nobody knows more than the store.
+            let refused = done.as_ref().err().map(Status::code);
+            if let Some(code) = refused.filter(|code| *code != Code::Unavailable) {
+                operators.refused(act, code).await;
             }
+            done
         });
-        ReceiverStream::new(stream)
+        done.await.unwrap_or_else(|_| Err(Refusal::Stopping.into()))
+    }
+
+    /// Has the engine do what an operator asks.
+    async fn engine_act<T: Send + 'static>(
+        &self,
+        act: Act,
+        event: impl FnOnce(Reply<T>) -> Event + Send + 'static,
+    ) -> Result<T, Status> {
+        let engine = self.engine.clone();
+        let done = |act| async move { Ok(engine.act(act, event).await?) };
+        self.recorded(act, done).await
+    }
+
+    fn certificate(&self, made: (OperatorRecord, Issued)) -> v1::OperatorCertificate {
+        let ca_pem = self.operators.authority_pem().to_owned();
+        operators::certificate(made, ca_pem, clock::now_us())
     }
 
     fn must_know(&self, name: &ServiceName) -> Result<(), Status> {

@@ -15,11 +15,13 @@ use proto::token::JoinToken;
 use proto::v1;
 use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 
+use super::operators::wire_role;
 use crate::clock::rfc3339;
 use crate::coverage::{Part, Price};
 use crate::engine::{
     AgentView, Applied, Happening, Host, Presence, Rehearsed, ServiceView, Status, What,
 };
+use crate::operators::Caller;
 use crate::store::{HistoryLine, RaisedRecord, Restored};
 
 /// Addresses of a host, and resolvers of one: more are taken for a mistake.
@@ -32,7 +34,7 @@ const LONGEST_TEXT: usize = 256;
 /// Longest signing request taken, in bytes: one of an RSA key of 4096 bits is a third of it.
 const LONGEST_REQUEST: usize = 8192;
 /// Longest service file and longest trust anchors, in bytes.
-const LONGEST_FILE: usize = 256 << 10;
+pub(super) const LONGEST_FILE: usize = 256 << 10;
 /// Where name servers listen.
 const DNS_PORT: u16 = 53;
 
@@ -80,7 +82,7 @@ pub(super) fn rehearsed(rehearsed: Rehearsed) -> v1::RehearseServiceResponse {
 }
 
 /// The beginning of a text of a peer that only people read, printable.
-pub(super) fn shortened(mut text: String) -> String {
+pub(crate) fn shortened(mut text: String) -> String {
     let mut end = text.len().min(LONGEST_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -168,10 +170,9 @@ pub(crate) fn status(
     stored: u64,
     store_bytes: u64,
     now_us: u64,
-    asking: Option<(String, u64)>,
+    asking: Option<&Caller>,
     restored: Option<Restored>,
 ) -> v1::StatusResponse {
-    let (operator, expires_us) = asking.unzip();
     let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     v1::StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -182,8 +183,11 @@ pub(crate) fn status(
         observations_stored: stored,
         store_bytes,
         now_us,
-        operator: operator.unwrap_or_default(),
-        operator_certificate_expires_at: expires_us.map_or_else(String::new, rfc3339),
+        operator: asking.map_or_else(String::new, |caller| caller.name.clone()),
+        operator_certificate_expires_at: asking.map_or_else(String::new, |caller| {
+            rfc3339(caller.certificate.not_after_us)
+        }),
+        operator_role: asking.map_or(0, |caller| wire_role(caller.role).into()),
         restored: restored.map(|restored| v1::RestoredFrom {
             taken_at: rfc3339(restored.taken_us),
             restored_at: rfc3339(restored.restored_us),

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::desk::Tellings;
 use super::settings::Settings;
 use super::silence::Silence;
-use crate::store::StoreError;
+use crate::store::{Act, StoreError};
 
 /// Why something asked of the notifier is not done.
 #[derive(Debug, Error)]
@@ -103,9 +103,9 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T, NotifyError>>;
 /// What the notifier is asked.
 #[derive(Debug)]
 pub(super) enum Request {
-    Silence(SilenceWish, Reply<Silence>),
+    Silence(SilenceWish, Act, Reply<Silence>),
     Silences(Reply<Vec<Silence>>),
-    Unsilence(String, Reply<()>),
+    Unsilence(String, Act, Reply<()>),
     Trial(String, Reply<()>),
     Tally(Reply<Tally>),
     Page(Reply<Option<String>>),
@@ -117,12 +117,12 @@ pub(super) enum Request {
 pub struct Handle(pub(super) mpsc::Sender<Request>);
 
 impl Handle {
-    /// Nobody is told what concerns a service for so long.
+    /// Nobody is told what concerns a service for so long; the act is on disk together with that.
     ///
     /// # Errors
     /// When the wish makes no sense, or cannot be written down.
-    pub async fn silence(&self, wish: SilenceWish) -> Result<Silence, NotifyError> {
-        self.ask(|reply| Request::Silence(wish, reply)).await
+    pub async fn silence(&self, wish: SilenceWish, act: Act) -> Result<Silence, NotifyError> {
+        self.ask(|reply| Request::Silence(wish, act, reply)).await
     }
 
     /// Silences that count or will, by the instants of their ends.
@@ -133,12 +133,12 @@ impl Handle {
         self.ask(Request::Silences).await
     }
 
-    /// Ends a silence.
+    /// Ends a silence, likewise.
     ///
     /// # Errors
     /// When there is none, or that cannot be written down.
-    pub async fn unsilence(&self, id: String) -> Result<(), NotifyError> {
-        self.ask(|reply| Request::Unsilence(id, reply)).await
+    pub async fn unsilence(&self, id: String, act: Act) -> Result<(), NotifyError> {
+        self.ask(|reply| Request::Unsilence(id, act, reply)).await
     }
 
     /// Sends a receiver a message that says that nothing is wrong.

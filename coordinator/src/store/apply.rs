@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use localize::watch::Ending;
 use localize::{Observation, Outcome, ServiceName, VantageName, Verdict, WitnessReport};
 
+use super::acts;
 use super::counting::{Counted, Ripe};
 use super::error::StoreError;
 use super::journal::Member;
@@ -168,6 +169,12 @@ impl<'a> Stage<'a> {
             Write::Agent(agent) => self.agent(&agent),
             Write::RenameAgent { from, agent } => self.rename_agent(&from, &agent),
             Write::DeleteAgent(name) => self.delete_agent(&name),
+            Write::Act(act) => acts::append(&mut self.staging, act),
+            Write::Operator(operator) => {
+                self.members.push(Member::Operator(operator.clone()));
+                let key = key::operator(&operator.name);
+                self.staging.put(key, &Packed::json(&operator)?)
+            }
             Write::Service(service) => {
                 self.members.push(Member::Service(service.clone()));
                 let key = key::service(&service.name);

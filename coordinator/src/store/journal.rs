@@ -14,7 +14,7 @@ use localize::{ServiceName, VantageName};
 use serde::{Deserialize, Serialize};
 
 use super::error::StoreError;
-use super::records::{AgentRecord, ServiceRecord};
+use super::records::{AgentRecord, OperatorRecord, ServiceRecord};
 
 /// Its name in the store's folder.
 pub(super) const FILE: &str = "members";
@@ -27,6 +27,7 @@ pub(super) enum Member {
     NoAgent(VantageName),
     Service(ServiceRecord),
     NoService(ServiceName),
+    Operator(OperatorRecord),
 }
 
 /// Whom or what a line is about.
@@ -34,6 +35,7 @@ pub(super) enum Member {
 pub(super) enum About {
     Agent(VantageName),
     Service(ServiceName),
+    Operator(String),
 }
 
 impl Member {
@@ -43,6 +45,7 @@ impl Member {
             Self::NoAgent(name) => About::Agent(name.clone()),
             Self::Service(service) => About::Service(service.name.clone()),
             Self::NoService(name) => About::Service(name.clone()),
+            Self::Operator(operator) => About::Operator(operator.name.clone()),
         }
     }
 
@@ -62,7 +65,7 @@ impl Member {
                 learnt: crate::plan::Learnt::default(),
                 ..service.clone()
             }),
-            Self::NoAgent(_) | Self::NoService(_) => self.clone(),
+            Self::NoAgent(_) | Self::NoService(_) | Self::Operator(_) => self.clone(),
         }
     }
 }

@@ -44,6 +44,10 @@ pub(super) enum Kind {
     Incident,
     /// A silence, by its id.
     Silence,
+    /// An operator, by name.
+    Operator,
+    /// Something that an operator did, by its number.
+    Act,
     /// The store's own counters.
     Meta,
     /// The second and later pieces of a long value: the key of the first, then a number.
@@ -52,7 +56,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 22] = [
+    pub(super) const ALL: [Self; 24] = [
         Self::Agent,
         Self::Service,
         Self::Token,
@@ -73,6 +77,8 @@ impl Kind {
         Self::Notice,
         Self::Incident,
         Self::Silence,
+        Self::Operator,
+        Self::Act,
         Self::Meta,
         Self::Piece,
     ];
@@ -99,6 +105,8 @@ impl Kind {
             Self::Notice => b'p',
             Self::Incident => b'g',
             Self::Silence => b'l',
+            Self::Operator => b'z',
+            Self::Act => b'u',
             Self::Meta => b'm',
             Self::Piece => b'x',
         }
@@ -322,6 +330,14 @@ pub(super) fn incident(id: &str) -> Vec<u8> {
 
 pub(super) fn silence(id: &str) -> Vec<u8> {
     Kind::Silence.key(id.as_bytes())
+}
+
+pub(super) fn operator(name: &str) -> Vec<u8> {
+    Kind::Operator.key(name.as_bytes())
+}
+
+pub(super) fn act(number: u64) -> Vec<u8> {
+    Kind::Act.key(&number.to_be_bytes())
 }
 
 pub(super) fn token(secret: &SecretHash) -> Vec<u8> {

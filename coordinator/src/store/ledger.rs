@@ -135,6 +135,8 @@ fn word(letter: char) -> &'static str {
         'p' => "notices",
         'g' => "incidents",
         'l' => "silences",
+        'z' => "operators",
+        'u' => "acts of operators",
         'm' => "counters",
         'x' => "pieces of long records",
         _ => "records of an unknown kind",

@@ -6,6 +6,7 @@
 //! record itself, so everything counted here is counted once. After any error of the disk the store
 //! stops for good and says so: the state on disk is then known only to the next start.
 
+mod acts;
 mod apply;
 mod backup;
 mod copying;
@@ -45,14 +46,16 @@ use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdic
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
+pub use acts::{Act, ActChain, ActFilter, ActOutcome, ActPlace, ActRecord, Deed, HostDeed};
 pub use backup::{Backup, BackupError, Brought, Piece, Written};
 pub use course::{Course, CourseOf, QUANTILES, Stretch};
 pub use disk::SpaceLimits;
 pub use error::StoreError;
 pub use ledger::Loss;
 pub use records::{
-    AgentRecord, AgentState, Gap, HistoryLine, IssuedCertificate, Notice, Noticed, RaisedRecord,
-    Restored, RoundRecord, RoundSummary, SecretHash, ServiceRecord, TokenRecord, Use, Write,
+    AgentRecord, AgentState, Gap, HistoryLine, IssuedCertificate, Notice, Noticed, OperatorRecord,
+    OperatorState, RaisedRecord, Restored, RoundRecord, RoundSummary, SecretHash, ServiceRecord,
+    TokenRecord, Use, Write,
 };
 pub use salvage::{Audit, Saved, check, repair};
 pub use value::ValueError;
@@ -238,6 +241,21 @@ impl Store {
     /// One agent.
     pub fn agent(&self, name: &VantageName) -> Result<Option<AgentRecord>, StoreError> {
         self.0.shared.get(&key::agent(name))
+    }
+
+    /// Every operator, by name.
+    pub fn operators(&self) -> Result<Vec<OperatorRecord>, StoreError> {
+        self.listed(Kind::Operator)
+    }
+
+    /// The acts of operators that are wanted, newest first, each with its place in the chain.
+    pub fn acts(&self, wanted: &ActFilter) -> Result<Vec<(ActRecord, ActPlace)>, StoreError> {
+        acts::list(&self.0.shared, wanted)
+    }
+
+    /// Whether the chain of acts is as it was written, and holds the place that somebody has `kept`.
+    pub fn verify_acts(&self, kept: Option<&ActPlace>) -> Result<ActChain, StoreError> {
+        acts::verify(&self.0.shared, kept)
     }
 
     /// Every service, by name.

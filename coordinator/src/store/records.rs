@@ -9,8 +9,10 @@ use localize::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::acts::Act;
 use crate::notify::{Incident, Silence};
 use crate::plan::Learnt;
+use crate::rights::OperatorRole;
 
 /// SHA-256 of a join token's secret; the secret itself is never stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -103,6 +105,39 @@ pub struct AgentRecord {
     pub witness: bool,
     /// Why it is not, where one was wanted; empty otherwise.
     pub witness_trouble: String,
+}
+
+/// Whether an operator may do anything at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OperatorState {
+    /// It may do what its role may.
+    Active,
+    /// Its certificates are refused.
+    Revoked,
+}
+
+/// What is known of an operator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorRecord {
+    /// Its name.
+    pub name: String,
+    /// What it may do.
+    pub role: OperatorRole,
+    /// Whether it may do anything.
+    pub state: OperatorState,
+    /// The certificates issued to it that count, oldest first, each up to the end that stands here.
+    pub certificates: Vec<IssuedCertificate>,
+    /// Those that are refused for good, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<IssuedCertificate>,
+    /// Certificates that were issued to it in these stretches count although none of the lists names them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Gap>,
+    /// When it was made, in microseconds since the Unix epoch.
+    pub created_us: u64,
+    /// The operator who made it.
+    pub created_by: String,
 }
 
 /// A join token, single use.
@@ -329,6 +364,10 @@ pub enum Write {
     },
     /// Forgets an agent with what was observed from it.
     DeleteAgent(VantageName),
+    /// Adds to the log of what operators do.
+    Act(Act),
+    /// Creates or replaces an operator.
+    Operator(OperatorRecord),
     /// Creates or replaces a service.
     Service(ServiceRecord),
     /// Deletes a service; what was observed of it ages out by itself.
@@ -363,6 +402,8 @@ impl Write {
             | Self::Agent(_)
             | Self::RenameAgent { .. }
             | Self::DeleteAgent(_)
+            | Self::Act(_)
+            | Self::Operator(_)
             | Self::Service(_)
             | Self::DeleteService(_)
             | Self::Token(_)

@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::acts;
 use super::apply::{Stage, stored_window};
 use super::error::StoreError;
 use super::key::{self, Kind, ServiceNumber, WindowKey};
@@ -17,7 +18,7 @@ pub(super) const HOUR_US: u64 = DAY_US / 24;
 
 /// Keys removed by one sweep, pieces included: the commits that come meanwhile wait for some ten
 /// milliseconds.
-const SWEEP_KEYS: usize = 4096;
+pub(super) const SWEEP_KEYS: usize = 4096;
 
 /// Records from this far in the future came from a broken clock and would else stay for ever.
 const FUTURE_US: u64 = DAY_US;
@@ -77,6 +78,7 @@ pub(super) fn sweep(shared: &Shared, now_us: u64) -> Result<bool, StoreError> {
         }
     }
     remove_tokens(shared, &mut staging, now_us)?;
+    acts::forget(shared, &mut staging, now_us)?;
     let idle = shared
         .series()
         .idle_since((now_us / DAY_US).saturating_sub(SERIES_KEPT_DAYS));

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use localize::VantageName;
 
 use super::MAX_CASE_BYTES;
+use super::acts::{self, ActChain};
 use super::disk::guarded;
 use super::error::StoreError;
 use super::journal::{self, About, Member};
@@ -26,6 +27,8 @@ pub struct Audit {
     pub commits: u64,
     /// Records by kind in words.
     pub records: Vec<(&'static str, u64)>,
+    /// The log of what operators did.
+    pub acts: ActChain,
 }
 
 /// What was saved.
@@ -56,7 +59,12 @@ pub fn check(dir: &Path) -> Result<Audit, StoreError> {
     drop(lock);
     let shared = Shared::open(&copy.0, no_limits())?;
     let (commits, records) = shared.counts();
-    Ok(Audit { commits, records })
+    let acts = guarded("be read", || acts::verify(&shared, None))?;
+    Ok(Audit {
+        commits,
+        records,
+        acts,
+    })
 }
 
 /// Puts a damaged store aside and makes a new one with what can be read of it. Join tokens are void
@@ -93,6 +101,7 @@ pub fn repair(dir: &Path) -> Result<Saved, StoreError> {
     }
     new.skip_rounds(ROUNDS_SKIPPED)?;
     new.bring_back(journal::read(&kept_at))?;
+    new.mend_acts()?;
     saved.records = new.finish()?;
     drop(lock);
     Ok(saved)
@@ -129,6 +138,8 @@ impl Rebuild {
                 | Kind::Notice
                 | Kind::Incident
                 | Kind::Silence
+                | Kind::Operator
+                | Kind::Act
                 | Kind::Meta => self.save_kind(old, kind, saved)?,
             }
         }
@@ -216,10 +227,20 @@ impl Rebuild {
                     }
                 }
                 Member::NoService(name) => staging.remove(&key::service(&name))?,
+                Member::Operator(operator) => {
+                    staging.put(key::operator(&operator.name), &Packed::json(&operator)?)?
+                }
             }
             self.apply(staging)?;
         }
         Ok(())
+    }
+
+    fn mend_acts(&mut self) -> Result<(), StoreError> {
+        let db = self.disk.db.clone();
+        let mut staging = Staging::new(&db);
+        acts::mend_head(&mut staging, &db)?;
+        self.apply(staging)
     }
 
     /// A watermark that was lost is at least the highest sequence that is there, or the agent's repeats

@@ -232,6 +232,9 @@ impl Shared {
         self.each(Kind::Service, |_, service| {
             members.push(Member::Service(service))
         })?;
+        self.each(Kind::Operator, |_, operator| {
+            members.push(Member::Operator(operator))
+        })?;
         // With a full disk the store opens for reading, and that of the last start is kept.
         if self.disk.check_space(1.0).is_ok() {
             let journal = Journal::begin(dir, members)?;

@@ -1,5 +1,6 @@
 //! The store as a whole, on a real folder.
 
+mod acts;
 mod backup;
 mod course;
 mod damage;

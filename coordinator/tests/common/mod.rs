@@ -164,6 +164,12 @@ impl Coordinator {
             .unwrap()
     }
 
+    /// Sends SIGKILL and waits for the end.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Memory of the process, in MiB.
     pub fn resident_mib(&self) -> u64 {
         let path = format!("/proc/{}/status", self.child.id());

@@ -23,7 +23,8 @@ use crate::clock;
 use crate::config::Lifetimes;
 use crate::engine::{self, Fatal, Setup};
 use crate::notify::{self, Handle, SilenceWish};
-use crate::store::{Notice, Noticed, RaisedRecord, Store, Write};
+use crate::rights::Call;
+use crate::store::{Act, ActFilter, Deed, Notice, Noticed, RaisedRecord, Store, Write};
 
 /// Nothing waits for it when all is well.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -323,6 +324,11 @@ email = {{ server = "{mail_server}", tls = "none", from = "mesh@mesh.example", t
     bench.stop.cancel();
 }
 
+fn act() -> Act {
+    let deed = Deed::Call(Call::MakeSilence);
+    Act::new(clock::now_us(), "admin", deed, "shop".to_owned())
+}
+
 #[tokio::test]
 async fn a_silence_is_kept_and_a_trial_says_what_came_of_it() {
     let (hook, address) = Receiver::listen(0).await;
@@ -342,8 +348,8 @@ async fn a_silence_is_kept_and_a_trial_says_what_came_of_it() {
         because: " ".to_owned(),
         ..wish.clone()
     };
-    assert!(handle.silence(nothing).await.is_err());
-    let made = handle.silence(wish).await.unwrap();
+    assert!(handle.silence(nothing, act()).await.is_err());
+    let made = handle.silence(wish, act()).await.unwrap();
     bench.stop.cancel();
     task.await.unwrap();
     bench.raised("v-1").await;
@@ -366,8 +372,15 @@ async fn a_silence_is_kept_and_a_trial_says_what_came_of_it() {
     assert!(nobody.ends_with("; there is ours, lost"), "{nobody}");
     handle.trial("ours".to_owned()).await.unwrap();
     assert_eq!(hook.taken(1).await[0].body["severity"], "warning");
-    handle.unsilence(made.id.clone()).await.unwrap();
-    assert!(handle.unsilence(made.id).await.is_err());
+    handle.unsilence(made.id.clone(), act()).await.unwrap();
+    assert!(handle.unsilence(made.id, act()).await.is_err());
+    let all = ActFilter {
+        since_us: 0,
+        operator: None,
+        limit: 10,
+    };
+    let acts = bench.store.acts(&all).unwrap();
+    assert_eq!(acts.len(), 2, "of what was done, and no other");
     assert_eq!(hook.taken(2).await[1].body["event"], "begun");
     bench.stop.cancel();
 }

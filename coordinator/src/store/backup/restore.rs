@@ -7,12 +7,17 @@ use localize::VantageName;
 
 use super::format::{Decoder, Header};
 use super::{BackupError, Record};
+use crate::clock;
+use crate::operators;
+use crate::store::acts::{self, Act, Deed, HostDeed};
 use crate::store::apply::RESTORED;
 use crate::store::error::StoreError;
 use crate::store::key::Kind;
 use crate::store::ledger::Ledger;
 use crate::store::rebuild::Rebuild;
-use crate::store::records::{AgentRecord, AgentState, Gap, Restored};
+use crate::store::records::{
+    AgentRecord, AgentState, Gap, OperatorRecord, OperatorState, Restored,
+};
 use crate::store::staging::Staging;
 use crate::store::value::Packed;
 use crate::store::{LAYOUT, OLDEST_LAYOUT};
@@ -107,6 +112,7 @@ impl Backup {
             until_us: now_us,
         };
         let invited = tell_agents(&mut new, gap)?;
+        tell_operators(&mut new, gap)?;
         note_restored(&mut new, self.header.taken_us, now_us)?;
         new.skip_rounds(ROUNDS_SKIPPED)?;
         let records = new.finish()?;
@@ -150,6 +156,25 @@ fn void_tokens(new: &mut Rebuild) -> Result<(), StoreError> {
     new.apply(staging)
 }
 
+/// The same for those of operators; of one that was revoked by then none counts.
+fn tell_operators(new: &mut Rebuild, gap: Gap) -> Result<(), StoreError> {
+    let db = new.disk.db.clone();
+    let mut staging = Staging::new(&db);
+    for key in db
+        .range(Kind::Operator.start()..Kind::Operator.end())
+        .keys()
+    {
+        let key = key.map_err(StoreError::database("list operators"))?;
+        let known = staging.get::<OperatorRecord>(&key)?;
+        let Some(mut operator) = known.filter(|known| known.state == OperatorState::Active) else {
+            continue;
+        };
+        operator.gaps.push(gap);
+        staging.put(key.to_vec(), &Packed::json(&operator)?)?;
+    }
+    new.apply(staging)
+}
+
 /// Certificates that were issued in the gap count although no list names them. Answered with the agents that
 /// have not joined.
 fn tell_agents(new: &mut Rebuild, gap: Gap) -> Result<Vec<VantageName>, StoreError> {
@@ -180,5 +205,8 @@ fn note_restored(new: &mut Rebuild, taken_us: u64, now_us: u64) -> Result<(), St
         times: earlier.map_or(0, |restored| restored.times) + 1,
     };
     staging.put(key, &Packed::json(&restored)?)?;
+    let (deed, taken) = (Deed::Host(HostDeed::Restore), clock::rfc3339(taken_us));
+    let act = Act::new(now_us, operators::HOST, deed, taken);
+    acts::append(&mut staging, act)?;
     new.apply(staging)
 }
