@@ -21,6 +21,9 @@ use crate::said::{Outcome, Said};
 use crate::shell;
 use crate::verdicts::{Coverage, Declared, Setting};
 
+/// A verdict that was told is kept within so long.
+const KEPT_WITHIN: Duration = Duration::from_secs(20);
+
 /// An agent of a mesh.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AgentPlan {
@@ -265,11 +268,17 @@ impl Mesh {
         })
     }
 
-    /// Writes the case that a verdict was made from.
+    /// Writes the case that a verdict was made from. One that was told at the end of its time is kept a little later.
     pub fn export_case(&self, id: &str, file: &Path) -> Result<()> {
         let file = file.display().to_string();
-        self.meshctl(&["explain", id, "--case", &file])?;
-        Ok(())
+        let mut exported = self.meshctl(&["explain", id, "--case", &file]);
+        clock::wait_until(KEPT_WITHIN, || {
+            if exported.is_err() {
+                exported = self.meshctl(&["explain", id, "--case", &file]);
+            }
+            exported.is_ok()
+        });
+        exported.map(drop)
     }
 
     /// An error with the end of the log when a program of the mesh has ended.

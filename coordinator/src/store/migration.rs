@@ -10,6 +10,9 @@ use super::shared::Shared;
 use super::staging::Staging;
 use super::value::Packed;
 
+/// From this layout on keys begin with their service.
+const BY_SERVICE: u64 = 3;
+
 /// Keys moved in one batch.
 const BATCH: usize = 2048;
 
@@ -27,8 +30,11 @@ const NUMBER_BYTES: usize = 4;
 pub(super) fn run(shared: &Shared, layout: Option<u64>) -> Result<(), StoreError> {
     let moving = Kind::Meta.key(MOVING);
     let begun = shared.get::<u64>(&moving)?.is_some();
-    if !begun && layout.is_none_or(|layout| layout >= super::LAYOUT) {
-        return Ok(());
+    if !begun && layout.is_none_or(|layout| layout >= BY_SERVICE) {
+        return match layout {
+            None | Some(super::LAYOUT) => Ok(()),
+            Some(_) => renumber(shared),
+        };
     }
     tracing::info!("the store is brought to the layout of this version");
     shared.disk.check_space(1.0)?;
@@ -44,6 +50,13 @@ pub(super) fn run(shared: &Shared, layout: Option<u64>) -> Result<(), StoreError
     }
     let mut staging = Staging::new(&shared.disk.db);
     staging.remove(&moving)?;
+    shared.apply(staging)
+}
+
+/// Says that the store is of this layout, where nothing has to be moved for that.
+fn renumber(shared: &Shared) -> Result<(), StoreError> {
+    let mut staging = Staging::new(&shared.disk.db);
+    staging.put(Kind::Meta.key(b"layout"), &Packed::json(&super::LAYOUT)?)?;
     shared.apply(staging)
 }
 

@@ -67,9 +67,10 @@ use shared::Shared;
 use value::Packed;
 use writer::{Command, Lanes};
 
-/// Number of the layout on disk that this version writes. In layout 2 keys did not begin with the service, and
-/// layout 1 had no ledger; both are brought to this one.
-const LAYOUT: u64 = 3;
+/// Number of the layout on disk that this version writes. Layout 3 had no operators and no log of acts: a version of
+/// then would let in whom this one has revoked. In layout 2 keys did not begin with the service, and layout 1 had
+/// no ledger. All are brought to this one.
+const LAYOUT: u64 = 4;
 /// The oldest layout that is read.
 const OLDEST_LAYOUT: u64 = 1;
 

@@ -638,14 +638,34 @@ async fn bounds_are_kept() {
         .expect("nothing is easily stored");
 }
 
+/// Says in the store that it is of a layout.
+fn say_layout(store: &Store, layout: u64) {
+    let shared = &store.0.shared;
+    let mut staging = staging::Staging::new(&shared.disk.db);
+    let packed = Packed::json(&layout).expect("encodes");
+    staging
+        .put(Kind::Meta.key(b"layout"), &packed)
+        .expect("staged");
+    shared.apply(staging).expect("applied");
+}
+
+/// Or a version of then would let in whom this one has revoked.
+#[tokio::test]
+async fn a_store_without_operators_is_read_by_no_older_version_any_more() {
+    let dir = TempDir::new().expect("folder");
+    let store = open(&dir);
+    say_layout(&store, 3);
+    drop(store);
+    let store = open(&dir);
+    let layout = store.0.shared.disk.read::<u64>(&Kind::Meta.key(b"layout"));
+    assert_eq!(layout.expect("reads"), Some(LAYOUT));
+}
+
 #[tokio::test]
 async fn a_layout_of_the_future_is_left_alone() {
     let dir = TempDir::new().expect("folder");
     let store = open(&dir);
-    let mut batch = sled::Batch::default();
-    let (head, _) = Packed::json(&99_u64).expect("encodes").pieces();
-    batch.insert(Kind::Meta.key(b"layout"), head);
-    store.0.shared.disk.apply(batch).expect("applied");
+    say_layout(&store, 99);
     drop(store);
     let refused = Store::open(dir.path());
     assert!(matches!(refused, Err(StoreError::Layout { found: 99 })));
