@@ -350,7 +350,11 @@ mod tests {
                 let blames = fault.truth(balancer);
                 assert!(!blames.is_empty(), "{fault:?}");
                 for blame in blames {
-                    let depends = matches!(fault, Fault::Host(_)) && balancer.checks_health();
+                    let depends = match fault {
+                        Fault::Host(_) => balancer.checks_health(),
+                        Fault::Way(_) => balancer == Balancer::Tcp,
+                        _ => false,
+                    };
                     assert!(blame.user_impact.is_some() || depends, "{fault:?}");
                     for part in blame.parts {
                         assert!(!part.modes.is_empty(), "{fault:?}");
