@@ -350,11 +350,9 @@ mod tests {
                 let blames = fault.truth(balancer);
                 assert!(!blames.is_empty(), "{fault:?}");
                 for blame in blames {
-                    let depends = match fault {
-                        Fault::Host(_) => balancer.checks_health(),
-                        Fault::Way(_) => balancer == Balancer::Tcp,
-                        _ => false,
-                    };
+                    let checked = matches!(fault, Fault::Host(_)) && balancer.checks_health();
+                    let tried = matches!(fault, Fault::Way(_)) && balancer == Balancer::Tcp;
+                    let depends = checked || tried;
                     assert!(blame.user_impact.is_some() || depends, "{fault:?}");
                     for part in blame.parts {
                         assert!(!part.modes.is_empty(), "{fault:?}");
