@@ -8,6 +8,8 @@ use crate::net::Balancer;
 const FOR_THE_ORIGIN: [&str; 3] = ["[load_balancer]", "[[backend]]", "agent"];
 /// The same where it declares the VIP.
 const FOR_THE_BACKENDS: [&str; 2] = ["[[backend]]", "agent"];
+/// The same where it declares all: an agent somewhere, or what somebody must look at.
+const FOR_WHAT_NOBODY_SEES: [&str; 2] = ["agent", "on the balancer"];
 
 /// Which agents a mesh has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +85,8 @@ fn of_one(fault: Fault, setting: Setting) -> Expected {
 fn open(truth: Vec<Blame>, declared: Declared) -> Expected {
     let ask = match declared {
         Declared::Name => FOR_THE_ORIGIN.to_vec(),
-        Declared::Vip | Declared::Backends | Declared::All => FOR_THE_BACKENDS.to_vec(),
+        Declared::Vip | Declared::Backends => FOR_THE_BACKENDS.to_vec(),
+        Declared::All => FOR_WHAT_NOBODY_SEES.to_vec(),
     };
     Expected::Ambiguous {
         truth,
