@@ -17,6 +17,7 @@ use serde_json::Value;
 use small::{Mesh, name_server};
 
 /// A site with its one answer.
+#[derive(Clone, Copy)]
 struct Site {
     /// Status line and headers.
     head: &'static str,
@@ -33,13 +34,13 @@ impl Site {
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                self.answer(stream.unwrap());
+                let stream = stream.unwrap();
+                std::thread::spawn(move || self.answer(stream));
             }
         });
         address
     }
 
-    /// One after the other: a round has few probes of a site.
     fn answer(&self, mut stream: TcpStream) {
         let lines = BufReader::new(stream.try_clone().unwrap()).lines();
         let head = lines.map_while(Result::ok);
