@@ -348,7 +348,11 @@ impl Stretch<'_> {
         let (kept, others): (Vec<&Cell>, Vec<&Cell>) = crossing
             .filter(|cell| cell.stage == Stage::Http)
             .partition(|cell| cell.arm.traits.session == Session::Kept);
-        let shows = |cell: &&Cell| self.problem.shows(hypothesis, cell);
+        // Late are others at any time.
+        let shows = |cell: &&Cell| {
+            let mut failed = cell.symptoms().filter(|symptom| !symptom.is_late());
+            failed.any(|symptom| self.problem.explains(hypothesis, cell, symptom))
+        };
         kept.iter().any(shows) && !others.is_empty() && !others.iter().any(shows)
     }
 }
