@@ -163,13 +163,10 @@ impl Fault {
 
     /// Its rates while it is on, in a window.
     pub(crate) fn rates(&self, window: usize) -> [f64; Group::COUNT] {
-        let mut rates = self.theta;
-        if self.masked(window) {
-            for group in Group::BEHIND {
-                rates[group as usize] = 0.0;
-            }
+        match self.masked(window) {
+            true => Group::kept_away(self.theta),
+            false => self.theta,
         }
-        rates
     }
 
     /// How far it was on, in steps.
@@ -587,7 +584,7 @@ impl Integrand<'_> {
             room.with_data.copy_from_slice(&room.front);
             self.classes.sum(Group::Data, at_data, &mut room.with_data);
             for (chunk, behind) in self.behind.chunks(ABREAST).enumerate() {
-                let bounds = self.sum_behind(chunk, behind, *data, theta, room);
+                let bounds = self.sum_behind(chunk, behind, at_data, room);
                 for (row, (behind, bound)) in behind.iter().zip(bounds).enumerate() {
                     if peak.dwarfs(bound) {
                         continue;
@@ -617,14 +614,13 @@ impl Integrand<'_> {
         }
     }
 
-    /// Adds to the gains so far what the choices of a chunk make of a rate, side by side, and returns what
-    /// no sums over laws of them are higher than.
+    /// Adds to the gains so far what the choices of a chunk make of a rate, and of that of what follows the
+    /// handshake, side by side, and returns what no sums over laws of them are higher than.
     fn sum_behind(
         &self,
         chunk: usize,
         behind: &[Elsewhere],
-        data: Elsewhere,
-        theta: f64,
+        at_data: f64,
         room: &mut Room,
     ) -> Lane {
         let classes = self.classes.of(Group::Behind);
@@ -633,7 +629,7 @@ impl Integrand<'_> {
         room.behind_data.clear();
         let more = of_data
             .iter()
-            .map(|(slope, _)| grown_by(elsewhere(theta, data), behind, *slope));
+            .map(|(slope, _)| grown_by(at_data, behind, *slope));
         room.behind_data.extend(more);
         let mut bounds = [0.0; ABREAST];
         let masked = behind

@@ -275,16 +275,14 @@ fn culprit(model: &Model, set: &Set, fit: usize, absent: bool) -> Culprit {
         fit.rates.iter().map(|(theta, p)| theta * p).sum()
     };
     let fitted = fit.fault.theta;
-    let mut theta = fitted.map(|theta| (theta * rate / fitted[Group::Front as usize]).min(TOP));
+    let theta = fitted.map(|theta| (theta * rate / fitted[Group::Front as usize]).min(TOP));
     let masked = fit.fault.masked_at_last();
-    if masked {
-        for group in Group::BEHIND {
-            theta[group as usize] = 0.0;
-        }
-    }
     Culprit {
         cause: fit.fault.cause,
-        theta,
+        theta: match masked {
+            true => Group::kept_away(theta),
+            false => theta,
+        },
         masked: masked && !absent,
     }
 }

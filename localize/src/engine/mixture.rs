@@ -358,19 +358,15 @@ pub(super) struct Draw {
 
 impl Draw {
     pub(super) fn new(ways: &[Way], kept: Option<Kept>) -> Self {
-        let sum = |of: &dyn Fn(&Way) -> bool| -> f64 {
-            ways.iter().filter(|w| of(w)).map(|w| w.weight).sum()
-        };
-        let again = kept.and_then(|Kept { server, share }| {
-            let own = sum(&|way| way.server == Some(server));
-            (own > 0.0).then(|| (server, share * sum(&|_| true) / own))
-        });
+        let own = |server: u16| ways.iter().filter(move |way| way.server == Some(server));
+        let known = kept.filter(|kept| own(kept.server).next().is_some());
         Self {
-            by_lot: 1.0
-                - kept
-                    .filter(|_| again.is_some())
-                    .map_or(0.0, |kept| kept.share),
-            again,
+            by_lot: 1.0 - known.map_or(0.0, |kept| kept.share),
+            again: known.map(|Kept { server, share }| {
+                let whole: f64 = ways.iter().map(|way| way.weight).sum();
+                let own: f64 = own(server).map(|way| way.weight).sum();
+                (server, share * whole / own)
+            }),
         }
     }
 

@@ -38,6 +38,14 @@ impl Group {
     /// Those of packets that need not all arrive.
     pub(crate) const DATA: [Group; 2] = [Group::Data, Group::BehindData];
 
+    /// The rates where a proxy keeps its clients away.
+    pub(crate) fn kept_away(mut rates: [f64; Self::COUNT]) -> [f64; Self::COUNT] {
+        for group in Self::BEHIND {
+            rates[group as usize] = 0.0;
+        }
+        rates
+    }
+
     /// Whether a proxy can keep its clients away.
     pub(crate) fn is_behind(self) -> bool {
         Self::BEHIND.contains(&self)

@@ -332,15 +332,9 @@ fn named(
             let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
             let first = times.first().map(|time| time.0);
             let rounds = date(seen, stretch, suspect, &mut fault, (first, first), &times);
-            fault.confidence *= match fault.pattern {
-                Pattern::Bursts | Pattern::Periodic => {
-                    rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now)
-                }
-                Pattern::Steady
-                | Pattern::ByFlow
-                | Pattern::BySource
-                | Pattern::ByVariant
-                | Pattern::ByCookie => {
+            fault.confidence *= match fault.pattern.pauses() {
+                true => rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now),
+                false => {
                     let lasted = mine.iter().map(|e| (e.began(), e.ended()));
                     rhythm::pauses(&lasted.collect::<Vec<_>>(), None, now)
                 }
@@ -405,26 +399,15 @@ fn date(
         .iter_mut()
         .for_each(|(at, failed)| *failed &= mine(*at));
     let (pattern, period_s) = rhythm::rhythm(&rounds);
-    let began = match pattern {
-        Pattern::Bursts | Pattern::Periodic => first,
-        Pattern::Steady
-        | Pattern::ByFlow
-        | Pattern::BySource
-        | Pattern::ByVariant
-        | Pattern::ByCookie => current,
+    let began = match pattern.pauses() {
+        true => first,
+        false => current,
     };
     let failed = rounds.iter().find(|(_, failed)| *failed).map(|(at, _)| *at);
     fault.began_at = began.or(failed).map_or_else(String::new, rfc3339);
     fault.period_s = period_s;
-    fault.pattern = match pattern {
-        Pattern::Steady => stretch.decided_by(suspect).unwrap_or(pattern),
-        Pattern::Bursts
-        | Pattern::Periodic
-        | Pattern::ByFlow
-        | Pattern::BySource
-        | Pattern::ByVariant
-        | Pattern::ByCookie => pattern,
-    };
+    let decided = (pattern == Pattern::Steady).then(|| stretch.decided_by(suspect));
+    fault.pattern = decided.flatten().unwrap_or(pattern);
     rounds
 }
 

@@ -117,6 +117,18 @@ pub enum Pattern {
     ByCookie,
 }
 
+impl Pattern {
+    /// Whether the fault comes and goes.
+    pub(crate) fn pauses(self) -> bool {
+        match self {
+            Self::Bursts | Self::Periodic => true,
+            Self::Steady | Self::ByFlow | Self::BySource | Self::ByVariant | Self::ByCookie => {
+                false
+            }
+        }
+    }
+}
+
 /// What was wrong within the window and is over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Earlier {

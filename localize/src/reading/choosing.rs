@@ -135,10 +135,9 @@ pub(crate) fn keeps_to_one(trials: &[Trial], ways: &[Alternative]) -> f64 {
     if told.len() < 2 || backends.len() < 2 {
         return 1.0;
     }
-    let same = told.windows(2).filter(|two| two[0].1 == two[1].1);
-    let same = same.count() as f64 / (told.len() - 1) as f64;
+    let (same, all) = repeats(&told, |_| true);
     let by_lot = 1.0 / backends.len() as f64;
-    ((same - by_lot) / (1.0 - by_lot)).clamp(0.0, 1.0)
+    ((same / all - by_lot) / (1.0 - by_lot)).clamp(0.0, 1.0)
 }
 
 /// How often two requests are served by the same backend where each is drawn from those that serve: some may be
@@ -157,15 +156,19 @@ fn by_lot(told: &[(u64, usize)], backends: usize) -> f64 {
 /// How much more often than by lot a request is served by whom the one before was, in 0 to 1, where they follow
 /// closely or do not. Nobody is taken to keep anybody before that was seen.
 fn stickiness(told: &[(u64, usize)], close: bool, by_lot: f64) -> f64 {
-    let pairs = told
-        .windows(2)
-        .filter(|two| is_close(two[0].0, two[1].0) == close);
+    let (same, all) = repeats(told, |pair| is_close(pair[0].0, pair[1].0) == close);
+    ((same - by_lot * all) / ((1.0 - by_lot) * (all + UNSEEN))).clamp(0.0, 1.0)
+}
+
+/// Of the pairs of requests that follow each other and are meant: how many were served by the same backend, and
+/// how many there are.
+fn repeats(told: &[(u64, usize)], meant: impl Fn(&[(u64, usize)]) -> bool) -> (f64, f64) {
     let (mut same, mut all) = (0.0, 0.0);
-    for two in pairs {
-        same += f64::from(u8::from(two[0].1 == two[1].1));
+    for pair in told.windows(2).filter(|pair| meant(pair)) {
+        same += f64::from(u8::from(pair[0].1 == pair[1].1));
         all += 1.0;
     }
-    ((same - by_lot * all) / ((1.0 - by_lot) * (all + UNSEEN))).clamp(0.0, 1.0)
+    (same, all)
 }
 
 #[cfg(test)]
