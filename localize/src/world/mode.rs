@@ -30,11 +30,15 @@ pub(crate) enum View {
     BehindCdnAndLb,
     /// A recursive resolver.
     BehindResolver,
+    /// A balancer that passes bytes on, as they begin to flow.
+    BehindRelay,
+    /// An edge, then a balancer that passes bytes on.
+    BehindCdnAndRelay,
 }
 
 impl View {
     /// How many views there are.
-    pub(crate) const COUNT: usize = 7;
+    pub(crate) const COUNT: usize = 9;
     /// Every view.
     pub(crate) const ALL: [View; Self::COUNT] = [
         View::Direct,
@@ -44,6 +48,8 @@ impl View {
         View::BehindCdn,
         View::BehindCdnAndLb,
         View::BehindResolver,
+        View::BehindRelay,
+        View::BehindCdnAndRelay,
     ];
 
     /// Whether the probe's own packets cross the component.

@@ -75,12 +75,14 @@ pub(crate) enum Balancing {
     Forwarded,
     /// It forwards connections (layer 4) from its own addresses, by which answers come back.
     Translated,
+    /// It ends its clients' connections, and passes the bytes of each on to a backend.
+    Relayed,
 }
 
 impl Balancing {
     /// Whether a backend's own stack answers the client's packets.
     pub(crate) fn at_layer_4(self) -> bool {
-        self != Balancing::Proxied
+        matches!(self, Balancing::Forwarded | Balancing::Translated)
     }
 }
 
@@ -287,10 +289,10 @@ impl<'a> Paths<'a> {
         let mut behind = Vec::new();
         for vip in self.vips() {
             let origin = self.behind_edge(edge.ip(), vip, several);
-            let view = if self.balancing.at_layer_4() {
-                View::BehindCdn
-            } else {
-                View::BehindCdnAndLb
+            let view = match self.balancing {
+                Balancing::Forwarded | Balancing::Translated => View::BehindCdn,
+                Balancing::Relayed => View::BehindCdnAndRelay,
+                Balancing::Proxied => View::BehindCdnAndLb,
             };
             let mut pool = self.pool(vip, view);
             if self.balancing == Balancing::Forwarded {
@@ -392,17 +394,34 @@ impl<'a> Paths<'a> {
             }
             return fan_out(front, behind);
         }
-        if stage != Stage::Http {
+        let Some(view) = self.behind_vip(stage) else {
             return vec![only(front)];
-        }
-        let behind = self.pool(Vip::One(vip), View::BehindLb);
+        };
+        let behind = self.pool(Vip::One(vip), view);
         if behind.is_empty() {
             // What no service file declares is not innocent.
             let part = self.origin();
-            let view = View::BehindLb;
             front.push(Crossing { part, view });
         }
         fan_out(front, behind)
+    }
+
+    /// How probes of a balancer that ends its clients' connections see what is behind it, where they do. One
+    /// that passes bytes on connects for the first of them, and what follows meets the backend itself.
+    fn behind_vip(&self, stage: Stage) -> Option<View> {
+        let relays = self.balancing == Balancing::Relayed;
+        match stage {
+            Stage::Tls if relays => Some(View::BehindRelay),
+            Stage::Http if relays && self.topology.scheme == Scheme::Https => Some(View::Direct),
+            Stage::Http if relays => Some(View::BehindRelay),
+            Stage::Http => Some(View::BehindLb),
+            Stage::Dns
+            | Stage::Tcp
+            | Stage::Arrive
+            | Stage::Answer
+            | Stage::Return
+            | Stage::Tls => None,
+        }
     }
 
     fn is_backend(&self, host: &str) -> bool {
@@ -713,15 +732,15 @@ pub(crate) fn has_cdn(topology: &Topology) -> bool {
 
 /// The readings of a topology's balancer, with the logarithms of their prior odds.
 pub(crate) fn readings(topology: &Topology) -> &'static [(Balancing, f64)] {
-    use Balancing::{Forwarded, Proxied, Translated};
+    use Balancing::{Forwarded, Proxied, Relayed, Translated};
     match topology.vip_mode {
         VipMode::L7 => &[(Proxied, 0.0)],
         VipMode::Dsr => &[(Forwarded, 0.0)],
-        VipMode::L4 => &[(Forwarded, 0.0), (Translated, 0.0)],
+        VipMode::L4 => &[(Forwarded, 0.0), (Translated, 0.0), (Relayed, -1.5)],
         VipMode::Auto if topology.vips.is_empty() || topology.backends.is_empty() => {
             &[(Proxied, 0.0)]
         }
-        VipMode::Auto => &[(Proxied, 0.0), (Forwarded, -0.85)],
+        VipMode::Auto => &[(Proxied, 0.0), (Forwarded, -0.85), (Relayed, -1.5)],
     }
 }
 

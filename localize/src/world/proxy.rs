@@ -1,7 +1,7 @@
 //! What proxies make of the failures that they meet: data, not code.
 
 use crate::world::mode::Weighted;
-use crate::world::symptom::Symptom;
+use crate::world::symptom::{Stage, Symptom};
 use Symptom as S;
 
 /// Every symptom as a list of its own, for what proxies hand on as it is.
@@ -103,6 +103,43 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::AaaaFails
         | S::StaleAnswer
         | S::WrongAnswer => &[],
+    }
+}
+
+/// What is seen of a connection at this stage where the balancer passes bytes on and speaks neither TLS nor HTTP:
+/// in the place of an answer of its own it closes, and who waits, waits for the hello.
+pub(crate) fn unspoken(stage: Stage) -> fn(Symptom) -> &'static [Weighted] {
+    match stage {
+        Stage::Tls => unspoken_hello,
+        Stage::Dns
+        | Stage::Tcp
+        | Stage::Arrive
+        | Stage::Answer
+        | Stage::Return
+        | Stage::Http => unspoken_request,
+    }
+}
+
+/// What a layer-7 balancer answers where it got nothing.
+const BALANCERS_OWN: [Symptom; 3] = [S::Status502, S::Status503, S::Status504];
+
+fn unspoken_hello(symptom: Symptom) -> &'static [Weighted] {
+    if BALANCERS_OWN.contains(&symptom) || symptom == S::Reset || symptom == S::Closed {
+        itself(S::TlsReset)
+    } else if symptom == S::HttpTimeout {
+        itself(S::TlsTimeout)
+    } else if symptom.is_late() {
+        itself(S::Slow)
+    } else {
+        itself(symptom)
+    }
+}
+
+fn unspoken_request(symptom: Symptom) -> &'static [Weighted] {
+    if BALANCERS_OWN.contains(&symptom) {
+        &[(S::Closed, 0.7), (S::Reset, 0.3)]
+    } else {
+        itself(symptom)
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::world::mode::{CONNECT, MODES, Mode, Strikes, View, Weighted};
-use crate::world::proxy::{through_balancer, through_edge, through_resolver};
+use crate::world::proxy::{through_balancer, through_edge, through_resolver, unspoken};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
 /// Probability of each symptom, given that a mode makes a probe fail at a stage.
@@ -24,12 +24,13 @@ const MAKES_TWICE: f64 = 0.015;
 /// From which probability on a symptom is one that a mode makes, seen so.
 pub(crate) fn makes(view: View) -> f64 {
     match view {
-        View::BehindCdnAndLb => MAKES_TWICE,
+        View::BehindCdnAndLb | View::BehindCdnAndRelay => MAKES_TWICE,
         View::Direct
         | View::ReusedPort
         | View::OwnPort
         | View::BehindResolver
         | View::BehindCdn
+        | View::BehindRelay
         | View::BehindLb => MAKES,
     }
 }
@@ -111,9 +112,49 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
         }
         // A balancer that forwards connections shows what they meet as it is.
         View::BehindLb => add_direct(mode, &mut raw, stage),
-        View::BehindResolver | View::BehindCdn | View::BehindCdnAndLb => {}
+        View::BehindRelay if matches!(stage, Stage::Tls | Stage::Http) => {
+            for (symptom, weight) in connecting(mode) {
+                pass(&mut raw, symptom, weight, &[unspoken(stage)]);
+            }
+            add_direct(mode, &mut raw, stage);
+        }
+        View::BehindCdnAndRelay if stage == Stage::Http && fails_connections(mode) => {
+            for (symptom, weight) in connecting(mode) {
+                // The edge waits for the hello as its own clients wait for the answer.
+                let relay = unspoken(if symptom.is_late() { Stage::Http } else { Stage::Tls });
+                pass(&mut raw, symptom, weight, &[relay, through_edge]);
+            }
+        }
+        View::BehindCdnAndRelay => return distribution(mode, View::BehindCdn, stage),
+        View::BehindRelay
+        | View::BehindResolver
+        | View::BehindCdn
+        | View::BehindCdnAndLb => {}
     }
     normalised(raw, stage)
+}
+
+/// Whether it is connections that a mode fails first.
+fn fails_connections(mode: &Mode) -> bool {
+    let first = mode.direct.first();
+    first.is_some_and(|(stage, _)| CONNECT.contains(stage))
+}
+
+/// What clients of a layer-7 balancer would see of the connections that a mode fails.
+fn connecting(mode: &Mode) -> Vec<Weighted> {
+    let Some((_, symptoms)) = mode.direct.first().filter(|_| fails_connections(mode)) else {
+        return Vec::new();
+    };
+    match mode.behind {
+        Some(seen) => seen.to_vec(),
+        None => {
+            let seen = symptoms.iter().flat_map(|(symptom, weight)| {
+                let seen = through_balancer(*symptom).iter();
+                seen.map(move |(seen, share)| (*seen, weight * share))
+            });
+            seen.collect()
+        }
+    }
 }
 
 /// Passes what the mode does to direct probes through proxies, nearest to the component first.
