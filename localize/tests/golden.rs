@@ -44,5 +44,7 @@ rows! {
     return_route: "return-route-balancer-full.case.json" => [(ReturnPath, "web1->10.0.9.10")];
     path_loses_syns: "path-loses-syns-full.case.json" => [(LbBackendPath, "203.0.113.10:443->web2")];
     path_loses_syns_unseen: "path-loses-syns-bare.case.json" => [];
+    // To its own host it answers 502, and others' connections are reset.
+    backend_resets: "backend-resets-full.case.json" => [(Backend, "web3")];
     backend_drops_syns: "backend-drops-syns-full.case.json" => [(Backend, "web2")];
 }

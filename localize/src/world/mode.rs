@@ -22,6 +22,9 @@ pub(crate) enum View {
     ReusedPort,
     /// Nothing: the component itself makes the connection, from a port that it chooses.
     OwnPort,
+    /// Nothing, and the prober is on the component's own host: what filters and proxies make of its answers on
+    /// their way out, others see alone.
+    AtHome,
     /// A layer-7 balancer.
     BehindLb,
     /// An edge of the CDN.
@@ -38,12 +41,13 @@ pub(crate) enum View {
 
 impl View {
     /// How many views there are.
-    pub(crate) const COUNT: usize = 9;
+    pub(crate) const COUNT: usize = 10;
     /// Every view.
     pub(crate) const ALL: [View; Self::COUNT] = [
         View::Direct,
         View::ReusedPort,
         View::OwnPort,
+        View::AtHome,
         View::BehindLb,
         View::BehindCdn,
         View::BehindCdnAndLb,
@@ -54,7 +58,10 @@ impl View {
 
     /// Whether the probe's own packets cross the component.
     pub(crate) fn is_direct(self) -> bool {
-        matches!(self, View::Direct | View::ReusedPort | View::OwnPort)
+        matches!(
+            self,
+            View::Direct | View::ReusedPort | View::OwnPort | View::AtHome
+        )
     }
 }
 

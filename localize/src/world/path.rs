@@ -363,19 +363,28 @@ impl<'a> Paths<'a> {
             // With direct return each backend has the VIP for itself, and gets no further than that.
             return self.backend(vantage, own, stage, None);
         }
+        let at_home = vantage.host.as_deref() == Some(BALANCER_HOST);
+        let view = if at_home { View::AtHome } else { View::Direct };
         let balancer: Vec<Crossing> = self
             .extents(Vip::One(vip))
             .into_iter()
-            .map(|vip| direct(self.part(What::Balancer(vip))))
+            .map(|vip| Crossing {
+                part: self.part(What::Balancer(vip)),
+                view,
+            })
             .collect();
         match stage {
-            Stage::Arrive => return vec![only(self.outbound(vantage, vip.ip()))],
+            Stage::Arrive => {
+                let mut crossed = self.outbound(vantage, vip.ip());
+                crossed.extend(balancer);
+                return vec![only(crossed)];
+            }
             Stage::Answer => return vec![only(balancer)],
             Stage::Return => return vec![only(vec![self.access(&vantage.name)])],
             Stage::Dns | Stage::Tcp | Stage::Tls | Stage::Http => {}
         }
         let mut front = balancer;
-        if vantage.host.as_deref() != Some(BALANCER_HOST) {
+        if !at_home {
             front.extend(self.outbound(vantage, vip.ip()));
         }
         if self.balancing.at_layer_4() {
@@ -512,6 +521,9 @@ impl<'a> Paths<'a> {
         let mut backend = vec![direct(self.part(What::Backend(name.to_string())))];
         backend.extend(self.shared().map(direct));
         if vantage.host.as_deref() == Some(name) {
+            for crossing in &mut backend {
+                crossing.view = View::AtHome;
+            }
             return match stage {
                 Stage::Tls | Stage::Http => vec![only(backend)],
                 Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => vec![],

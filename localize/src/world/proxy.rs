@@ -111,12 +111,9 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
 pub(crate) fn unspoken(stage: Stage) -> fn(Symptom) -> &'static [Weighted] {
     match stage {
         Stage::Tls => unspoken_hello,
-        Stage::Dns
-        | Stage::Tcp
-        | Stage::Arrive
-        | Stage::Answer
-        | Stage::Return
-        | Stage::Http => unspoken_request,
+        Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return | Stage::Http => {
+            unspoken_request
+        }
     }
 }
 

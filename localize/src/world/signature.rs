@@ -14,17 +14,20 @@ pub(crate) type Distribution = [f64; Symptom::COUNT];
 /// odd outcome rules a hypothesis out.
 const UNIFORM_SHARE: f64 = 0.03;
 
+/// How much more a host's own probes fail in ways that its mode does not have, than in those that it has.
+const OTHERWISE: f64 = 0.7;
+
 /// A symptom that a mode shows with less than this probability is not one that it makes.
 const MAKES: f64 = 0.04;
 
 /// The same of a mode that two proxies stand before: each of them has a way of its own, and what both make of
-/// it is a product.
+/// it is a product. And of what a host shows to itself alone, of which nothing is known but that it fails.
 const MAKES_TWICE: f64 = 0.015;
 
 /// From which probability on a symptom is one that a mode makes, seen so.
 pub(crate) fn makes(view: View) -> f64 {
     match view {
-        View::BehindCdnAndLb | View::BehindCdnAndRelay => MAKES_TWICE,
+        View::AtHome | View::BehindCdnAndLb | View::BehindCdnAndRelay => MAKES_TWICE,
         View::Direct
         | View::ReusedPort
         | View::OwnPort
@@ -87,6 +90,12 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
             add_direct(mode, &mut raw, stage);
         }
         View::OwnPort => {}
+        // What never comes to a host is not sent to it from there.
+        View::AtHome if CONNECT.contains(&stage) && !acts_at(mode, Stage::Answer) => {}
+        View::AtHome => {
+            add_direct(mode, &mut raw, stage);
+            add_otherwise(&mut raw, stage);
+        }
         View::BehindResolver if stage == Stage::Dns => match mode.behind {
             Some(seen) => add(&mut raw, seen, 1.0),
             None => spread(mode, &mut raw, &[through_resolver]),
@@ -121,17 +130,22 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
         View::BehindCdnAndRelay if stage == Stage::Http && fails_connections(mode) => {
             for (symptom, weight) in connecting(mode) {
                 // The edge waits for the hello as its own clients wait for the answer.
-                let relay = unspoken(if symptom.is_late() { Stage::Http } else { Stage::Tls });
+                let relay = unspoken(if symptom.is_late() {
+                    Stage::Http
+                } else {
+                    Stage::Tls
+                });
                 pass(&mut raw, symptom, weight, &[relay, through_edge]);
             }
         }
         View::BehindCdnAndRelay => return distribution(mode, View::BehindCdn, stage),
-        View::BehindRelay
-        | View::BehindResolver
-        | View::BehindCdn
-        | View::BehindCdnAndLb => {}
+        View::BehindRelay | View::BehindResolver | View::BehindCdn | View::BehindCdnAndLb => {}
     }
     normalised(raw, stage)
+}
+
+fn acts_at(mode: &Mode, stage: Stage) -> bool {
+    mode.direct.iter().any(|(at, _)| *at == stage)
 }
 
 /// Whether it is connections that a mode fails first.
@@ -193,6 +207,20 @@ fn add_direct(mode: &Mode, raw: &mut Distribution, stage: Stage) {
     }
 }
 
+/// A server that fails requests may fail them in any other way for who is on its own host.
+fn add_otherwise(raw: &mut Distribution, stage: Stage) {
+    let fails = |s: &&Symptom| s.seen_at(stage) && !s.is_late();
+    let share = |some: &Distribution| -> f64 {
+        let failures = Symptom::ALL.iter().filter(fails);
+        failures.map(|s| some[*s as usize]).sum()
+    };
+    let shown = share(raw);
+    let many = Symptom::ALL.iter().filter(fails).count() as f64;
+    for symptom in Symptom::ALL.iter().filter(fails) {
+        raw[*symptom as usize] += shown * OTHERWISE / many;
+    }
+}
+
 fn add(raw: &mut Distribution, weighted: &[Weighted], factor: f64) {
     for (symptom, weight) in weighted {
         raw[*symptom as usize] += weight * factor;
@@ -219,7 +247,7 @@ fn normalised(mut raw: Distribution, stage: Stage) -> Option<Distribution> {
 mod tests {
     use super::*;
     use crate::facts::component::Kind;
-    use crate::world::mode::Class;
+    use crate::world::mode::{Class, Word};
 
     #[test]
     fn every_signature_is_a_distribution() {
@@ -241,16 +269,41 @@ mod tests {
         }
     }
 
+    /// The mode of this word of a component, the first in the table.
+    fn mode(kind: Kind, word: Word) -> usize {
+        let is_it = |m: &Mode| m.class == Class::Blamable(kind) && m.word == word;
+        MODES.iter().position(is_it).expect("the mode")
+    }
+
+    #[test]
+    fn what_a_relay_waits_for_are_late_hellos() {
+        let signatures = Signatures::new();
+        let drops = mode(Kind::Backend, Word::HostFirewall);
+        let seen = |view, stage| signatures.of(drops, view, stage);
+        let hello = seen(View::BehindRelay, Stage::Tls).expect("visible");
+        assert!(hello[Symptom::Slow as usize] > 0.8, "{hello:?}");
+        assert!(seen(View::BehindRelay, Stage::Tcp).is_none());
+        let edge = seen(View::BehindCdnAndRelay, Stage::Http).expect("visible");
+        assert!(edge[Symptom::Resent as usize] > 0.3);
+        assert!(edge[Symptom::Cdn525 as usize] > edge[Symptom::Cdn522 as usize]);
+    }
+
+    #[test]
+    fn what_never_comes_to_a_host_shows_to_others_alone() {
+        let signatures = Signatures::new();
+        let elsewhere = MODES.iter().position(|m| {
+            m.class == Class::Blamable(Kind::LoadBalancer) && acts_at(m, Stage::Arrive)
+        });
+        let elsewhere = elsewhere.expect("the mode");
+        let shows = |view, stage| signatures.of(elsewhere, view, stage).is_some();
+        assert!(shows(View::Direct, Stage::Arrive) && shows(View::Direct, Stage::Tcp));
+        assert!(!shows(View::Direct, Stage::Answer) && !shows(View::AtHome, Stage::Tcp));
+    }
+
     #[test]
     fn a_refusing_balancer_is_a_521_at_the_edge() {
         let signatures = Signatures::new();
-        let refuses = MODES
-            .iter()
-            .position(|m| {
-                m.class == Class::Blamable(Kind::LoadBalancer)
-                    && m.word == crate::world::mode::Word::Refuses
-            })
-            .expect("the mode");
+        let refuses = mode(Kind::LoadBalancer, Word::Refuses);
         let seen = signatures
             .of(refuses, View::BehindCdn, Stage::Http)
             .expect("visible");

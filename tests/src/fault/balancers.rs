@@ -81,8 +81,9 @@ impl Row for BalancerFault {
             | BalancerFault::PortReuse
             | BalancerFault::ProxyLine
             | BalancerFault::StaleAddress
+            | BalancerFault::AtStandby
             | BalancerFault::TimeWait => Listed::Usual,
-            BalancerFault::StuckSessions | BalancerFault::AtStandby => Listed::NotYet,
+            BalancerFault::StuckSessions => Listed::NotYet,
         }
     }
 

@@ -45,6 +45,8 @@ const LOSS_HTTP: &[Weighted] = &[
     (S::BodyTimeout, 0.1),
     (S::Reset, 0.05),
 ];
+/// What is for an address goes to another machine: a standby's entry in the router's tables, an address that moved.
+const ELSEWHERE: &[AtStage] = &[(Stage::Tcp, FORBIDDEN), (Stage::Arrive, FORBIDDEN)];
 const LOST: &[Weighted] = &[(S::SynLost, 0.97), (S::Unreachable, 0.03)];
 const FORBIDDEN: &[Weighted] = &[
     (S::SynLost, 0.75),
@@ -641,15 +643,15 @@ pub(crate) const MODES: &[Mode] = &[
     lossy(
         Kind::LoadBalancer,
         Word::NoAnswer,
-        0.18,
+        0.15,
         &[
             (Stage::Tcp, LOST),
-            (Stage::Arrive, LOST),
             (Stage::Answer, LOST),
             (Stage::Tls, LOSS_TLS),
             (Stage::Http, LOSS_HTTP),
         ],
     ),
+    mode(Kind::LoadBalancer, Word::NoAnswer, 0.03, ELSEWHERE),
     mode(
         Kind::LoadBalancer,
         Word::Refuses,

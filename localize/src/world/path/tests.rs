@@ -42,7 +42,17 @@ fn topology(vip_mode: VipMode) -> Topology {
 
 /// What a probe of a target crosses at a stage, by name, where the balancer only forwards.
 fn crossed(topology: &Topology, target: Target, stage: Stage) -> Vec<(String, View)> {
-    let mut paths = Paths::new(topology, Balancing::Forwarded);
+    crossed_where(Balancing::Forwarded, topology, target, stage)
+}
+
+/// The same, where the balancer works so.
+fn crossed_where(
+    balancing: Balancing,
+    topology: &Topology,
+    target: Target,
+    stage: Stage,
+) -> Vec<(String, View)> {
+    let mut paths = Paths::new(topology, balancing);
     let vantage = &topology.vantages[0];
     let to = vantage.addresses.first().copied();
     let alternatives = paths.alternatives(vantage, &Arm::to(target), stage, to, GOT);
@@ -101,6 +111,32 @@ fn what_nobody_declared_behind_a_balancer_is_crossed() {
         let met = crossed(&topology, Target::Vip { address }, stage);
         let origin = met.iter().any(|(name, _)| name == "shop.example");
         assert!(origin, "{stage:?}: {met:?}");
+    }
+}
+
+#[test]
+fn a_relay_asks_a_backend_when_the_first_bytes_come() {
+    let at = |scheme, stage| {
+        let mut topology = topology(VipMode::Auto);
+        topology.scheme = scheme;
+        let address = topology.vips[0];
+        let met = crossed_where(
+            Balancing::Relayed,
+            &topology,
+            Target::Vip { address },
+            stage,
+        );
+        let mut met = met.into_iter();
+        met.find(|(name, _)| name == "web1").map(|(_, view)| view)
+    };
+    let rows = [
+        (Scheme::Https, Stage::Tcp, None),
+        (Scheme::Https, Stage::Tls, Some(View::BehindRelay)),
+        (Scheme::Https, Stage::Http, Some(View::Direct)),
+        (Scheme::Http, Stage::Http, Some(View::BehindRelay)),
+    ];
+    for (scheme, stage, view) in rows {
+        assert_eq!(at(scheme, stage), view, "{scheme:?} {stage:?}");
     }
 }
 
