@@ -1,11 +1,11 @@
 //! The stretches of a window, judged one after the other: what is wrong now, and what was before.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::engine;
 use crate::engine::search::Posterior;
-use crate::facts::component::Component;
+use crate::facts::component::{Component, Kind};
 use crate::facts::observation::{Session, SourcePort, Traits};
 use crate::facts::time::rfc3339;
 use crate::judgement::carried::Carried;
@@ -33,6 +33,8 @@ const RETURNS: f64 = 0.05;
 /// What is expected of a stretch is expected of all its candidates, or one that leads by a hair would
 /// be sure of itself in the next one.
 const POSSIBLE: f64 = 0.01;
+/// From here on somebody is a candidate of a stretch.
+const CANDIDATE: f64 = 0.05;
 /// A fault that is at least so probable there goes on, where it is named before or after.
 const LIKELY: f64 = 0.5;
 
@@ -99,6 +101,48 @@ fn fails(record: &Record, span: &Span) -> bool {
     trials.any(|t| t.symptom.is_some() && span.holds(t.at))
 }
 
+/// A stretch by itself.
+struct Weighed {
+    span: Span,
+    /// How probable it is, as a logarithm.
+    evidence: f64,
+    /// The kinds of those who may be at fault in it; `None` where that may be anybody.
+    blamed: Option<BTreeSet<Kind>>,
+}
+
+impl Weighed {
+    fn new(span: Span, record: &Record, reading: &Reading<'_>, signatures: &Signatures) -> Self {
+        let evidence = record.count(reading, span);
+        let mut problem = Problem::new(&evidence, signatures, &Carried::default());
+        let posterior = engine::explain(&mut problem.model);
+        let all = suspects(&problem, &posterior);
+        let mut blamed = all.iter().filter(|s| s.was >= CANDIDATE).peekable();
+        let anybody = posterior.unknown() >= LIKELY || blamed.peek().is_none();
+        Self {
+            span,
+            evidence: posterior.evidence + problem.model.calm_total(),
+            blamed: (!anybody).then(|| blamed.map(|s| s.component.kind).collect()),
+        }
+    }
+
+    fn unweighed(span: Span) -> Self {
+        Self {
+            span,
+            evidence: 0.0,
+            blamed: None,
+        }
+    }
+
+    /// Whether one fault may have made both: weighing what two of them made together is what takes longest,
+    /// and leads to nothing.
+    fn may_be(&self, other: &Self) -> bool {
+        match (&self.blamed, &other.blamed) {
+            (Some(own), Some(others)) => !own.is_disjoint(others),
+            (None, _) | (_, None) => true,
+        }
+    }
+}
+
 /// The same stretches, those as one that are as probable as one: what changed between them was chance,
 /// or the course of one fault. The places were found without knowing what fails what.
 pub(crate) fn joined(
@@ -107,36 +151,34 @@ pub(crate) fn joined(
     signatures: &Signatures,
     spans: &[Span],
 ) -> Vec<Span> {
-    let weigh = |span: Span| {
-        let evidence = record.count(reading, span);
-        let mut problem = Problem::new(&evidence, signatures, &Carried::default());
-        let posterior = engine::explain(&mut problem.model);
-        posterior.evidence + problem.model.calm_total()
-    };
+    let weigh = |span: Span| Weighed::new(span, record, reading, signatures);
     // The latest first, as the present is what matters; what is long over stays as it is.
-    let mut joined: Vec<(Span, f64)> = Vec::new();
+    let mut joined: Vec<Weighed> = Vec::new();
     for span in spans.iter().rev() {
-        let alone = match joined.len() {
-            // Of the first there is nothing to compare yet, of those long over no need.
-            0..=PAST => weigh(*span),
-            _ => 0.0,
-        };
-        let later = joined.last().copied().filter(|_| joined.len() <= PAST);
-        if let Some((later, theirs)) = later {
-            let both = Span {
+        // Of those long over there is no need to know what they are worth.
+        if joined.len() > PAST {
+            joined.push(Weighed::unweighed(*span));
+            continue;
+        }
+        let alone = weigh(*span);
+        if let Some(later) = joined.last().filter(|later| later.may_be(&alone)) {
+            let together = weigh(Span {
                 from: span.from,
-                to: later.to,
-            };
-            let together = weigh(both);
-            if together + CHANGED >= alone + theirs {
+                to: later.span.to,
+            });
+            if together.evidence + CHANGED >= alone.evidence + later.evidence {
                 joined.pop();
-                joined.push((both, together));
+                joined.push(together);
                 continue;
             }
         }
-        joined.push((*span, alone));
+        joined.push(alone);
     }
-    joined.into_iter().rev().map(|(span, _)| span).collect()
+    joined
+        .into_iter()
+        .rev()
+        .map(|weighed| weighed.span)
+        .collect()
 }
 
 /// The stretches of a record: where its pattern changes, whatever the balancer does.

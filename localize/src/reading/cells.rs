@@ -316,15 +316,20 @@ impl Record {
         };
         let mut elsewhere = self.clone();
         let mut told = 0;
+        let mut names = BTreeSet::new();
         let through = elsewhere.by_cell.iter_mut().filter(|((_, arm, _), _)| {
             matches!(arm.target, Target::Vip { .. } | Target::Edge { .. })
         });
         for trial in through.flat_map(|(_, trials)| trials).filter(|t| late(t)) {
-            trial.served_by = None;
+            names.extend(trial.served_by.take());
             told += trial.count;
         }
         tell_kept(&mut elsewhere.by_cell, backends);
-        let others = backends.saturating_sub(1).max(1) as f64;
+        // Where all are late by themselves, chance makes each of their names; else nobody is tried in its own place.
+        let others = match names.len() < backends {
+            true => backends.saturating_sub(1).max(1) as f64,
+            false => backends as f64,
+        };
         let odds = libm::log(TRIES_OTHERS) - f64::from(told) * libm::log(others);
         (told >= LATE_ANSWERS).then_some((odds, elsewhere))
     }

@@ -697,6 +697,7 @@ impl<'a> Paths<'a> {
             What::Edge(_)
             | What::Provider(_)
             | What::Address(_)
+            | What::Origin(_)
             | What::Balancer(Vip::One(_) | Vip::Any(_)) => self.topology.scheme == Scheme::Https,
             What::Access(_)
             | What::Resolver(_)
@@ -704,7 +705,6 @@ impl<'a> Paths<'a> {
             | What::NameServers(_)
             | What::Zone(_)
             | What::OriginPath { .. }
-            | What::Origin(_)
             | What::Balancer(Vip::Undeclared)
             | What::Toward { .. }
             | What::LbBackendPath { .. }
