@@ -93,6 +93,9 @@ pub enum Failure {
     CertificateNotYetValid,
     /// No chain to a trust anchor.
     CertificateUnknownIssuer,
+    /// No chain to a trust anchor, since the certificate came without that of its issuer, which is none (RFC 8446,
+    /// section 4.4.2): browsers know such intermediates or fetch them, programs do not.
+    CertificateChainIncomplete,
     /// The certificate does not cover the service's name.
     CertificateWrongName,
     /// Any other reason against the certificate.

@@ -240,6 +240,9 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::CertificateInvalid => {
             format!("presents a certificate that does not verify in {so_many} handshakes")
         }
+        Word::ChainIncomplete => format!(
+            "presents its certificate without that of the issuer in {so_many} handshakes: the chain lacks its intermediate, which browsers know or fetch and programs do not"
+        ),
         Word::Clock => {
             format!("finds {so_many} certificates not yet valid or expired, which others accept")
         }
@@ -392,6 +395,11 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         Word::CertificateExpired | Word::CertificateInvalid => {
             return format!("renew the certificate that {noun} presents, with its intermediates");
         }
+        Word::ChainIncomplete => {
+            return format!(
+                "have {noun} send the whole chain, its certificate and then the intermediates (often named fullchain); `openssl s_client -showcerts` shows what it sends"
+            );
+        }
         Word::RateLimited => {
             return format!(
                 "raise the limit of {noun} or slow the probes down (`[schedule] every`), and see whether users meet it as well"
@@ -536,6 +544,7 @@ fn of_backend(name: &str, mode: Word) -> String {
         | Word::DnsIntercepted
         | Word::CertificateExpired
         | Word::CertificateInvalid
+        | Word::ChainIncomplete
         | Word::Http5xx
         | Word::Http4xx
         | Word::RateLimited

@@ -166,6 +166,7 @@ words! {
     Slow => "slow",
     CertificateExpired => "certificate_expired",
     CertificateInvalid => "certificate_invalid",
+    ChainIncomplete => "certificate_chain_incomplete",
     Http5xx => "http_5xx",
     SessionsFail => "http_5xx",
     Http4xx => "http_4xx",

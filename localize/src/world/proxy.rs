@@ -48,6 +48,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::CertificateExpired
         | S::CertificateEarly
         | S::CertificateIssuer
+        | S::CertificateChain
         | S::CertificateName
         | S::CertificateInvalid => &[(S::Status503, 0.55), (S::Status502, 0.45)],
         S::Reset | S::Closed => &[
@@ -159,6 +160,7 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         S::CertificateExpired
         | S::CertificateEarly
         | S::CertificateIssuer
+        | S::CertificateChain
         | S::CertificateName
         | S::CertificateInvalid => &[
             (S::Cdn526, 0.45),
@@ -273,6 +275,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::CertificateExpired
         | S::CertificateEarly
         | S::CertificateIssuer
+        | S::CertificateChain
         | S::CertificateName
         | S::CertificateInvalid
         | S::Reset

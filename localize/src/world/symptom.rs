@@ -115,6 +115,7 @@ symptoms! {
     CertificateExpired => "certificate_expired", Tls, 0.005;
     CertificateEarly => "certificate_not_yet_valid", Tls, 0.005;
     CertificateIssuer => "certificate_unknown_issuer", Tls, 0.005;
+    CertificateChain => "certificate_chain_incomplete", Tls, 0.002;
     CertificateName => "certificate_wrong_name", Tls, 0.005;
     CertificateInvalid => "certificate_invalid", Tls, 0.005;
     Reset => "connection_reset", Http, 0.05;
@@ -191,6 +192,7 @@ impl Symptom {
             Failure::CertificateExpired => Self::CertificateExpired,
             Failure::CertificateNotYetValid => Self::CertificateEarly,
             Failure::CertificateUnknownIssuer => Self::CertificateIssuer,
+            Failure::CertificateChainIncomplete => Self::CertificateChain,
             Failure::CertificateWrongName => Self::CertificateName,
             Failure::CertificateInvalid => Self::CertificateInvalid,
             Failure::ResetBeforeRequest | Failure::ResetAfterRequest => Self::Reset,

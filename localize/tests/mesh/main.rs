@@ -162,6 +162,8 @@ rows! {
     edge_500: [Fault::EdgeStatus(0, 500, 1.0)], Full => [(Cdn, "198.51.100.11", "http_5xx")];
     both_edges_reset: [Fault::EdgesReset(0.3)], Full => [(Cdn, "cloudflare", "resets")];
     edge_certificate: [Fault::EdgeCertificate(0)], Full => [(Cdn, "198.51.100.11", "certificate_expired")];
+    edge_chain: [Fault::EdgeChain(0)], Full => [(Cdn, "198.51.100.11", "certificate_chain_incomplete")];
+    bare_edge_chain: [Fault::EdgeChain(0)], Bare => [(Cdn, "198.51.100.11", "certificate_chain_incomplete")];
     one_origin_path: [Fault::OriginPath(0)], Full => [(CdnOriginPath, "198.51.100.11->203.0.113.10:443", "unreachable")];
     balancer_dead: [Fault::BalancerDead], Full => [(LoadBalancer, "203.0.113.10:443", "refuses")];
     balancer_503: [Fault::BalancerStatus(503)], Full => [(LoadBalancer, "203.0.113.10:443", "http_5xx")];

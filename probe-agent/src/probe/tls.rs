@@ -1,6 +1,6 @@
 //! The TLS layer: an ordinary handshake that remembers the certificate even when it is refused.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use localize::{Failure, HttpVersion, TlsFacts};
@@ -17,7 +17,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
+use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
 use super::short_hex;
 use crate::failure;
@@ -28,8 +29,15 @@ use crate::service::Service;
 pub struct Trust {
     verifier: Arc<WebPkiServerVerifier>,
     own: Vec<CertificateDer<'static>>,
+    /// What servers sent beside certificates that verified. It makes no certificate good; it tells a chain that lacks
+    /// a part from one of an unknown authority, as a browser's memory of intermediates hides the difference.
+    intermediates: Mutex<Vec<CertificateDer<'static>>>,
     config: ClientConfig,
 }
+
+/// Intermediates that are remembered: a site has one or two authorities, and no more chains than generations of
+/// certificates in use.
+const MAX_INTERMEDIATES: usize = 16;
 
 /// Trust anchors that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +88,27 @@ impl Trust {
         Ok(Self {
             verifier,
             own,
+            intermediates: Mutex::new(Vec::new()),
             config,
         })
+    }
+
+    /// Takes in what came beside a certificate that verified.
+    fn remember(&self, sent: &[CertificateDer<'_>]) {
+        let mut known = self
+            .intermediates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for one in sent {
+            if known.len() < MAX_INTERMEDIATES && !known.iter().any(|other| other == one) {
+                known.push(one.clone().into_owned());
+            }
+        }
+    }
+
+    fn remembered(&self) -> Vec<CertificateDer<'static>> {
+        let known = self.intermediates.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -103,6 +130,7 @@ pub async fn handshake(
     let judge = Arc::new(Judge {
         trust: Arc::clone(&service.trust),
         leaf: OnceLock::new(),
+        lacking: OnceLock::new(),
     });
     let mut config = service.trust.config.clone();
     config.alpn_protocols = vec![alpn(version).to_vec()];
@@ -112,7 +140,7 @@ pub async fn handshake(
     let connector = TlsConnector::from(Arc::new(config));
     let handshake = connector.connect(service.server_name.clone(), stream);
     let ended = match timeout(within, handshake).await {
-        Ok(ended) => ended.map_err(|error| failure::tls(&error)),
+        Ok(ended) => ended.map_err(|error| judge.told(failure::tls(&error))),
         Err(_) => Err(Failure::TlsTimeout),
     };
     (judge.leaf.get().and_then(facts), ended)
@@ -131,6 +159,34 @@ fn facts(leaf: &CertificateDer<'_>) -> Option<TlsFacts> {
 struct Judge {
     trust: Arc<Trust>,
     leaf: OnceLock<CertificateDer<'static>>,
+    /// Set where the chain lacks an intermediate.
+    lacking: OnceLock<()>,
+}
+
+impl Judge {
+    /// What the library calls an unknown issuer may be a known one's certificate that was not sent.
+    fn told(&self, failure: Failure) -> Failure {
+        match (failure, self.lacking.get()) {
+            (Failure::CertificateUnknownIssuer, Some(())) => Failure::CertificateChainIncomplete,
+            (failure, Some(()) | None) => failure,
+        }
+    }
+
+    /// Whether the chain leads to a trust anchor with an intermediate that another server sent, or the certificate
+    /// came without that of its issuer and says where that is to be had.
+    fn lacks_intermediate(
+        &self,
+        leaf: &CertificateDer<'_>,
+        sent: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        let mut completed = self.trust.remembered();
+        completed.extend(sent.iter().map(|one| one.clone().into_owned()));
+        let verifier = &self.trust.verifier;
+        let verified = verifier.verify_server_cert(leaf, &completed, server_name, &[], now);
+        verified.is_ok() || names_absent_issuer(leaf, sent)
+    }
 }
 
 impl ServerCertVerifier for Judge {
@@ -159,7 +215,17 @@ impl ServerCertVerifier for Judge {
             Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
                 Err(CertificateError::UnknownIssuer.into())
             }
-            Ok(_) | Err(_) => judgement,
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                if self.lacks_intermediate(end_entity, intermediates, server_name, now) {
+                    let _ = self.lacking.set(());
+                }
+                judgement
+            }
+            Ok(_) => {
+                self.trust.remember(intermediates);
+                judgement
+            }
+            Err(_) => judgement,
         }
     }
 
@@ -188,6 +254,27 @@ impl ServerCertVerifier for Judge {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.trust.verifier.supported_verify_schemes()
     }
+}
+
+/// Whether a certificate says where that of its issuer is to be had (RFC 5280, section 4.2.2.1), as those of public
+/// authorities do, and came without it. The issuer of one that signed itself cannot be lacking.
+fn names_absent_issuer(leaf: &CertificateDer<'_>, sent: &[CertificateDer<'_>]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+        return false;
+    };
+    let is_issuer = |one: &CertificateDer<'_>| {
+        X509Certificate::from_der(one).is_ok_and(|(_, one)| one.subject() == certificate.issuer())
+    };
+    let mut extensions = certificate.extensions().iter();
+    let names_one = extensions.any(|extension| {
+        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else {
+            return false;
+        };
+        let mut places = access.accessdescs.iter();
+        places.any(|at| at.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS)
+    });
+    let self_issued = certificate.issuer() == certificate.subject();
+    names_one && !self_issued && !sent.iter().any(is_issuer)
 }
 
 /// Judges a leaf that is marked as a CA and signed by itself, as `openssl req -x509` makes them: webpki

@@ -126,6 +126,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Failure::CertificateExpired,
         Failure::CertificateNotYetValid,
         Failure::CertificateUnknownIssuer,
+        Failure::CertificateChainIncomplete,
         Failure::CertificateWrongName,
         Failure::CertificateInvalid,
         Failure::TlsProtocol,

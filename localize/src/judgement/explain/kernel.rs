@@ -114,6 +114,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Slow
         | Word::CertificateExpired
         | Word::CertificateInvalid
+        | Word::ChainIncomplete
         | Word::Http5xx
         | Word::Http4xx
         | Word::RateLimited

@@ -73,6 +73,8 @@ const INVALID: &[Weighted] = &[
     (S::CertificateInvalid, 0.15),
     (S::CertificateEarly, 0.05),
 ];
+/// Who has met no server yet that sends the intermediate takes its authority for an unknown one.
+const INCOMPLETE: &[Weighted] = &[(S::CertificateChain, 0.9), (S::CertificateIssuer, 0.1)];
 /// To a host whose own clock is wrong, certificates are over or not yet there.
 const MISJUDGED: &[Weighted] = &[(S::CertificateEarly, 0.5), (S::CertificateExpired, 0.5)];
 /// What meets with an old connection of the balancer's own, which its clients know nothing of.
@@ -494,6 +496,12 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Tls, INVALID)],
     ),
+    mode(
+        Kind::Cdn,
+        Word::ChainIncomplete,
+        0.02,
+        &[(Stage::Tls, INCOMPLETE)],
+    ),
     mode(Kind::Cdn, Word::TlsFails, 0.05, &[(Stage::Tls, TLS_FAILS)]),
     mode(Kind::Cdn, Word::Http5xx, 0.15, &[(Stage::Http, EDGE_5XX)]),
     mode(Kind::Cdn, Word::Http4xx, 0.05, &[(Stage::Http, STATUS_4XX)]),
@@ -592,6 +600,12 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::Origin,
+        Word::ChainIncomplete,
+        0.01,
+        &[(Stage::Tls, INCOMPLETE)],
+    ),
+    mode(
+        Kind::Origin,
         Word::TlsFails,
         0.03,
         &[(Stage::Tls, TLS_FAILS)],
@@ -673,6 +687,12 @@ pub(crate) const MODES: &[Mode] = &[
         Word::CertificateInvalid,
         0.05,
         &[(Stage::Tls, INVALID)],
+    ),
+    mode(
+        Kind::LoadBalancer,
+        Word::ChainIncomplete,
+        0.02,
+        &[(Stage::Tls, INCOMPLETE)],
     ),
     mode(
         Kind::LoadBalancer,
@@ -823,6 +843,12 @@ pub(crate) const MODES: &[Mode] = &[
         Word::CertificateExpired,
         0.03,
         &[(Stage::Tls, EXPIRED)],
+    ),
+    mode(
+        Kind::Backend,
+        Word::ChainIncomplete,
+        0.01,
+        &[(Stage::Tls, INCOMPLETE)],
     ),
     mode(
         Kind::Backend,

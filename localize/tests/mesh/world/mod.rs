@@ -39,6 +39,8 @@ pub enum Fault {
     EdgeStalls(usize),
     EdgesReset(f64),
     EdgeCertificate(usize),
+    /// An edge sends its certificate without that of the issuer.
+    EdgeChain(usize),
     OriginPath(usize),
     /// An edge hands out an old page to whoever accepts gzip.
     EdgeVariant(usize),
@@ -825,7 +827,7 @@ impl World {
                 .unwrap_or(""),
         );
         if public && self.faults.contains(&own) {
-            self.tls(both, false, steps)?;
+            self.tls(both, None, steps)?;
             facts.http = Some(self.answer_with(403));
             return Err((Layer::Http, Failure::HttpStatus(403), 900));
         }
@@ -858,7 +860,7 @@ impl World {
                 if self.faults.contains(&Fault::Misdirected(self.forwarded)) {
                     return Err((Layer::Tls, Failure::TlsAlert(10), 700));
                 }
-                self.tls(both, false, steps)?;
+                self.tls(both, None, steps)?;
                 self.at_backend(self.forwarded, 0, steps, facts, true)
             }
             Target::Vip { .. } => self.at_vip(both, steps, facts),

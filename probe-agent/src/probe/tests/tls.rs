@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use localize::{Failure, Layer, Outcome};
+use localize::{Arm, Failure, Layer, Outcome};
 use proto::v1::ServiceSpec;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::server::WebPkiClientVerifier;
@@ -12,7 +12,8 @@ use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
-use super::{failed, layers, listener, probe, serve, spec, vip};
+use super::{Earlier, failed, layers, listener, probe, probe_of, serve, spec, vip};
+use crate::service::Service;
 
 pub(super) struct Authority {
     pub(super) pem: String,
@@ -67,6 +68,83 @@ pub(super) fn config(
     builder
         .with_single_cert(vec![leaf.der().clone()], key)
         .unwrap()
+}
+
+/// An authority's own intermediate, and a certificate of it that says where that is to be had, or does not.
+fn below(root: &Authority, says_where: bool) -> [rustls_pki_types::CertificateDer<'static>; 2] {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    let name = rcgen::DnType::CommonName;
+    params.distinguished_name.push(name, "an intermediate");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let intermediate = params.signed_by(&key, &root.issuer).unwrap();
+    let issuer = Issuer::new(params, key);
+    let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    if says_where {
+        params.custom_extensions.push(ca_issuers());
+    }
+    let leaf = params.signed_by(&leaf_key(), &issuer).unwrap();
+    [leaf.der().clone(), intermediate.der().clone()]
+}
+
+/// One key does for all of these: what is judged is who signed.
+fn leaf_key() -> KeyPair {
+    static KEY: std::sync::OnceLock<Vec<u8>> = std::sync::OnceLock::new();
+    let key = KEY.get_or_init(|| KeyPair::generate().unwrap().serialize_der());
+    KeyPair::try_from(key.as_slice()).unwrap()
+}
+
+/// Authority information access: the issuer's certificate at `http://ca.example/` (RFC 5280, section 4.2.2.1).
+fn ca_issuers() -> rcgen::CustomExtension {
+    let place = b"http://ca.example/";
+    let method = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 48, 2];
+    let place = [&[0x86, place.len() as u8], place.as_slice()].concat();
+    let inner = [method.as_slice(), &place].concat();
+    let one = [&[0x30, inner.len() as u8], inner.as_slice()].concat();
+    let all = [&[0x30, one.len() as u8], one.as_slice()].concat();
+    rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], all)
+}
+
+fn showing(chain: &[rustls_pki_types::CertificateDer<'static>]) -> ServerConfig {
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf_key().serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain.to_vec(), key)
+        .unwrap()
+}
+
+/// A certificate without that of its issuer is told from one of an unknown authority: by the intermediate that
+/// another server sent before, or since the certificate says where it is to be had.
+#[tokio::test]
+async fn a_chain_that_lacks_its_intermediate_is_told_from_an_unknown_authority() {
+    use Failure::{CertificateChainIncomplete as Incomplete, CertificateUnknownIssuer as Unknown};
+    let (known, stranger) = (authority(), authority());
+    let [leaf, intermediate] = below(&known, false);
+    let [other, others] = below(&stranger, false);
+    let [telling, _] = below(&known, true);
+    let [strange, strangers] = below(&stranger, true);
+    let service = Arc::new(Service::try_from(trusting(&known.pem)).unwrap());
+    let rows = [
+        (vec![leaf.clone()], Some(Unknown)),
+        (vec![leaf.clone(), intermediate], None),
+        (vec![leaf], Some(Incomplete)),
+        // Of an unknown authority whatever it sends.
+        (vec![other.clone()], Some(Unknown)),
+        (vec![other, others], Some(Unknown)),
+        (vec![telling], Some(Incomplete)),
+        (vec![strange, strangers], Some(Unknown)),
+    ];
+    for (number, (chain, failure)) in rows.into_iter().enumerate() {
+        let arm = Arm::to(vip(serve_tls(showing(&chain)).await));
+        let findings = probe_of(&service, Earlier::default(), arm).await.1;
+        match failure {
+            None => assert_eq!(findings.outcome, Outcome::Passed, "row {number}"),
+            Some(failure) => assert_eq!(failed(&findings), (Layer::Tls, failure), "row {number}"),
+        }
+    }
 }
 
 /// Answers one request over TLS and closes without close_notify.
