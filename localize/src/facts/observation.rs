@@ -206,6 +206,13 @@ pub struct TlsFacts {
     pub leaf: String,
     /// notAfter of the leaf, in seconds since the Unix epoch.
     pub not_after: i64,
+    /// notBefore of the leaf, likewise; of agents that tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<i64>,
+    /// What the host's own clock said when the certificate was judged by it, likewise; programs there judge by
+    /// that, and not by mesh time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_at: Option<i64>,
 }
 
 /// What the HTTP answer held.

@@ -120,6 +120,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) late: Option<Lateness<'a>>,
     /// For how many seconds more a negative answer may be kept that it gives.
     pub(crate) kept: Option<u32>,
+    /// By how many seconds the clock of its host is ahead of mesh time, where it is wrong.
+    pub(crate) ahead: Option<i64>,
 }
 
 /// The one sentence for the person on call: what the component does, how often, whether its siblings
@@ -158,6 +160,18 @@ fn quantity(reach: Reach<'_>) -> String {
     } else {
         format!("{percent:.0} % of the")
     }
+}
+
+/// How wrong a clock is.
+fn clock(ahead: i64) -> String {
+    let way = if ahead < 0 { "behind" } else { "ahead of" };
+    let off = ahead.unsigned_abs();
+    let off = match off {
+        0..7_200 => format!("{} minutes", off / 60),
+        7_200..172_800 => format!("{} hours", off / 3_600),
+        _ => format!("{} days", off / 86_400),
+    };
+    format!(": its host's clock is {off} {way} the mesh's")
 }
 
 /// Later than usual by how much, and what that was seen by.
@@ -244,7 +258,10 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
             "presents its certificate without that of the issuer in {so_many} handshakes: the chain lacks its intermediate, which browsers know or fetch and programs do not"
         ),
         Word::Clock => {
-            format!("finds {so_many} certificates not yet valid or expired, which others accept")
+            let clock = reach.ahead.map(clock).unwrap_or_default();
+            format!(
+                "finds {so_many} certificates not yet valid or expired, which others accept{clock}"
+            )
         }
         Word::TlsFails => format!("fails {so_many} TLS handshakes"),
         Word::Http5xx => format!("answers {so_many} requests with server errors"),

@@ -47,6 +47,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::TlsRefused
         | S::CertificateExpired
         | S::CertificateEarly
+        | S::CertificateClock
         | S::CertificateIssuer
         | S::CertificateChain
         | S::CertificateName
@@ -159,6 +160,7 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         ],
         S::CertificateExpired
         | S::CertificateEarly
+        | S::CertificateClock
         | S::CertificateIssuer
         | S::CertificateChain
         | S::CertificateName
@@ -274,6 +276,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::TlsRefused
         | S::CertificateExpired
         | S::CertificateEarly
+        | S::CertificateClock
         | S::CertificateIssuer
         | S::CertificateChain
         | S::CertificateName

@@ -421,6 +421,40 @@ fn an_old_variant_is_seen_by_asking_as_browsers_do() {
 }
 
 /// A balancer with a session for each arm that keeps one, and then these faults.
+/// A certificate that is valid by mesh time and not by one host's own clock: nobody else's fault, even where nobody
+/// else asks the edges.
+#[test]
+fn a_clock_that_is_wrong_is_its_own_hosts() {
+    for (days, words) in [(-40, "40 days behind the mesh's"), (90, "90 days ahead of")] {
+        for alone in [false, true] {
+            let mut world = World::new(Mesh::Full, 1);
+            world.faults = vec![Fault::Clock("home1", days)];
+            if alone {
+                let on_the_path = |name: &str| name == "home1" || name == "lb" || name == "web1";
+                world.declare(|t| t.vantages.retain(|v| on_the_path(&v.name.0)));
+            }
+            let (assessment, _) = judge(world, 50);
+            let text = describe(&assessment);
+            let expected = [(Kind::ClientNetwork, "home1", &["clock"][..])];
+            assert!(
+                names(&assessment.verdict, &expected),
+                "{days} {alone}: {text}"
+            );
+            let summary = &assessment.verdict.faults[0].summary;
+            assert!(summary.contains(words), "{summary}");
+        }
+    }
+}
+
+/// Where all hosts agree and the coordinator does not, its clock acquits no certificate that has ended.
+#[test]
+fn the_coordinators_own_clock_is_no_standard_alone() {
+    let mut world = World::new(Mesh::Full, 1);
+    world.faults = vec![Fault::MeshClock(-10), Fault::EdgeCertificate(0)];
+    let edge = (Kind::Cdn, "198.51.100.11", &["certificate_expired"][..]);
+    check_world(world, "the mesh's clock", &[edge]);
+}
+
 fn in_session(mesh: Mesh, seed: u64, faults: &[Fault]) -> World {
     let mut world = World::new(mesh, seed);
     world.keeps_cookies = true;

@@ -143,22 +143,27 @@ pub async fn handshake(
         Ok(ended) => ended.map_err(|error| judge.told(failure::tls(&error))),
         Err(_) => Err(Failure::TlsTimeout),
     };
-    (judge.leaf.get().and_then(facts), ended)
+    let shown = judge.leaf.get();
+    (shown.and_then(|(leaf, at)| facts(leaf, *at)), ended)
 }
 
-fn facts(leaf: &CertificateDer<'_>) -> Option<TlsFacts> {
+fn facts(leaf: &CertificateDer<'_>, at: UnixTime) -> Option<TlsFacts> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    let validity = certificate.validity();
     Some(TlsFacts {
         leaf: short_hex(&Sha256::digest(leaf)),
-        not_after: certificate.validity().not_after.timestamp(),
+        not_after: validity.not_after.timestamp(),
+        not_before: Some(validity.not_before.timestamp()),
+        judged_at: i64::try_from(at.as_secs()).ok(),
     })
 }
 
-/// Records the leaf and then judges it as usual.
+/// Records the leaf and then judges it as usual, by the time that the library reads from the host's own clock, as
+/// programs there do; what that said is recorded with it.
 #[derive(Debug)]
 struct Judge {
     trust: Arc<Trust>,
-    leaf: OnceLock<CertificateDer<'static>>,
+    leaf: OnceLock<(CertificateDer<'static>, UnixTime)>,
     /// Set where the chain lacks an intermediate.
     lacking: OnceLock<()>,
 }
@@ -199,7 +204,7 @@ impl ServerCertVerifier for Judge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         // Set once: a connection has one handshake.
-        let _ = self.leaf.set(end_entity.clone().into_owned());
+        let _ = self.leaf.set((end_entity.clone().into_owned(), now));
         let judgement = self.trust.verifier.verify_server_cert(
             end_entity,
             intermediates,

@@ -349,6 +349,8 @@ fn tls_from_wire(wire: v1::TlsFacts) -> Result<TlsFacts, Malformed> {
     Ok(TlsFacts {
         leaf: prose("tls.leaf", wire.leaf, MAX_HEADER_VALUE)?,
         not_after: wire.not_after,
+        not_before: wire.not_before,
+        judged_at: wire.judged_at,
     })
 }
 
@@ -385,6 +387,8 @@ impl From<&Observation> for v1::Observation {
             tls: facts.tls.as_ref().map(|tls| v1::TlsFacts {
                 leaf: tls.leaf.clone(),
                 not_after: tls.not_after,
+                not_before: tls.not_before,
+                judged_at: tls.judged_at,
             }),
             http: facts.http.as_ref().map(http_to_wire),
         }

@@ -275,8 +275,18 @@ fn http() -> impl Strategy<Value = HttpFacts> {
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
-    let tls =
-        ("[0-9a-f]{32}", any::<i64>()).prop_map(|(leaf, not_after)| TlsFacts { leaf, not_after });
+    let tls = (
+        "[0-9a-f]{32}",
+        any::<i64>(),
+        option::of(any::<i64>()),
+        option::of(any::<i64>()),
+    )
+        .prop_map(|(leaf, not_after, not_before, judged_at)| TlsFacts {
+            leaf,
+            not_after,
+            not_before,
+            judged_at,
+        });
     (
         option::of(dns()),
         option::of(tcp()),

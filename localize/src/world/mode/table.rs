@@ -396,6 +396,15 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         &[(Stage::Tls, MISJUDGED)],
     ),
+    Mode {
+        told: Some(S::CertificateClock),
+        ..mode(
+            Kind::ClientNetwork,
+            Word::Clock,
+            0.02,
+            &[(Stage::Tls, &[(S::CertificateClock, 1.0)])],
+        )
+    },
     black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
     black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
     collides(

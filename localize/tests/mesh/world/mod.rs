@@ -17,8 +17,8 @@ use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
     Expectation, Facts, Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer,
     Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName,
-    Session, SourcePort, Stamp, Step, Target, TcpFacts, Topology, VantageName, VantagePoint,
-    VipMode, WitnessReport,
+    Session, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, Topology, VantageName,
+    VantagePoint, VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -39,6 +39,10 @@ pub enum Fault {
     EdgeStalls(usize),
     EdgesReset(f64),
     EdgeCertificate(usize),
+    /// The clock of a vantage point's host is so many days ahead of the mesh's.
+    Clock(&'static str, i64),
+    /// The coordinator's own clock is so many days ahead of everybody else's.
+    MeshClock(i64),
     /// An edge sends its certificate without that of the issuer.
     EdgeChain(usize),
     OriginPath(usize),
@@ -819,6 +823,11 @@ impl World {
         if self.faults.contains(&own) {
             return Err((Layer::Tls, Failure::TlsReset, 400));
         }
+        if arm.target.label().starts_with("backend/") {
+            // They speak plain HTTP.
+        } else if let Some(failure) = self.judge(vantage, arm, facts) {
+            return Err((Layer::Tls, failure, 1000));
+        }
         let own = Fault::NotServed(
             KNOWN
                 .iter()
@@ -838,6 +847,44 @@ impl World {
             return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
         }
         end
+    }
+
+    /// What a vantage point holds against a certificate by its host's own clock. Those of edges that have ended did
+    /// so a day ago, by the clock of the sun.
+    fn judge(&self, vantage: &VantagePoint, arm: &Arm, facts: &mut Facts) -> Option<Failure> {
+        const DAY: i64 = 86_400;
+        let mesh = (self.now / 1_000_000).cast_signed();
+        let own = |f: &Fault| match f {
+            Fault::Clock(name, days) if vantage.name.0 == *name => Some(days * DAY),
+            Fault::MeshClock(days) => Some(-days * DAY),
+            _ => None,
+        };
+        let sun = |f: &Fault| match f {
+            Fault::MeshClock(days) => Some(-days * DAY),
+            _ => None,
+        };
+        let sun = mesh + self.has(sun).unwrap_or(0);
+        let judged = mesh + self.has(own).unwrap_or(0);
+        let ended = |f: &Fault| match (f, &arm.target) {
+            (Fault::EdgeCertificate(i), Target::Edge { address }) => {
+                (EDGES[*i] == address.to_string()).then_some(())
+            }
+            _ => None,
+        };
+        let ended = self.has(ended).is_some();
+        let not_before = sun - 30 * DAY;
+        let not_after = if ended { sun - DAY } else { sun + 60 * DAY };
+        facts.tls = Some(TlsFacts {
+            leaf: "leaf".into(),
+            not_after,
+            not_before: Some(not_before),
+            judged_at: Some(judged),
+        });
+        match judged {
+            early if early < not_before => Some(Failure::CertificateNotYetValid),
+            late if late > not_after => Some(Failure::CertificateExpired),
+            _ => None,
+        }
     }
 
     fn above_tcp(

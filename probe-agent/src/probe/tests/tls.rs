@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 
 use super::{Earlier, failed, layers, listener, probe, probe_of, serve, spec, vip};
+use crate::clock::Clock;
 use crate::service::Service;
 
 pub(super) struct Authority {
@@ -180,6 +181,10 @@ async fn a_good_certificate_passes_and_is_described() {
     let facts = findings.facts.tls.unwrap();
     assert_eq!(facts.leaf.len(), 32);
     assert_eq!(facts.not_after, 3_786_912_000);
+    assert_eq!(facts.not_before, Some(1_577_836_800));
+    let host = Clock::start().now().0 / 1_000_000;
+    let judged = facts.judged_at.unwrap().unsigned_abs();
+    assert!(judged.abs_diff(host) <= 2, "{judged} at {host}");
 }
 
 #[tokio::test]
