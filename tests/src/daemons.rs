@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::address::{EDGES, NAME_SERVERS, RESOLVERS, SERVICE, VIP};
 use crate::app::{BEHIND_NGINX, IN_FRONT, behaviour_file};
+use crate::astray;
 use crate::certificates::Certificates;
 use crate::daemon::Daemon;
 use crate::namespace::Run;
@@ -188,6 +189,7 @@ pub fn missing_programs() -> Vec<&'static str> {
         "tcpdump",
         "dig",
         "curl",
+        "openssl",
     ];
     let there = |program: &str| {
         let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -195,9 +197,11 @@ pub fn missing_programs() -> Vec<&'static str> {
             .iter()
             .any(|folder| Path::new(folder).join(program).exists())
     };
+    let library = astray::library().is_none().then_some("libfaketime");
     programs
         .into_iter()
         .filter(|program| !there(program))
+        .chain(library)
         .collect()
 }
 

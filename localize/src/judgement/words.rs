@@ -305,6 +305,9 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         ),
         Word::AnswersLost => format!("loses {so_many} answers that have left the host"),
         Word::MtuBlackHole => format!("loses {so_many} answers that take more than one packet"),
+        Word::LargeHello => format!(
+            "fails {so_many} TLS handshakes of clients whose hello takes two packets, as with a post-quantum key share, and not those of others"
+        ),
         Word::LargeAnswersFail => format!("fails {so_many} large answers"),
         Word::PortReuseCollision => {
             format!("fails {so_many} connections whose source port was used less than 60 s before")
@@ -397,6 +400,11 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         Word::LargeAnswersFail => {
             return format!(
                 "small answers of {noun} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
+            );
+        }
+        Word::LargeHello => {
+            return format!(
+                "look for what reads TLS at {noun} (firewall, filter, DPI, proxy) and takes the ClientHello for whole in its first packet, and update it or let it pass; then for MTU and fragments in that direction. Meanwhile clients without X25519MLKEM768 get through"
             );
         }
         Word::SessionsFail => {
@@ -541,6 +549,7 @@ fn of_backend(name: &str, mode: Word) -> String {
         }
         Word::WrongContent => format!("compare the release on {name} with its siblings"),
         Word::WrongVariant
+        | Word::LargeHello
         | Word::SessionsFail
         | Word::PacketLoss
         | Word::Unreachable

@@ -421,6 +421,47 @@ fn an_old_variant_is_seen_by_asking_as_browsers_do() {
 }
 
 /// A balancer with a session for each arm that keeps one, and then these faults.
+/// What befalls hellos of two packets alone is told by asking with both, and is whose they cross: one network's, one
+/// edge's, all edges', the balancer's. Who says small ones alone sees nothing of it.
+#[test]
+fn large_hellos_are_dropped_by_whom_they_cross() {
+    let hello = &["large_hello"][..];
+    let rows: [(bool, &[Fault], &[Wanted<'_>]); 6] = [
+        (true, &[], &[]),
+        (false, &[Fault::LargeHelloAt("home1")], &[]),
+        (
+            true,
+            &[Fault::LargeHelloAt("home1")],
+            &[(Kind::ClientNetwork, "home1", hello)],
+        ),
+        (
+            true,
+            &[Fault::LargeHelloOfEdge(0)],
+            &[(Kind::Cdn, "198.51.100.11", hello)],
+        ),
+        (
+            true,
+            &[Fault::LargeHelloOfEdges],
+            &[(Kind::Cdn, "cloudflare", hello)],
+        ),
+        (
+            true,
+            &[Fault::LargeHelloOfBalancer],
+            &[(Kind::LoadBalancer, VIP, hello)],
+        ),
+    ];
+    for mesh in [Mesh::Full, Mesh::Bare] {
+        for (says_large, faults, expected) in rows {
+            for seed in 1..=seeds() {
+                let mut world = World::new(mesh, seed);
+                world.says_large_hello = says_large;
+                world.faults = faults.to_vec();
+                check_world(world, &format!("{mesh:?} seed {seed}"), expected);
+            }
+        }
+    }
+}
+
 /// A certificate that is valid by mesh time and not by one host's own clock: nobody else's fault, even where nobody
 /// else asks the edges.
 #[test]

@@ -2,6 +2,7 @@
 
 pub mod cookie;
 pub mod dns;
+pub mod hello;
 pub mod http;
 pub mod port;
 pub mod tcp;

@@ -3,9 +3,10 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use localize::{Failure, HttpVersion, TlsFacts};
+use localize::{Failure, Hello, HttpVersion, TlsFacts};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -20,7 +21,7 @@ use tokio_rustls::client::TlsStream;
 use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
 use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
-use super::short_hex;
+use super::{hello, short_hex};
 use crate::failure;
 use crate::service::Service;
 
@@ -33,6 +34,8 @@ pub struct Trust {
     /// a part from one of an unknown authority, as a browser's memory of intermediates hides the difference.
     intermediates: Mutex<Vec<CertificateDer<'static>>>,
     config: ClientConfig,
+    /// The same with a large hello.
+    large: ClientConfig,
 }
 
 /// Intermediates that are remembered: a site has one or two authorities, and no more chains than generations of
@@ -78,18 +81,12 @@ impl Trust {
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()?;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TrustError::Setup)?
-            .with_webpki_verifier(Arc::clone(&verifier))
-            .with_no_client_auth();
-        // Every probe must see the whole handshake.
-        config.resumption = Resumption::disabled();
         Ok(Self {
+            config: config(provider, &verifier)?,
+            large: config(hello::provider(), &verifier)?,
             verifier,
             own,
             intermediates: Mutex::new(Vec::new()),
-            config,
         })
     }
 
@@ -112,6 +109,29 @@ impl Trust {
     }
 }
 
+fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: &Arc<WebPkiServerVerifier>,
+) -> Result<ClientConfig, TrustError> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TrustError::Setup)?
+        .with_webpki_verifier(Arc::clone(verifier))
+        .with_no_client_auth();
+    // Every probe must see the whole handshake.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// How a handshake is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The one version of HTTP that is offered.
+    pub version: HttpVersion,
+    /// How much is said.
+    pub hello: Hello,
+}
+
 /// The name of a version in a handshake (RFC 7301, section 6; RFC 9113, section 3.1).
 const fn alpn(version: HttpVersion) -> &'static [u8] {
     match version {
@@ -124,7 +144,7 @@ const fn alpn(version: HttpVersion) -> &'static [u8] {
 pub async fn handshake(
     service: &Service,
     stream: TcpStream,
-    version: HttpVersion,
+    Asking { version, hello }: Asking,
     within: Duration,
 ) -> (Option<TlsFacts>, Result<TlsStream<TcpStream>, Failure>) {
     let judge = Arc::new(Judge {
@@ -132,7 +152,10 @@ pub async fn handshake(
         leaf: OnceLock::new(),
         lacking: OnceLock::new(),
     });
-    let mut config = service.trust.config.clone();
+    let mut config = match hello {
+        Hello::Usual => service.trust.config.clone(),
+        Hello::Large => service.trust.large.clone(),
+    };
     config.alpn_protocols = vec![alpn(version).to_vec()];
     config
         .dangerous()

@@ -4,13 +4,14 @@ use anyhow::Result;
 
 use super::{Known, Listed, Row, Strength};
 use crate::address::{COORDINATOR_PORTS, EDGES, RESOLVERS};
+use crate::astray;
 use crate::blame::{one, resolver};
 use crate::expectation::Blame;
 use crate::net::Balancer;
 use crate::packets::{lose, packets};
 use crate::said::Kind;
 use crate::sign::Sign::{Always, AtTimes};
-use crate::sign::{Ask, Signs, hurt, well};
+use crate::sign::{Answer, Ask, Signs, hurt, well};
 use crate::topology::Lab;
 use crate::verdicts::Declared;
 
@@ -24,14 +25,20 @@ pub enum HomeFault {
     /// Of two questions to a resolver from one port, home 1's network loses the second, as a race in
     /// connection tracking does.
     LosesSecondQuestion,
+    /// The clock of home 1's host was set back by years.
+    ClockBehind,
+    /// Home 1's network drops the first packet of a hello in TLS that takes more than one.
+    DropsLargeHello,
 }
 
 impl HomeFault {
     /// All of them.
-    pub const EVERY: [HomeFault; 3] = [
+    pub const EVERY: [HomeFault; 5] = [
         HomeFault::Lossy,
         HomeFault::ResetsHello,
         HomeFault::LosesSecondQuestion,
+        HomeFault::ClockBehind,
+        HomeFault::DropsLargeHello,
     ];
 }
 
@@ -41,12 +48,17 @@ impl Row for HomeFault {
             HomeFault::Lossy => "home-lossy",
             HomeFault::ResetsHello => "home-resets-hello",
             HomeFault::LosesSecondQuestion => "home-loses-second-question",
+            HomeFault::ClockBehind => "home-clock-behind",
+            HomeFault::DropsLargeHello => "home-drops-large-hello",
         }
     }
 
     fn listed(&self) -> Listed {
         match self {
-            HomeFault::Lossy | HomeFault::ResetsHello => Listed::Usual,
+            HomeFault::Lossy
+            | HomeFault::ResetsHello
+            | HomeFault::ClockBehind
+            | HomeFault::DropsLargeHello => Listed::Usual,
             HomeFault::LosesSecondQuestion => Listed::NotYet,
         }
     }
@@ -54,7 +66,21 @@ impl Row for HomeFault {
     fn strength(&self) -> Strength {
         match self {
             HomeFault::Lossy => Strength::Intermittent,
-            HomeFault::ResetsHello | HomeFault::LosesSecondQuestion => Strength::Hard,
+            HomeFault::ResetsHello
+            | HomeFault::LosesSecondQuestion
+            | HomeFault::ClockBehind
+            | HomeFault::DropsLargeHello => Strength::Hard,
+        }
+    }
+
+    fn settles(&self) -> u64 {
+        match self {
+            // What reads the time there looks once a second whether it was set.
+            HomeFault::ClockBehind => 2,
+            HomeFault::Lossy
+            | HomeFault::ResetsHello
+            | HomeFault::LosesSecondQuestion
+            | HomeFault::DropsLargeHello => 1,
         }
     }
 
@@ -67,6 +93,8 @@ impl Row for HomeFault {
         let blame = match self {
             HomeFault::Lossy => network(&["packet_loss"]),
             HomeFault::ResetsHello => network(&["tls_fails", "resets"]),
+            HomeFault::ClockBehind => network(&["clock"]),
+            HomeFault::DropsLargeHello => network(&["large_hello"]),
             // Nobody but the network's own resolver is asked so from there.
             HomeFault::LosesSecondQuestion => {
                 let modes = ["slow", "packet_loss", "no_answer"];
@@ -88,6 +116,12 @@ impl Row for HomeFault {
                 let hello = "forward iifname lan tcp dport 443 @ih,0,8 22 reject with tcp reset";
                 packets(lab, "gw1", on, &[hello.to_owned()])
             }
+            HomeFault::ClockBehind => astray::set(&lab.run, on),
+            HomeFault::DropsLargeHello => {
+                // What is full and begins a handshake is the first packet of several.
+                let hello = "forward iifname lan tcp dport 443 meta length > 1400 @ih,0,8 22 drop";
+                packets(lab, "gw1", on, &[hello.to_owned()])
+            }
             HomeFault::LosesSecondQuestion => packets(lab, "gw1", on, &one_question()),
         }
     }
@@ -103,6 +137,22 @@ impl Row for HomeFault {
                 ("home1", edge, Always(|a| a.text.contains("reset by peer"))),
                 ("home2", edge, Always(well)),
             ],
+            HomeFault::ClockBehind => vec![
+                (
+                    "home1",
+                    Ask::ByOwnClock(EDGES[0]),
+                    Always(|a| a.text.contains("not yet valid")),
+                ),
+                ("home2", edge, Always(well)),
+            ],
+            HomeFault::DropsLargeHello => {
+                let hello = Ask::LargeHello(EDGES[0]);
+                vec![
+                    ("home1", hello, Always(|a| !is_certified(a))),
+                    ("home1", edge, Always(well)),
+                    ("home2", hello, Always(is_certified)),
+                ]
+            }
             HomeFault::LosesSecondQuestion => vec![
                 ("home1", Ask::ByName, Always(|a| a.seconds > 4.9)),
                 ("home2", Ask::ByName, Always(well)),
@@ -114,6 +164,11 @@ impl Row for HomeFault {
             ],
         }
     }
+}
+
+/// Whether somebody said hello in TLS and was shown a certificate.
+fn is_certified(answer: &Answer) -> bool {
+    answer.text.contains("BEGIN CERTIFICATE")
 }
 
 /// Only one question each ten seconds from each address and port.

@@ -122,6 +122,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Truncates
         | Word::WrongContent
         | Word::WrongVariant
+        | Word::LargeHello
         | Word::SessionsFail
         | Word::Blocked
         | Word::Misdirected

@@ -66,6 +66,11 @@ const TLS_FAILS: &[Weighted] = &[
     (S::TlsTimeout, 0.3),
     (S::TlsReset, 0.3),
 ];
+const HELLO_LOST: &[Weighted] = &[
+    (S::TlsTimeout, 0.6),
+    (S::TlsReset, 0.3),
+    (S::TlsRefused, 0.1),
+];
 const EXPIRED: &[Weighted] = &[(S::CertificateExpired, 1.0)];
 const INVALID: &[Weighted] = &[
     (S::CertificateIssuer, 0.4),
@@ -270,6 +275,15 @@ const fn wrong_variant(kind: Kind, share: f64) -> Mode {
     }
 }
 
+/// A hello that takes more than one packet does not get through, or is not understood: who reads it from the first
+/// packet alone waits for nothing, or ends the connection.
+const fn large_hello(kind: Kind, share: f64) -> Mode {
+    Mode {
+        strikes: Strikes::LargeHellos,
+        ..mode(kind, Word::LargeHello, share, &[(Stage::Tls, HELLO_LOST)])
+    }
+}
+
 /// A balancer that knows its clients again sends some of them to a server that is gone, and says so itself:
 /// persistence without redispatch.
 const SESSIONS_FAIL: Mode = Mode {
@@ -407,6 +421,7 @@ pub(crate) const MODES: &[Mode] = &[
     },
     black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
     black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
+    large_hello(Kind::ClientNetwork, 0.03),
     collides(
         Kind::ClientNetwork,
         0.01,
@@ -539,6 +554,7 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, DIFFERS)],
     ),
     wrong_variant(Kind::Cdn, 0.02),
+    large_hello(Kind::Cdn, 0.01),
     behind(
         Kind::CdnOriginPath,
         Word::Unreachable,
@@ -652,6 +668,7 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, DIFFERS)],
     ),
     wrong_variant(Kind::Origin, 0.02),
+    large_hello(Kind::Origin, 0.01),
     large_fail(Kind::Origin, 0.02, CUT),
     large_fail(Kind::Origin, 0.01, STUCK),
     large_fail(Kind::Origin, 0.01, REFUSED_LARGE),
@@ -745,6 +762,7 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::LoadBalancer, 0.01, STUCK),
     large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
     SESSIONS_FAIL,
+    large_hello(Kind::LoadBalancer, 0.01),
     collides(
         Kind::LoadBalancer,
         0.05,
@@ -847,6 +865,7 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, DIFFERS)],
     ),
     wrong_variant(Kind::Backend, 0.02),
+    large_hello(Kind::Backend, 0.01),
     mode(
         Kind::Backend,
         Word::CertificateExpired,

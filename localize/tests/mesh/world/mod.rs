@@ -15,10 +15,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
-    Expectation, Facts, Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer,
-    Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName,
-    Session, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, Topology, VantageName,
-    VantagePoint, VipMode, WitnessReport,
+    Expectation, Facts, Failure, Firing, FlowSighting, Hello, LARGE_READ, Layer, Micros,
+    NameServer, Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen,
+    ServiceName, Session, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, Topology,
+    VantageName, VantagePoint, VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -41,6 +41,11 @@ pub enum Fault {
     EdgeCertificate(usize),
     /// The clock of a vantage point's host is so many days ahead of the mesh's.
     Clock(&'static str, i64),
+    /// What stands on the way from a vantage point, or at an edge or the balancer, drops hellos of two packets.
+    LargeHelloAt(&'static str),
+    LargeHelloOfEdge(usize),
+    LargeHelloOfEdges,
+    LargeHelloOfBalancer,
     /// The coordinator's own clock is so many days ahead of everybody else's.
     MeshClock(i64),
     /// An edge sends its certificate without that of the issuer.
@@ -129,6 +134,8 @@ pub struct World {
     pub asks_large: bool,
     /// Agents ask as browsers do as well, which accept gzip.
     pub accepts_gzip: bool,
+    /// Agents say a large hello as well.
+    pub says_large_hello: bool,
     /// Agents keep the cookie that the balancer gave them as well.
     pub keeps_cookies: bool,
     /// Length of the usual answer.
@@ -270,6 +277,7 @@ impl World {
             asks_large: false,
             accepts_gzip: false,
             keeps_cookies: false,
+            says_large_hello: false,
             usual_bytes: 4096,
             object: Object::Usual,
             encoding: Encoding::Identity,
@@ -438,6 +446,11 @@ impl World {
         if self.accepts_gzip {
             let packed = plain.iter().filter(fetches);
             arms.extend(packed.map(|arm| arm.twin(Encoding::Gzip)));
+        }
+        if self.says_large_hello {
+            let speaks_tls = |a: &&Arm| !matches!(a.target, Target::Backend { .. });
+            let large = plain.iter().filter(fetches).filter(speaks_tls);
+            arms.extend(large.map(|arm| arm.twin(Hello::Large)));
         }
         if self.keeps_cookies {
             let balanced = |a: &&Arm| matches!(a.target, Target::Edge { .. } | Target::Vip { .. });
@@ -828,6 +841,9 @@ impl World {
         } else if let Some(failure) = self.judge(vantage, arm, facts) {
             return Err((Layer::Tls, failure, 1000));
         }
+        if arm.traits.hello == Hello::Large && self.drops_large_hello(vantage, arm) {
+            return Err((Layer::Tls, Failure::TlsTimeout, 3_000_000));
+        }
         let own = Fault::NotServed(
             KNOWN
                 .iter()
@@ -847,6 +863,21 @@ impl World {
             return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
         }
         end
+    }
+
+    fn drops_large_hello(&self, vantage: &VantagePoint, arm: &Arm) -> bool {
+        let is_edge = |i: usize| {
+            arm.target
+                .label()
+                .ends_with(EDGES[i].trim_end_matches(":443"))
+        };
+        self.faults.iter().any(|fault| match fault {
+            Fault::LargeHelloAt(name) => vantage.name.0 == *name,
+            Fault::LargeHelloOfEdge(i) => is_edge(*i),
+            Fault::LargeHelloOfEdges => is_edge(0) || is_edge(1),
+            Fault::LargeHelloOfBalancer => matches!(arm.target, Target::Vip { .. }),
+            _ => false,
+        })
     }
 
     /// What a vantage point holds against a certificate by its host's own clock. Those of edges that have ended did

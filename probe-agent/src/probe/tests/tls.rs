@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use localize::{Arm, Failure, Layer, Outcome};
+use localize::{Arm, Failure, Hello, Layer, Outcome};
 use proto::v1::ServiceSpec;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::server::WebPkiClientVerifier;
@@ -284,4 +284,55 @@ async fn a_peer_that_is_no_tls_server() {
     });
     let findings = probe(spec("https"), vip(address)).await;
     assert_eq!(failed(&findings), (Layer::Tls, Failure::TlsReset));
+}
+
+/// Takes what comes before an answer must, and says how much that was.
+async fn first_message() -> (SocketAddr, tokio::task::JoinHandle<usize>) {
+    let (listener, address) = listener().await;
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        // The record's header (RFC 8446, section 5.1): type, version, length.
+        let mut header = [0; 5];
+        stream.read_exact(&mut header).await.unwrap();
+        assert_eq!(header[0], 22);
+        usize::from(u16::from_be_bytes([header[3], header[4]]))
+    });
+    (address, server)
+}
+
+/// A large hello takes more than one packet of Ethernet and no server minds it; a usual one does not.
+#[tokio::test]
+async fn a_large_hello_takes_two_packets_and_is_understood() {
+    for (hello, sizes) in [(Hello::Usual, 100..1_000), (Hello::Large, 1_600..2_500)] {
+        let (address, server) = first_message().await;
+        let arm = Arm::to(vip(address)).twin(hello);
+        super::probe_arm(spec("https"), arm).await;
+        let size = server.await.unwrap();
+        assert!(sizes.contains(&size), "{hello:?}: {size}");
+        let authority = authority();
+        for versions in [&[&rustls::version::TLS13][..], &[&rustls::version::TLS12]] {
+            let server = config_of(&authority, versions);
+            let arm = Arm::to(vip(serve_tls(server).await)).twin(hello);
+            let findings = super::probe_arm(trusting(&authority.pem), arm).await;
+            assert_eq!(findings.outcome, Outcome::Passed, "{hello:?} {versions:?}");
+        }
+    }
+}
+
+/// A server that speaks these versions alone.
+fn config_of(
+    authority: &Authority,
+    versions: &[&'static rustls::SupportedProtocolVersion],
+) -> ServerConfig {
+    let mut params = CertificateParams::new(vec!["shop.example".to_owned()]).unwrap();
+    params.not_after = rcgen::date_time_ymd(2090, 1, 1);
+    let leaf = params.signed_by(&leaf_key(), &authority.issuer).unwrap();
+    let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(leaf_key().serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .unwrap()
 }
