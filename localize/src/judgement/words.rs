@@ -246,6 +246,9 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::DnsIntercepted => format!(
             "answers {so_many} questions of DNS in the place of the servers that they are sent to"
         ),
+        Word::SearchDomain => format!(
+            "leads {so_many} look-ups elsewhere: its search list has a domain that answers for any name, and the stub resolver tries it before the name itself"
+        ),
         Word::Slow => format!("answers {so_many} {asked} {}", later(reach.late)),
         Word::Resets => format!("resets {so_many} connections"),
         Word::CertificateExpired => {
@@ -448,6 +451,7 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         | Word::Filters
         | Word::AaaaFails
         | Word::DnsIntercepted
+        | Word::SearchDomain
         | Word::Slow
         | Word::Http5xx
         | Word::Http4xx
@@ -514,6 +518,11 @@ fn of_access(vantage: &str, mode: Word) -> String {
     if mode == Word::Clock {
         return format!("set the clock of {vantage}'s host (`timedatectl`, `chronyc tracking`)");
     }
+    if mode == Word::SearchDomain {
+        return format!(
+            "on {vantage}'s host compare `getent ahosts NAME` with `getent ahosts NAME.`, and look at `search` and `ndots` of /etc/resolv.conf: take the domain out (often it comes by DHCP), set ndots:1, or ask for the name with its last dot"
+        );
+    }
     if mode == Word::DnsIntercepted {
         return format!(
             "ask a name server of the zone from {vantage} (`dig +norecurse`): an answer without the aa flag is another's; let its questions on port 53 out, or use DNS over TLS there"
@@ -568,6 +577,7 @@ fn of_backend(name: &str, mode: Word) -> String {
         | Word::Filters
         | Word::AaaaFails
         | Word::DnsIntercepted
+        | Word::SearchDomain
         | Word::CertificateExpired
         | Word::CertificateInvalid
         | Word::ChainIncomplete

@@ -166,6 +166,7 @@ words! {
     Filters => "filters",
     AaaaFails => "aaaa_fails",
     DnsIntercepted => "dns_intercepted",
+    SearchDomain => "search_domain",
     Slow => "slow",
     CertificateExpired => "certificate_expired",
     CertificateInvalid => "certificate_invalid",

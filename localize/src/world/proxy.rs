@@ -103,6 +103,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::DnsExpired
         | S::DnsFiltered
         | S::AaaaFails
+        | S::SearchedElsewhere
         | S::StaleAnswer
         | S::WrongAnswer => &[],
     }
@@ -226,6 +227,7 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         | S::DnsExpired
         | S::DnsFiltered
         | S::AaaaFails
+        | S::SearchedElsewhere
         | S::StaleAnswer
         | S::WrongAnswer => &[],
     }
@@ -301,6 +303,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::Cdn525
         | S::Cdn526
         | S::DnsFiltered
+        | S::SearchedElsewhere
         | S::Resent
         | S::ContentDiffers => &[],
     }

@@ -99,6 +99,7 @@ symptoms! {
     DnsExpired => "dns_signatures_expired", Dns, 0.005;
     DnsFiltered => "dns_filtered", Dns, 0.01;
     AaaaFails => "dns_aaaa_fails", Dns, 0.01;
+    SearchedElsewhere => "search_domain_answers", Dns, 0.001;
     StaleAnswer => "stale_answer", Dns, 0.01;
     WrongAnswer => "wrong_answer", Dns, 0.02;
     SynLost => "syn_unanswered", Connect, 1.0;

@@ -164,6 +164,9 @@ rows! {
     edge_certificate: [Fault::EdgeCertificate(0)], Full => [(Cdn, "198.51.100.11", "certificate_expired")];
     edge_chain: [Fault::EdgeChain(0)], Full => [(Cdn, "198.51.100.11", "certificate_chain_incomplete")];
     bare_edge_chain: [Fault::EdgeChain(0)], Bare => [(Cdn, "198.51.100.11", "certificate_chain_incomplete")];
+    search_domain: [Fault::SearchDomain("home1", true)], Full => [(ClientNetwork, "home1", "search_domain")];
+    bare_search_domain: [Fault::SearchDomain("home1", true)], Bare => [(ClientNetwork, "home1", "search_domain")];
+    a_search_domain_that_leads_home: [Fault::SearchDomain("home1", false)], Full => [];
     one_origin_path: [Fault::OriginPath(0)], Full => [(CdnOriginPath, "198.51.100.11->203.0.113.10:443", "unreachable")];
     balancer_dead: [Fault::BalancerDead], Full => [(LoadBalancer, "203.0.113.10:443", "refuses")];
     balancer_503: [Fault::BalancerStatus(503)], Full => [(LoadBalancer, "203.0.113.10:443", "http_5xx")];

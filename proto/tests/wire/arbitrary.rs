@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use localize::dns::{Again, Reply, Soa, Validity};
+use localize::dns::{Again, Reply, Searched, Soa, Validity};
 use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
@@ -188,7 +188,12 @@ fn dns() -> impl Strategy<Value = DnsFacts> {
     let flags = any::<(u8, bool, bool, bool, Option<u32>)>();
     let extended = vec(any::<u16>(), 0..=8);
     let ipv6 = any::<std::net::Ipv6Addr>().prop_map(IpAddr::V6);
-    let asked = (option::of(again(ipv6)), option::of(again(any::<IpAddr>())));
+    let searched = (name(), again(any::<IpAddr>()));
+    let asked = (
+        option::of(again(ipv6)),
+        option::of(again(any::<IpAddr>())),
+        option::of(searched),
+    );
     let soa = (text(), text(), any::<u32>(), any::<u32>());
     let signed = option::of(any::<(u32, u32)>());
     (flags, addresses, extended, option::of(soa), signed, asked).prop_map(
@@ -198,7 +203,7 @@ fn dns() -> impl Strategy<Value = DnsFacts> {
             extended,
             soa,
             signed,
-            (aaaa, unchecked),
+            (aaaa, unchecked, searched),
         )| DnsFacts {
             // Checking is disabled after a SERVFAIL alone.
             rcode: if unchecked.is_some() { 2 } else { rcode },
@@ -220,6 +225,7 @@ fn dns() -> impl Strategy<Value = DnsFacts> {
             }),
             aaaa,
             unchecked,
+            searched: searched.map(|(name, again)| Searched { name, again }),
         },
     )
 }

@@ -3,11 +3,11 @@
 use anyhow::Result;
 
 use super::{Known, Listed, Row, Strength};
-use crate::address::{COORDINATOR_PORTS, EDGES, RESOLVERS};
+use crate::address::{COORDINATOR_PORTS, EDGES, RESOLVERS, WILDCARD};
 use crate::astray;
 use crate::blame::{one, resolver};
 use crate::expectation::Blame;
-use crate::net::Balancer;
+use crate::net::{Balancer, set_resolver};
 use crate::packets::{lose, packets};
 use crate::said::Kind;
 use crate::sign::Sign::{Always, AtTimes};
@@ -29,16 +29,19 @@ pub enum HomeFault {
     ClockBehind,
     /// Home 1's network drops the first packet of a hello in TLS that takes more than one.
     DropsLargeHello,
+    /// Home 1's network tells hosts to search a domain that has an address for every name below it.
+    SearchWildcard,
 }
 
 impl HomeFault {
     /// All of them.
-    pub const EVERY: [HomeFault; 5] = [
+    pub const EVERY: [HomeFault; 6] = [
         HomeFault::Lossy,
         HomeFault::ResetsHello,
         HomeFault::LosesSecondQuestion,
         HomeFault::ClockBehind,
         HomeFault::DropsLargeHello,
+        HomeFault::SearchWildcard,
     ];
 }
 
@@ -50,6 +53,7 @@ impl Row for HomeFault {
             HomeFault::LosesSecondQuestion => "home-loses-second-question",
             HomeFault::ClockBehind => "home-clock-behind",
             HomeFault::DropsLargeHello => "home-drops-large-hello",
+            HomeFault::SearchWildcard => "home-search-wildcard",
         }
     }
 
@@ -58,7 +62,8 @@ impl Row for HomeFault {
             HomeFault::Lossy
             | HomeFault::ResetsHello
             | HomeFault::ClockBehind
-            | HomeFault::DropsLargeHello => Listed::Usual,
+            | HomeFault::DropsLargeHello
+            | HomeFault::SearchWildcard => Listed::Usual,
             HomeFault::LosesSecondQuestion => Listed::NotYet,
         }
     }
@@ -69,7 +74,8 @@ impl Row for HomeFault {
             HomeFault::ResetsHello
             | HomeFault::LosesSecondQuestion
             | HomeFault::ClockBehind
-            | HomeFault::DropsLargeHello => Strength::Hard,
+            | HomeFault::DropsLargeHello
+            | HomeFault::SearchWildcard => Strength::Hard,
         }
     }
 
@@ -80,7 +86,8 @@ impl Row for HomeFault {
             HomeFault::Lossy
             | HomeFault::ResetsHello
             | HomeFault::LosesSecondQuestion
-            | HomeFault::DropsLargeHello => 1,
+            | HomeFault::DropsLargeHello
+            | HomeFault::SearchWildcard => 1,
         }
     }
 
@@ -95,6 +102,7 @@ impl Row for HomeFault {
             HomeFault::ResetsHello => network(&["tls_fails", "resets"]),
             HomeFault::ClockBehind => network(&["clock"]),
             HomeFault::DropsLargeHello => network(&["large_hello"]),
+            HomeFault::SearchWildcard => network(&["search_domain"]),
             // Nobody but the network's own resolver is asked so from there.
             HomeFault::LosesSecondQuestion => {
                 let modes = ["slow", "packet_loss", "no_answer"];
@@ -121,6 +129,11 @@ impl Row for HomeFault {
                 // What is full and begins a handshake is the first packet of several.
                 let hello = "forward iifname lan tcp dport 443 meta length > 1400 @ih,0,8 22 drop";
                 packets(lab, "gw1", on, &[hello.to_owned()])
+            }
+            HomeFault::SearchWildcard => {
+                let search = format!("search {WILDCARD}\noptions ndots:2\n");
+                let more = if on { search.as_str() } else { "" };
+                set_resolver(&lab.run, "home1", Some(RESOLVERS[0]), more)
             }
             HomeFault::LosesSecondQuestion => packets(lab, "gw1", on, &one_question()),
         }
@@ -153,6 +166,11 @@ impl Row for HomeFault {
                     ("home2", hello, Always(is_certified)),
                 ]
             }
+            HomeFault::SearchWildcard => vec![
+                ("home1", Ask::ByName, Always(|a| a.status != 200)),
+                ("home1", edge, Always(well)),
+                ("home2", Ask::ByName, Always(well)),
+            ],
             HomeFault::LosesSecondQuestion => vec![
                 ("home1", Ask::ByName, Always(|a| a.seconds > 4.9)),
                 ("home2", Ask::ByName, Always(well)),

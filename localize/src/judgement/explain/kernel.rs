@@ -111,6 +111,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Filters
         | Word::AaaaFails
         | Word::DnsIntercepted
+        | Word::SearchDomain
         | Word::Slow
         | Word::CertificateExpired
         | Word::CertificateInvalid

@@ -433,6 +433,15 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         dns::INTERCEPTS,
     ),
+    Mode {
+        told: Some(S::SearchedElsewhere),
+        ..mode(
+            Kind::ClientNetwork,
+            Word::SearchDomain,
+            0.02,
+            &[(Stage::Dns, &[(S::SearchedElsewhere, 1.0)])],
+        )
+    },
     mode(Kind::Resolver, Word::NoAnswer, 0.5, dns::SILENT),
     mode(Kind::Resolver, Word::Refuses, 0.1, dns::REFUSES),
     mode(Kind::Resolver, Word::Servfail, 0.2, dns::RESOLVER_FAILS),

@@ -13,6 +13,7 @@ mod serve;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use localize::dns::{Again, Reply, Searched};
 use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
     Expectation, Facts, Failure, Firing, FlowSighting, Hello, LARGE_READ, Layer, Micros,
@@ -41,6 +42,8 @@ pub enum Fault {
     EdgeCertificate(usize),
     /// The clock of a vantage point's host is so many days ahead of the mesh's.
     Clock(&'static str, i64),
+    /// The search list of a vantage point's host has a wildcard that leads elsewhere, or to the service itself.
+    SearchDomain(&'static str, bool),
     /// What stands on the way from a vantage point, or at an edge or the balancer, drops hellos of two packets.
     LargeHelloAt(&'static str),
     LargeHelloOfEdge(usize),
@@ -678,7 +681,24 @@ impl World {
         };
         self.cached.insert(i, (until, stale));
         let left = u32::try_from((until - self.now) / 1_000_000).unwrap();
-        facts.dns = Some(answer(stale, left));
+        let searched = self.has(|f| match f {
+            Fault::SearchDomain(name, elsewhere) if vantage.name.0 == *name => Some(*elsewhere),
+            _ => None,
+        });
+        let found = |elsewhere| match elsewhere {
+            true => IpAddr::from([192, 0, 2, 77]),
+            false => EDGES[1].parse::<SocketAddr>().unwrap().ip(),
+        };
+        facts.dns = Some(DnsFacts {
+            searched: searched.map(|elsewhere| Searched {
+                name: "shop.example.corp.example".into(),
+                again: Again {
+                    took: Micros(2000),
+                    reply: Reply::Addresses(vec![found(elsewhere)]),
+                },
+            }),
+            ..answer(stale, left)
+        });
         Ok(())
     }
 
