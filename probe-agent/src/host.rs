@@ -93,8 +93,9 @@ impl Stub {
                     stub.search = domains.take(MOST_DOMAINS).collect();
                 }
                 Some("options") => {
-                    let told = words.filter_map(|word| word.strip_prefix("ndots:")?.parse().ok());
-                    stub.ndots = told.last().unwrap_or(stub.ndots).min(MOST_DOTS);
+                    let told = |word: &str| word.strip_prefix("ndots:")?.parse().ok();
+                    let last = words.filter_map(told).next_back();
+                    stub.ndots = last.unwrap_or(stub.ndots).min(MOST_DOTS);
                 }
                 Some(_) | None => {}
             }

@@ -113,9 +113,10 @@ pub fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
         let format = "%{http_code} %{size_download} %{time_total}";
         words.extend(["-sS", "-m", "6", "-o", "/dev/null", "-w", format]);
     }
-    let command = match ask {
-        Ask::ByOwnClock(_) => astray::command(&lab.run, Path::new(program)),
-        _ => Ok(lab.run.command(host, program)),
+    let command = if let Ask::ByOwnClock(_) = ask {
+        astray::command(&lab.run, Path::new(program))
+    } else {
+        Ok(lab.run.command(host, program))
     };
     let asked = command.map(|mut command| command.stdin(Stdio::null()).args(words).output());
     let Ok(Ok(output)) = asked else {

@@ -101,7 +101,7 @@ impl Row for HomeFault {
             HomeFault::Lossy => network(&["packet_loss"]),
             HomeFault::ResetsHello => network(&["tls_fails", "resets"]),
             HomeFault::ClockBehind => network(&["clock"]),
-            HomeFault::DropsLargeHello => network(&["large_hello"]),
+            HomeFault::DropsLargeHello => network(&["large_hello"]).in_pattern("by_variant"),
             HomeFault::SearchWildcard => network(&["search_domain"]),
             // Nobody but the network's own resolver is asked so from there.
             HomeFault::LosesSecondQuestion => {

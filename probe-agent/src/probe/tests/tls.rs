@@ -97,12 +97,11 @@ fn leaf_key() -> KeyPair {
 
 /// Authority information access: the issuer's certificate at `http://ca.example/` (RFC 5280, section 4.2.2.1).
 fn ca_issuers() -> rcgen::CustomExtension {
-    let place = b"http://ca.example/";
-    let method = [0x06, 8, 0x2b, 6, 1, 5, 5, 7, 48, 2];
-    let place = [&[0x86, place.len() as u8], place.as_slice()].concat();
-    let inner = [method.as_slice(), &place].concat();
-    let one = [&[0x30, inner.len() as u8], inner.as_slice()].concat();
-    let all = [&[0x30, one.len() as u8], one.as_slice()].concat();
+    let der =
+        |tag: u8, content: &[u8]| [&[tag, u8::try_from(content.len()).unwrap()], content].concat();
+    let method = der(0x06, &[0x2b, 6, 1, 5, 5, 7, 48, 2]);
+    let place = der(0x86, b"http://ca.example/");
+    let all = der(0x30, &der(0x30, &[method, place].concat()));
     rcgen::CustomExtension::from_oid_content(&[1, 3, 6, 1, 5, 5, 7, 1, 1], all)
 }
 
