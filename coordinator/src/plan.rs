@@ -109,11 +109,17 @@ impl Twins {
     /// seldom, and it costs a probe of every target.
     #[must_use]
     pub fn due(self, round: u64) -> Self {
-        let is_due = |twin: &&'static Twin| match twin.traits.hello {
-            Hello::Usual => true,
-            Hello::Large => round.is_multiple_of(LARGE_HELLO_EVERY),
-        };
-        Self(self.0.into_iter().filter(is_due).collect())
+        match round.is_multiple_of(LARGE_HELLO_EVERY) {
+            true => self,
+            false => self.in_every_round(),
+        }
+    }
+
+    /// Those alone that every round of the schedule has.
+    #[must_use]
+    pub fn in_every_round(self) -> Self {
+        let is_always = |twin: &&'static Twin| twin.traits.hello.is_plain();
+        Self(self.0.into_iter().filter(is_always).collect())
     }
 
     /// Those alone that stand for something which the service file declares.

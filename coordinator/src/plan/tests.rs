@@ -64,6 +64,7 @@ fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
     let file = file(text);
     let topology = topology(&file, &learnt(edges), std::slice::from_ref(vantage));
     let twins = Twins::of(&file).telling(&Learnt::default());
+    let twins = twins.in_every_round();
     let arms = arms(&topology, vantage, &twins);
     let distinct: BTreeSet<&Arm> = arms.iter().collect();
     assert_eq!(distinct.len(), arms.len(), "no arm twice");
