@@ -5,7 +5,7 @@
 set -eu
 
 wanted="iproute2 nftables iptables util-linux procps unbound bind9 bind9-dnsutils haproxy nginx-light
-        tcpdump curl"
+        tcpdump curl openssl libfaketime"
 # Prometheus reads metrics and rules, a browser the page, Alertmanager what people are told; debhelper and
 # debootstrap make the packages and something to install them on.
 welcome="prometheus prometheus-alertmanager chromium debhelper debootstrap"

@@ -48,14 +48,16 @@ type Probes = BTreeMap<(VantageName, Arm), f64>;
 #[must_use]
 pub fn coverage(outlook: &Outlook, not_probed: &[NotProbed]) -> Vec<Part> {
     let topology = &outlook.topology;
-    let planned = columns(topology, &outlook.twins);
+    // What is asked in few rounds alone sees no more than the others do, but for what it is for.
+    let twins = outlook.twins.clone().in_every_round();
+    let planned = columns(topology, &twins);
     let columns = without(planned.clone(), not_probed);
     let sight = sight::Sight::new(outlook);
     let helpers = helpers(topology);
     let helped: Vec<(&Helper, BTreeMap<Component, Probes>)> = helpers
         .iter()
         .map(|h| {
-            let columns = self::columns(&h.with(topology), &outlook.twins);
+            let columns = self::columns(&h.with(topology), &twins);
             (h, without(columns, not_probed))
         })
         .collect();

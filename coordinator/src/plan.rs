@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Encoding, Expectation, Object, Role, Scheme, Session, SourcePort,
-    TWINS, Target, Topology, Traits, Twin, VantagePoint,
+    Arm, Backend, CdnProvider, Encoding, Expectation, Hello, Object, Role, Scheme, Session,
+    SourcePort, TWINS, Target, Topology, Traits, Twin, VantagePoint,
 };
 use proto::v1;
 
@@ -26,6 +26,9 @@ pub use proven::Proven;
 /// Most source addresses of one vantage point that are probed from: a host has a few, and each costs
 /// one arm for every backend.
 const MAX_SOURCES: usize = 8;
+
+/// Of so many rounds of the schedule one has large hellos: with one each ten seconds that is one a minute.
+pub const LARGE_HELLO_EVERY: u64 = 6;
 
 /// The delivery path of a service as it is declared and learnt, with the vantage points given.
 ///
@@ -102,6 +105,23 @@ impl Twins {
         Self(possible.filter(tells).collect())
     }
 
+    /// Of these those alone whose turn it is in a round of the schedule: what middleboxes make of a large hello changes
+    /// seldom, and it costs a probe of every target.
+    #[must_use]
+    pub fn due(self, round: u64) -> Self {
+        match round.is_multiple_of(LARGE_HELLO_EVERY) {
+            true => self,
+            false => self.in_every_round(),
+        }
+    }
+
+    /// Those alone that every round of the schedule has.
+    #[must_use]
+    pub fn in_every_round(self) -> Self {
+        let is_always = |twin: &&'static Twin| twin.traits.hello.is_plain();
+        Self(self.0.into_iter().filter(is_always).collect())
+    }
+
     /// Those alone that stand for something which the service file declares.
     #[must_use]
     pub fn declared(self) -> Self {
@@ -120,6 +140,7 @@ fn wants(file: &ServiceFile, traits: Traits) -> bool {
         object,
         encoding,
         session,
+        hello,
     } = traits;
     let port = match port {
         SourcePort::Fresh => true,
@@ -137,7 +158,11 @@ fn wants(file: &ServiceFile, traits: Traits) -> bool {
         Session::New => true,
         Session::Kept => file.cookies == Extra::Probed,
     };
-    port && object && encoding && session
+    let hello = match hello {
+        Hello::Usual => true,
+        Hello::Large => file.large_hello == Extra::Probed,
+    };
+    port && object && encoding && session && hello
 }
 
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.
@@ -164,7 +189,8 @@ pub fn arms(topology: &Topology, vantage: &VantagePoint, twins: &Twins) -> Vec<A
     if host.is_none_or(|host| host == BALANCER_HOST) {
         let fetching = arms.iter().filter(|arm| fetches(topology, arm));
         let fetching: Vec<Arm> = fetching.cloned().collect();
-        arms.extend(twins.0.iter().flat_map(|twin| twinned(&fetching, twin)));
+        let of = |twin: &&'static Twin| twinned(topology, &fetching, twin);
+        arms.extend(twins.0.iter().flat_map(of));
     }
     arms
 }
@@ -181,10 +207,25 @@ fn fetches(topology: &Topology, arm: &Arm) -> bool {
     }
 }
 
+/// Whether TLS is spoken with an arm's target.
+fn speaks_tls(topology: &Topology, arm: &Arm) -> bool {
+    let scheme = match &arm.target {
+        Target::Resolver { .. } | Target::NameServer { .. } => None,
+        Target::Edge { .. } | Target::Vip { .. } => Some(topology.scheme),
+        Target::Backend { name, .. } => {
+            let mut backends = topology.backends.iter();
+            backends.find(|b| b.name == *name).map(|b| b.scheme)
+        }
+    };
+    scheme == Some(Scheme::Https)
+}
+
 /// The twins of arms that end in a request. Behind a bare handshake there is none: it has no answer, and the
 /// agent would be the first to close.
-fn twinned(fetching: &[Arm], twin: &Twin) -> Vec<Arm> {
+fn twinned(topology: &Topology, fetching: &[Arm], twin: &Twin) -> Vec<Arm> {
+    let says_hello = |arm: &&Arm| twin.traits.hello.is_plain() || speaks_tls(topology, arm);
     let plain = fetching.iter().filter(|arm| twin.of.holds(&arm.target));
+    let plain = plain.filter(says_hello);
     let mut twins: Vec<Arm> = plain.map(|arm| arm.twin(twin.traits)).collect();
     if twin.of.from_one_source() {
         // The arms of one target stand together.

@@ -50,6 +50,8 @@ pub struct ServiceFile {
     pub gzip: Extra,
     /// Whether it has probes that keep the cookie which they were given.
     pub cookies: Extra,
+    /// Whether it has probes whose first message of TLS takes more than one packet.
+    pub large_hello: Extra,
     /// Path and query of something larger than the usual answer, to be asked for besides.
     pub large_path: Option<String>,
     /// How edges, VIPs and backends are asked.

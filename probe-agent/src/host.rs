@@ -53,6 +53,68 @@ impl Host {
     }
 }
 
+/// What a host's stub resolver is told of names, resolv.conf(5).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stub {
+    /// The resolvers that it asks.
+    servers: Vec<SocketAddr>,
+    /// The domains that it appends.
+    search: Vec<String>,
+    /// A name of so many dots is tried as it is before any domain is appended.
+    ndots: usize,
+}
+
+/// Domains that are appended at most: as many as stub resolvers took that had a limit.
+const MOST_DOMAINS: usize = 6;
+/// As many dots as resolvers take at most (`RES_MAXNDOTS`).
+const MOST_DOTS: usize = 15;
+
+impl Stub {
+    /// Looks at the host. What cannot be read says nothing.
+    #[must_use]
+    pub fn look() -> Self {
+        let text = fs::read_to_string(RESOLV_CONF);
+        text.map_or_else(|_| Self::default(), |text| Self::read(&text))
+    }
+
+    fn read(text: &str) -> Self {
+        let mut stub = Self {
+            servers: resolvers(text),
+            search: Vec::new(),
+            ndots: 1,
+        };
+        for line in text.lines() {
+            let mut words = line.split_whitespace();
+            match words.next() {
+                // The last one stands.
+                Some("search" | "domain") => {
+                    let domains = words.map(|domain| domain.trim_end_matches('.').to_owned());
+                    let domains = domains.filter(|domain| !domain.is_empty());
+                    stub.search = domains.take(MOST_DOMAINS).collect();
+                }
+                Some("options") => {
+                    let told = |word: &str| word.strip_prefix("ndots:")?.parse().ok();
+                    let last = words.filter_map(told).next_back();
+                    stub.ndots = last.unwrap_or(stub.ndots).min(MOST_DOTS);
+                }
+                Some(_) | None => {}
+            }
+        }
+        stub
+    }
+
+    /// The names that it asks a resolver for before a host's own name, where it asks that resolver at all.
+    #[must_use]
+    pub fn before(&self, host: &str, server: SocketAddr) -> Vec<String> {
+        let dots = host.bytes().filter(|byte| *byte == b'.').count();
+        if dots >= self.ndots || !self.servers.contains(&server) {
+            return Vec::new();
+        }
+        let domains = self.search.iter();
+        domains.map(|domain| format!("{host}.{domain}")).collect()
+    }
+}
+
 fn own_addresses() -> io::Result<Vec<IpAddr>> {
     let mut addresses: Vec<IpAddr> = getifaddrs()?
         .filter(|interface| interface.flags.contains(InterfaceFlags::IFF_UP))
@@ -115,6 +177,39 @@ mod tests {
             "[2001:db8::53]:53".parse().unwrap(),
         ];
         assert_eq!(resolvers(text), expected);
+    }
+
+    #[test]
+    fn names_are_searched_for_as_the_stub_does() {
+        let server: SocketAddr = "192.0.2.1:53".parse().unwrap();
+        let other = "192.0.2.2:53".parse().unwrap();
+        let rows: [(&str, &[&str]); 7] = [
+            ("search corp.example", &[]),
+            (
+                "search corp.example\noptions ndots:2",
+                &["shop.example.corp.example"],
+            ),
+            (
+                "search a.example. b.example\noptions timeout:1 ndots:5",
+                &["shop.example.a.example", "shop.example.b.example"],
+            ),
+            (
+                "search a.example\ndomain b.example\noptions ndots:2",
+                &["shop.example.b.example"],
+            ),
+            ("options ndots:2", &[]),
+            ("search .\noptions ndots:2", &[]),
+            ("search a.example\noptions ndots:2\noptions ndots:1", &[]),
+        ];
+        for (text, expected) in rows {
+            let stub = Stub::read(&format!("nameserver 192.0.2.1\n{text}\n"));
+            assert_eq!(stub.before("shop.example", server), expected, "{text}");
+            assert_eq!(stub.before("shop.example", other), [""; 0], "{text}");
+            assert_eq!(
+                stub.before("a.b.c.d.e.f.g.h.i.j.k.l.m.n.o.p", server),
+                [""; 0]
+            );
+        }
     }
 
     #[test]

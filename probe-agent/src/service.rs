@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use http::uri::{Authority, PathAndQuery};
-use localize::{Arm, Encoding, LARGE_READ, Object, Scheme, ServiceName, Target};
+use localize::{Arm, Encoding, Hello, LARGE_READ, Object, Scheme, ServiceName, Target, Traits};
 use proto::spec::{self, Expect, Header, SpecError, Versions};
 use proto::v1;
 use rustls_pki_types::ServerName;
@@ -44,6 +44,8 @@ pub struct Request {
     pub expected: Expected,
     /// The encodings of the answer's body that are accepted.
     pub encoding: Encoding,
+    /// How much is said in the first message of TLS.
+    pub hello: Hello,
     /// Bytes of the answer's body that are read at most.
     pub at_most: u64,
 }
@@ -168,10 +170,13 @@ impl Service {
             Target::Edge { .. } | Target::Vip { .. } => Some(&self.request),
             Target::Backend { name, .. } => self.backends.get(name),
         }?;
-        let encoding = arm.traits.encoding;
+        let Traits {
+            encoding, hello, ..
+        } = arm.traits;
         match arm.traits.object {
             Object::Usual => Some(Request {
                 encoding,
+                hello,
                 ..usual.clone()
             }),
             Object::Large => Some(Request {
@@ -181,6 +186,7 @@ impl Service {
                 body: Bytes::new(),
                 expected: usual.expected.elsewhere(),
                 encoding,
+                hello,
                 at_most: LARGE_READ,
             }),
         }
@@ -227,6 +233,7 @@ fn request(
         body: Bytes::from(asking.body.clone()),
         expected,
         encoding: Encoding::Identity,
+        hello: Hello::Usual,
         at_most: MAX_BODY,
     })
 }

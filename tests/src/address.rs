@@ -42,3 +42,8 @@ pub const BACKENDS_SECOND_ROUTER: [&str; 3] = ["10.1.1.1", "10.1.2.1", "10.1.3.1
 pub const BACKEND_NAMES: [&str; 3] = ["web1", "web2", "web3"];
 /// First port of the coordinators; each mesh has its own.
 pub const COORDINATOR_PORTS: [u16; 3] = [7443, 7444, 7445];
+
+/// A domain with an address for every name below it, and that address, at which nobody is.
+pub const WILDCARD: &str = "corp.example";
+/// See [`WILDCARD`].
+pub const NOBODY: &str = "198.51.100.77";

@@ -66,6 +66,8 @@ pub enum EdgeBehaviour {
     },
     /// Shows an expired certificate.
     ExpiredCertificate,
+    /// Shows its certificate without that of the intermediate authority.
+    LacksIntermediate,
     /// Fetches from the origin and says anew how long the answer is: as long as what came.
     Reframe,
     /// Asks its cache, which asks the origin.

@@ -17,6 +17,10 @@ pub struct Certificates {
     pub ca: PathBuf,
     /// Certificate and key, as HAProxy wants them, in one file.
     pub good: PathBuf,
+    /// What the edges show, as public sites do: signed by an intermediate authority, and with that one's certificate.
+    pub edges: PathBuf,
+    /// The same without that of the intermediate authority.
+    pub lone: PathBuf,
     /// The same name, expired.
     pub expired: PathBuf,
 }
@@ -33,6 +37,8 @@ pub fn make(folder: &Path) -> Result<Certificates> {
     let files = Certificates {
         ca: folder.join("ca.pem"),
         good: folder.join("good.pem"),
+        edges: folder.join("edges.pem"),
+        lone: folder.join("lone.pem"),
         expired: folder.join("expired.pem"),
     };
     fs::write(&files.ca, ca.pem())?;
@@ -48,5 +54,26 @@ pub fn make(folder: &Path) -> Result<Certificates> {
             format!("{}{}", certificate.pem(), key.serialize_pem()),
         )?;
     }
+    for_edges(&files, &ca)?;
     Ok(files)
+}
+
+/// Of the authority's intermediate.
+fn for_edges(files: &Certificates, ca: &CertifiedIssuer<'_, KeyPair>) -> Result<()> {
+    let mut authority = CertificateParams::new(Vec::new())?;
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "lab intermediate");
+    authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let intermediate = CertifiedIssuer::signed_by(authority, KeyPair::generate()?, ca)?;
+    let mut params = CertificateParams::new(vec![SERVICE.to_owned()])?;
+    params.distinguished_name.push(DnType::CommonName, SERVICE);
+    params.not_before = date_time_ymd(2020, 1, 1);
+    params.not_after = date_time_ymd(2090, 1, 1);
+    let key = KeyPair::generate()?;
+    let lone = params.signed_by(&key, &intermediate)?.pem();
+    let key = key.serialize_pem();
+    fs::write(&files.lone, format!("{lone}{key}"))?;
+    fs::write(&files.edges, format!("{lone}{}{key}", intermediate.pem()))?;
+    Ok(())
 }

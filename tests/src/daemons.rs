@@ -6,8 +6,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::address::{EDGES, NAME_SERVERS, RESOLVERS, SERVICE, VIP};
+use crate::address::{EDGES, NAME_SERVERS, NOBODY, RESOLVERS, SERVICE, VIP, WILDCARD};
 use crate::app::{BEHIND_NGINX, IN_FRONT, behaviour_file};
+use crate::astray;
 use crate::certificates::Certificates;
 use crate::daemon::Daemon;
 use crate::namespace::Run;
@@ -23,12 +24,20 @@ pub fn resolver(run: &Run, home: usize) -> Result<Daemon> {
     let stubs: String = NAME_SERVERS
         .map(|ns| format!("  stub-addr: {ns}\n"))
         .concat();
+    // Whoever runs home 1's network has a domain of its own, with an address for every name below it.
+    let own = match home {
+        0 => format!(
+            "  local-zone: \"{WILDCARD}.\" redirect\n  local-data: \"{WILDCARD}. 5 IN A {NOBODY}\"\n\
+             \x20 domain-insecure: \"{WILDCARD}.\"\n"
+        ),
+        _ => String::new(),
+    };
     let config = format!(
         "server:\n  directory: \"{folder}\"\n  chroot: \"\"\n  username: \"\"\n  pidfile: \"\"\n\
          \x20 use-syslog: no\n  do-daemonize: no\n  interface: {address}\n  do-ip6: no\n\
          \x20 access-control: 198.18.0.0/15 allow\n  module-config: \"validator iterator\"\n\
          \x20 trust-anchor-file: \"{anchor}\"\n  val-bogus-ttl: 5\n  ede: yes\n  infra-host-ttl: 5\n\
-         \x20 num-threads: 1\n  msg-cache-size: 1m\n  rrset-cache-size: 1m\n\
+         \x20 num-threads: 1\n  msg-cache-size: 1m\n  rrset-cache-size: 1m\n{own}\
          stub-zone:\n  name: \"{SERVICE}\"\n{stubs}\
          remote-control:\n  control-enable: no\n",
         folder = run.folder().display(),
@@ -76,7 +85,9 @@ pub fn edge(run: &Run, number: usize, certificates: &Certificates) -> Result<Dae
         .args(["--listen", &format!("{address}:443")])
         .args(["--origin", &format!("{VIP}:443")])
         .arg("--certificate")
-        .arg(&certificates.good)
+        .arg(&certificates.edges)
+        .arg("--lone")
+        .arg(&certificates.lone)
         .arg("--expired")
         .arg(&certificates.expired)
         .arg("--ca")
@@ -186,6 +197,7 @@ pub fn missing_programs() -> Vec<&'static str> {
         "tcpdump",
         "dig",
         "curl",
+        "openssl",
     ];
     let there = |program: &str| {
         let folders = ["/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -193,9 +205,11 @@ pub fn missing_programs() -> Vec<&'static str> {
             .iter()
             .any(|folder| Path::new(folder).join(program).exists())
     };
+    let library = astray::library().is_none().then_some("libfaketime");
     programs
         .into_iter()
         .filter(|program| !there(program))
+        .chain(library)
         .collect()
 }
 

@@ -44,6 +44,9 @@ pub struct Edge {
     /// File with the service's certificate and key
     #[arg(long)]
     pub certificate: PathBuf,
+    /// File with the same certificate and key without the intermediates, to be shown when told so
+    #[arg(long)]
+    pub lone: PathBuf,
     /// File with an expired certificate and its key, to be shown when told so
     #[arg(long)]
     pub expired: PathBuf,
@@ -78,6 +81,7 @@ enum Trouble {
 struct Parts {
     edge: Edge,
     good: Arc<ServerConfig>,
+    lone: Arc<ServerConfig>,
     expired: Arc<ServerConfig>,
     origin: Arc<ClientConfig>,
 }
@@ -95,6 +99,7 @@ pub fn serve(edge: Edge) -> Result<()> {
         .with_no_client_auth();
     let parts = Arc::new(Parts {
         good: server_config(&edge.certificate)?,
+        lone: server_config(&edge.lone)?,
         expired: server_config(&edge.expired)?,
         origin: Arc::new(origin),
         edge,
@@ -128,6 +133,7 @@ fn answer(stream: TcpStream, parts: &Parts) -> Result<()> {
     let behaviour = behaviour::read(&parts.edge.behaviour)?;
     let config = match behaviour {
         EdgeBehaviour::ExpiredCertificate => &parts.expired,
+        EdgeBehaviour::LacksIntermediate => &parts.lone,
         EdgeBehaviour::Proxy
         | EdgeBehaviour::Answer { .. }
         | EdgeBehaviour::Stall
@@ -162,6 +168,7 @@ fn answer(stream: TcpStream, parts: &Parts) -> Result<()> {
         EdgeBehaviour::Reset { .. }
         | EdgeBehaviour::Proxy
         | EdgeBehaviour::ExpiredCertificate
+        | EdgeBehaviour::LacksIntermediate
         | EdgeBehaviour::HomesOnly { .. } => match fetch(&request, parts) {
             Ok((head, rest)) => relay(&mut client, &head, rest)?,
             Err(trouble) => refuse(&mut client, trouble as u16)?,

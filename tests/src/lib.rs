@@ -9,6 +9,7 @@
 pub mod address;
 pub mod app;
 pub mod asking;
+pub mod astray;
 pub mod balancer;
 pub mod behaviour;
 pub mod blame;

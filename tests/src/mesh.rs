@@ -11,6 +11,7 @@ use crate::address::{
     BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, SERVICE, VIP,
 };
 use crate::app::LARGE_PATH;
+use crate::astray;
 use crate::certificates::Certificates;
 use crate::clock;
 use crate::daemon::Daemon;
@@ -191,9 +192,11 @@ impl Mesh {
     /// Starts an agent; with a token it joins.
     pub fn start_agent(&mut self, number: usize, token: Option<&str>) -> Result<()> {
         let (plan, daemon) = &mut self.agents[number];
-        let mut command = self
-            .run
-            .command(plan.name, self.programs.join("mesh-agent"));
+        let program = self.programs.join("mesh-agent");
+        let mut command = match plan.name {
+            astray::HOST => astray::command(&self.run, &program)?,
+            _ => self.run.command(plan.name, program),
+        };
         let data = self.folder.join(format!("agent-{}", plan.name));
         command.arg("run").arg("--data-dir").arg(data);
         if let Some(token) = token {

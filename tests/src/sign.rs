@@ -1,7 +1,11 @@
 //! What a person at the keyboard asks, with `dig` and `curl`, and what they see when a fault is there.
 
+use std::path::Path;
+use std::process::Stdio;
+
 use crate::address::{BACKENDS, SERVICE};
 use crate::app::{HEALTH_PATH, LARGE_PATH};
+use crate::astray;
 use crate::balancer::SESSION;
 use crate::topology::Lab;
 
@@ -16,6 +20,10 @@ pub enum Ask {
     Unchecked(&'static str),
     /// An edge, or the VIP, for the page.
     Page(&'static str),
+    /// An edge for the page, by the asking host's own clock.
+    ByOwnClock(&'static str),
+    /// An edge for its certificate, with a hello in TLS that takes two packets.
+    LargeHello(&'static str),
     /// An edge for the page, packed.
     Packed(&'static str),
     /// An edge, or the VIP, for the page, in a session that is at this server of the balancer's.
@@ -71,7 +79,14 @@ pub fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
         Ask::Dig(server) => format!("dig +time=1 +tries=1 {SERVICE} @{server}"),
         Ask::Dig6(server) => format!("dig +time=1 +tries=1 {SERVICE} AAAA @{server}"),
         Ask::Unchecked(server) => format!("dig +time=1 +tries=1 +cd {SERVICE} @{server}"),
-        Ask::Page(address) => at(address),
+        Ask::Page(address) | Ask::ByOwnClock(address) => at(address),
+        Ask::LargeHello(address) => {
+            // Eight protocols with names of 200 bytes.
+            let names = vec!["x".repeat(200); 8].join(",");
+            format!(
+                "timeout 4 openssl s_client -connect {address}:443 -servername {SERVICE} -alpn {names}"
+            )
+        }
         Ask::Packed(address) => format!("-H Accept-Encoding:gzip {}", at(address)),
         Ask::InSession(address, server) => format!("-b {SESSION}={server} {}", at(address)),
         Ask::ByName => format!(
@@ -92,13 +107,19 @@ pub fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
     };
     let mut words: Vec<&str> = line.split_whitespace().collect();
     let mut program = "curl";
-    if words[0] == "dig" {
+    if matches!(words[0], "dig" | "timeout") {
         program = words.remove(0);
     } else {
         let format = "%{http_code} %{size_download} %{time_total}";
         words.extend(["-sS", "-m", "6", "-o", "/dev/null", "-w", format]);
     }
-    let Ok(output) = lab.run.command(host, program).args(words).output() else {
+    let command = if let Ask::ByOwnClock(_) = ask {
+        astray::command(&lab.run, Path::new(program))
+    } else {
+        Ok(lab.run.command(host, program))
+    };
+    let asked = command.map(|mut command| command.stdin(Stdio::null()).args(words).output());
+    let Ok(Ok(output)) = asked else {
         return Answer::default();
     };
     let out = String::from_utf8_lossy(&output.stdout);

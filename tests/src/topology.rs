@@ -92,7 +92,7 @@ impl Lab {
                 "home2" => Some(RESOLVERS[1]),
                 _ => None,
             };
-            net::set_resolver(run, host, resolver)?;
+            net::set_resolver(run, host, resolver, "")?;
         }
         for n in 0..NAME_SERVERS.len() {
             self.name_servers[n] = Some(daemons::name_server(run, n, Zone::Well)?);

@@ -57,6 +57,7 @@ impl Answer {
             | Failure::CertificateExpired
             | Failure::CertificateNotYetValid
             | Failure::CertificateUnknownIssuer
+            | Failure::CertificateChainIncomplete
             | Failure::CertificateWrongName
             | Failure::CertificateInvalid
             | Failure::TlsProtocol

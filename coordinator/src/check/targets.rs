@@ -96,6 +96,10 @@ fn hint(scene: &Scene<'_>, row: &Row<'_>) -> String {
             None => "Name its authority: [tls] ca_file. ".to_owned(),
             Some(_) => "Is it of an authority in ca_file, or a public one? ".to_owned(),
         },
+        Failure::CertificateChainIncomplete => {
+            "Does it send the whole chain, or is its authority one to name in [tls] ca_file? "
+                .to_owned()
+        }
         Failure::CertificateWrongName => format!(
             "It is asked as {}: is it a server of this site? ",
             file.url.host

@@ -33,6 +33,9 @@ pub(super) fn does(failure: Failure, host: &str) -> String {
         Failure::CertificateUnknownIssuer => {
             "shows a certificate of an authority that the agents do not know"
         }
+        Failure::CertificateChainIncomplete => {
+            "shows its certificate without that of the issuer (the chain lacks its intermediate)"
+        }
         Failure::CertificateWrongName => {
             return format!("shows a certificate for another name than {host}");
         }

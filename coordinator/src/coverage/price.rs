@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use localize::{TWINS, Traits};
+use localize::{Hello, TWINS, Traits};
 
 use crate::engine::Outlook;
-use crate::plan;
+use crate::plan::{self, LARGE_HELLO_EVERY};
 
 /// What one of the ways costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Price {
-    /// The way, in the words of the arms' names.
+    /// The way, in the words of the arms' names, and in how many of the rounds, where not in all.
     pub way: String,
     /// Probes of a scheduled round that are fired in it, from all vantage points.
     pub probes_per_round: usize,
@@ -27,8 +27,12 @@ pub fn prices(outlook: &Outlook) -> Vec<Price> {
     }
     let price = |twin: &localize::Twin| {
         let probes_per_round = *probes.get(&twin.traits)?;
+        let way = twin.words.trim_start_matches([',', ' ']);
         Some(Price {
-            way: twin.words.trim_start_matches([',', ' ']).to_owned(),
+            way: match twin.traits.hello {
+                Hello::Usual => way.to_owned(),
+                Hello::Large => format!("{way}, in one round of {LARGE_HELLO_EVERY}"),
+            },
             probes_per_round,
         })
     };

@@ -27,9 +27,10 @@ impl<'a> Sight<'a> {
     pub(super) fn new(outlook: &'a Outlook) -> Option<Self> {
         let every = outlook.every?;
         let topology = &outlook.topology;
+        let twins = outlook.twins.clone().in_every_round();
         let mut groups: BTreeMap<Group, f64> = BTreeMap::new();
         for vantage in &topology.vantages {
-            for arm in plan::arms(topology, vantage, &outlook.twins) {
+            for arm in plan::arms(topology, vantage, &twins) {
                 for layer in layers(topology, &arm) {
                     for group in Group::of(&vantage.name, &arm, *layer) {
                         *groups.entry(group).or_default() += 1.0;

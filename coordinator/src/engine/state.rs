@@ -117,7 +117,7 @@ impl Service {
     /// The arms of a vantage point that are wanted for a reason.
     pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
         let twins = match cause {
-            Cause::Schedule => self.scheduled_twins(),
+            Cause::Schedule => self.scheduled_twins().due(self.rounds),
             Cause::Demand | Cause::Choice => Twins::of(&self.file).possible(&self.record.learnt),
         };
         plan::arms(&self.path, vantage, &twins)

@@ -141,6 +141,7 @@ fn plain(failure: Failure) -> Failure {
         | Failure::CertificateExpired
         | Failure::CertificateNotYetValid
         | Failure::CertificateUnknownIssuer
+        | Failure::CertificateChainIncomplete
         | Failure::CertificateWrongName
         | Failure::CertificateInvalid
         | Failure::TlsProtocol

@@ -64,6 +64,7 @@ fn labels(text: &str, edges: &[&str], vantage: &VantagePoint) -> Vec<String> {
     let file = file(text);
     let topology = topology(&file, &learnt(edges), std::slice::from_ref(vantage));
     let twins = Twins::of(&file).telling(&Learnt::default());
+    let twins = twins.in_every_round();
     let arms = arms(&topology, vantage, &twins);
     let distinct: BTreeSet<&Arm> = arms.iter().collect();
     assert_eq!(distinct.len(), arms.len(), "no arm twice");
@@ -309,6 +310,30 @@ fn packed_answers_are_asked_for_besides() {
     assert_eq!(fired(&text, by_encoding(false)), [""; 0]);
     let without = format!("{text}accept_gzip = false\n");
     assert_eq!(fired(&without, None), [""; 0]);
+}
+
+/// Of whoever speaks TLS; in rounds of the schedule now and then.
+#[test]
+fn a_large_hello_is_said_to_who_speaks_tls() {
+    let fired = |text: &str, round: u64| {
+        let file = file(text);
+        let inside = vantage(Role::Inside, None, &["10.0.0.7"]);
+        let learnt = learnt(&["198.51.100.1"]);
+        let path = topology(&file, &learnt, std::slice::from_ref(&inside));
+        let twins = Twins::of(&file).telling(&learnt).due(round);
+        let arms = arms(&path, &inside, &twins);
+        let large = arms.iter().filter(|arm| arm.traits.hello == Hello::Large);
+        large.map(Arm::label).collect::<Vec<_>>()
+    };
+    let public = [
+        "edge/198.51.100.1, large hello",
+        "vip/203.0.113.10:443, large hello",
+    ];
+    assert_eq!(fired(FILE, 0), public);
+    assert_eq!(fired(FILE, 12), public);
+    assert_eq!(fired(FILE, 7), [""; 0]);
+    let without = format!("{FILE}[schedule]\nlarge_hello = false\n");
+    assert_eq!(fired(&without, 0), [""; 0]);
 }
 
 /// Only where cookies are given, and behind somebody who chooses by them.

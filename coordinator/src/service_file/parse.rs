@@ -70,6 +70,7 @@ pub(super) fn service_file(
         port_reuse: extra(raw.schedule.reuse_ports),
         gzip: extra(raw.schedule.accept_gzip),
         cookies: extra(raw.schedule.keep_cookies),
+        large_hello: extra(raw.schedule.large_hello),
         url,
     })
 }

@@ -141,6 +141,7 @@ pub(super) struct Schedule {
     pub reuse_ports: Option<bool>,
     pub accept_gzip: Option<bool>,
     pub keep_cookies: Option<bool>,
+    pub large_hello: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -313,6 +313,14 @@ traits! {
         /// Somebody's who was there before: it holds the cookies that the arm was given.
         Kept => 4, ", keeping its cookie", Twinned::Balanced,
     }
+
+    /// How much a client says in its first message of TLS (RFC 8446, section 4.1.2).
+    hello: Hello {
+        /// As much as fits into one packet.
+        Usual,
+        /// More than that, as browsers say that offer a post-quantum key share (X25519MLKEM768).
+        Large => 5, ", large hello", Twinned::Servers,
+    }
 }
 
 #[cfg(test)]

@@ -41,6 +41,20 @@ pub struct DnsFacts {
     /// of a resolver that had answered SERVFAIL.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unchecked: Option<Again>,
+    /// What the host's own stub resolver would have got in the place of this answer, where its search list has a
+    /// name with addresses that it tries before the name itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub searched: Option<Searched>,
+}
+
+/// A name that a stub resolver tries before the name itself, since it has fewer dots than `ndots` asks for
+/// (RFC 1535, section 6; resolv.conf(5)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Searched {
+    /// The name, in lower case and without the last dot.
+    pub name: String,
+    /// What came of it.
+    pub again: Again,
 }
 
 /// A start of authority (RFC 1035, section 3.3.13).

@@ -7,8 +7,8 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::arm::{
-    Arm, Encoding, LARGE_READ, Object, REUSE_WITHIN, Session, SourcePort, TWINS, Target, Traits,
-    Twin, Twinned,
+    Arm, Encoding, Hello, LARGE_READ, Object, REUSE_WITHIN, Session, SourcePort, TWINS, Target,
+    Traits, Twin, Twinned,
 };
 pub use crate::facts::dns::DnsFacts;
 use crate::facts::sighting::TcpOptions;
@@ -93,6 +93,9 @@ pub enum Failure {
     CertificateNotYetValid,
     /// No chain to a trust anchor.
     CertificateUnknownIssuer,
+    /// No chain to a trust anchor, since the certificate came without that of its issuer, which is none (RFC 8446,
+    /// section 4.4.2): browsers know such intermediates or fetch them, programs do not.
+    CertificateChainIncomplete,
     /// The certificate does not cover the service's name.
     CertificateWrongName,
     /// Any other reason against the certificate.
@@ -203,6 +206,13 @@ pub struct TlsFacts {
     pub leaf: String,
     /// notAfter of the leaf, in seconds since the Unix epoch.
     pub not_after: i64,
+    /// notBefore of the leaf, likewise; of agents that tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<i64>,
+    /// What the host's own clock said when the certificate was judged by it, likewise; programs there judge by
+    /// that, and not by mesh time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged_at: Option<i64>,
 }
 
 /// What the HTTP answer held.

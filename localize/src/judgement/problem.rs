@@ -353,6 +353,7 @@ impl<'a> Problem<'a> {
             | Strikes::LongAnswers
             | Strikes::LargeObjects
             | Strikes::PackedAnswers
+            | Strikes::LargeHellos
             | Strikes::Sessions
             | Strikes::Validators => true,
             Strikes::ReusedPorts => crossings(cell).any(again),

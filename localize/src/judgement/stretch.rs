@@ -347,7 +347,7 @@ impl Stretch<'_> {
         let (set, place) = self.problem.blaming(&self.posterior, suspect.accused())?;
         let hypothesis = self.problem.hypothesis(&set.fits[place].fault);
         match MODES[hypothesis.mode].strikes {
-            Strikes::PackedAnswers => return Some(Pattern::ByVariant),
+            Strikes::PackedAnswers | Strikes::LargeHellos => return Some(Pattern::ByVariant),
             Strikes::Sessions
             | Strikes::All
             | Strikes::ReusedPorts

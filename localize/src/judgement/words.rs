@@ -120,6 +120,8 @@ pub(crate) struct Reach<'a> {
     pub(crate) late: Option<Lateness<'a>>,
     /// For how many seconds more a negative answer may be kept that it gives.
     pub(crate) kept: Option<u32>,
+    /// By how many seconds the clock of its host is ahead of mesh time, where it is wrong.
+    pub(crate) ahead: Option<i64>,
 }
 
 /// The one sentence for the person on call: what the component does, how often, whether its siblings
@@ -158,6 +160,18 @@ fn quantity(reach: Reach<'_>) -> String {
     } else {
         format!("{percent:.0} % of the")
     }
+}
+
+/// How wrong a clock is.
+fn clock(ahead: i64) -> String {
+    let way = if ahead < 0 { "behind" } else { "ahead of" };
+    let off = ahead.unsigned_abs();
+    let off = match off {
+        0..7_200 => format!("{} minutes", off / 60),
+        7_200..172_800 => format!("{} hours", off / 3_600),
+        _ => format!("{} days", off / 86_400),
+    };
+    format!(": its host's clock is {off} {way} the mesh's")
 }
 
 /// Later than usual by how much, and what that was seen by.
@@ -232,6 +246,9 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::DnsIntercepted => format!(
             "answers {so_many} questions of DNS in the place of the servers that they are sent to"
         ),
+        Word::SearchDomain => format!(
+            "leads {so_many} look-ups elsewhere: its search list has a domain that answers for any name, and the stub resolver tries it before the name itself"
+        ),
         Word::Slow => format!("answers {so_many} {asked} {}", later(reach.late)),
         Word::Resets => format!("resets {so_many} connections"),
         Word::CertificateExpired => {
@@ -240,8 +257,14 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         Word::CertificateInvalid => {
             format!("presents a certificate that does not verify in {so_many} handshakes")
         }
+        Word::ChainIncomplete => format!(
+            "presents its certificate without that of the issuer in {so_many} handshakes: the chain lacks its intermediate, which browsers know or fetch and programs do not"
+        ),
         Word::Clock => {
-            format!("finds {so_many} certificates not yet valid or expired, which others accept")
+            let clock = reach.ahead.map(clock).unwrap_or_default();
+            format!(
+                "finds {so_many} certificates not yet valid or expired, which others accept{clock}"
+            )
         }
         Word::TlsFails => format!("fails {so_many} TLS handshakes"),
         Word::Http5xx => format!("answers {so_many} requests with server errors"),
@@ -285,6 +308,9 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
         ),
         Word::AnswersLost => format!("loses {so_many} answers that have left the host"),
         Word::MtuBlackHole => format!("loses {so_many} answers that take more than one packet"),
+        Word::LargeHello => format!(
+            "fails {so_many} TLS handshakes of clients whose hello takes two packets, as with a post-quantum key share, and not those of others"
+        ),
         Word::LargeAnswersFail => format!("fails {so_many} large answers"),
         Word::PortReuseCollision => {
             format!("fails {so_many} connections whose source port was used less than 60 s before")
@@ -379,6 +405,11 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
                 "small answers of {noun} are whole and large ones are not: check limits on answer size, buffers and the disk that they spill to, and its error log"
             );
         }
+        Word::LargeHello => {
+            return format!(
+                "look for what reads TLS at {noun} (firewall, filter, DPI, proxy) and takes the ClientHello for whole in its first packet, and update it or let it pass; then for MTU and fragments in that direction. Meanwhile clients without X25519MLKEM768 get through"
+            );
+        }
         Word::SessionsFail => {
             return format!(
                 "let {noun} send a session elsewhere when its server is gone (HAProxy: `option redispatch`, no `option persist`), and compare its list of servers with those that there are"
@@ -391,6 +422,11 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         }
         Word::CertificateExpired | Word::CertificateInvalid => {
             return format!("renew the certificate that {noun} presents, with its intermediates");
+        }
+        Word::ChainIncomplete => {
+            return format!(
+                "have {noun} send the whole chain, its certificate and then the intermediates (often named fullchain); `openssl s_client -showcerts` shows what it sends"
+            );
         }
         Word::RateLimited => {
             return format!(
@@ -415,6 +451,7 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
         | Word::Filters
         | Word::AaaaFails
         | Word::DnsIntercepted
+        | Word::SearchDomain
         | Word::Slow
         | Word::Http5xx
         | Word::Http4xx
@@ -481,6 +518,11 @@ fn of_access(vantage: &str, mode: Word) -> String {
     if mode == Word::Clock {
         return format!("set the clock of {vantage}'s host (`timedatectl`, `chronyc tracking`)");
     }
+    if mode == Word::SearchDomain {
+        return format!(
+            "on {vantage}'s host compare `getent ahosts NAME` with `getent ahosts NAME.`, and look at `search` and `ndots` of /etc/resolv.conf: take the domain out (often it comes by DHCP), set ndots:1, or ask for the name with its last dot"
+        );
+    }
     if mode == Word::DnsIntercepted {
         return format!(
             "ask a name server of the zone from {vantage} (`dig +norecurse`): an answer without the aa flag is another's; let its questions on port 53 out, or use DNS over TLS there"
@@ -516,6 +558,7 @@ fn of_backend(name: &str, mode: Word) -> String {
         }
         Word::WrongContent => format!("compare the release on {name} with its siblings"),
         Word::WrongVariant
+        | Word::LargeHello
         | Word::SessionsFail
         | Word::PacketLoss
         | Word::Unreachable
@@ -534,8 +577,10 @@ fn of_backend(name: &str, mode: Word) -> String {
         | Word::Filters
         | Word::AaaaFails
         | Word::DnsIntercepted
+        | Word::SearchDomain
         | Word::CertificateExpired
         | Word::CertificateInvalid
+        | Word::ChainIncomplete
         | Word::Http5xx
         | Word::Http4xx
         | Word::RateLimited

@@ -136,6 +136,8 @@ pub(crate) struct Evidence {
     pub(crate) now: u64,
     /// Whether a backend meets its clients' own connections, or those of a proxy.
     pub(crate) forwarded: bool,
+    /// By how many seconds the clock of a vantage point's host is ahead, where it is wrong.
+    pub(crate) astray: BTreeMap<VantageName, i64>,
 }
 
 /// One probe at one stage.
@@ -390,6 +392,7 @@ impl Record {
             starts: first.into_iter().chain(bounds.iter().copied()).collect(),
             now,
             forwarded: self.balancing.at_layer_4(),
+            astray: reading.clocks().astray().clone(),
         }
     }
 }
@@ -629,6 +632,7 @@ fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses)
     }
     if let Some((layer, failure)) = failed.filter(|(layer, _)| *layer != Layer::Tcp) {
         let sign = reading.dns().sign(observation);
+        let sign = sign.or_else(|| reading.clocks().sign(observation));
         let symptom = sign.or_else(|| Symptom::of(failure));
         match reading.wanted().of_failure(failure, &observation.arm) {
             Worth::Good => push(&mut trials, layer, None, None),

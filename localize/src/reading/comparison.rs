@@ -10,6 +10,7 @@ use crate::facts::observation::{
     Arm, Encoding, Failure, HttpFacts, Layer, Object, Observation, Outcome, Target, Traits,
 };
 use crate::facts::topology::{Topology, VantageName};
+use crate::reading::clock::Clocks;
 use crate::reading::delay::Delays;
 use crate::reading::dns::Dns;
 use crate::reading::dns::addresses::removed_addresses;
@@ -55,6 +56,7 @@ pub(crate) struct Reading<'a> {
     delays: Delays,
     unrest: Unrest,
     dns: Dns,
+    clocks: Clocks,
     /// Declarations that never held, each with the first layer that nobody passed.
     unborne: BTreeMap<Target, Layer>,
     dead: BTreeSet<IpAddr>,
@@ -79,6 +81,7 @@ impl<'a> Reading<'a> {
             unborne: unborne(case, observations),
             delays,
             dns: Dns::new(&case.topology, observations, &dead),
+            clocks: Clocks::new(observations),
             dead,
             reached: reached(case, observations),
             served: served(case, observations),
@@ -154,6 +157,11 @@ impl<'a> Reading<'a> {
     /// What answers of DNS are signs of.
     pub(crate) fn dns(&self) -> &Dns {
         &self.dns
+    }
+
+    /// The clocks that vantage points judge certificates by.
+    pub(crate) fn clocks(&self) -> &Clocks {
+        &self.clocks
     }
 
     /// Whether an edge address is not part of the service any more: its probes say nothing about the

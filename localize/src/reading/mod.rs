@@ -2,6 +2,7 @@
 
 pub(crate) mod cells;
 pub(crate) mod choosing;
+pub(crate) mod clock;
 pub(crate) mod comparison;
 pub(crate) mod delay;
 pub(crate) mod dns;

@@ -9,7 +9,7 @@ mod table;
 
 pub(crate) use self::table::MODES;
 use crate::facts::component::Kind;
-use crate::facts::observation::{Arm, Encoding, Object, Target};
+use crate::facts::observation::{Arm, Encoding, Hello, Object, Target};
 use crate::world::symptom::{Stage, Symptom};
 
 /// What stands between the prober's own connection and the component.
@@ -101,6 +101,8 @@ pub(crate) enum Strikes {
     LargeObjects,
     /// Those alone whose client accepts gzip.
     PackedAnswers,
+    /// Those alone whose client says more in its first message of TLS than fits into one packet.
+    LargeHellos,
     /// Of requests in a session those alone that the session leads to nobody.
     Sessions,
     /// Of the questions to resolvers those alone that go to one that checks signatures.
@@ -116,6 +118,7 @@ impl Strikes {
             Self::LongAnswers => known.long || stage != Stage::Http,
             Self::Sessions => known.stuck,
             Self::LargeObjects => arm.traits.object == Object::Large,
+            Self::LargeHellos => arm.traits.hello == Hello::Large,
             Self::PackedAnswers => arm.traits.encoding == Encoding::Gzip,
         }
     }
@@ -176,9 +179,11 @@ words! {
     Filters => "filters",
     AaaaFails => "aaaa_fails",
     DnsIntercepted => "dns_intercepted",
+    SearchDomain => "search_domain",
     Slow => "slow",
     CertificateExpired => "certificate_expired",
     CertificateInvalid => "certificate_invalid",
+    ChainIncomplete => "certificate_chain_incomplete",
     Http5xx => "http_5xx",
     SessionsFail => "http_5xx",
     Http4xx => "http_4xx",
@@ -195,6 +200,7 @@ words! {
     Forbidden => "forbidden",
     MtuBlackHole => "mtu_black_hole",
     LargeAnswersFail => "large_answers_fail",
+    LargeHello => "large_hello",
     PortReuseCollision => "port_reuse_collision",
     AcceptQueueFull => "accept_queue_full",
     HostFirewall => "host_firewall",

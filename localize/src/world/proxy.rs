@@ -47,7 +47,9 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::TlsRefused
         | S::CertificateExpired
         | S::CertificateEarly
+        | S::CertificateClock
         | S::CertificateIssuer
+        | S::CertificateChain
         | S::CertificateName
         | S::CertificateInvalid => &[(S::Status503, 0.55), (S::Status502, 0.45)],
         S::Reset | S::Closed => &[
@@ -101,6 +103,7 @@ pub(crate) fn through_balancer(symptom: Symptom) -> &'static [Weighted] {
         | S::DnsExpired
         | S::DnsFiltered
         | S::AaaaFails
+        | S::SearchedElsewhere
         | S::StaleAnswer
         | S::WrongAnswer => &[],
     }
@@ -192,7 +195,9 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         ],
         S::CertificateExpired
         | S::CertificateEarly
+        | S::CertificateClock
         | S::CertificateIssuer
+        | S::CertificateChain
         | S::CertificateName
         | S::CertificateInvalid => &[
             (S::Cdn526, 0.45),
@@ -256,6 +261,7 @@ pub(crate) fn through_edge(symptom: Symptom) -> &'static [Weighted] {
         | S::DnsExpired
         | S::DnsFiltered
         | S::AaaaFails
+        | S::SearchedElsewhere
         | S::StaleAnswer
         | S::WrongAnswer => &[],
     }
@@ -306,7 +312,9 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::TlsRefused
         | S::CertificateExpired
         | S::CertificateEarly
+        | S::CertificateClock
         | S::CertificateIssuer
+        | S::CertificateChain
         | S::CertificateName
         | S::CertificateInvalid
         | S::Reset
@@ -329,6 +337,7 @@ pub(crate) fn through_resolver(symptom: Symptom) -> &'static [Weighted] {
         | S::Cdn525
         | S::Cdn526
         | S::DnsFiltered
+        | S::SearchedElsewhere
         | S::Resent
         | S::ContentDiffers => &[],
     }

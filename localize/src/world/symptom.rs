@@ -44,6 +44,7 @@ macro_rules! symptoms {
     ($($name:ident => $word:literal, $stage:ident, $background:literal;)*) => {
         /// One way in which a probe fails, coarser than [`Failure`] and with what only a comparison
         /// shows: another answer or content than the siblings', or an answer later than usual.
+        /// `CertificateClock` is one not yet valid or expired by a host's own clock, which is wrong.
         /// A SYN that was not answered is `SynLost`, but where the far host's kernel says why.
         /// `StaleAck` is a SYN that the far host took for a segment of an old connection.
         /// `Late` is by tenths of a second, `Resent` by what a lost SYN costs, `Slow` by as much or more.
@@ -98,6 +99,7 @@ symptoms! {
     DnsExpired => "dns_signatures_expired", Dns, 0.005;
     DnsFiltered => "dns_filtered", Dns, 0.01;
     AaaaFails => "dns_aaaa_fails", Dns, 0.01;
+    SearchedElsewhere => "search_domain_answers", Dns, 0.001;
     StaleAnswer => "stale_answer", Dns, 0.01;
     WrongAnswer => "wrong_answer", Dns, 0.02;
     SynLost => "syn_unanswered", Connect, 1.0;
@@ -114,7 +116,9 @@ symptoms! {
     TlsRefused => "tls_alert", Tls, 0.02;
     CertificateExpired => "certificate_expired", Tls, 0.005;
     CertificateEarly => "certificate_not_yet_valid", Tls, 0.005;
+    CertificateClock => "certificate_valid_by_mesh_time", Tls, 0.001;
     CertificateIssuer => "certificate_unknown_issuer", Tls, 0.005;
+    CertificateChain => "certificate_chain_incomplete", Tls, 0.002;
     CertificateName => "certificate_wrong_name", Tls, 0.005;
     CertificateInvalid => "certificate_invalid", Tls, 0.005;
     Reset => "connection_reset", Http, 0.05;
@@ -191,6 +195,7 @@ impl Symptom {
             Failure::CertificateExpired => Self::CertificateExpired,
             Failure::CertificateNotYetValid => Self::CertificateEarly,
             Failure::CertificateUnknownIssuer => Self::CertificateIssuer,
+            Failure::CertificateChainIncomplete => Self::CertificateChain,
             Failure::CertificateWrongName => Self::CertificateName,
             Failure::CertificateInvalid => Self::CertificateInvalid,
             Failure::ResetBeforeRequest | Failure::ResetAfterRequest => Self::Reset,

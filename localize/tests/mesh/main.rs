@@ -162,6 +162,11 @@ rows! {
     edge_500: [Fault::EdgeStatus(0, 500, 1.0)], Full => [(Cdn, "198.51.100.11", "http_5xx")];
     both_edges_reset: [Fault::EdgesReset(0.3)], Full => [(Cdn, "cloudflare", "resets")];
     edge_certificate: [Fault::EdgeCertificate(0)], Full => [(Cdn, "198.51.100.11", "certificate_expired")];
+    edge_chain: [Fault::EdgeChain(0)], Full => [(Cdn, "198.51.100.11", "certificate_chain_incomplete")];
+    bare_edge_chain: [Fault::EdgeChain(0)], Bare => [(Cdn, "198.51.100.11", "certificate_chain_incomplete")];
+    search_domain: [Fault::SearchDomain("home1", true)], Full => [(ClientNetwork, "home1", "search_domain")];
+    bare_search_domain: [Fault::SearchDomain("home1", true)], Bare => [(ClientNetwork, "home1", "search_domain")];
+    a_search_domain_that_leads_home: [Fault::SearchDomain("home1", false)], Full => [];
     one_origin_path: [Fault::OriginPath(0)], Full => [(CdnOriginPath, "198.51.100.11->203.0.113.10:443", "unreachable")];
     balancer_dead: [Fault::BalancerDead], Full => [(LoadBalancer, "203.0.113.10:443", "refuses")];
     balancer_503: [Fault::BalancerStatus(503)], Full => [(LoadBalancer, "203.0.113.10:443", "http_5xx")];
@@ -419,6 +424,81 @@ fn an_old_variant_is_seen_by_asking_as_browsers_do() {
 }
 
 /// A balancer with a session for each arm that keeps one, and then these faults.
+/// What befalls hellos of two packets alone is told by asking with both, and is whose they cross: one network's, one
+/// edge's, all edges', the balancer's. Who says small ones alone sees nothing of it.
+#[test]
+fn large_hellos_are_dropped_by_whom_they_cross() {
+    let hello = &["large_hello"][..];
+    let rows: [(bool, &[Fault], &[Wanted<'_>]); 6] = [
+        (true, &[], &[]),
+        (false, &[Fault::LargeHelloAt("home1")], &[]),
+        (
+            true,
+            &[Fault::LargeHelloAt("home1")],
+            &[(Kind::ClientNetwork, "home1", hello)],
+        ),
+        (
+            true,
+            &[Fault::LargeHelloOfEdge(0)],
+            &[(Kind::Cdn, "198.51.100.11", hello)],
+        ),
+        (
+            true,
+            &[Fault::LargeHelloOfEdges],
+            &[(Kind::Cdn, "cloudflare", hello)],
+        ),
+        (
+            true,
+            &[Fault::LargeHelloOfBalancer],
+            &[(Kind::LoadBalancer, VIP, hello)],
+        ),
+    ];
+    for mesh in [Mesh::Full, Mesh::Bare] {
+        for (says_large, faults, expected) in rows {
+            for seed in 1..=seeds() {
+                let mut world = World::new(mesh, seed);
+                world.says_large_hello = says_large;
+                world.faults = faults.to_vec();
+                check_world(world, &format!("{mesh:?} seed {seed}"), expected);
+            }
+        }
+    }
+}
+
+/// A certificate that is valid by mesh time and not by one host's own clock: nobody else's fault, even where nobody
+/// else asks the edges.
+#[test]
+fn a_clock_that_is_wrong_is_its_own_hosts() {
+    for (days, words) in [(-40, "40 days behind the mesh's"), (90, "90 days ahead of")] {
+        for alone in [false, true] {
+            let mut world = World::new(Mesh::Full, 1);
+            world.faults = vec![Fault::Clock("home1", days)];
+            if alone {
+                let on_the_path = |name: &str| name == "home1" || name == "lb" || name == "web1";
+                world.declare(|t| t.vantages.retain(|v| on_the_path(&v.name.0)));
+            }
+            let (assessment, _) = judge(world, 50);
+            let text = describe(&assessment);
+            let expected = [(Kind::ClientNetwork, "home1", &["clock"][..])];
+            assert!(
+                names(&assessment.verdict, &expected),
+                "{days} {alone}: {text}"
+            );
+            let summary = &assessment.verdict.faults[0].summary;
+            assert!(summary.contains(words), "{summary}");
+        }
+    }
+}
+
+/// Where all hosts agree and the coordinator does not, its clock acquits no certificate that has ended.
+#[test]
+fn the_coordinators_own_clock_is_no_standard_alone() {
+    let mut world = World::new(Mesh::Full, 1);
+    world.faults = vec![Fault::MeshClock(-10), Fault::EdgeCertificate(0)];
+    let edge = (Kind::Cdn, "198.51.100.11", &["certificate_expired"][..]);
+    check_world(world, "the mesh's clock", &[edge]);
+}
+
 fn in_session(mesh: Mesh, seed: u64, faults: &[Fault]) -> World {
     let mut world = World::new(mesh, seed);
     world.keeps_cookies = true;

@@ -2,6 +2,7 @@
 
 pub mod cookie;
 pub mod dns;
+pub mod hello;
 pub mod http;
 pub mod port;
 pub mod tcp;
@@ -26,6 +27,7 @@ use self::port::{Parting, Used};
 use crate::clock::{Clock, Local};
 use crate::failure;
 use crate::fire::{Charge, Fired};
+use crate::host::Stub;
 use crate::secret::Sent;
 use crate::service::{Request, Service};
 
@@ -168,6 +170,10 @@ pub fn prepare(
     let question = dns::Question::new(&service.host, target, arm.source, recursion)
         .ok_or(Unfit::NoName)?
         .within(service.limits.dns);
+    let question = match recursion {
+        dns::Recursion::Desired => question.after(&Stub::look().before(&service.host, target)),
+        dns::Recursion::NotDesired => question,
+    };
     let charge = question.charge().map_err(Unfit::Socket)?;
     Ok(Prepared {
         arm,

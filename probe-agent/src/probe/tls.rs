@@ -1,11 +1,12 @@
 //! The TLS layer: an ordinary handshake that remembers the certificate even when it is refused.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use localize::{Failure, HttpVersion, TlsFacts};
+use localize::{Failure, Hello, HttpVersion, TlsFacts};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
 use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -17,9 +18,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use x509_parser::prelude::{FromDer as _, X509Certificate};
+use x509_parser::oid_registry::OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS;
+use x509_parser::prelude::{FromDer as _, ParsedExtension, X509Certificate};
 
-use super::short_hex;
+use super::{hello, short_hex};
 use crate::failure;
 use crate::service::Service;
 
@@ -28,8 +30,17 @@ use crate::service::Service;
 pub struct Trust {
     verifier: Arc<WebPkiServerVerifier>,
     own: Vec<CertificateDer<'static>>,
+    /// What servers sent beside certificates that verified. It makes no certificate good; it tells a chain that lacks
+    /// a part from one of an unknown authority, as a browser's memory of intermediates hides the difference.
+    intermediates: Mutex<Vec<CertificateDer<'static>>>,
     config: ClientConfig,
+    /// The same with a large hello.
+    large: ClientConfig,
 }
+
+/// Intermediates that are remembered: a site has one or two authorities, and no more chains than generations of
+/// certificates in use.
+const MAX_INTERMEDIATES: usize = 16;
 
 /// Trust anchors that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -70,19 +81,55 @@ impl Trust {
         let verifier =
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
                 .build()?;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(TrustError::Setup)?
-            .with_webpki_verifier(Arc::clone(&verifier))
-            .with_no_client_auth();
-        // Every probe must see the whole handshake.
-        config.resumption = Resumption::disabled();
         Ok(Self {
+            config: config(provider, &verifier)?,
+            large: config(hello::provider(), &verifier)?,
             verifier,
             own,
-            config,
+            intermediates: Mutex::new(Vec::new()),
         })
     }
+
+    /// Takes in what came beside a certificate that verified.
+    fn remember(&self, sent: &[CertificateDer<'_>]) {
+        let mut known = self
+            .intermediates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for one in sent {
+            if known.len() < MAX_INTERMEDIATES && !known.iter().any(|other| other == one) {
+                known.push(one.clone().into_owned());
+            }
+        }
+    }
+
+    fn remembered(&self) -> Vec<CertificateDer<'static>> {
+        let known = self.intermediates.lock();
+        known.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+fn config(
+    provider: Arc<CryptoProvider>,
+    verifier: &Arc<WebPkiServerVerifier>,
+) -> Result<ClientConfig, TrustError> {
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(TrustError::Setup)?
+        .with_webpki_verifier(Arc::clone(verifier))
+        .with_no_client_auth();
+    // Every probe must see the whole handshake.
+    config.resumption = Resumption::disabled();
+    Ok(config)
+}
+
+/// How a handshake is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    /// The one version of HTTP that is offered.
+    pub version: HttpVersion,
+    /// How much is said.
+    pub hello: Hello,
 }
 
 /// The name of a version in a handshake (RFC 7301, section 6; RFC 9113, section 3.1).
@@ -97,14 +144,18 @@ const fn alpn(version: HttpVersion) -> &'static [u8] {
 pub async fn handshake(
     service: &Service,
     stream: TcpStream,
-    version: HttpVersion,
+    Asking { version, hello }: Asking,
     within: Duration,
 ) -> (Option<TlsFacts>, Result<TlsStream<TcpStream>, Failure>) {
     let judge = Arc::new(Judge {
         trust: Arc::clone(&service.trust),
         leaf: OnceLock::new(),
+        lacking: OnceLock::new(),
     });
-    let mut config = service.trust.config.clone();
+    let mut config = match hello {
+        Hello::Usual => service.trust.config.clone(),
+        Hello::Large => service.trust.large.clone(),
+    };
     config.alpn_protocols = vec![alpn(version).to_vec()];
     config
         .dangerous()
@@ -112,25 +163,58 @@ pub async fn handshake(
     let connector = TlsConnector::from(Arc::new(config));
     let handshake = connector.connect(service.server_name.clone(), stream);
     let ended = match timeout(within, handshake).await {
-        Ok(ended) => ended.map_err(|error| failure::tls(&error)),
+        Ok(ended) => ended.map_err(|error| judge.told(failure::tls(&error))),
         Err(_) => Err(Failure::TlsTimeout),
     };
-    (judge.leaf.get().and_then(facts), ended)
+    let shown = judge.leaf.get();
+    (shown.and_then(|(leaf, at)| facts(leaf, *at)), ended)
 }
 
-fn facts(leaf: &CertificateDer<'_>) -> Option<TlsFacts> {
+fn facts(leaf: &CertificateDer<'_>, at: UnixTime) -> Option<TlsFacts> {
     let (_, certificate) = X509Certificate::from_der(leaf).ok()?;
+    let validity = certificate.validity();
     Some(TlsFacts {
         leaf: short_hex(&Sha256::digest(leaf)),
-        not_after: certificate.validity().not_after.timestamp(),
+        not_after: validity.not_after.timestamp(),
+        not_before: Some(validity.not_before.timestamp()),
+        judged_at: i64::try_from(at.as_secs()).ok(),
     })
 }
 
-/// Records the leaf and then judges it as usual.
+/// Records the leaf and then judges it as usual, by the time that the library reads from the host's own clock, as
+/// programs there do; what that said is recorded with it.
 #[derive(Debug)]
 struct Judge {
     trust: Arc<Trust>,
-    leaf: OnceLock<CertificateDer<'static>>,
+    leaf: OnceLock<(CertificateDer<'static>, UnixTime)>,
+    /// Set where the chain lacks an intermediate.
+    lacking: OnceLock<()>,
+}
+
+impl Judge {
+    /// What the library calls an unknown issuer may be a known one's certificate that was not sent.
+    fn told(&self, failure: Failure) -> Failure {
+        match (failure, self.lacking.get()) {
+            (Failure::CertificateUnknownIssuer, Some(())) => Failure::CertificateChainIncomplete,
+            (failure, Some(()) | None) => failure,
+        }
+    }
+
+    /// Whether the chain leads to a trust anchor with an intermediate that another server sent, or the certificate
+    /// came without that of its issuer and says where that is to be had.
+    fn lacks_intermediate(
+        &self,
+        leaf: &CertificateDer<'_>,
+        sent: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> bool {
+        let mut completed = self.trust.remembered();
+        completed.extend(sent.iter().map(|one| one.clone().into_owned()));
+        let verifier = &self.trust.verifier;
+        let verified = verifier.verify_server_cert(leaf, &completed, server_name, &[], now);
+        verified.is_ok() || names_absent_issuer(leaf, sent)
+    }
 }
 
 impl ServerCertVerifier for Judge {
@@ -143,7 +227,7 @@ impl ServerCertVerifier for Judge {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         // Set once: a connection has one handshake.
-        let _ = self.leaf.set(end_entity.clone().into_owned());
+        let _ = self.leaf.set((end_entity.clone().into_owned(), now));
         let judgement = self.trust.verifier.verify_server_cert(
             end_entity,
             intermediates,
@@ -159,7 +243,17 @@ impl ServerCertVerifier for Judge {
             Err(rustls::Error::InvalidCertificate(CertificateError::BadSignature)) => {
                 Err(CertificateError::UnknownIssuer.into())
             }
-            Ok(_) | Err(_) => judgement,
+            Err(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                if self.lacks_intermediate(end_entity, intermediates, server_name, now) {
+                    let _ = self.lacking.set(());
+                }
+                judgement
+            }
+            Ok(_) => {
+                self.trust.remember(intermediates);
+                judgement
+            }
+            Err(_) => judgement,
         }
     }
 
@@ -188,6 +282,27 @@ impl ServerCertVerifier for Judge {
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.trust.verifier.supported_verify_schemes()
     }
+}
+
+/// Whether a certificate says where that of its issuer is to be had (RFC 5280, section 4.2.2.1), as those of public
+/// authorities do, and came without it. The issuer of one that signed itself cannot be lacking.
+fn names_absent_issuer(leaf: &CertificateDer<'_>, sent: &[CertificateDer<'_>]) -> bool {
+    let Ok((_, certificate)) = X509Certificate::from_der(leaf) else {
+        return false;
+    };
+    let is_issuer = |one: &CertificateDer<'_>| {
+        X509Certificate::from_der(one).is_ok_and(|(_, one)| one.subject() == certificate.issuer())
+    };
+    let mut extensions = certificate.extensions().iter();
+    let names_one = extensions.any(|extension| {
+        let ParsedExtension::AuthorityInfoAccess(access) = extension.parsed_extension() else {
+            return false;
+        };
+        let mut places = access.accessdescs.iter();
+        places.any(|at| at.access_method == OID_PKIX_ACCESS_DESCRIPTOR_CA_ISSUERS)
+    });
+    let self_issued = certificate.issuer() == certificate.subject();
+    names_one && !self_issued && !sent.iter().any(is_issuer)
 }
 
 /// Judges a leaf that is marked as a CA and signed by itself, as `openssl req -x509` makes them: webpki

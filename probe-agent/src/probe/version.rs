@@ -189,7 +189,9 @@ impl Connection {
     ) -> Result<(TlsStream<TcpStream>, Offer), Failure> {
         let limits = self.service.limits;
         let within = ladder.left(limits.tls, limits.total);
-        let (facts, session) = tls::handshake(&self.service, stream, version, within).await;
+        let hello = self.request.hello;
+        let asking = tls::Asking { version, hello };
+        let (facts, session) = tls::handshake(&self.service, stream, asking, within).await;
         ladder.facts.tls = facts;
         let session = session?;
         ladder.passed(Layer::Tls);

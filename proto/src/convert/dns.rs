@@ -1,6 +1,6 @@
 //! What answers of DNS hold.
 
-use localize::dns::{Again, Reply, Soa, Validity};
+use localize::dns::{Again, Reply, Searched, Soa, Validity};
 use localize::{DnsFacts, Failure};
 
 use super::observation::{failure_from_wire, failure_kind, failure_to_wire};
@@ -36,6 +36,10 @@ impl From<&DnsFacts> for v1::DnsFacts {
             }),
             aaaa: dns.aaaa.as_ref().map(again_to_wire),
             unchecked: dns.unchecked.as_ref().map(again_to_wire),
+            searched: dns.searched.as_ref().map(|searched| v1::DnsSearched {
+                name: searched.name.clone(),
+                again: Some(again_to_wire(&searched.again)),
+            }),
         }
     }
 }
@@ -74,8 +78,17 @@ impl TryFrom<v1::DnsFacts> for DnsFacts {
             }),
             aaaa,
             unchecked: wire.unchecked.map(again_from_wire).transpose()?,
+            searched: wire.searched.map(searched_from_wire).transpose()?,
         })
     }
+}
+
+fn searched_from_wire(wire: v1::DnsSearched) -> Result<Searched, Malformed> {
+    let again = wire.again.ok_or(Malformed::Missing("dns.searched.again"))?;
+    Ok(Searched {
+        name: prose("dns.searched.name", wire.name, MAX_TEXT)?,
+        again: again_from_wire(again)?,
+    })
 }
 
 fn addresses(wire: &[String]) -> Result<Vec<std::net::IpAddr>, Malformed> {

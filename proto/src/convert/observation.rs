@@ -148,6 +148,7 @@ pub(super) fn failure_to_wire(failure: Failure) -> (v1::FailureKind, u32) {
         Failure::CertificateExpired => (Kind::FailureCertificateExpired, 0),
         Failure::CertificateNotYetValid => (Kind::FailureCertificateNotYetValid, 0),
         Failure::CertificateUnknownIssuer => (Kind::FailureCertificateUnknownIssuer, 0),
+        Failure::CertificateChainIncomplete => (Kind::FailureCertificateChainIncomplete, 0),
         Failure::CertificateWrongName => (Kind::FailureCertificateWrongName, 0),
         Failure::CertificateInvalid => (Kind::FailureCertificateInvalid, 0),
         Failure::TlsProtocol => (Kind::FailureTlsProtocol, 0),
@@ -190,6 +191,7 @@ pub(super) fn failure_from_wire(kind: v1::FailureKind, code: u32) -> Result<Fail
         Kind::FailureCertificateExpired => Failure::CertificateExpired,
         Kind::FailureCertificateNotYetValid => Failure::CertificateNotYetValid,
         Kind::FailureCertificateUnknownIssuer => Failure::CertificateUnknownIssuer,
+        Kind::FailureCertificateChainIncomplete => Failure::CertificateChainIncomplete,
         Kind::FailureCertificateWrongName => Failure::CertificateWrongName,
         Kind::FailureCertificateInvalid => Failure::CertificateInvalid,
         Kind::FailureTlsProtocol => Failure::TlsProtocol,
@@ -347,6 +349,8 @@ fn tls_from_wire(wire: v1::TlsFacts) -> Result<TlsFacts, Malformed> {
     Ok(TlsFacts {
         leaf: prose("tls.leaf", wire.leaf, MAX_HEADER_VALUE)?,
         not_after: wire.not_after,
+        not_before: wire.not_before,
+        judged_at: wire.judged_at,
     })
 }
 
@@ -383,6 +387,8 @@ impl From<&Observation> for v1::Observation {
             tls: facts.tls.as_ref().map(|tls| v1::TlsFacts {
                 leaf: tls.leaf.clone(),
                 not_after: tls.not_after,
+                not_before: tls.not_before,
+                judged_at: tls.judged_at,
             }),
             http: facts.http.as_ref().map(http_to_wire),
         }

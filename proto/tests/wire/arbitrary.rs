@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use localize::dns::{Again, Reply, Soa, Validity};
+use localize::dns::{Again, Reply, Searched, Soa, Validity};
 use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
@@ -126,6 +126,7 @@ fn failure() -> impl Strategy<Value = Failure> {
         Failure::CertificateExpired,
         Failure::CertificateNotYetValid,
         Failure::CertificateUnknownIssuer,
+        Failure::CertificateChainIncomplete,
         Failure::CertificateWrongName,
         Failure::CertificateInvalid,
         Failure::TlsProtocol,
@@ -187,7 +188,12 @@ fn dns() -> impl Strategy<Value = DnsFacts> {
     let flags = any::<(u8, bool, bool, bool, Option<u32>)>();
     let extended = vec(any::<u16>(), 0..=8);
     let ipv6 = any::<std::net::Ipv6Addr>().prop_map(IpAddr::V6);
-    let asked = (option::of(again(ipv6)), option::of(again(any::<IpAddr>())));
+    let searched = (name(), again(any::<IpAddr>()));
+    let asked = (
+        option::of(again(ipv6)),
+        option::of(again(any::<IpAddr>())),
+        option::of(searched),
+    );
     let soa = (text(), text(), any::<u32>(), any::<u32>());
     let signed = option::of(any::<(u32, u32)>());
     (flags, addresses, extended, option::of(soa), signed, asked).prop_map(
@@ -197,7 +203,7 @@ fn dns() -> impl Strategy<Value = DnsFacts> {
             extended,
             soa,
             signed,
-            (aaaa, unchecked),
+            (aaaa, unchecked, searched),
         )| DnsFacts {
             // Checking is disabled after a SERVFAIL alone.
             rcode: if unchecked.is_some() { 2 } else { rcode },
@@ -219,6 +225,7 @@ fn dns() -> impl Strategy<Value = DnsFacts> {
             }),
             aaaa,
             unchecked,
+            searched: searched.map(|(name, again)| Searched { name, again }),
         },
     )
 }
@@ -274,8 +281,18 @@ fn http() -> impl Strategy<Value = HttpFacts> {
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
-    let tls =
-        ("[0-9a-f]{32}", any::<i64>()).prop_map(|(leaf, not_after)| TlsFacts { leaf, not_after });
+    let tls = (
+        "[0-9a-f]{32}",
+        any::<i64>(),
+        option::of(any::<i64>()),
+        option::of(any::<i64>()),
+    )
+        .prop_map(|(leaf, not_after, not_before, judged_at)| TlsFacts {
+            leaf,
+            not_after,
+            not_before,
+            judged_at,
+        });
     (
         option::of(dns()),
         option::of(tcp()),

@@ -28,6 +28,8 @@ pub enum EdgeFault {
     AllReset,
     /// Edge 1 shows an expired certificate.
     Expired,
+    /// Edge 1 shows its certificate without that of the intermediate authority.
+    LacksIntermediate,
     /// Both edges answer 403 to whoever asks from a data centre.
     RefuseDataCentres,
     /// Edge 1 hands out an old page to clients that take packed answers.
@@ -40,11 +42,12 @@ pub enum EdgeFault {
 
 impl EdgeFault {
     /// All of them.
-    pub const EVERY: [EdgeFault; 8] = [
+    pub const EVERY: [EdgeFault; 9] = [
         EdgeFault::Answers500,
         EdgeFault::Stalls,
         EdgeFault::AllReset,
         EdgeFault::Expired,
+        EdgeFault::LacksIntermediate,
         EdgeFault::RefuseDataCentres,
         EdgeFault::StaleForGzip,
         EdgeFault::CutOff,
@@ -59,6 +62,7 @@ impl Row for EdgeFault {
             EdgeFault::Stalls => "edge-stalls",
             EdgeFault::AllReset => "edges-reset",
             EdgeFault::Expired => "edge-expired",
+            EdgeFault::LacksIntermediate => "edge-lacks-intermediate",
             EdgeFault::RefuseDataCentres => "edges-403-data-centres",
             EdgeFault::StaleForGzip => "edge-stale-for-gzip",
             EdgeFault::CutOff => "edge-cut-off",
@@ -72,6 +76,7 @@ impl Row for EdgeFault {
             | EdgeFault::Stalls
             | EdgeFault::AllReset
             | EdgeFault::Expired
+            | EdgeFault::LacksIntermediate
             | EdgeFault::StaleForGzip
             | EdgeFault::CutOff => Listed::Usual,
             EdgeFault::RefuseDataCentres | EdgeFault::FlowsDead => Listed::NotYet,
@@ -84,6 +89,7 @@ impl Row for EdgeFault {
             EdgeFault::Answers500
             | EdgeFault::Stalls
             | EdgeFault::Expired
+            | EdgeFault::LacksIntermediate
             | EdgeFault::RefuseDataCentres
             | EdgeFault::StaleForGzip
             | EdgeFault::CutOff => Strength::Hard,
@@ -103,6 +109,7 @@ impl Row for EdgeFault {
             EdgeFault::Stalls => edge(1, "stalls"),
             EdgeFault::AllReset => one(Kind::Cdn, "cloudflare", &["resets"]),
             EdgeFault::Expired => edge(0, "certificate_expired"),
+            EdgeFault::LacksIntermediate => edge(0, "certificate_chain_incomplete"),
             // No user asks from there, and nobody has to mend it.
             EdgeFault::RefuseDataCentres => {
                 one(Kind::Cdn, "cloudflare", &["not_served"]).felt(MASKED)
@@ -125,7 +132,10 @@ impl Row for EdgeFault {
             }
             (Declared::Name, EdgeFault::CutOff) => cut_off(EDGES[0]),
             (Declared::Name, EdgeFault::FlowsDead) => cut_off("*"),
-            (Declared::Name, EdgeFault::Expired | EdgeFault::StaleForGzip)
+            (
+                Declared::Name,
+                EdgeFault::Expired | EdgeFault::LacksIntermediate | EdgeFault::StaleForGzip,
+            )
             | (Declared::Vip | Declared::Backends | Declared::All, _) => Known::Clear,
         }
     }
@@ -138,6 +148,7 @@ impl Row for EdgeFault {
             EdgeFault::Stalls => one(1, EdgeBehaviour::Stall),
             EdgeFault::AllReset => both(EdgeBehaviour::Reset { share: 0.3 }),
             EdgeFault::Expired => one(0, EdgeBehaviour::ExpiredCertificate),
+            EdgeFault::LacksIntermediate => one(0, EdgeBehaviour::LacksIntermediate),
             EdgeFault::RefuseDataCentres => both(EdgeBehaviour::HomesOnly { status: 403 }),
             EdgeFault::StaleForGzip => stale_for_gzip(lab, on),
             EdgeFault::CutOff => {
@@ -165,6 +176,14 @@ impl Row for EdgeFault {
                 ("home1", edge2, AtTimes(|a| a.status == 0)),
             ],
             EdgeFault::Expired => vec![("home1", edge1, Always(|a| a.text.contains("expired")))],
+            EdgeFault::LacksIntermediate => vec![
+                (
+                    "home1",
+                    edge1,
+                    Always(|a| a.text.contains("unable to get local issuer")),
+                ),
+                ("home1", edge2, Always(well)),
+            ],
             EdgeFault::RefuseDataCentres => vec![
                 ("cdn1", edge1, Always(|a| a.status == 403)),
                 ("dc1", edge2, Always(|a| a.status == 403)),

@@ -3,14 +3,15 @@
 use anyhow::Result;
 
 use super::{Known, Listed, Row, Strength};
-use crate::address::{COORDINATOR_PORTS, EDGES, RESOLVERS};
+use crate::address::{COORDINATOR_PORTS, EDGES, RESOLVERS, WILDCARD};
+use crate::astray;
 use crate::blame::{one, resolver};
 use crate::expectation::Blame;
-use crate::net::Balancer;
+use crate::net::{Balancer, set_resolver};
 use crate::packets::{lose, packets};
 use crate::said::Kind;
 use crate::sign::Sign::{Always, AtTimes};
-use crate::sign::{Ask, Signs, hurt, well};
+use crate::sign::{Answer, Ask, Signs, hurt, well};
 use crate::topology::Lab;
 use crate::verdicts::Declared;
 
@@ -24,14 +25,23 @@ pub enum HomeFault {
     /// Of two questions to a resolver from one port, home 1's network loses the second, as a race in
     /// connection tracking does.
     LosesSecondQuestion,
+    /// The clock of home 1's host was set back by years.
+    ClockBehind,
+    /// Home 1's network drops the first packet of a hello in TLS that takes more than one.
+    DropsLargeHello,
+    /// Home 1's network tells hosts to search a domain that has an address for every name below it.
+    SearchWildcard,
 }
 
 impl HomeFault {
     /// All of them.
-    pub const EVERY: [HomeFault; 3] = [
+    pub const EVERY: [HomeFault; 6] = [
         HomeFault::Lossy,
         HomeFault::ResetsHello,
         HomeFault::LosesSecondQuestion,
+        HomeFault::ClockBehind,
+        HomeFault::DropsLargeHello,
+        HomeFault::SearchWildcard,
     ];
 }
 
@@ -41,12 +51,19 @@ impl Row for HomeFault {
             HomeFault::Lossy => "home-lossy",
             HomeFault::ResetsHello => "home-resets-hello",
             HomeFault::LosesSecondQuestion => "home-loses-second-question",
+            HomeFault::ClockBehind => "home-clock-behind",
+            HomeFault::DropsLargeHello => "home-drops-large-hello",
+            HomeFault::SearchWildcard => "home-search-wildcard",
         }
     }
 
     fn listed(&self) -> Listed {
         match self {
-            HomeFault::Lossy | HomeFault::ResetsHello => Listed::Usual,
+            HomeFault::Lossy
+            | HomeFault::ResetsHello
+            | HomeFault::ClockBehind
+            | HomeFault::DropsLargeHello
+            | HomeFault::SearchWildcard => Listed::Usual,
             HomeFault::LosesSecondQuestion => Listed::NotYet,
         }
     }
@@ -54,7 +71,23 @@ impl Row for HomeFault {
     fn strength(&self) -> Strength {
         match self {
             HomeFault::Lossy => Strength::Intermittent,
-            HomeFault::ResetsHello | HomeFault::LosesSecondQuestion => Strength::Hard,
+            HomeFault::ResetsHello
+            | HomeFault::LosesSecondQuestion
+            | HomeFault::ClockBehind
+            | HomeFault::DropsLargeHello
+            | HomeFault::SearchWildcard => Strength::Hard,
+        }
+    }
+
+    fn settles(&self) -> u64 {
+        match self {
+            // What reads the time there looks once a second whether it was set.
+            HomeFault::ClockBehind => 2,
+            HomeFault::Lossy
+            | HomeFault::ResetsHello
+            | HomeFault::LosesSecondQuestion
+            | HomeFault::DropsLargeHello
+            | HomeFault::SearchWildcard => 1,
         }
     }
 
@@ -67,6 +100,9 @@ impl Row for HomeFault {
         let blame = match self {
             HomeFault::Lossy => network(&["packet_loss"]),
             HomeFault::ResetsHello => network(&["tls_fails", "resets"]),
+            HomeFault::ClockBehind => network(&["clock"]),
+            HomeFault::DropsLargeHello => network(&["large_hello"]).in_pattern("by_variant"),
+            HomeFault::SearchWildcard => network(&["search_domain"]),
             // Nobody but the network's own resolver is asked so from there.
             HomeFault::LosesSecondQuestion => {
                 let modes = ["slow", "packet_loss", "no_answer"];
@@ -88,6 +124,17 @@ impl Row for HomeFault {
                 let hello = "forward iifname lan tcp dport 443 @ih,0,8 22 reject with tcp reset";
                 packets(lab, "gw1", on, &[hello.to_owned()])
             }
+            HomeFault::ClockBehind => astray::set(&lab.run, on),
+            HomeFault::DropsLargeHello => {
+                // What is full and begins a handshake is the first packet of several.
+                let hello = "forward iifname lan tcp dport 443 meta length > 1400 @ih,0,8 22 drop";
+                packets(lab, "gw1", on, &[hello.to_owned()])
+            }
+            HomeFault::SearchWildcard => {
+                let search = format!("search {WILDCARD}\noptions ndots:2\n");
+                let more = if on { search.as_str() } else { "" };
+                set_resolver(&lab.run, "home1", Some(RESOLVERS[0]), more)
+            }
             HomeFault::LosesSecondQuestion => packets(lab, "gw1", on, &one_question()),
         }
     }
@@ -103,6 +150,27 @@ impl Row for HomeFault {
                 ("home1", edge, Always(|a| a.text.contains("reset by peer"))),
                 ("home2", edge, Always(well)),
             ],
+            HomeFault::ClockBehind => vec![
+                (
+                    "home1",
+                    Ask::ByOwnClock(EDGES[0]),
+                    Always(|a| a.text.contains("not yet valid")),
+                ),
+                ("home2", edge, Always(well)),
+            ],
+            HomeFault::DropsLargeHello => {
+                let hello = Ask::LargeHello(EDGES[0]);
+                vec![
+                    ("home1", hello, Always(|a| !is_certified(a))),
+                    ("home1", edge, Always(well)),
+                    ("home2", hello, Always(is_certified)),
+                ]
+            }
+            HomeFault::SearchWildcard => vec![
+                ("home1", Ask::ByName, Always(|a| a.status != 200)),
+                ("home1", edge, Always(well)),
+                ("home2", Ask::ByName, Always(well)),
+            ],
             HomeFault::LosesSecondQuestion => vec![
                 ("home1", Ask::ByName, Always(|a| a.seconds > 4.9)),
                 ("home2", Ask::ByName, Always(well)),
@@ -114,6 +182,11 @@ impl Row for HomeFault {
             ],
         }
     }
+}
+
+/// Whether somebody said hello in TLS and was shown a certificate.
+fn is_certified(answer: &Answer) -> bool {
+    answer.text.contains("BEGIN CERTIFICATE")
 }
 
 /// Only one question each ten seconds from each address and port.

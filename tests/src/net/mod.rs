@@ -281,11 +281,14 @@ fn firewall(options: Options) -> String {
     )
 }
 
-/// Writes the file that a host finds in place of its `/etc/resolv.conf`.
-pub fn set_resolver(run: &Run, host: &str, resolver: Option<&str>) -> Result<()> {
+/// Writes the file that a host finds in place of its `/etc/resolv.conf`; in its place, since processes that run there
+/// hold it open by its name.
+pub fn set_resolver(run: &Run, host: &str, resolver: Option<&str>, more: &str) -> Result<()> {
     let folder = run.etc(host);
     fs::create_dir_all(&folder)?;
-    let text = resolver.map_or_else(String::new, |address| format!("nameserver {address}\n"));
+    let text = resolver.map_or_else(String::new, |address| {
+        format!("nameserver {address}\n{more}")
+    });
     fs::write(folder.join("resolv.conf"), text)?;
     Ok(())
 }

@@ -111,9 +111,11 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Filters
         | Word::AaaaFails
         | Word::DnsIntercepted
+        | Word::SearchDomain
         | Word::Slow
         | Word::CertificateExpired
         | Word::CertificateInvalid
+        | Word::ChainIncomplete
         | Word::Http5xx
         | Word::Http4xx
         | Word::RateLimited
@@ -121,6 +123,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::Truncates
         | Word::WrongContent
         | Word::WrongVariant
+        | Word::LargeHello
         | Word::SessionsFail
         | Word::Blocked
         | Word::Misdirected

@@ -69,6 +69,7 @@ pub(crate) fn fault(
         user_impact,
         late: rate::lateness(problem, (set, position)),
         kept: kept(problem, hypothesis.part),
+        ahead: ahead(problem, what),
     };
     // What its rivals leave: a confidence is one of several odds that add up to one.
     let left = 1.0 / (1.0 + stand_ins.iter().map(rivals::StandIn::odds).sum::<f64>());
@@ -87,6 +88,13 @@ pub(crate) fn fault(
         next_step: words::next_step(what, mode),
         rivals: rivals::rivals(problem, &set.faults(), stand_ins),
     })
+}
+
+/// By how many seconds the clock of a vantage point's host is ahead, where it is wrong.
+fn ahead(problem: &Problem<'_>, what: &What) -> Option<i64> {
+    let mut astray = problem.evidence.astray.iter();
+    let found = astray.find(|(vantage, _)| *what == What::Access((*vantage).clone()));
+    found.map(|(_, ahead)| *ahead)
 }
 
 /// For how many seconds more one of the negative answers across a part may be kept.

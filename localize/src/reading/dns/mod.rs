@@ -87,6 +87,11 @@ impl Dns {
         };
         for (server, told) in &resolvers {
             dns.read_resolver(*server, told, &zone, dead);
+            let astray = told.iter().filter(|one| one.is_led_elsewhere(topology));
+            let signs = astray.map(|one| (one.id(), Symptom::SearchedElsewhere));
+            for (id, sign) in signs.collect::<Vec<_>>() {
+                dns.signs.entry(id).or_insert(sign);
+            }
         }
         let checked = !dns.validators.is_empty();
         for (name, told) in &servers {
@@ -249,6 +254,20 @@ impl<'a> Told<'a> {
     fn holds(&self, dead: &BTreeSet<IpAddr>) -> bool {
         self.facts
             .is_some_and(|facts| facts.held().any(|ip| dead.contains(&ip)))
+    }
+
+    /// Whether the host's search list leads its programs to none of the service's addresses.
+    fn is_led_elsewhere(&self, topology: &Topology) -> bool {
+        let Some((facts, searched)) = self.facts.and_then(|f| Some((f, f.searched.as_ref()?)))
+        else {
+            return false;
+        };
+        let public = || topology.edges.iter().chain(&topology.vips);
+        let is_own = |ip: &IpAddr| {
+            facts.held().any(|held| held == *ip) || public().any(|own| own.ip() == *ip)
+        };
+        let given = searched.again.reply.addresses();
+        self.failure.is_none() && !given.is_empty() && !given.iter().any(is_own)
     }
 
     /// Whether it gives IPv6 addresses alone, where name servers have others as well.

@@ -68,6 +68,11 @@ const TLS_FAILS: &[Weighted] = &[
     (S::TlsTimeout, 0.3),
     (S::TlsReset, 0.3),
 ];
+const HELLO_LOST: &[Weighted] = &[
+    (S::TlsTimeout, 0.6),
+    (S::TlsReset, 0.3),
+    (S::TlsRefused, 0.1),
+];
 const EXPIRED: &[Weighted] = &[(S::CertificateExpired, 1.0)];
 const INVALID: &[Weighted] = &[
     (S::CertificateIssuer, 0.4),
@@ -75,6 +80,8 @@ const INVALID: &[Weighted] = &[
     (S::CertificateInvalid, 0.15),
     (S::CertificateEarly, 0.05),
 ];
+/// Who has met no server yet that sends the intermediate takes its authority for an unknown one.
+const INCOMPLETE: &[Weighted] = &[(S::CertificateChain, 0.9), (S::CertificateIssuer, 0.1)];
 /// To a host whose own clock is wrong, certificates are over or not yet there.
 const MISJUDGED: &[Weighted] = &[(S::CertificateEarly, 0.5), (S::CertificateExpired, 0.5)];
 /// What meets with an old connection of the balancer's own, which its clients know nothing of.
@@ -270,6 +277,15 @@ const fn wrong_variant(kind: Kind, share: f64) -> Mode {
     }
 }
 
+/// A hello that takes more than one packet does not get through, or is not understood: who reads it from the first
+/// packet alone waits for nothing, or ends the connection.
+const fn large_hello(kind: Kind, share: f64) -> Mode {
+    Mode {
+        strikes: Strikes::LargeHellos,
+        ..mode(kind, Word::LargeHello, share, &[(Stage::Tls, HELLO_LOST)])
+    }
+}
+
 /// A balancer that knows its clients again sends some of them to a server that is gone, and says so itself:
 /// persistence without redispatch.
 const SESSIONS_FAIL: Mode = Mode {
@@ -396,8 +412,18 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         &[(Stage::Tls, MISJUDGED)],
     ),
+    Mode {
+        told: Some(S::CertificateClock),
+        ..mode(
+            Kind::ClientNetwork,
+            Word::Clock,
+            0.02,
+            &[(Stage::Tls, &[(S::CertificateClock, 1.0)])],
+        )
+    },
     black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
     black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
+    large_hello(Kind::ClientNetwork, 0.03),
     collides(
         Kind::ClientNetwork,
         0.01,
@@ -409,6 +435,15 @@ pub(crate) const MODES: &[Mode] = &[
         0.02,
         dns::INTERCEPTS,
     ),
+    Mode {
+        told: Some(S::SearchedElsewhere),
+        ..mode(
+            Kind::ClientNetwork,
+            Word::SearchDomain,
+            0.02,
+            &[(Stage::Dns, &[(S::SearchedElsewhere, 1.0)])],
+        )
+    },
     mode(Kind::Resolver, Word::NoAnswer, 0.5, dns::SILENT),
     mode(Kind::Resolver, Word::Refuses, 0.1, dns::REFUSES),
     mode(Kind::Resolver, Word::Servfail, 0.2, dns::RESOLVER_FAILS),
@@ -496,6 +531,12 @@ pub(crate) const MODES: &[Mode] = &[
         0.05,
         &[(Stage::Tls, INVALID)],
     ),
+    mode(
+        Kind::Cdn,
+        Word::ChainIncomplete,
+        0.02,
+        &[(Stage::Tls, INCOMPLETE)],
+    ),
     mode(Kind::Cdn, Word::TlsFails, 0.05, &[(Stage::Tls, TLS_FAILS)]),
     mode(Kind::Cdn, Word::Http5xx, 0.15, &[(Stage::Http, EDGE_5XX)]),
     mode(Kind::Cdn, Word::Http4xx, 0.05, &[(Stage::Http, STATUS_4XX)]),
@@ -524,6 +565,7 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, DIFFERS)],
     ),
     wrong_variant(Kind::Cdn, 0.02),
+    large_hello(Kind::Cdn, 0.01),
     behind(
         Kind::CdnOriginPath,
         Word::Unreachable,
@@ -594,6 +636,12 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::Origin,
+        Word::ChainIncomplete,
+        0.01,
+        &[(Stage::Tls, INCOMPLETE)],
+    ),
+    mode(
+        Kind::Origin,
         Word::TlsFails,
         0.03,
         &[(Stage::Tls, TLS_FAILS)],
@@ -631,6 +679,7 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, DIFFERS)],
     ),
     wrong_variant(Kind::Origin, 0.02),
+    large_hello(Kind::Origin, 0.01),
     large_fail(Kind::Origin, 0.02, CUT),
     large_fail(Kind::Origin, 0.01, STUCK),
     large_fail(Kind::Origin, 0.01, REFUSED_LARGE),
@@ -678,6 +727,12 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     mode(
         Kind::LoadBalancer,
+        Word::ChainIncomplete,
+        0.02,
+        &[(Stage::Tls, INCOMPLETE)],
+    ),
+    mode(
+        Kind::LoadBalancer,
         Word::TlsFails,
         0.05,
         &[(Stage::Tls, TLS_FAILS)],
@@ -718,6 +773,7 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::LoadBalancer, 0.01, STUCK),
     large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
     SESSIONS_FAIL,
+    large_hello(Kind::LoadBalancer, 0.01),
     collides(
         Kind::LoadBalancer,
         0.05,
@@ -820,11 +876,18 @@ pub(crate) const MODES: &[Mode] = &[
         &[(Stage::Http, DIFFERS)],
     ),
     wrong_variant(Kind::Backend, 0.02),
+    large_hello(Kind::Backend, 0.01),
     mode(
         Kind::Backend,
         Word::CertificateExpired,
         0.03,
         &[(Stage::Tls, EXPIRED)],
+    ),
+    mode(
+        Kind::Backend,
+        Word::ChainIncomplete,
+        0.01,
+        &[(Stage::Tls, INCOMPLETE)],
     ),
     mode(
         Kind::Backend,

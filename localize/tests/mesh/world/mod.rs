@@ -13,12 +13,13 @@ mod serve;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
+use localize::dns::{Again, Reply, Searched};
 use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
-    Expectation, Facts, Failure, Firing, FlowSighting, LARGE_READ, Layer, Micros, NameServer,
-    Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen, ServiceName,
-    Session, SourcePort, Stamp, Step, Target, TcpFacts, Topology, VantageName, VantagePoint,
-    VipMode, WitnessReport,
+    Expectation, Facts, Failure, Firing, FlowSighting, Hello, LARGE_READ, Layer, Micros,
+    NameServer, Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen,
+    ServiceName, Session, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, Topology,
+    VantageName, VantagePoint, VipMode, WitnessReport,
 };
 
 /// With or without agents on the hosts.
@@ -39,6 +40,19 @@ pub enum Fault {
     EdgeStalls(usize),
     EdgesReset(f64),
     EdgeCertificate(usize),
+    /// The clock of a vantage point's host is so many days ahead of the mesh's.
+    Clock(&'static str, i64),
+    /// The search list of a vantage point's host has a wildcard that leads elsewhere, or to the service itself.
+    SearchDomain(&'static str, bool),
+    /// What stands on the way from a vantage point, or at an edge or the balancer, drops hellos of two packets.
+    LargeHelloAt(&'static str),
+    LargeHelloOfEdge(usize),
+    LargeHelloOfEdges,
+    LargeHelloOfBalancer,
+    /// The coordinator's own clock is so many days ahead of everybody else's.
+    MeshClock(i64),
+    /// An edge sends its certificate without that of the issuer.
+    EdgeChain(usize),
     OriginPath(usize),
     /// An edge hands out an old page to whoever accepts gzip.
     EdgeVariant(usize),
@@ -123,6 +137,8 @@ pub struct World {
     pub asks_large: bool,
     /// Agents ask as browsers do as well, which accept gzip.
     pub accepts_gzip: bool,
+    /// Agents say a large hello as well.
+    pub says_large_hello: bool,
     /// Agents keep the cookie that the balancer gave them as well.
     pub keeps_cookies: bool,
     /// Length of the usual answer.
@@ -264,6 +280,7 @@ impl World {
             asks_large: false,
             accepts_gzip: false,
             keeps_cookies: false,
+            says_large_hello: false,
             usual_bytes: 4096,
             object: Object::Usual,
             encoding: Encoding::Identity,
@@ -432,6 +449,11 @@ impl World {
         if self.accepts_gzip {
             let packed = plain.iter().filter(fetches);
             arms.extend(packed.map(|arm| arm.twin(Encoding::Gzip)));
+        }
+        if self.says_large_hello {
+            let speaks_tls = |a: &&Arm| !matches!(a.target, Target::Backend { .. });
+            let large = plain.iter().filter(fetches).filter(speaks_tls);
+            arms.extend(large.map(|arm| arm.twin(Hello::Large)));
         }
         if self.keeps_cookies {
             let balanced = |a: &&Arm| matches!(a.target, Target::Edge { .. } | Target::Vip { .. });
@@ -659,7 +681,24 @@ impl World {
         };
         self.cached.insert(i, (until, stale));
         let left = u32::try_from((until - self.now) / 1_000_000).unwrap();
-        facts.dns = Some(answer(stale, left));
+        let searched = self.has(|f| match f {
+            Fault::SearchDomain(name, elsewhere) if vantage.name.0 == *name => Some(*elsewhere),
+            _ => None,
+        });
+        let found = |elsewhere| match elsewhere {
+            true => IpAddr::from([192, 0, 2, 77]),
+            false => EDGES[1].parse::<SocketAddr>().unwrap().ip(),
+        };
+        facts.dns = Some(DnsFacts {
+            searched: searched.map(|elsewhere| Searched {
+                name: "shop.example.corp.example".into(),
+                again: Again {
+                    took: Micros(2000),
+                    reply: Reply::Addresses(vec![found(elsewhere)]),
+                },
+            }),
+            ..answer(stale, left)
+        });
         Ok(())
     }
 
@@ -817,6 +856,14 @@ impl World {
         if self.faults.contains(&own) {
             return Err((Layer::Tls, Failure::TlsReset, 400));
         }
+        if arm.target.label().starts_with("backend/") {
+            // They speak plain HTTP.
+        } else if let Some(failure) = self.judge(vantage, arm, facts) {
+            return Err((Layer::Tls, failure, 1000));
+        }
+        if arm.traits.hello == Hello::Large && self.drops_large_hello(vantage, arm) {
+            return Err((Layer::Tls, Failure::TlsTimeout, 3_000_000));
+        }
         let own = Fault::NotServed(
             KNOWN
                 .iter()
@@ -825,7 +872,7 @@ impl World {
                 .unwrap_or(""),
         );
         if public && self.faults.contains(&own) {
-            self.tls(both, false, steps)?;
+            self.tls(both, None, steps)?;
             facts.http = Some(self.answer_with(403));
             return Err((Layer::Http, Failure::HttpStatus(403), 900));
         }
@@ -836,6 +883,59 @@ impl World {
             return Err((Layer::Http, Failure::HttpTimeout, 6_000_000));
         }
         end
+    }
+
+    fn drops_large_hello(&self, vantage: &VantagePoint, arm: &Arm) -> bool {
+        let is_edge = |i: usize| {
+            arm.target
+                .label()
+                .ends_with(EDGES[i].trim_end_matches(":443"))
+        };
+        self.faults.iter().any(|fault| match fault {
+            Fault::LargeHelloAt(name) => vantage.name.0 == *name,
+            Fault::LargeHelloOfEdge(i) => is_edge(*i),
+            Fault::LargeHelloOfEdges => is_edge(0) || is_edge(1),
+            Fault::LargeHelloOfBalancer => matches!(arm.target, Target::Vip { .. }),
+            _ => false,
+        })
+    }
+
+    /// What a vantage point holds against a certificate by its host's own clock. Those of edges that have ended did
+    /// so a day ago, by the clock of the sun.
+    fn judge(&self, vantage: &VantagePoint, arm: &Arm, facts: &mut Facts) -> Option<Failure> {
+        const DAY: i64 = 86_400;
+        let mesh = (self.now / 1_000_000).cast_signed();
+        let own = |f: &Fault| match f {
+            Fault::Clock(name, days) if vantage.name.0 == *name => Some(days * DAY),
+            Fault::MeshClock(days) => Some(-days * DAY),
+            _ => None,
+        };
+        let sun = |f: &Fault| match f {
+            Fault::MeshClock(days) => Some(-days * DAY),
+            _ => None,
+        };
+        let sun = mesh + self.has(sun).unwrap_or(0);
+        let judged = mesh + self.has(own).unwrap_or(0);
+        let ended = |f: &Fault| match (f, &arm.target) {
+            (Fault::EdgeCertificate(i), Target::Edge { address }) => {
+                (EDGES[*i] == address.to_string()).then_some(())
+            }
+            _ => None,
+        };
+        let ended = self.has(ended).is_some();
+        let not_before = sun - 30 * DAY;
+        let not_after = if ended { sun - DAY } else { sun + 60 * DAY };
+        facts.tls = Some(TlsFacts {
+            leaf: "leaf".into(),
+            not_after,
+            not_before: Some(not_before),
+            judged_at: Some(judged),
+        });
+        match judged {
+            early if early < not_before => Some(Failure::CertificateNotYetValid),
+            late if late > not_after => Some(Failure::CertificateExpired),
+            _ => None,
+        }
     }
 
     fn above_tcp(
@@ -858,7 +958,7 @@ impl World {
                 if self.faults.contains(&Fault::Misdirected(self.forwarded)) {
                     return Err((Layer::Tls, Failure::TlsAlert(10), 700));
                 }
-                self.tls(both, false, steps)?;
+                self.tls(both, None, steps)?;
                 self.at_backend(self.forwarded, 0, steps, facts, true)
             }
             Target::Vip { .. } => self.at_vip(both, steps, facts),

@@ -20,9 +20,14 @@ impl World {
         delay
     }
 
-    pub(super) fn tls(&mut self, loss: f64, expired: bool, steps: &mut Vec<Step>) -> End {
-        if expired {
-            return Err((Layer::Tls, Failure::CertificateExpired, 1000));
+    pub(super) fn tls(
+        &mut self,
+        loss: f64,
+        refused: Option<Failure>,
+        steps: &mut Vec<Step>,
+    ) -> End {
+        if let Some(failure) = refused {
+            return Err((Layer::Tls, failure, 1000));
         }
         let took = 1500 + self.packets(loss, 6);
         if took > 3_000_000 {
@@ -42,11 +47,16 @@ impl World {
         steps: &mut Vec<Step>,
         facts: &mut Facts,
     ) -> End {
-        self.tls(
-            loss,
-            self.faults.contains(&Fault::EdgeCertificate(i)),
-            steps,
-        )?;
+        let refused = self.has(|f| match f {
+            Fault::EdgeCertificate(j) if *j == i => Some(Failure::CertificateExpired),
+            // Before the chain of another server was seen nobody knows the intermediate.
+            Fault::EdgeChain(j) if *j == i && self.round == 1 => {
+                Some(Failure::CertificateUnknownIssuer)
+            }
+            Fault::EdgeChain(j) if *j == i => Some(Failure::CertificateChainIncomplete),
+            _ => None,
+        });
+        self.tls(loss, refused, steps)?;
         if self.share(|f| {
             if let Fault::EdgesReset(p) = f {
                 Some(*p)
@@ -111,12 +121,13 @@ impl World {
         }
     }
 
+    fn balancer_refused(&self) -> Option<Failure> {
+        let expired = self.faults.contains(&Fault::BalancerCertificate);
+        expired.then_some(Failure::CertificateExpired)
+    }
+
     pub(super) fn at_vip(&mut self, loss: f64, steps: &mut Vec<Step>, facts: &mut Facts) -> End {
-        self.tls(
-            loss,
-            self.faults.contains(&Fault::BalancerCertificate),
-            steps,
-        )?;
+        self.tls(loss, self.balancer_refused(), steps)?;
         let extra = self.packets(loss, 4);
         self.balanced(extra, steps, facts)
     }

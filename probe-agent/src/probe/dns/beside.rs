@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use hickory_proto::rr::RecordType;
-use localize::dns::{Again, Soa};
+use localize::dns::{Again, Reply, Searched, Soa};
 use localize::{DnsFacts, Failure};
 use tokio::time::timeout;
 
@@ -31,8 +31,16 @@ pub(super) async fn ask(
             unchecked: Some(again(question.clone().unchecked(), ladder, |_| true).await),
             ..first
         },
-        (Recursion::Desired, Ok(())) if of_addresses => DnsFacts {
-            aaaa: Some(aaaa(question, ladder).await),
+        (Recursion::Desired, Ok(())) if of_addresses => {
+            let (aaaa, searched) = tokio::join!(aaaa(question, ladder), searched(question, ladder));
+            DnsFacts {
+                aaaa: Some(aaaa),
+                searched,
+                ..first
+            }
+        }
+        (Recursion::Desired, Ok(())) => DnsFacts {
+            searched: searched(question, ladder).await,
             ..first
         },
         (Recursion::NotDesired, Ok(())) if of_addresses => {
@@ -47,7 +55,7 @@ pub(super) async fn ask(
             soa: soa(question).await.or(first.soa),
             ..first
         },
-        (Recursion::Desired | Recursion::NotDesired, Ok(()) | Err(_)) => first,
+        (Recursion::Desired | Recursion::NotDesired, Err(_)) => first,
     }
 }
 
@@ -64,6 +72,23 @@ async fn again(question: Question, ladder: &Ladder<'_>, wanted: fn(&IpAddr) -> b
         took: ladder.clock.now().since(begun),
         reply: facts::reply(asked.as_ref(), recursion, wanted),
     }
+}
+
+/// The first of the names that the host's stub resolver tries before this one which has addresses; it goes on to
+/// the next after any other answer, and after none.
+async fn searched(question: &Question, ladder: &Ladder<'_>) -> Option<Searched> {
+    let first = async {
+        for name in &question.before {
+            let question = question.clone().named(name.clone(), RecordType::A);
+            let again = again(question, ladder, |_| true).await;
+            if matches!(again.reply, Reply::Addresses(_)) {
+                let name = facts::text(name);
+                return Some(Searched { name, again });
+            }
+        }
+        None
+    };
+    timeout(AT_MOST, first).await.ok()?
 }
 
 /// The start of authority that the server itself has for the host's zone. An alias hides it, and so its

@@ -31,6 +31,7 @@ pub(super) fn of(answer: &Message, recursion: Recursion, over_tcp: bool) -> DnsF
         signed: answer.answers.iter().filter_map(validity).reduce(both),
         aaaa: None,
         unchecked: None,
+        searched: None,
     }
 }
 
@@ -119,7 +120,7 @@ fn both(a: Validity, b: Validity) -> Validity {
 }
 
 /// A name in lower case without its last dot.
-fn text(name: &Name) -> String {
+pub(super) fn text(name: &Name) -> String {
     let text = name.to_lowercase().to_ascii();
     text.strip_suffix('.').map(str::to_owned).unwrap_or(text)
 }

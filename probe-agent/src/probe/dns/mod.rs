@@ -39,6 +39,8 @@ pub struct Question {
     recursion: Recursion,
     within: Duration,
     query: Message,
+    /// What the host's stub resolver tries before this name.
+    before: Vec<Name>,
 }
 
 /// What a server said, or that it did not.
@@ -71,7 +73,22 @@ impl Question {
             recursion,
             within: LIMIT,
             query,
+            before: Vec::new(),
         })
+    }
+
+    /// The same question where a stub resolver asks for these names before; what is no name is left out.
+    #[must_use]
+    pub fn after(self, names: &[String]) -> Self {
+        let names = names.iter().filter_map(|name| Name::from_utf8(name).ok());
+        let absolute = names.map(|mut name| {
+            name.set_fqdn(true);
+            name
+        });
+        Self {
+            before: absolute.collect(),
+            ..self
+        }
     }
 
     /// The same question with another limit.

@@ -279,3 +279,52 @@ async fn what_is_heard_of_a_zone_is_not_the_server_s_own() {
     };
     assert_eq!(facts(ask_name_server(respond(reply).await).await).soa, None);
 }
+
+/// As the host's stub resolver asks whose search list stands before the name: what the first of its names with
+/// addresses gives is what programs there get.
+#[tokio::test]
+async fn names_of_the_search_list_are_asked_for_beside() {
+    use super::super::{Task, dns::Question, dns::Recursion, follow};
+    use crate::clock::Clock;
+    let server = respond(|query| {
+        let name = query.queries[0].name().to_ascii();
+        match (name.as_str(), kind(query)) {
+            ("shop.example.", RecordType::A) => bytes(&good(query, a())),
+            ("shop.example.corp.example.", RecordType::A) => {
+                bytes(&good(query, vec![RData::A(A::new(192, 0, 2, 77))]))
+            }
+            ("shop.example.lab.example.", _) => vec![],
+            _ => bytes(&answer(query, ResponseCode::NXDomain, vec![])),
+        }
+    })
+    .await;
+    let corp = || {
+        let elsewhere = IpAddr::from([192, 0, 2, 77]);
+        Some(("shop.example.corp.example".to_owned(), vec![elsewhere]))
+    };
+    let rows = [
+        (&[][..], None),
+        (&["shop.example.other.example"], None),
+        (
+            &["shop.example.other.example", "shop.example.corp.example"],
+            corp(),
+        ),
+        (
+            &["shop.example.corp.example", "shop.example.other.example"],
+            corp(),
+        ),
+        (&["shop.example.lab.example"], None),
+    ];
+    for (names, expected) in rows {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let question = Question::new("shop.example", server, None, Recursion::Desired).unwrap();
+        let question = question.after(&names);
+        let clock = std::sync::Arc::new(Clock::start());
+        let fired = super::fire(question.charge().unwrap(), &clock).await;
+        let (findings, _) = follow(Task::Question(Box::new(question)), fired, &clock).await;
+        assert_eq!(findings.outcome, Outcome::Passed);
+        let searched = facts(findings).searched;
+        let came = searched.map(|s| (s.name, s.again.reply.addresses().to_vec()));
+        assert_eq!(came, expected, "{names:?}");
+    }
+}

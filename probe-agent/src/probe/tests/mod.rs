@@ -63,8 +63,13 @@ async fn probe_arm(spec: v1::ServiceSpec, arm: Arm) -> Findings {
 /// The same after earlier probes; with the arm as it was fired.
 async fn probe_after(earlier: Earlier, spec: v1::ServiceSpec, arm: Arm) -> (Arm, Findings) {
     let service = Arc::new(Service::try_from(spec).unwrap());
+    probe_of(&service, earlier, arm).await
+}
+
+/// The same of a service that was probed before.
+async fn probe_of(service: &Arc<Service>, earlier: Earlier, arm: Arm) -> (Arm, Findings) {
     let clock = Arc::new(Clock::start());
-    let prepared = prepare(&service, arm, earlier, &wording(&service, 7)).unwrap();
+    let prepared = prepare(service, arm, earlier, &wording(service, 7)).unwrap();
     let Prepared { arm, charge, task } = prepared;
     let fired = fire(charge, &clock).await;
     (arm, follow(task, fired, &clock).await.0)

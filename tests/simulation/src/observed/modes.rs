@@ -244,6 +244,7 @@ const INVALID: &[Way] = &[
     &[(E::Tls(F::CertificateUnknownIssuer), 1.0)],
     &[(E::Tls(F::CertificateWrongName), 1.0)],
 ];
+const INCOMPLETE: &[Way] = &[&[(E::Tls(F::CertificateChainIncomplete), 1.0)]];
 const TLS_FAILS: &[Way] = &[
     &[(E::Tls(F::TlsAlert(40)), 1.0)],
     &[(E::Tls(F::TlsAlert(80)), 1.0)],
@@ -333,6 +334,13 @@ pub const MODES: &[Mode] = &[
     mode(Sort::Cdn, "resets", 0.12, Http, RESETS),
     mode(Sort::Cdn, "certificate_expired", 0.08, Tls, EXPIRED),
     mode(Sort::Cdn, "certificate_invalid", 0.05, Tls, INVALID),
+    mode(
+        Sort::Cdn,
+        "certificate_chain_incomplete",
+        0.02,
+        Tls,
+        INCOMPLETE,
+    ),
     mode(Sort::Cdn, "tls_fails", 0.05, Tls, TLS_FAILS),
     mode(Sort::Cdn, "http_5xx", 0.16, Http, EDGE_5XX),
     mode(Sort::Cdn, "http_4xx", 0.05, Http, EDGE_4XX),
@@ -362,6 +370,13 @@ pub const MODES: &[Mode] = &[
     mode(Sort::Balancer, "resets", 0.1, Http, RESETS),
     mode(Sort::Balancer, "certificate_expired", 0.1, Tls, EXPIRED),
     mode(Sort::Balancer, "certificate_invalid", 0.05, Tls, INVALID),
+    mode(
+        Sort::Balancer,
+        "certificate_chain_incomplete",
+        0.02,
+        Tls,
+        INCOMPLETE,
+    ),
     mode(Sort::Balancer, "tls_fails", 0.05, Tls, TLS_FAILS),
     mode(Sort::Balancer, "http_5xx", 0.2, Http, BALANCER_5XX),
     mode(Sort::Balancer, "http_4xx", 0.03, Http, STATUS_4XX),

@@ -276,6 +276,8 @@ impl World {
             tls: tls.then(|| TlsFacts {
                 leaf: "9a".repeat(16),
                 not_after: 1_800_000_000,
+                not_before: None,
+                judged_at: None,
             }),
             http: asked.map(|page| HttpFacts {
                 redirect: Default::default(),

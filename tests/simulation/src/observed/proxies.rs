@@ -310,6 +310,7 @@ impl Answers {
             Failure::CertificateExpired
             | Failure::CertificateNotYetValid
             | Failure::CertificateUnknownIssuer
+            | Failure::CertificateChainIncomplete
             | Failure::CertificateWrongName
             | Failure::CertificateInvalid => self.certificate,
             Failure::ResetBeforeRequest

@@ -301,6 +301,7 @@ fn is_certificate(failure: Failure) -> bool {
         Failure::CertificateExpired
             | Failure::CertificateNotYetValid
             | Failure::CertificateUnknownIssuer
+            | Failure::CertificateChainIncomplete
             | Failure::CertificateWrongName
             | Failure::CertificateInvalid
     )
