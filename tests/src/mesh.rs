@@ -112,6 +112,11 @@ impl Coverage {
     }
 }
 
+/// What the owner of an agent's host says of it.
+fn policy(plan: &AgentPlan) -> String {
+    format!("role = {:?}\nallow = {PUBLIC_SIDE:?}\n", plan.role)
+}
+
 impl Mesh {
     /// Starts a coordinator and its agents, and applies the service's file.
     pub fn start(
@@ -195,6 +200,8 @@ impl Mesh {
             .run
             .command(plan.name, self.programs.join("mesh-agent"));
         let data = self.folder.join(format!("agent-{}", plan.name));
+        std::fs::create_dir_all(&data)?;
+        std::fs::write(data.join("policy.toml"), policy(plan))?;
         command.arg("run").arg("--data-dir").arg(data);
         if let Some(token) = token {
             command.args(["--join", token]);
