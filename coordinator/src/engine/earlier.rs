@@ -8,7 +8,7 @@
 
 use std::collections::BTreeMap;
 
-use localize::{Arm, Observation, RoundId, ServiceName, VantageName};
+use localize::{Arm, MOST_COPIES, Observation, RoundId, ServiceName, VantageName};
 
 use super::asked::Unasked;
 
@@ -20,8 +20,6 @@ const ARMS: usize = 8192;
 /// Rounds of a service in one second: a localisation fires one a second, and up to three of chosen
 /// arms between.
 const A_SECOND: usize = 4;
-/// So many times a round of chosen arms asks for one of them (`localize`'s choice).
-const COPIES: usize = 4;
 const SECOND_US: u64 = 1_000_000;
 
 /// What was taken of earlier rounds, by vantage point.
@@ -88,7 +86,7 @@ impl Window {
             }
             let copies = round.answered.iter();
             let copies = copies.filter(|(arm, _)| *arm == observation.arm);
-            if copies.count() >= COPIES {
+            if copies.count() >= MOST_COPIES as usize {
                 return Err(Unasked::Again);
             }
             round.answered.push((observation.arm.clone(), sequence));
@@ -175,7 +173,7 @@ mod tests {
         };
         // Two hundred good answers in one round, and in two hundred rounds of one instant.
         let kept = (0..200).filter(|n| take(*n, 1, NOW).is_ok()).count();
-        assert_eq!(kept, COPIES);
+        assert_eq!(kept, MOST_COPIES as usize);
         let kept = (200..400).filter(|n| take(*n, *n, NOW).is_ok()).count();
         assert_eq!(kept, A_SECOND - 1);
         // Not of the future, of another instant of the same round, or of another service's.
