@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::address::{
-    BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, SERVICE, VIP,
+    BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, PUBLIC_SIDE, SERVICE,
+    VIP,
 };
 use crate::app::LARGE_PATH;
 use crate::certificates::Certificates;
