@@ -354,7 +354,7 @@ async fn facts_are_acknowledged_when_on_disk_and_kept() {
         })),
         ..proto::v1::Arm::default()
     };
-    let observations = [(); 3].map(|()| agent.saw("shop", 1, now_us(), arm.clone()));
+    let observations = [1, 2, 3].map(|round| agent.saw("shop", round, now_us(), arm.clone()));
     for observation in &observations {
         let observation = FromAgent::Observation(observation.clone());
         agent.session.say(observation).await;

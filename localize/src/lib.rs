@@ -28,8 +28,8 @@ pub use facts::component::{Component, Kind};
 pub use facts::host::{Counter, HostReading, ListenQueue, Setting};
 pub use observation::{
     Arm, DnsFacts, Encoding, Facts, Failure, Firing, Hello, HttpFacts, HttpVersion, LARGE_READ,
-    Layer, Object, Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect, RoundId, Session,
-    SourcePort, Step, TWINS, Target, TcpFacts, TlsFacts, Traits, Twin, Twinned,
+    Layer, MOST_COPIES, Object, Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect,
+    RoundId, Session, SourcePort, Step, TWINS, Target, TcpFacts, TlsFacts, Traits, Twin, Twinned,
 };
 pub use sighting::{Direction, FlowSighting, Packet, Seen, TcpOptions, WitnessReport};
 pub use time::{Micros, Stamp};

@@ -10,6 +10,7 @@ use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::host::DNS_PORT;
 use crate::probe::dns::{Question, Recursion, ask};
+use crate::round::NotAdmitted;
 
 /// What is known of a zone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,22 +38,25 @@ pub struct Found {
 const MOST: usize = 16;
 /// So many servers of the parent are asked: any one of them knows the delegation.
 const PARENTS: usize = 3;
+/// Pause before a limit is asked again, of which a second lets five questions of one server through.
+const PAUSE: Duration = Duration::from_millis(100);
 /// The parent's word is worth waiting for, and not worth losing the zone's own.
 const PARENT_LIMIT: Duration = Duration::from_secs(8);
 
 /// The closest zone that encloses `host`, with its name servers.
 ///
 /// The zone is found by asking for NS records label by label upwards; an answer counts only when the
-/// records belong to the very name asked for, as an alias leads into another zone. `allows` says which
-/// servers of the parent this host agrees to ask.
+/// records belong to the very name asked for, as an alias leads into another zone. `admits` says which
+/// servers this host agrees to ask, and takes each question of its limits: where one is reached it is waited
+/// for.
 pub async fn zone(
     host: &str,
     resolvers: &[SocketAddr],
-    allows: impl Fn(SocketAddr) -> bool,
+    admits: impl Fn(SocketAddr) -> Result<(), NotAdmitted>,
 ) -> Zone {
     let search = Search {
         resolvers,
-        allows,
+        admits,
         port: DNS_PORT,
     };
     search.zone(host).await
@@ -60,12 +64,26 @@ pub async fn zone(
 
 struct Search<'a, A> {
     resolvers: &'a [SocketAddr],
-    allows: A,
+    admits: A,
     /// Where name servers listen.
     port: u16,
 }
 
-impl<A: Fn(SocketAddr) -> bool> Search<'_, A> {
+impl<A: Fn(SocketAddr) -> Result<(), NotAdmitted>> Search<'_, A> {
+    /// Whether a server may be asked, once the limits let it be.
+    async fn may_ask(&self, server: SocketAddr) -> bool {
+        loop {
+            match (self.admits)(server) {
+                Ok(()) => return true,
+                Err(NotAdmitted::Exceeded(_)) => tokio::time::sleep(PAUSE).await,
+                Err(NotAdmitted::Refused(why)) => {
+                    tracing::debug!(%server, %why, "not asked for a zone");
+                    return false;
+                }
+            }
+        }
+    }
+
     async fn zone(&self, host: &str) -> Zone {
         let mut zone = host.trim_end_matches('.');
         while !zone.is_empty() {
@@ -103,9 +121,12 @@ impl<A: Fn(SocketAddr) -> bool> Search<'_, A> {
             for address in self.addresses(name).await {
                 let server = SocketAddr::new(address, self.port);
                 let question = Question::new(zone, server, None, Recursion::NotDesired);
-                let Some(question) = question.filter(|_| (self.allows)(server)) else {
+                let Some(question) = question else {
                     continue;
                 };
+                if !self.may_ask(server).await {
+                    continue;
+                }
                 if let Ok(answer) = ask(&question.kind(RecordType::NS)).await {
                     return match answer.metadata.authoritative {
                         true => BTreeSet::new(),
@@ -147,6 +168,9 @@ impl<A: Fn(SocketAddr) -> bool> Search<'_, A> {
     async fn first_answer(&self, name: &str, kind: RecordType) -> Option<Message> {
         for resolver in self.resolvers {
             let question = Question::new(name, *resolver, None, Recursion::Desired)?.kind(kind);
+            if !self.may_ask(*resolver).await {
+                continue;
+            }
             match ask(&question).await {
                 Ok(answer) => return Some(answer),
                 Err(failure) => tracing::debug!(name, %resolver, ?failure, "no answer"),
@@ -182,6 +206,7 @@ fn servers_of(zone: &str, records: &[Record]) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::{Exceeded, Refusal};
     use hickory_proto::op::{MessageType, ResponseCode};
     use hickory_proto::rr::rdata::{A, CNAME, NS};
     use tokio::net::UdpSocket;
@@ -276,6 +301,35 @@ mod tests {
         }
     }
 
+    fn refused(server: SocketAddr) -> NotAdmitted {
+        let address = server.ip();
+        let prefix = address.into();
+        NotAdmitted::Refused(Refusal::Denied { address, prefix })
+    }
+
+    /// A resolver that the owner denies is not asked for zones either, and a limit is waited for.
+    #[tokio::test]
+    async fn no_question_goes_past_the_policy() {
+        let resolvers = [serve("127.0.0.1:0", records, false).await];
+        let denied = super::zone("shop.example", &resolvers, |server| Err(refused(server))).await;
+        assert_eq!(denied, Zone::default());
+        let asked = std::cell::Cell::new(0);
+        let late = |_| {
+            asked.set(asked.get() + 1);
+            match asked.get() > 3 {
+                true => Ok(()),
+                false => Err(NotAdmitted::Exceeded(Exceeded::Whole(1))),
+            }
+        };
+        let search = Search {
+            resolvers: &resolvers,
+            admits: late,
+            port: DNS_PORT,
+        };
+        assert!(search.may_ask(resolvers[0]).await);
+        assert_eq!(asked.get(), 4);
+    }
+
     #[tokio::test]
     async fn the_closest_zone_is_found_past_aliases_and_dead_resolvers() {
         let closed = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -283,15 +337,18 @@ mod tests {
         drop(closed);
         let resolvers = [dead, serve("127.0.0.1:0", records, false).await];
         // The parent is not asked against the host's will.
-        let nobody = |_| false;
-        let zone = super::zone("www.shop.example.", &resolvers, nobody).await;
+        let nobody_else = |server: SocketAddr| match resolvers.contains(&server) {
+            true => Ok(()),
+            false => Err(refused(server)),
+        };
+        let zone = super::zone("www.shop.example.", &resolvers, nobody_else).await;
         assert_eq!(zone.name, "shop.example");
         let expected = [
             found("ns1.shop.example", Some("192.0.2.53"), (false, true)),
             found("ns2.shop.example", None, (false, true)),
         ];
         assert_eq!(zone.servers, expected);
-        let nowhere = super::zone("nowhere.test", &resolvers, nobody).await;
+        let nowhere = super::zone("nowhere.test", &resolvers, nobody_else).await;
         assert_eq!(nowhere, Zone::default());
     }
 
@@ -301,7 +358,10 @@ mod tests {
         let parent = serve("127.0.0.4:0", delegated, false).await;
         let search = |port| Search {
             resolvers: &resolvers,
-            allows: |server: SocketAddr| server.ip() != IpAddr::from([127, 0, 0, 2]),
+            admits: |server: SocketAddr| match server.ip() == IpAddr::from([127, 0, 0, 2]) {
+                true => Err(refused(server)),
+                false => Ok(()),
+            },
             port,
         };
         let zone = search(parent.port()).zone("shop.example").await;

@@ -8,6 +8,8 @@ use std::path::Path;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
+use crate::policy::Around;
+
 /// The host's addresses and resolvers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Host {
@@ -15,6 +17,8 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// The resolvers, in the order of the configuration.
     pub resolvers: Vec<SocketAddr>,
+    /// What stands around it.
+    pub around: Around,
 }
 
 /// What the command line says instead of the host; an empty list says nothing.
@@ -49,6 +53,7 @@ impl Host {
         Self {
             addresses: addresses.into_iter().take(MOST).collect(),
             resolvers: resolvers.into_iter().take(MOST).collect(),
+            around: Around::look(),
         }
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
 use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
-use localize::{VantageName, WitnessReport};
+use localize::{Role, VantageName, WitnessReport};
 use probe_agent::clock::Clock;
 use probe_agent::fire::Trigger;
 use probe_agent::host::{DNS_PORT, Given};
@@ -73,6 +73,10 @@ struct Run {
     /// A resolver to ask, instead of those of /etc/resolv.conf. May be repeated.
     #[arg(long, value_name = "ADDR[:PORT]", value_parser = resolver)]
     resolver: Vec<SocketAddr>,
+    /// What this host is, by its owner's word, whatever the token was for: of the two the narrower one counts. Goes
+    /// before `role` of policy.toml.
+    #[arg(long, value_enum, value_name = "ROLE")]
+    role: Option<GivenRole>,
     /// Form of the log on stderr.
     #[arg(long, value_enum, default_value = "text")]
     log_format: LogFormat,
@@ -84,6 +88,27 @@ enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// What an owner may say that a host is.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GivenRole {
+    /// At a user's side: public addresses alone.
+    Outside,
+    /// Reaches the VIP as the CDN does.
+    BehindCdn,
+    /// In the data centre: VIP and every backend.
+    Inside,
+}
+
+impl From<GivenRole> for Role {
+    fn from(given: GivenRole) -> Self {
+        match given {
+            GivenRole::Outside => Self::Outside,
+            GivenRole::BehindCdn => Self::BehindCdn,
+            GivenRole::Inside => Self::Inside,
+        }
+    }
 }
 
 /// The agent cannot start.
@@ -153,8 +178,9 @@ async fn work(run: Run) -> anyhow::Result<()> {
         .install_default()
         .map_err(|_| anyhow!("a second TLS provider"))?;
     let _lock = identity::lock(&run.data_dir)?;
-    let policy = Policy::load(&run.data_dir)?;
+    let policy = Policy::load(&run.data_dir)?.of_role(run.role.map(Role::from));
     let identity = join::enter(&run.data_dir, run.join.as_ref()).await?;
+    tell_role(policy.role(), identity.role);
     let vantage = VantageName(identity.name.clone());
     let clock = Arc::new(Clock::start());
     let spool = Spool::open(&run.data_dir.join("spool"), clock.now().0, SPOOL_BYTES)?;
@@ -211,6 +237,24 @@ async fn work(run: Run) -> anyhow::Result<()> {
     // Every handle of the outbox is gone: the thread writes what it has and ends.
     let _ = tokio::task::spawn_blocking(move || spool_thread.join()).await;
     Ok(ended?)
+}
+
+/// What private space is open for should be known from the host alone.
+fn tell_role(own: Option<Role>, token: Role) {
+    match own {
+        Some(own) if own == token => {}
+        Some(own) => tracing::warn!(
+            ?own,
+            ?token,
+            "this host's owner says another role than the token was for: the narrower one counts"
+        ),
+        None if token == Role::Outside => {}
+        None => tracing::info!(
+            ?token,
+            "the token's role opens private addresses here; to say it yourself start with --role, or write \
+             role into policy.toml, and what may be probed into `only`"
+        ),
+    }
 }
 
 /// Brings the witness's batches to the outbox, and tells how the witness fares.

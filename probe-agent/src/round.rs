@@ -1,12 +1,12 @@
 //! A round: from its announcement to the observations of its arms.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use localize::{
     Arm, Facts, Firing, Micros, Observation, ObservationId, Outcome, RoundId, ServiceName, Session,
-    VantageName,
+    Target, VantageName,
 };
 use proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::{Clock, Local};
 use crate::fire::{Armed, Salvo, Trigger, firing};
 use crate::outbox::{Outbox, Record};
-use crate::policy::{Context, Meter, Policy};
+use crate::policy::{Context, Exceeded, Meter, Policy, Purpose, Refusal, Spent};
 use crate::probe::cookie::Jars;
 use crate::probe::port::Ports;
 use crate::probe::{self, Earlier, Findings, Prepared, Task, Wording, aimed_at};
@@ -41,7 +41,7 @@ pub struct Rounds {
     trigger: Trigger,
     outbox: Outbox,
     policy: Policy,
-    meter: Mutex<Meter>,
+    meter: Arc<Mutex<Meter>>,
     rounds: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     ports: Arc<Ports>,
@@ -73,6 +73,7 @@ struct Common {
     clock: Arc<Clock>,
     outbox: Outbox,
     ports: Arc<Ports>,
+    meter: Arc<Mutex<Meter>>,
 }
 
 /// What an arm that is fired holds until its observation is made and its connection closed.
@@ -93,7 +94,7 @@ impl Rounds {
             trigger: parts.trigger,
             outbox: parts.outbox,
             policy: parts.policy,
-            meter: Mutex::new(Meter::new(limits)),
+            meter: Arc::new(Mutex::new(Meter::new(limits))),
             rounds: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             probes: Arc::new(Semaphore::new(concurrent)),
             ports: Arc::default(),
@@ -118,6 +119,7 @@ impl Rounds {
             clock: Arc::clone(&self.clock),
             outbox: self.outbox.clone(),
             ports: Arc::clone(&self.ports),
+            meter: Arc::clone(&self.meter),
         });
         let arms = arms(announced.arms);
         let mut answer = v1::RoundAnswer {
@@ -158,10 +160,18 @@ impl Rounds {
         answer
     }
 
-    /// Whether this host agrees to send to a server outside of any round.
-    pub fn allows(&self, context: &Context, server: SocketAddr) -> bool {
-        let now_us = self.clock.stamp(self.clock.now()).at_us;
-        self.policy.allows(context, server, now_us).is_ok()
+    /// Whether this host agrees to ask a server of DNS at present, outside of any round. What is agreed to
+    /// is taken of the limits.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admits(&self, context: &Context, server: SocketAddr) -> Result<(), NotAdmitted> {
+        let now = self.clock.now();
+        let now_us = self.clock.stamp(now).at_us;
+        self.policy
+            .allows(context, server, Purpose::Question, now_us)?;
+        let (address, whose) = Policy::account(server.ip());
+        Ok(locked(&self.meter).admit(address, whose, now.0)?)
     }
 
     /// Waits for the probes under way, but no longer than `patience`.
@@ -234,15 +244,14 @@ impl Rounds {
     fn load(&self, aim: &Aim<'_>, arm: &Arm) -> Result<(Prepared, Permits), String> {
         let target = aimed_at(&arm.target);
         let now = self.clock.now();
+        let purpose = purpose(arm, aim.service);
         self.policy
-            .allows(aim.context, target, self.clock.stamp(now).at_us)
+            .allows(aim.context, target, purpose, self.clock.stamp(now).at_us)
             .map_err(|refusal| refusal.to_string())?;
-        let mut meter = self.meter.lock().unwrap_or_else(PoisonError::into_inner);
-        if !meter.admit(now.0) {
-            let limit = self.policy.limits().max_probes_per_second;
-            return Err(format!("the limit of {limit} probes a second is reached"));
-        }
-        drop(meter);
+        let (address, whose) = Policy::account(target.ip());
+        locked(&self.meter)
+            .admit(address, whose, now.0)
+            .map_err(|exceeded| exceeded.to_string())?;
         let probe = Arc::clone(&self.probes).try_acquire_owned().map_err(|_| {
             let limit = self.policy.limits().max_concurrent;
             format!("the limit of {limit} probes at once is reached")
@@ -279,6 +288,31 @@ impl Rounds {
         let common = Arc::clone(common);
         self.tasks
             .spawn(async move { common.skipped(arm, why).await });
+    }
+}
+
+/// A server that is not asked.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    /// Whenever it is.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// At present.
+    #[error(transparent)]
+    Exceeded(#[from] Exceeded),
+}
+
+fn locked(meter: &Mutex<Meter>) -> MutexGuard<'_, Meter> {
+    meter.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What an arm sends.
+fn purpose(arm: &Arm, service: &Service) -> Purpose {
+    match arm.target {
+        Target::Resolver { .. } | Target::NameServer { .. } => Purpose::Question,
+        Target::Edge { .. } | Target::Vip { .. } | Target::Backend { .. } => Purpose::Connection {
+            declared: service.port(),
+        },
     }
 }
 
@@ -344,7 +378,8 @@ impl Probe {
         started.uncertainty_us += fired.blur.0;
         let firing = firing(self.at, left, self.heard);
         let clock = &self.common.clock;
-        let (findings, parting) = probe::follow(self.task, fired, clock).await;
+        let (findings, spent, parting) = probe::follow(self.task, fired, clock).await;
+        self.common.spent(&self.planned, spent);
         let observation = self.common.observation(self.arm, started, firing, findings);
         self.common.keep(observation).await;
         if let Some(used) = parting.wait(clock).await {
@@ -378,6 +413,13 @@ impl Common {
             outcome: findings.outcome,
             facts: findings.facts,
         }
+    }
+
+    /// What a probe took goes on the account of its address.
+    fn spent(&self, arm: &Arm, spent: Spent) {
+        let (address, whose) = Policy::account(aimed_at(&arm.target).ip());
+        let now_us = self.clock.now().0;
+        locked(&self.meter).spent(address, whose, spent, now_us);
     }
 
     async fn skipped(&self, arm: Arm, why: String) {

@@ -161,6 +161,16 @@ impl TryFrom<v1::ServiceSpec> for Service {
 }
 
 impl Service {
+    /// The port of its URL.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        let usual = match self.request.scheme {
+            Scheme::Http => 80,
+            Scheme::Https | Scheme::Tcp => 443,
+        };
+        self.authority.port_u16().unwrap_or(usual)
+    }
+
     /// What an arm asks its target for; `None` for a question of DNS, a backend not declared, and the large
     /// object where there is none.
     #[must_use]

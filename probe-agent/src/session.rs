@@ -1,7 +1,6 @@
 //! The one stream to the coordinator, and its renewal whenever it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,7 +220,7 @@ impl Agent {
         config: Arc<ClientConfig>,
         presented: &Presented,
     ) -> Result<(), Interrupted> {
-        let (channel, peer) = link::dial(address, Arc::clone(&config)).await?;
+        let (channel, _) = link::dial(address, Arc::clone(&config)).await?;
         let (uplink, stream) = Uplink::open(Arc::clone(&self.clock));
         let host = Host::look(&self.given);
         let told = self.host_state(&host);
@@ -239,7 +238,6 @@ impl Agent {
             address,
             config,
             presented,
-            peer,
             uplink,
             host,
             told,
@@ -336,7 +334,6 @@ struct Session<'a> {
     address: &'a str,
     config: Arc<ClientConfig>,
     presented: &'a Presented,
-    peer: SocketAddr,
     uplink: Uplink,
     host: Host,
     /// What the coordinator knows of the host.
@@ -532,14 +529,9 @@ impl Session<'_> {
 
     fn context(&self) -> Context {
         Context {
-            coordinator: self.peer.ip(),
             role: self.agent.identity.role,
-            resolvers: self
-                .host
-                .resolvers
-                .iter()
-                .map(SocketAddr::ip)
-                .collect::<Vec<IpAddr>>(),
+            resolvers: self.host.resolvers.clone(),
+            around: self.host.around.clone(),
         }
     }
 
@@ -551,8 +543,8 @@ impl Session<'_> {
         let resolvers = self.host.resolvers.clone();
         let (rounds, context) = (Arc::clone(&self.agent.rounds), self.context());
         self.errands.spawn(async move {
-            let allows = |server| rounds.allows(&context, server);
-            let search = discover::zone(&wanted.host, &resolvers, allows);
+            let admits = |server| rounds.admits(&context, server);
+            let search = discover::zone(&wanted.host, &resolvers, admits);
             let found = tokio::time::timeout(DISCOVER_LIMIT, search).await;
             let zone = found.unwrap_or_default();
             let servers = zone.servers.into_iter();

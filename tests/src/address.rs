@@ -3,6 +3,13 @@
 //! The public side uses the documentation and benchmark ranges (RFC 5737, RFC 2544), the data
 //! centre 10.0.0.0/8.
 
+/// The public side, which agents outside are allowed: to them it is no public space.
+pub const PUBLIC_SIDE: [&str; 4] = [
+    "192.0.2.0/24",
+    "198.51.100.0/24",
+    "203.0.113.0/24",
+    "2001:db8::/32",
+];
 /// The service's name.
 pub const SERVICE: &str = "shop.example";
 /// The zone's name servers, `ns1` and `ns2`.

@@ -8,7 +8,8 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use crate::address::{
-    BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, SERVICE, VIP,
+    BACKEND_NAMES, BACKENDS, COORDINATOR, COORDINATOR_PORTS, NAME_SERVERS, PUBLIC_SIDE, SERVICE,
+    VIP,
 };
 use crate::app::LARGE_PATH;
 use crate::astray;
@@ -113,6 +114,11 @@ impl Coverage {
     }
 }
 
+/// What the owner of an agent's host says of it.
+fn policy(plan: &AgentPlan) -> String {
+    format!("role = {:?}\nallow = {PUBLIC_SIDE:?}\n", plan.role)
+}
+
 impl Mesh {
     /// Starts a coordinator and its agents, and applies the service's file.
     pub fn start(
@@ -198,6 +204,8 @@ impl Mesh {
             _ => self.run.command(plan.name, program),
         };
         let data = self.folder.join(format!("agent-{}", plan.name));
+        std::fs::create_dir_all(&data)?;
+        std::fs::write(data.join("policy.toml"), policy(plan))?;
         command.arg("run").arg("--data-dir").arg(data);
         if let Some(token) = token {
             command.args(["--join", token]);

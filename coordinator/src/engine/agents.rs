@@ -8,7 +8,7 @@ use proto::v1::{CoordinatorMessage, Discover, Goodbye, Moved, Welcome};
 use super::state::State;
 use super::{
     ClockEstimate, Host, Link, Opened, Opening, Presence, Reconfigured, Refusal, Said, SessionId,
-    publicness,
+    Unasked, publicness,
 };
 use crate::enrolment::{self, Purpose};
 use crate::plan;
@@ -157,15 +157,19 @@ impl State {
                 name_servers,
                 zone,
             } => {
-                if self.check_found(now_us, &service, &name_servers, &zone) {
+                if self.check_found(now_us, (&service, &name), &name_servers, &zone) {
                     return;
                 }
-                if let Some(service) = self.services.get_mut(&service) {
+                let known = self.services.get_mut(&service);
+                if let Some(service) = known.filter(|known| known.finder.as_ref() == Some(&name)) {
+                    service.finder = None;
                     let learnt = &mut service.record.learnt;
                     let servers = plan::learn_name_servers(learnt, &name_servers);
                     if plan::learn_zone(learnt, zone) || servers {
                         service.learnt_more(now_us);
                     }
+                } else {
+                    super::unasked(&self.outside.given, &name, Unasked::Discovery);
                 }
             }
         }
@@ -229,6 +233,7 @@ impl State {
                     DISCOVER_EVERY_US
                 };
                 known.discover_us = now_us + pause;
+                known.finder = Some(name.clone());
                 questions.push(Message::Discover(Discover {
                     service: service.0.clone(),
                     host: known.file.url.host.clone(),

@@ -14,7 +14,7 @@ use proto::v1::{self, Discover, ServiceGone};
 
 use super::rounds::{AHEAD_US, Cause, OpenRound};
 use super::state::State;
-use super::{Checked, Refusal, Reply, Seat, Subject, vantage_point};
+use super::{Checked, Refusal, Reply, Seat, Subject, Unasked, vantage_point};
 use crate::plan::{self, Learnt, Twins};
 use crate::service_file::{ServiceFile, Timeouts};
 
@@ -49,8 +49,8 @@ pub(super) struct Check {
     passed: BTreeSet<(VantageName, Arm)>,
     observations: Vec<Observation>,
     refused: BTreeMap<VantageName, String>,
-    /// An agent looks for the name servers.
-    searching: bool,
+    /// The agent that looks for the name servers.
+    finder: Option<VantageName>,
     reply: Reply<Checked>,
 }
 
@@ -70,7 +70,7 @@ impl Check {
 
     /// Whether nothing is waited for.
     fn is_quiet(&self) -> bool {
-        self.open.is_empty() && !self.searching
+        self.open.is_empty() && self.finder.is_none()
     }
 
     fn close(&mut self, now_us: u64) {
@@ -110,7 +110,7 @@ impl State {
             passed: BTreeSet::new(),
             observations: Vec::new(),
             refused: BTreeMap::new(),
-            searching: finder.is_some(),
+            finder: finder.clone(),
             reply,
         };
         self.checks.insert(name.clone(), check);
@@ -292,8 +292,9 @@ impl State {
         let Some(check) = self.checks.get_mut(&name) else {
             return;
         };
-        if let Some(round) = check.open.get_mut(&observation.round) {
-            round.observe(&observation);
+        let round = check.open.get_mut(&observation.round);
+        if !round.is_some_and(|round| round.observe(&observation)) {
+            return super::unasked(&self.outside.given, observation.vantage(), Unasked::Round);
         }
         plan::learn(&mut check.learnt, &observation);
         if observation.outcome == Outcome::Passed {
@@ -344,16 +345,17 @@ impl State {
     pub(super) fn check_found(
         &mut self,
         now_us: u64,
-        name: &ServiceName,
+        (name, by): (&ServiceName, &VantageName),
         name_servers: &[NameServer],
         zone: &Zone,
     ) -> bool {
-        let Some(check) = self.checks.get_mut(name) else {
+        let check = self.checks.get_mut(name);
+        let Some(check) = check.filter(|check| check.finder.as_ref() == Some(by)) else {
             return false;
         };
         plan::learn_name_servers(&mut check.learnt, name_servers);
         plan::learn_zone(&mut check.learnt, zone.clone());
-        check.searching = false;
+        check.finder = None;
         self.go_on(now_us, name);
         true
     }

@@ -4,7 +4,9 @@
 //! channels that never make them wait. Facts reach the engine only when they are on disk.
 
 mod agents;
+mod asked;
 mod checking;
+mod earlier;
 mod event;
 mod given;
 mod identities;
@@ -20,20 +22,22 @@ mod tests;
 mod watching;
 mod window;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use localize::{Observation, Role, ServiceName, VantagePoint};
+use localize::{Observation, Role, ServiceName, VantageName, VantagePoint};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock;
 use crate::store::{Act, AgentRecord, Store, StoreError};
 
+use asked::Claim;
 use given::Given;
 
+pub use asked::Unasked;
 pub use event::{
     Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opened,
     Opening, Outlook, Presence, Reconfigured, Refusal, Reply, Said, Seat, SessionId, Subject, What,
@@ -51,6 +55,8 @@ const EVENTS: usize = 1024;
 /// What agents have said before somebody asks is handled before the question, up to so many events: some ten
 /// milliseconds' worth. Whoever asks waits no longer for however many there are.
 const SAID_BEFORE: usize = 32;
+/// Arms of a vantage point of which it cannot be told whether they were given, before this start.
+const UNTOLD: usize = 256;
 /// Happenings that a slow watcher may lag behind before it is told that it missed some.
 const HAPPENINGS: usize = 1024;
 /// Alarms that wait to be judged: one for each service at most, and one that finds no place comes
@@ -140,22 +146,62 @@ impl Handle {
         self.services.load().contains(service)
     }
 
-    /// Whether an observation may be of an arm that its vantage point was given: `None` when it cannot be
-    /// told, since it was made before this start.
-    #[must_use]
-    pub fn gave(&self, observation: &Observation) -> Option<bool> {
-        let earlier = observation.scheduled_us < self.started_us;
-        match self.given.covers(observation) {
-            true => Some(true),
-            false if earlier => None,
-            false => Some(false),
+    /// Holds an observation, that came at `now_us`, against what was asked of its vantage point; an answer is
+    /// taken. `knows_arm` says of one of an earlier round whether its arm was ever fired, and how many arms
+    /// are known of its vantage point.
+    ///
+    /// # Errors
+    /// Why it does not count.
+    pub fn answers(
+        &self,
+        observation: &Observation,
+        knows_arm: impl FnOnce() -> (bool, usize),
+        now_us: u64,
+    ) -> Result<(), Unasked> {
+        match self.given.claim(observation) {
+            Claim::Asked => Ok(()),
+            Claim::Unasked(why) => Err(why),
+            Claim::Earlier => {
+                let before_start = observation.scheduled_us < self.started_us;
+                let was_given = self.given.covers(observation)
+                    || match knows_arm() {
+                        (true, _) => true,
+                        (false, known) => before_start && known < UNTOLD,
+                    };
+                match was_given {
+                    true => self.given.take_earlier(observation, now_us),
+                    false => Err(Unasked::Arm),
+                }
+            }
         }
+    }
+
+    /// Something that an agent said does not count. It is counted, and the log says once what that may mean.
+    pub fn drop_unasked(&self, agent: &VantageName, why: Unasked) {
+        unasked(&self.given, agent, why);
+    }
+
+    /// What did not count since the start, by vantage point and reason.
+    #[must_use]
+    pub fn unasked(&self) -> BTreeMap<(VantageName, Unasked), u64> {
+        self.given.all_dropped()
     }
 
     /// Whether it is the name of a check under way: its facts are of use to it, and are not stored.
     #[must_use]
     pub fn checks(&self, name: &ServiceName) -> bool {
         self.checks.load().contains(name)
+    }
+}
+
+/// Counts what does not count, and says the first time what that may mean.
+fn unasked(given: &Given, agent: &VantageName, why: Unasked) {
+    if given.dropped(agent, why) == 0 {
+        tracing::warn!(
+            %agent, why = why.word(),
+            "an agent says what it was not asked for; that counts nowhere. If it goes on, somebody else may have its \
+             certificate: `meshctl agent revoke NAME`, and a new token for it"
+        );
     }
 }
 

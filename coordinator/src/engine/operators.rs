@@ -233,6 +233,7 @@ impl State {
         }
         self.schedule.remove(name);
         self.tally.forget(name);
+        self.outside.given.forget_service(name);
         self.rounds.retain(|_, round| round.service != *name);
         self.publish_services();
         let gone = ServiceGone {

@@ -92,13 +92,13 @@ impl OpenRound {
         }
     }
 
-    /// Counts an observation that was waited for.
-    pub(super) fn observe(&mut self, observation: &Observation) {
+    /// Counts an observation that was waited for; false when it was not.
+    pub(super) fn observe(&mut self, observation: &Observation) -> bool {
         let Some(arms) = self.outstanding.get_mut(observation.vantage()) else {
-            return;
+            return false;
         };
-        let Some(place) = place(arms, &observation.arm) else {
-            return;
+        let Some(place) = place(arms.iter().enumerate(), &observation.arm) else {
+            return false;
         };
         arms.swap_remove(place);
         if arms.is_empty() {
@@ -115,6 +115,7 @@ impl OpenRound {
             self.fired = Some((first.min(stamp.at_us), last.max(stamp.at_us)));
             self.worst_uncertainty_us = self.worst_uncertainty_us.max(stamp.uncertainty_us);
         }
+        true
     }
 
     /// Waits no more for a vantage point.
@@ -146,8 +147,14 @@ impl OpenRound {
 /// fired from a fresh one by agents that have no such port, and one that was to keep a cookie without one
 /// by those that were given none; agents that have never heard of a twin fire
 /// the arm that it is one of.
-fn place(planned: &[Arm], fired: &Arm) -> Option<usize> {
-    let position = |is: &dyn Fn(&Arm) -> bool| planned.iter().position(is);
+pub(super) fn place<'a>(
+    planned: impl Iterator<Item = (usize, &'a Arm)> + Clone,
+    fired: &Arm,
+) -> Option<usize> {
+    let position = |is: &dyn Fn(&Arm) -> bool| {
+        let mut planned = planned.clone();
+        planned.find(|(_, arm)| is(arm)).map(|(place, _)| place)
+    };
     let stands_in = |arm: &Arm| arm.plain() == *fired;
     position(&|arm| arm == fired)
         .or_else(|| position(&|arm| stands_in(arm) && arm.traits.need_an_earlier_probe()))
@@ -278,9 +285,9 @@ impl State {
             .iter()
             .map(|(agent, arms)| (agent.clone(), arms.iter().map(v1::Arm::from).collect()))
             .collect();
-        for (agent, arms) in &outstanding {
-            self.outside.given.add(name, agent, arms);
-        }
+        self.outside
+            .given
+            .announce(id, name, fire_at_us, &outstanding);
         // The round stands before it is announced: an agent found gone is then no longer waited for.
         let round = OpenRound::new(name.clone(), cause, fire_at_us, close_us, outstanding);
         self.rounds.insert(id, round);

@@ -78,6 +78,8 @@ pub(super) struct Service {
     pub(super) refused: Option<String>,
     /// When an agent is asked next for the name servers.
     pub(super) discover_us: u64,
+    /// Who was asked last, until it answers.
+    pub(super) finder: Option<VantageName>,
     /// The path as it was last known, without vantage points ...
     path: Topology,
     /// ... and since when, in microseconds of mesh time.
@@ -101,6 +103,7 @@ impl Service {
             last_outcome: None,
             refused: None,
             discover_us: 0,
+            finder: None,
         }
     }
 

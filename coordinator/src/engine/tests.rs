@@ -659,7 +659,29 @@ fn name_servers_are_asked_of_the_most_public_agent_until_they_are_known() {
             ..Zone::default()
         },
     };
-    bench.state.heard(NOW, outside.session, found);
+    // Nobody has asked this one.
+    bench.state.heard(NOW, inside.session, found.clone());
+    assert!(bench.state.path(&shop()).unwrap().name_servers.is_empty());
+    let dropped = bench.state.outside.given.all_dropped();
+    assert_eq!(dropped[&(inside.name.clone(), Unasked::Discovery)], 1);
+    bench.state.heard(NOW, outside.session, found.clone());
+    let path = bench.state.path(&shop()).unwrap();
+    assert_eq!(path.name_servers.len(), 1);
+    // And this one has answered.
+    let Said::Found { service, zone, .. } = found else {
+        panic!("it was found");
+    };
+    let more = Said::Found {
+        service,
+        name_servers: (0..16)
+            .map(|n| NameServer {
+                name: format!("ns{n}.shop.example"),
+                server: ([10, 0, 0, n], 53).into(),
+            })
+            .collect(),
+        zone,
+    };
+    bench.state.heard(NOW, outside.session, more);
     let path = bench.state.path(&shop()).unwrap();
     assert_eq!(path.name_servers.len(), 1);
     assert_eq!(path.zone_name(), "shop.example");

@@ -265,8 +265,9 @@ impl Reader {
         Ok(
             match intake::of_observation(&self.engine, &self.store, &observation, now_us) {
                 Intake::Kept => Some(Fact::Observation(observation)),
-                Intake::Unkept => {
-                    tracing::debug!(agent = %self.name, sequence, arm = observation.arm.label(), "observation of an arm that was not given dropped");
+                Intake::Unasked(why) => {
+                    self.engine.drop_unasked(&self.name, why);
+                    tracing::debug!(agent = %self.name, sequence, round = observation.round.0, arm = observation.arm.label(), why = why.word(), "observation dropped that was not asked for");
                     Some(Fact::Unkept(sequence))
                 }
                 Intake::Refused => {

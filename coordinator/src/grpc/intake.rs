@@ -1,4 +1,5 @@
-//! What is taken in of an agent: so many bytes, numbers that time can have led to, arms that it was given.
+//! What is taken in of an agent: so many bytes, numbers that time can have led to, answers to what it was
+//! asked.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +8,7 @@ use localize::{Observation, VantageName, WitnessReport};
 use prost::Message as _;
 use proto::v1;
 
-use crate::engine::{Handle, weight};
+use crate::engine::{Handle, Unasked, weight};
 use crate::store::Store;
 
 /// Bytes of facts of one agent that are between the wire and the engine: its largest message, since a
@@ -26,16 +27,14 @@ const HOUR_US: u64 = 3_600_000_000;
 /// their clock at installation; that of a clock which is years ahead still has room, and nobody can use up
 /// the numbers of an agent, since time makes more of them than any agent has records.
 const AHEAD_US: u64 = 10 * 365 * 86_400 * 1_000_000;
-/// Series of arms from before this start of which it cannot be told whether they were given.
-const UNTOLD: usize = 256;
 
 /// What becomes of a fact.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Intake {
     /// It is stored.
     Kept,
-    /// It is known to have come, and is not stored.
-    Unkept,
+    /// It is known to have come, and is not stored: nobody has asked for it.
+    Unasked(Unasked),
     /// It is as if it had not come: its number would silence the agent.
     Refused,
 }
@@ -60,13 +59,9 @@ pub(super) fn of_observation(
     if !is_reachable(observation.id.sequence, now_us) {
         return Intake::Refused;
     }
-    match engine.gave(observation) {
-        Some(true) => Intake::Kept,
-        given => match (given, store.knows_arm(observation)) {
-            (_, (true, _)) => Intake::Kept,
-            (None, (false, series)) if series < UNTOLD => Intake::Kept,
-            (Some(_) | None, (false, _)) => Intake::Unkept,
-        },
+    match engine.answers(observation, || store.knows_arm(observation), now_us) {
+        Ok(()) => Intake::Kept,
+        Err(why) => Intake::Unasked(why),
     }
 }
 

@@ -10,14 +10,14 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, header};
-use localize::{Component, ServiceName};
+use localize::{Component, ServiceName, VantageName};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 use super::trouble::Trouble;
 use super::{Face, Shared};
-use crate::engine::{AgentView, Event, ServiceView, Status, Tally};
+use crate::engine::{AgentView, Event, ServiceView, Status, Tally, Unasked};
 use crate::mended::named;
 use crate::notify;
 use crate::store::Store;
@@ -40,6 +40,8 @@ pub(super) struct Snapshot {
     /// What alarms stand on, counted by service, kind and mode.
     pub(super) standing: BTreeMap<(ServiceName, &'static str, String), u64>,
     pub(super) stored: u64,
+    /// What agents said unasked, by agent and why it does not count.
+    pub(super) unasked: BTreeMap<(VantageName, Unasked), u64>,
     pub(super) store_bytes: u64,
     pub(super) notified: notify::Tally,
 }
@@ -106,6 +108,7 @@ async fn snapshot(face: &Face) -> Result<Snapshot, Trouble> {
         tally: engine.ask(Event::Tally).await?,
         standing,
         stored: face.store.stored_count(),
+        unasked: engine.unasked(),
         store_bytes,
         notified: face.notifier.tally().await.map_err(|_| Trouble::Stopping)?,
     })

@@ -66,6 +66,10 @@ pub const REUSE_WITHIN: Micros = Micros(60_000_000);
 /// when it is young, and than a proxy keeps in its buffers.
 pub const LARGE_READ: u64 = 128 << 10;
 
+/// Probes of one arm that a round asks for at most: more would share the same burst of trouble, or make one.
+/// Whatever more one vantage point says of an arm in a round has no weight.
+pub const MOST_COPIES: u32 = 4;
+
 /// One way of being other than plain: an arm with it is the twin of the one without.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Twin {

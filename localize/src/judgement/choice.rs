@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use crate::engine::information::{Chain, NOTHING, Prospect, WORTH};
 use crate::engine::model::{Model, Outcome, index16, index32};
 use crate::engine::search::Posterior;
-use crate::facts::observation::{Arm, Observation, Outcome as Ending, Target};
+use crate::facts::observation::{Arm, MOST_COPIES, Observation, Outcome as Ending, Target};
 use crate::facts::topology::VantageName;
 use crate::judgement::explain;
 use crate::judgement::problem::Problem;
@@ -17,8 +17,6 @@ use crate::world::symptom::{Stage, Symptom};
 
 /// Probes that are chosen for one round: few, so that the next choice knows what they saw.
 const CHOSEN: u32 = 8;
-/// Probes of one arm at one instant: more would share the same burst of trouble, or make one.
-const MOST_COPIES: u32 = 4;
 /// Arms beside a chosen one that do the same at another target: with two, two of three agree.
 const SIBLINGS: usize = 2;
 /// What one vantage point has under way of a chosen round, in probes and in seconds of them: with three

@@ -7,7 +7,8 @@ use core::net::IpAddr;
 
 use crate::facts::case::Case;
 use crate::facts::observation::{
-    Arm, Failure, Layer, Observation, ObservationId, Outcome, RoundId, SourcePort, Target,
+    Arm, Failure, Layer, MOST_COPIES, Observation, ObservationId, Outcome, RoundId, SourcePort,
+    Target,
 };
 use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
@@ -202,13 +203,20 @@ impl Trial {
 
 pub(crate) type Key = (VantageName, Arm, Stage);
 
-/// Observations that are evidence: each once, in order of their ids, without those never fired.
+/// Observations that are evidence: each once, in order of their ids, without those never fired, and of one
+/// arm of a vantage point in one round no more than a round asks for. Nobody weighs more by saying more.
 pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
     let unique: BTreeMap<&ObservationId, &Observation> =
         case.observations.iter().map(|o| (&o.id, o)).collect();
+    let mut said: BTreeMap<(&VantageName, RoundId, &Arm), u32> = BTreeMap::new();
     unique
         .into_values()
         .filter(|o| o.outcome != Outcome::NotFired)
+        .filter(|o| {
+            let times = said.entry((o.vantage(), o.round, &o.arm)).or_default();
+            *times += 1;
+            *times <= MOST_COPIES
+        })
         .collect()
 }
 

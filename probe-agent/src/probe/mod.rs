@@ -14,7 +14,7 @@ pub mod version;
 use std::fmt::Write as _;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use localize::{
@@ -28,6 +28,7 @@ use crate::clock::{Clock, Local};
 use crate::failure;
 use crate::fire::{Charge, Fired};
 use crate::host::Stub;
+use crate::policy::Spent;
 use crate::secret::Sent;
 use crate::service::{Request, Service};
 
@@ -65,6 +66,8 @@ pub struct Connection {
     again: Option<Used>,
     /// Where the cookies go that an answer gives, where the arm keeps them.
     jar: Option<Arc<Jar>>,
+    /// The second connection, where the server's version of HTTP asks for one.
+    second: OnceLock<tcp::Gauge>,
 }
 
 /// What is kept of an arm's earlier probes, for one that asks for it.
@@ -221,6 +224,7 @@ fn connection(
         },
         again,
         jar,
+        second: OnceLock::new(),
     };
     let port = match again {
         Some(_) => arm.traits.port,
@@ -240,14 +244,17 @@ fn connection(
     })
 }
 
-/// Follows a fired probe to its end; what becomes of its port does not delay that.
-pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> (Findings, Parting) {
+/// Follows a fired probe to its end, and says what it took beyond its first connection; what becomes of its port does not delay that.
+pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> (Findings, Spent, Parting) {
     let mut ladder = Ladder::new(clock, fired.at);
-    let (end, parting) = match task {
-        Task::Question(question) => (question.follow(fired, &mut ladder).await, Parting::Done),
+    let (end, spent, parting) = match task {
+        Task::Question(question) => {
+            let end = question.follow(fired, &mut ladder).await;
+            (end, Spent::default(), Parting::Done)
+        }
         Task::Connection(connection) => connection.follow(fired, &mut ladder).await,
     };
-    (ladder.findings(end), parting)
+    (ladder.findings(end), spent, parting)
 }
 
 /// The layer that was not passed, and why.
@@ -341,10 +348,13 @@ impl<'a> Ladder<'a> {
 }
 
 impl Connection {
-    async fn follow(self, fired: Fired, ladder: &mut Ladder<'_>) -> (End, Parting) {
+    async fn follow(self, fired: Fired, ladder: &mut Ladder<'_>) -> (End, Spent, Parting) {
         let socket = match fired.socket {
             Ok(socket) => socket,
-            Err(error) => return (Err((Layer::Tcp, failure::connect(&error))), Parting::Done),
+            Err(error) => {
+                let end = Err((Layer::Tcp, failure::connect(&error)));
+                return (end, Spent::default(), Parting::Done);
+            }
         };
         let gauge = tcp::Gauge::of(&socket);
         let limits = self.service.limits;
@@ -366,7 +376,12 @@ impl Connection {
             facts.retransmissions = gauge.retransmissions();
         }
         let local = fired.local.filter(|_| reached);
-        (end, self.parting(gauge, local))
+        let second = self.second.get();
+        let spent = Spent {
+            connections: second.map_or(0, |_| 1),
+            bytes: gauge.bytes() + second.map_or(0, tcp::Gauge::bytes),
+        };
+        (end, spent, self.parting(gauge, local))
     }
 
     /// What becomes of the port; `local` is where the connection left from, if there was one.

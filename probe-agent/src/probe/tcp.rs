@@ -95,6 +95,16 @@ impl Gauge {
         (rtt_us > 0).then_some(Micros(rtt_us.into()))
     }
 
+    /// Bytes that the far end has sent and has acknowledged; none on kernels before 4.1.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let end = offset_of!(libc::tcp_info, tcpi_bytes_received) + size_of::<u64>();
+        self.read(end).map_or(0, |info| {
+            info.tcpi_bytes_received
+                .saturating_add(info.tcpi_bytes_acked)
+        })
+    }
+
     /// What the handshake left in force: `TCPI_OPT_*` of include/uapi/linux/tcp.h.
     pub(super) fn options(&self) -> Option<TcpOptions> {
         let end = offset_of!(libc::tcp_info, tcpi_snd_mss) + size_of::<u32>();

@@ -174,6 +174,8 @@ impl Connection {
         let socket = tcp::prepare(to, self.source)
             .and_then(|socket| fire::start(&socket, to).map(|()| socket))
             .map_err(|error| failed(failure::connect(&error)))?;
+        // A probe opens a second connection once at most.
+        let _ = self.second.set(tcp::Gauge::of(&socket));
         let limits = self.service.limits;
         let within = ladder.left_of(limits.connect, limits.total);
         let stream = tcp::establish(socket, within).await.map_err(failed)?;

@@ -15,6 +15,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::*;
 use crate::clock::Sample;
+use crate::policy::Around;
 use crate::spool::Spool;
 
 const SECRET: &str = "Bearer d41d8cd98f00b204";
@@ -60,7 +61,14 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with_policy("")
+    }
+
+    /// On loopback, which its owner opens.
+    fn with_policy(text: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let opened = format!("allow = ['127.0.0.0/8']\n{text}");
+        fs::write(folder.path().join("policy.toml"), opened).unwrap();
         let clock = Arc::new(Clock::start());
         clock.set(Sample {
             offset_us: 0,
@@ -118,9 +126,9 @@ impl Bench {
         to: SocketAddr,
     ) -> (v1::RoundAnswer, Vec<v1::AgentMessage>) {
         let context = Context {
-            coordinator: [127, 0, 0, 1].into(),
             role: Role::Inside,
             resolvers: Vec::new(),
+            around: Around::default(),
         };
         let backend = Target::Backend {
             name: "db".to_owned(),
@@ -272,4 +280,49 @@ async fn without_the_secret_the_arm_is_not_fired() {
     // Once it is there the next round has it.
     bench.give(SECRET);
     assert_eq!(bench.round(&service, address).await.0.accepted, 2);
+}
+
+/// Why each arm of some messages was not fired, those that were left out.
+fn left_out(messages: Vec<v1::AgentMessage>) -> Vec<String> {
+    let observations = messages
+        .into_iter()
+        .filter_map(|message| match message.message {
+            Some(Message::Observation(observation)) => Some(observation),
+            _ => None,
+        });
+    observations
+        .map(|observation| Observation::try_from(observation).unwrap())
+        .filter_map(
+            |observation| match (observation.outcome, observation.firing) {
+                (Outcome::NotFired, Firing::Skipped { why }) => Some(why),
+                (Outcome::NotFired | Outcome::Passed | Outcome::Failed { .. }, _) => None,
+            },
+        )
+        .collect()
+}
+
+/// The second of two probes of one address is left out, says why, and is no evidence.
+#[tokio::test]
+async fn beyond_the_limit_of_an_address_nothing_is_fired() {
+    let bench = Bench::with_policy("[limits.private]\nmax_probes_per_second = 1");
+    bench.give(SECRET);
+    let (address, _) = echo().await;
+    let (answer, messages) = bench.round(&bench.service(&[]), address).await;
+    assert_eq!(answer.accepted, 1);
+    let said = "the limit of 1 probes a second of 127.0.0.1 is reached (limits.private in policy.toml sets it)";
+    assert_eq!(left_out(messages), [said]);
+}
+
+/// What an answer took beyond the address's share is paid back before it is asked again.
+#[tokio::test]
+async fn bytes_that_are_owed_are_waited_for() {
+    let bench = Bench::with_policy("[limits.private]\nmax_bytes_per_second = 1");
+    bench.give(SECRET);
+    let (address, _) = echo().await;
+    let service = bench.service(&[]);
+    assert_eq!(bench.round(&service, address).await.0.accepted, 2);
+    let (answer, messages) = bench.round(&service, address).await;
+    assert_eq!(answer.accepted, 0);
+    let said = "the limit of 1 bytes a second of 127.0.0.1 is reached (limits.private in policy.toml sets it)";
+    assert_eq!(left_out(messages), [said, said]);
 }

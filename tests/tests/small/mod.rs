@@ -67,6 +67,13 @@ impl Mesh {
     pub fn join(&mut self, name: &str, options: &[&str], variable: Option<(&str, &str)>) {
         let words = ["agent", "token", "--name", name, "--role", "inside"];
         let token = self.meshctl(&words).trim().to_owned();
+        // What is probed stands on loopback.
+        std::fs::create_dir_all(self.path(name)).unwrap();
+        std::fs::write(
+            self.path(name).join("policy.toml"),
+            "allow = [\"127.0.0.0/8\"]\n",
+        )
+        .unwrap();
         let mut agent = self.program("mesh-agent");
         agent.args(["run", "--join", &token, "--data-dir"]);
         agent.arg(self.path(name)).args(options).envs(variable);

@@ -170,6 +170,16 @@ impl Snapshot {
             "mesh_spool_dropped",
             "Observations that the agent's spool had to drop",
             dropped,
+        )?;
+        let unasked = self.unasked.iter().map(|((agent, why), times)| {
+            let labels = vec![("agent", agent.0.as_str()), ("reason", why.word())];
+            (labels, *times)
+        });
+        counters(
+            to,
+            "mesh_unasked",
+            "What the agent said and was not asked for, which does not count",
+            unasked,
         )
     }
 

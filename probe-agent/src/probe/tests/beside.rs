@@ -321,7 +321,7 @@ async fn names_of_the_search_list_are_asked_for_beside() {
         let question = question.after(&names);
         let clock = std::sync::Arc::new(Clock::start());
         let fired = super::fire(question.charge().unwrap(), &clock).await;
-        let (findings, _) = follow(Task::Question(Box::new(question)), fired, &clock).await;
+        let (findings, _, _) = follow(Task::Question(Box::new(question)), fired, &clock).await;
         assert_eq!(findings.outcome, Outcome::Passed);
         let searched = facts(findings).searched;
         let came = searched.map(|s| (s.name, s.again.reply.addresses().to_vec()));

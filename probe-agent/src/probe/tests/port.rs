@@ -43,7 +43,7 @@ impl Bench {
         };
         let prepared = prepare(&self.service, self.arm.clone(), earlier, &wording).unwrap();
         let fired = fire(prepared.charge, &self.clock).await;
-        let (findings, parting) = follow(prepared.task, fired, &self.clock).await;
+        let (findings, _, parting) = follow(prepared.task, fired, &self.clock).await;
         let used = parting.wait(&self.clock).await;
         if let Some(used) = used {
             self.ports.keep(&self.arm, used);

@@ -210,7 +210,7 @@ impl Bench {
         )
         .unwrap();
         let fired = fire(prepared.charge, &self.clock).await;
-        let (findings, _) = follow(prepared.task, fired, &self.clock).await;
+        let (findings, _, _) = follow(prepared.task, fired, &self.clock).await;
         (findings, self.connections.swap(0, Ordering::SeqCst))
     }
 }
