@@ -57,15 +57,7 @@ pub(crate) fn accustomed(
         vec![lateness, failures]
     };
     for group in groups {
-        // How much is lateness and how much failures is drawn once as well.
-        let expected = sum(&group, table) / sum(&all, table);
-        let drawn_part = mean_log(MADE * expected, sum(&group, seen)) - mean_log(MADE, many);
-        let part = whole
-            * if both {
-                expected
-            } else {
-                libm::exp(drawn_part)
-            };
+        let part = sum(&group, table) / sum(&all, table) * whole;
         for (symptom, own) in drawn_once(&group, table, seen, before) {
             drawn[symptom as usize] = part * libm::exp(share + own);
         }
