@@ -20,6 +20,7 @@ pub use course::{asked, mended, power, watch};
 pub use engine::interval;
 pub use facts::{baseline, case, declared, dns, host, observation, sighting, time, topology};
 pub use judgement::{choice, verdict};
+pub use reading::thinning;
 
 pub use baseline::{Baseline, Baselines};
 pub use case::Case;

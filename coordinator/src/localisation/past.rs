@@ -1,7 +1,12 @@
 //! What a judgement takes from the store: what was usual, and what the engine's memory does not reach
 //! back to.
 
-use localize::{Baselines, Case, Observation, ServiceName, Target, Topology, WitnessReport};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use localize::{
+    Baselines, Case, Observation, ServiceName, Target, Topology, WitnessReport, thinning,
+};
 
 use super::LONGEST_SINCE;
 use super::standing::Alarms;
@@ -93,20 +98,43 @@ impl Lookback {
 }
 
 /// A case of what is remembered and what is past, but for what was seen of addresses that are the
-/// service's no longer.
+/// service's no longer, and for rounds that a judgement would leave out.
 pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     let topology: Topology = evidence.topology;
-    let mut observations = past.observations.clone();
-    observations.extend(evidence.observations.iter().map(|o| o.as_ref().clone()));
-    observations.retain(|seen| is_of(&topology, seen));
-    let mut sightings = past.reports.clone();
-    sightings.extend(evidence.reports.iter().map(|r| r.as_ref().clone()));
+    let remembered = evidence.observations.iter().map(AsRef::as_ref);
+    let all: Vec<&Observation> = past.observations.iter().chain(remembered).collect();
+    let rounds = thinning::rounds(all.iter().map(|seen| (seen.scheduled_us, seen.round)));
+    let is_judged = |seen: &Observation| {
+        let kept = rounds.as_ref();
+        kept.is_none_or(|kept| kept.contains(&seen.round))
+    };
+    let (judged, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|seen| is_judged(seen));
+    let tcp = others.iter().filter_map(|seen| seen.facts.tcp.as_ref());
+    let left_out: BTreeSet<SocketAddr> = tcp.map(|tcp| tcp.local).collect();
+    let observations = judged.into_iter().filter(|seen| is_of(&topology, seen));
+    let remembered = evidence.reports.iter().map(AsRef::as_ref);
+    let reports = past.reports.iter().chain(remembered);
     Case {
+        observations: observations.cloned().collect(),
+        sightings: reports.map(|report| needed(report, &left_out)).collect(),
         topology,
         declared: evidence.declared,
         baselines: past.baselines.clone(),
-        observations,
-        sightings,
+    }
+}
+
+/// A report without what it says of probes that are left out.
+fn needed(report: &WitnessReport, left_out: &BTreeSet<SocketAddr>) -> WitnessReport {
+    let flows = report.flows.iter();
+    let flows = flows.filter(|flow| !thinning::needless(flow, left_out));
+    WitnessReport {
+        witness: report.witness.clone(),
+        sequence: report.sequence,
+        from: report.from,
+        to: report.to,
+        flows: flows.cloned().collect(),
+        dropped: report.dropped,
+        host: report.host.clone(),
     }
 }
 

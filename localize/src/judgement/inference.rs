@@ -10,6 +10,7 @@ use crate::facts::component::Component;
 use crate::facts::observation::Observation;
 use crate::facts::time::rfc3339;
 use crate::judgement::ask;
+use crate::judgement::balancing;
 use crate::judgement::choice::Choice;
 use crate::judgement::enough;
 use crate::judgement::explain;
@@ -21,12 +22,12 @@ use crate::judgement::verdict::{
     Alternative, Assessment, Clock, Detection, Fault, NotProbed, Outcome, Pattern, Verdict,
 };
 use crate::judgement::words;
-use crate::reading::cells::{self, Evidence, Record};
+use crate::reading::cells::{self, Record};
 use crate::reading::comparison::Reading;
-use crate::reading::epochs::Span;
+use crate::reading::thinning;
 use crate::world::mode::Word;
 use crate::world::part::What;
-use crate::world::path::{self, PartId};
+use crate::world::path::PartId;
 use crate::world::signature::Signatures;
 
 /// A component is named from here on.
@@ -41,41 +42,21 @@ const HEALTHY_RATE: f64 = 0.3;
 /// Judges a case: every stretch of one pattern by itself, in the most probable reading of the balancer.
 pub(crate) fn assess(case: &Case) -> Assessment {
     let all = cells::usable(case);
-    let observations = cells::judged(&all);
+    let observations = thinning::judged(&all);
     let signatures = Signatures::new();
     let reading = Reading::new(case, &observations);
-    let readings = path::readings(&case.topology);
-    let mut records: Vec<(f64, Record)> = Vec::new();
-    for (balancing, odds) in readings {
-        let record = Record::new(case, &observations, &reading, *balancing);
-        let elsewhere = record.tried_elsewhere(case.topology.backends.len());
-        records.push((*odds, record));
-        records.extend(elsewhere.map(|(more, record)| (odds + more, record)));
-    }
-    let first = records.first();
-    let mut spans = first.map_or(Vec::new(), |(_, record)| stretch::spans(record));
-    let count = |spans: &[Span]| -> Vec<Counted> {
-        let counted = records.iter().map(|(odds, record)| {
-            let evidence = stretch::evidence(record, &reading, spans);
-            (*odds, evidence)
-        });
-        counted.collect()
-    };
-    if spans.len() > 1
-        && let Some((_, record)) = first
-    {
-        spans = stretch::joined(record, &reading, &signatures, &spans);
-    }
-    let counted = count(&spans);
-    let Some((place, stretches)) = likeliest(&counted, &signatures) else {
+    let candidates = balancing::candidates(case, &observations, &reading);
+    let Some((spans, record)) = balancing::likeliest(candidates, &reading, &signatures) else {
         return unjudged(case, &all);
     };
+    let evidence = stretch::evidence(&record, &reading, &spans);
+    let stretches = stretch::judge(&evidence, &signatures);
     let seen = Seen {
         case,
         all: &all,
         observations: &observations,
         question: reading.wanted().question(),
-        record: &records[place].1,
+        record: &record,
     };
     conclude(&seen, &stretches)
 }
@@ -89,23 +70,6 @@ pub(super) struct Seen<'a> {
     /// What the operator must say before anything can be called healthy.
     pub(super) question: Option<String>,
     record: &'a Record,
-}
-
-/// The counts of all stretches under one reading of the balancer, with its prior odds as a logarithm.
-type Counted = (f64, Vec<(Span, Evidence)>);
-
-/// The most probable reading of the balancer by its place, and the stretches judged in it.
-fn likeliest<'a>(
-    counted: &'a [Counted],
-    signatures: &'a Signatures,
-) -> Option<(usize, Vec<Stretch<'a>>)> {
-    let judged = counted.iter().enumerate().map(|(place, (odds, evidence))| {
-        let (total, stretches) = stretch::judge(evidence, signatures);
-        (total + odds, (place, stretches))
-    });
-    // Of those that are equal the first, which is the most probable beforehand.
-    let best = judged.reduce(|best, next| if next.0 > best.0 { next } else { best });
-    best.map(|(_, judged)| judged)
 }
 
 fn unjudged(case: &Case, observations: &[&Observation]) -> Assessment {
@@ -302,14 +266,19 @@ fn named(
     };
     let now = present.problem.evidence.now;
     for suspect in present.suspects.iter().filter(|s| s.blame >= NAME) {
-        let Some(mut fault) = fault(seen, present, suspect, suspect.blame) else {
+        let Some(fault) = fault(seen, present, suspect, suspect.blame) else {
             continue;
         };
-        let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
-        let first = mine.iter().map(|e| e.began()).min();
-        let current = mine.last().map(|e| e.began());
-        let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
-        date(seen, present, suspect, &mut fault, (first, current), &times);
+        let mine = |e: &&Episode| e.component == fault.component && e.mode.text() == fault.mode;
+        let mine: Vec<&Episode> = episodes.iter().filter(mine).collect();
+        let dates = dates(
+            seen,
+            present,
+            suspect,
+            &mine,
+            mine.last().map(|e| e.began()),
+        );
+        let fault = dates.of(fault);
         if fault.confidence >= NAME {
             faults.push(fault);
         } else {
@@ -318,29 +287,37 @@ fn named(
     }
     for (index, stretch) in stretches.iter().enumerate().rev() {
         for suspect in stretch.suspects.iter().filter(|s| s.was >= NAME) {
+            let mode = explain::mode(&stretch.problem, &stretch.posterior, suspect);
+            let Some(mode) = mode else {
+                continue;
+            };
+            let mine = |e: &&Episode| e.component == suspect.component && e.mode == mode;
+            let mine: Vec<&Episode> = episodes.iter().filter(mine).collect();
+            let is_named = |f: &Fault| {
+                f.component == suspect.component
+                    && (suspect.phase.is_none() || f.mode == mode.text())
+            };
+            if mine.last().is_none_or(|e| e.stretch != index) || faults.iter().any(is_named) {
+                continue;
+            }
+            let dates = dates(
+                seen,
+                stretch,
+                suspect,
+                &mine,
+                mine.first().map(|e| e.began()),
+            );
+            let there = dates.there(&mine, now);
+            // Its rivals leave no more than this.
+            if suspect.was * there < NAME {
+                continue;
+            }
             let Some(mut fault) = fault(seen, stretch, suspect, suspect.was) else {
                 continue;
             };
-            let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
-            let last = mine.last().is_some_and(|e| e.stretch == index);
-            let is_named = |f: &Fault| {
-                f.component == fault.component && (suspect.phase.is_none() || f.mode == fault.mode)
-            };
-            if !last || faults.iter().any(is_named) {
-                continue;
-            }
-            let times: Vec<(u64, u64)> = mine.iter().flat_map(|e| e.times.clone()).collect();
-            let first = times.first().map(|time| time.0);
-            let rounds = date(seen, stretch, suspect, &mut fault, (first, first), &times);
-            fault.confidence *= match fault.pattern.pauses() {
-                true => rhythm::pauses(&rhythm::bursts(&rounds), fault.period_s, now),
-                false => {
-                    let lasted = mine.iter().map(|e| (e.began(), e.ended()));
-                    rhythm::pauses(&lasted.collect::<Vec<_>>(), None, now)
-                }
-            };
+            fault.confidence *= there;
             if fault.confidence >= NAME {
-                faults.push(fault);
+                faults.push(dates.of(fault));
             }
         }
     }
@@ -363,12 +340,9 @@ fn fault(
     if let Some(mode) = explain::mode(problem, posterior, suspect) {
         let lines = explain::kernel(seen.case, stretch.span, &suspect.what, mode);
         fault.evidence.extend(lines);
-        fault.evidence.extend(explain::share(
-            seen.case,
-            seen.observations,
-            stretch.span,
-            &suspect.what,
-        ));
+        fault
+            .evidence
+            .extend(explain::share(seen.case, stretch.span, &suspect.what));
         let lines = explain::handshake(
             seen.case,
             seen.observations,
@@ -381,34 +355,70 @@ fn fault(
     Some(fault)
 }
 
-/// Says since when a fault is there and how it goes on: since it first failed where it comes and goes,
-/// else since it failed last. With the rounds in which it could have shown, and whether it did: what
-/// fails alike outside of its times is somebody else's.
-fn date(
+/// Since when a fault is there, and how it goes on.
+struct Dates {
+    /// The rounds in which it could have shown, and whether it did: what fails alike outside of its times
+    /// is somebody else's.
+    rounds: Vec<(u64, bool)>,
+    pattern: Pattern,
+    /// Seconds.
+    period: Option<f64>,
+    /// Microseconds of mesh time.
+    began: Option<u64>,
+}
+
+/// Dates a fault by the times at which its component was at fault: since it first failed where it comes and
+/// goes, else since it failed last, which is `current`.
+fn dates(
     seen: &Seen<'_>,
     stretch: &Stretch<'_>,
     suspect: &Suspect,
-    fault: &mut Fault,
-    (first, current): (Option<u64>, Option<u64>),
-    times: &[(u64, u64)],
-) -> Vec<(u64, bool)> {
+    mine: &[&Episode],
+    current: Option<u64>,
+) -> Dates {
+    let first = mine.iter().map(|e| e.began()).min();
     let rounds = stretch.rounds_of(suspect, seen.record, first.unwrap_or(0));
     let mut rounds = rounds.unwrap_or_default();
-    let mine = |at: u64| times.iter().any(|(from, to)| (*from..=*to).contains(&at));
+    let is_mine = |at: u64| {
+        let mut times = mine.iter().flat_map(|e| &e.times);
+        times.any(|(from, to)| (*from..=*to).contains(&at))
+    };
     rounds
         .iter_mut()
-        .for_each(|(at, failed)| *failed &= mine(*at));
-    let (pattern, period_s) = rhythm::rhythm(&rounds);
+        .for_each(|(at, failed)| *failed &= is_mine(*at));
+    let (pattern, period) = rhythm::rhythm(&rounds);
     let began = match pattern.pauses() {
         true => first,
         false => current,
     };
     let failed = rounds.iter().find(|(_, failed)| *failed).map(|(at, _)| *at);
-    fault.began_at = began.or(failed).map_or_else(String::new, rfc3339);
-    fault.period_s = period_s;
     let decided = (pattern == Pattern::Steady).then(|| stretch.decided_by(suspect));
-    fault.pattern = decided.flatten().unwrap_or(pattern);
-    rounds
+    Dates {
+        rounds,
+        pattern: decided.flatten().unwrap_or(pattern),
+        period,
+        began: began.or(failed),
+    }
+}
+
+impl Dates {
+    /// How probable it is that a fault only pauses which was there at these times and is not seen now.
+    fn there(&self, mine: &[&Episode], now: u64) -> f64 {
+        if self.pattern.pauses() {
+            return rhythm::pauses(&rhythm::bursts(&self.rounds), self.period, now);
+        }
+        let lasted: Vec<(u64, u64)> = mine.iter().map(|e| (e.began(), e.ended())).collect();
+        rhythm::pauses(&lasted, None, now)
+    }
+
+    fn of(&self, fault: Fault) -> Fault {
+        Fault {
+            began_at: self.began.map_or_else(String::new, rfc3339),
+            pattern: self.pattern,
+            period_s: self.period,
+            ..fault
+        }
+    }
 }
 
 /// The parts that are cleared: a sentence names those that are siblings of one that is not.

@@ -1,6 +1,7 @@
 //! From counts to a verdict: who is blamed and cleared, what is not known, and what would tell.
 
 mod ask;
+mod balancing;
 pub(crate) mod carried;
 pub mod choice;
 mod enough;

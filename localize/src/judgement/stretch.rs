@@ -24,6 +24,8 @@ use crate::world::symptom::Stage;
 
 /// Past stretches with failures that are judged, the latest: what comes before them is told by history.
 const PAST: usize = 12;
+/// The latest stretches that are told apart with care, and that tell how the balancer works.
+pub(super) const TELLING: usize = 4;
 /// What a change must make more probable, in nats.
 const CHANGED: f64 = 3.0;
 /// A fault of one stretch that is there in the next one, too, when the pattern changes all the same.
@@ -77,20 +79,25 @@ pub(crate) struct Stretch<'a> {
     pub(crate) suspects: Vec<Suspect>,
 }
 
-/// The counts of every stretch with failures and of the present, under one reading of the balancer.
-pub(crate) fn evidence(
-    record: &Record,
-    reading: &Reading<'_>,
-    spans: &[Span],
-) -> Vec<(Span, Evidence)> {
+/// The stretches that are judged: those with failures, and the present.
+pub(super) fn wanted(record: &Record, spans: &[Span]) -> Vec<Span> {
     let Some((present, past)) = spans.split_last() else {
         return Vec::new();
     };
     let mut wanted: Vec<Span> = past.iter().filter(|s| fails(record, s)).copied().collect();
     wanted.drain(..wanted.len().saturating_sub(PAST));
     wanted.push(*present);
-    let counted = wanted.into_iter();
-    counted
+    wanted
+}
+
+/// The counts of those.
+pub(super) fn evidence(
+    record: &Record,
+    reading: &Reading<'_>,
+    spans: &[Span],
+) -> Vec<(Span, Evidence)> {
+    let wanted = wanted(record, spans).into_iter();
+    wanted
         .map(|span| (span, record.count(reading, span)))
         .collect()
 }
@@ -101,17 +108,22 @@ fn fails(record: &Record, span: &Span) -> bool {
     trials.any(|t| t.symptom.is_some() && span.holds(t.at))
 }
 
-/// A stretch by itself.
-struct Weighed {
-    span: Span,
-    /// How probable it is, as a logarithm.
-    evidence: f64,
+/// A stretch by itself, under one reading of the balancer.
+pub(super) struct Weighed {
+    pub(super) span: Span,
+    /// How probable it is, as a logarithm; `None` where nobody needs to know.
+    pub(super) evidence: Option<f64>,
     /// The kinds of those who may be at fault in it; `None` where that may be anybody.
     blamed: Option<BTreeSet<Kind>>,
 }
 
 impl Weighed {
-    fn new(span: Span, record: &Record, reading: &Reading<'_>, signatures: &Signatures) -> Self {
+    pub(super) fn new(
+        span: Span,
+        record: &Record,
+        reading: &Reading<'_>,
+        signatures: &Signatures,
+    ) -> Self {
         let evidence = record.count(reading, span);
         let mut problem = Problem::new(&evidence, signatures, &Carried::default());
         let posterior = engine::explain(&mut problem.model);
@@ -120,15 +132,15 @@ impl Weighed {
         let anybody = posterior.unknown() >= LIKELY || blamed.peek().is_none();
         Self {
             span,
-            evidence: posterior.evidence + problem.model.calm_total(),
+            evidence: Some(posterior.evidence + problem.model.calm_total()),
             blamed: (!anybody).then(|| blamed.map(|s| s.component.kind).collect()),
         }
     }
 
-    fn unweighed(span: Span) -> Self {
+    pub(super) fn unweighed(span: Span) -> Self {
         Self {
             span,
-            evidence: 0.0,
+            evidence: None,
             blamed: None,
         }
     }
@@ -145,18 +157,18 @@ impl Weighed {
 
 /// The same stretches, those as one that are as probable as one: what changed between them was chance,
 /// or the course of one fault. The places were found without knowing what fails what.
-pub(crate) fn joined(
+pub(super) fn joined(
     record: &Record,
     reading: &Reading<'_>,
     signatures: &Signatures,
     spans: &[Span],
-) -> Vec<Span> {
+) -> Vec<Weighed> {
     let weigh = |span: Span| Weighed::new(span, record, reading, signatures);
-    // The latest first, as the present is what matters; what is long over stays as it is.
+    // The latest first, as the present is what matters.
     let mut joined: Vec<Weighed> = Vec::new();
     for span in spans.iter().rev() {
-        // Of those long over there is no need to know what they are worth.
-        if joined.len() > PAST {
+        // What was parted without need is told as one time all the same.
+        if joined.len() >= TELLING {
             joined.push(Weighed::unweighed(*span));
             continue;
         }
@@ -166,7 +178,12 @@ pub(crate) fn joined(
                 from: span.from,
                 to: later.span.to,
             });
-            if together.evidence + CHANGED >= alone.evidence + later.evidence {
+            if together
+                .evidence
+                .zip(alone.evidence)
+                .zip(later.evidence)
+                .is_some_and(|((together, alone), later)| together + CHANGED >= alone + later)
+            {
                 joined.pop();
                 joined.push(together);
                 continue;
@@ -174,11 +191,8 @@ pub(crate) fn joined(
         }
         joined.push(alone);
     }
+    joined.reverse();
     joined
-        .into_iter()
-        .rev()
-        .map(|weighed| weighed.span)
-        .collect()
 }
 
 /// The stretches of a record: where its pattern changes, whatever the balancer does.
@@ -186,14 +200,12 @@ pub(crate) fn spans(record: &Record) -> Vec<Span> {
     epochs::epochs(&record.by_cell)
 }
 
-/// Judges stretches in order, each with what the one before makes probable. With the logarithm of how
-/// probable all of them are together.
+/// Judges stretches in order, each with what the one before makes probable.
 pub(crate) fn judge<'a>(
     evidence: &'a [(Span, Evidence)],
     signatures: &'a Signatures,
-) -> (f64, Vec<Stretch<'a>>) {
+) -> Vec<Stretch<'a>> {
     let mut carried = Carried::default();
-    let mut total = 0.0;
     let mut stretches: Vec<Stretch<'a>> = Vec::new();
     for (span, evidence) in evidence {
         let adjacent = stretches
@@ -204,7 +216,6 @@ pub(crate) fn judge<'a>(
         }
         let mut problem = Problem::new(evidence, signatures, &carried);
         let posterior = engine::explain(&mut problem.model);
-        total += posterior.evidence + problem.model.calm_total();
         let suspects = suspects(&problem, &posterior);
         carried.rest(RETURNS);
         carried.expect(&problem, &posterior, GOES_ON, POSSIBLE);
@@ -215,7 +226,7 @@ pub(crate) fn judge<'a>(
             suspects,
         });
     }
-    (total, stretches)
+    stretches
 }
 
 fn suspects(problem: &Problem<'_>, posterior: &Posterior) -> Vec<Suspect> {

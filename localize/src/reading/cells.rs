@@ -21,7 +21,7 @@ use crate::reading::kernel;
 use crate::reading::passing::{Passed, passes};
 use crate::reading::sessions;
 use crate::reading::wanted::Worth;
-use crate::reading::witness::{Seen, Witnesses};
+use crate::reading::witness::{Index, Seen, Witnesses};
 use crate::world::part::Part;
 use crate::world::path::{Alternative, Balancing, Paths};
 use crate::world::symptom::{Stage, Symptom};
@@ -220,43 +220,6 @@ pub(crate) fn usable(case: &Case) -> Vec<&Observation> {
         .collect()
 }
 
-/// No more observations than these are judged as they are: a localisation fires up to four rounds a second,
-/// and a window may hold many localisations.
-const PLENTY: usize = 12_000;
-/// What is newer than this is judged as it is, in microseconds.
-const FRESH_US: u64 = 90_000_000;
-/// Of what is older one round in so many microseconds is enough: schedules fire less often.
-const APART_US: u64 = 4_000_000;
-
-/// The observations that a judgement is made from: all of them, or, where there are very many, the fresh
-/// ones and of the older ones whole rounds some seconds apart, whatever they saw.
-pub(crate) fn judged<'o>(observations: &[&'o Observation]) -> Vec<&'o Observation> {
-    if observations.len() <= PLENTY {
-        return observations.to_vec();
-    }
-    let mut rounds: BTreeMap<(u64, RoundId), usize> = BTreeMap::new();
-    for seen in observations {
-        *rounds.entry((seen.scheduled_us, seen.round)).or_default() += 1;
-    }
-    let now = rounds.keys().map(|(at, _)| *at).max().unwrap_or(0);
-    let largest = rounds.values().copied().max().unwrap_or(0);
-    let mut kept: BTreeSet<RoundId> = BTreeSet::new();
-    let mut last: Option<u64> = None;
-    for ((at, round), probes) in rounds {
-        let fresh = at + FRESH_US >= now;
-        let whole = probes * 2 >= largest;
-        let apart = last.is_none_or(|last| at >= last + APART_US);
-        if fresh || whole && apart {
-            kept.insert(round);
-            last = Some(at);
-        }
-    }
-    let observations = observations.iter().copied();
-    observations
-        .filter(|seen| kept.contains(&seen.round))
-        .collect()
-}
-
 /// Every probe at every stage that it reached, by cell, under one reading of the balancer.
 #[derive(Clone)]
 pub(crate) struct Record {
@@ -267,38 +230,41 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    /// Reads every observation against the others.
+    /// Reads every observation against the others, and against what the index holds of them.
     pub(crate) fn new(
-        case: &Case,
+        index: &Index<'_>,
         observations: &[&Observation],
         reading: &Reading<'_>,
         balancing: Balancing,
     ) -> Self {
-        let witnesses = Witnesses::new(
-            &case.topology,
-            &case.sightings,
-            observations,
-            balancing.at_layer_4(),
-        );
+        let witnesses = Witnesses::new(index, observations, balancing.at_layer_4());
+        let mut by_arm: BTreeMap<(&VantageName, &Arm), Vec<&Observation>> = BTreeMap::new();
+        for observation in observations {
+            let arm = (observation.vantage(), &observation.arm);
+            by_arm.entry(arm).or_default().push(observation);
+        }
         let mut by_cell: BTreeMap<Key, Vec<Trial>> = BTreeMap::new();
         let mut local: BTreeMap<Key, IpAddr> = BTreeMap::new();
-        for observation in observations {
-            if matches!(&observation.arm.target, Target::Edge { address } if reading.removed(*address))
-                || reading.dns().repeated(observation)
-            {
+        for ((vantage, arm), observations) in by_arm {
+            if matches!(&arm.target, Target::Edge { address } if reading.removed(*address)) {
                 continue;
             }
-            for trial in read(observation, reading, &witnesses) {
-                let key = (
-                    observation.vantage().clone(),
-                    observation.arm.clone(),
-                    trial.stage,
-                );
-                if let Some(tcp) = &observation.facts.tcp {
-                    local.entry(key.clone()).or_insert(tcp.local.ip());
+            let mut by_stage: BTreeMap<Stage, Vec<Trial>> = BTreeMap::new();
+            let mut left_from: BTreeMap<Stage, IpAddr> = BTreeMap::new();
+            for observation in observations {
+                if reading.dns().repeated(observation) {
+                    continue;
                 }
-                by_cell.entry(key).or_default().push(trial);
+                for trial in read(observation, reading, &witnesses) {
+                    if let Some(tcp) = &observation.facts.tcp {
+                        left_from.entry(trial.stage).or_insert(tcp.local.ip());
+                    }
+                    by_stage.entry(trial.stage).or_default().push(trial);
+                }
             }
+            let key = |stage| (vantage.clone(), arm.clone(), stage);
+            local.extend(left_from.into_iter().map(|(stage, ip)| (key(stage), ip)));
+            by_cell.extend(by_stage.into_iter().map(|(stage, all)| (key(stage), all)));
         }
         if let Some(passing) = reading.passing() {
             for passed in &passing.passed {
@@ -306,12 +272,22 @@ impl Record {
                 by_cell.entry(key).or_default().push(trial);
             }
         }
-        tell_kept(&mut by_cell, case.topology.backends.len());
+        tell_kept(&mut by_cell, reading.topology().backends.len());
         Self {
             by_cell,
             local,
             balancing,
         }
+    }
+
+    /// The same of a balancer that works in another way; `None` where its backends' witnesses would be read in
+    /// another way, too.
+    pub(crate) fn read_as(&self, balancing: Balancing) -> Option<Self> {
+        let alike = self.balancing.at_layer_4() == balancing.at_layer_4();
+        alike.then(|| Self {
+            balancing,
+            ..self.clone()
+        })
     }
 
     /// The same of a balancer that tries the next backend when one does not let it in: of a late answer that came
@@ -596,7 +572,7 @@ fn calm(length: u64, failures: u64) -> u64 {
 }
 
 /// The trials of one observation, one for each stage that it reached.
-fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses) -> Vec<Trial> {
+fn read(observation: &Observation, reading: &Reading<'_>, witnesses: &Witnesses<'_>) -> Vec<Trial> {
     let mut trials = Vec::new();
     let at = observation.scheduled_us;
     let push = |trials: &mut Vec<Trial>, layer, symptom, took| {
@@ -710,7 +686,7 @@ fn served_by(observation: &Observation, layer: Layer, reading: &Reading<'_>) -> 
 fn handshake(
     observation: &Observation,
     failed: Option<(Layer, Failure)>,
-    witnesses: &Witnesses,
+    witnesses: &Witnesses<'_>,
 ) -> Vec<Trial> {
     let passed = observation.took(Layer::Tcp).is_some();
     let failure = failed
@@ -788,7 +764,7 @@ impl Syns {
     }
 
     /// In three stages, where a witness does.
-    fn witnessed(&self, seen: &Seen) -> Vec<Counted> {
+    fn witnessed(&self, seen: &Seen<'_>) -> Vec<Counted> {
         let (other, passed) = (self.other, u32::from(self.passed));
         let sent = self.unanswered + passed + u32::from(other.is_some());
         let arrived = seen.syns.min(sent);

@@ -82,15 +82,15 @@ pub(crate) fn unanswered(flow: &FlowSighting) -> u32 {
 }
 
 /// The kernels of a case's hosts.
-pub(crate) struct Kernels {
+pub(crate) struct Kernels<'r> {
     /// By how much each reason's counters usually rise in a stretch.
-    usual: BTreeMap<(VantageName, Reason), u64>,
+    usual: BTreeMap<(&'r VantageName, Reason), u64>,
 }
 
-impl Kernels {
+impl<'r> Kernels<'r> {
     /// Learns from stretches in which every SYN was answered.
-    pub(crate) fn new<'r>(reports: impl Iterator<Item = &'r WitnessReport>) -> Self {
-        let mut calm: BTreeMap<(VantageName, Reason), Vec<u64>> = BTreeMap::new();
+    pub(crate) fn new(reports: impl Iterator<Item = &'r WitnessReport>) -> Self {
+        let mut calm: BTreeMap<(&VantageName, Reason), Vec<u64>> = BTreeMap::new();
         for report in reports {
             let Some(reading) = &report.host else {
                 continue;
@@ -99,7 +99,7 @@ impl Kernels {
                 continue;
             }
             for reason in Reason::COUNTED {
-                let rises = calm.entry((report.witness.clone(), reason)).or_default();
+                let rises = calm.entry((&report.witness, reason)).or_default();
                 rises.extend(reason.rise(reading));
             }
         }
@@ -123,8 +123,11 @@ impl Kernels {
         let wanted = (f64::from(lost) * ACCOUNTS).max(1.0);
         let mut told = None;
         for reason in Reason::COUNTED {
-            let key = (report.witness.clone(), reason);
-            let usual = self.usual.get(&key).copied().unwrap_or(0);
+            let usual = self
+                .usual
+                .get(&(&report.witness, reason))
+                .copied()
+                .unwrap_or(0);
             let beyond = reason.rise(reading).map(|rise| rise.saturating_sub(usual));
             match beyond {
                 None if ipv4 => return None,

@@ -10,6 +10,7 @@ pub(crate) mod epochs;
 pub(crate) mod kernel;
 pub(crate) mod passing;
 pub(crate) mod sessions;
+pub mod thinning;
 pub(crate) mod unborne;
 pub(crate) mod unrest;
 pub(crate) mod wanted;

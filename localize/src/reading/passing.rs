@@ -19,7 +19,7 @@ use crate::facts::topology::{
 };
 use crate::reading::epochs::Span;
 use crate::reading::kernel::{self, Kernels, Reason, unanswered};
-use crate::reading::witness::{SAME_CONNECTION_US, SEAMLESS_US};
+use crate::reading::witness::{SAME_CONNECTION_US, SEAMLESS_US, probes, unique};
 use crate::world::symptom::{Stage, Symptom};
 
 /// Who fires what passes. No agent has a name with a blank in it.
@@ -94,7 +94,7 @@ impl Passing {
         if case.topology.vip_mode == VipMode::Dsr || agent.is_some() && !stale() {
             return None;
         }
-        let seen = watched(case, observations);
+        let seen = watched(case);
         let addresses = addresses(&case.topology, &seen)?;
         let rounds: BTreeSet<u64> = observations.iter().map(|o| o.scheduled_us).collect();
         let mut passed = Vec::new();
@@ -125,14 +125,6 @@ impl Passing {
     }
 }
 
-/// Each report once, by witness and in order.
-pub(crate) fn unique(reports: &[WitnessReport]) -> BTreeMap<(&VantageName, u64), &WitnessReport> {
-    let reports = reports.iter();
-    reports
-        .map(|report| ((&report.witness, report.sequence), report))
-        .collect()
-}
-
 fn is_stale(report: &WitnessReport) -> bool {
     let mut seen = report.flows.iter().flat_map(|flow| &flow.seen);
     seen.any(|seen| seen.packet == Packet::StaleAck)
@@ -150,10 +142,10 @@ fn witness_of<'t>(topology: &'t Topology, backend: &Backend) -> Option<&'t Vanta
 }
 
 /// The backends that have a witness, with the connections that it saw and no probe made.
-fn watched<'c>(case: &'c Case, observations: &[&Observation]) -> Vec<(&'c Backend, Connections)> {
+fn watched<'c>(case: &'c Case) -> Vec<(&'c Backend, Connections)> {
     let reports = unique(&case.sightings);
     let kernels = Kernels::new(reports.values().copied());
-    let probes = probes(observations);
+    let probes = probes(&case.observations);
     let backends = case.topology.backends.iter();
     let watched = backends.filter_map(|backend| {
         let witness = witness_of(&case.topology, backend)?;
@@ -174,13 +166,8 @@ fn watched<'c>(case: &'c Case, observations: &[&Observation]) -> Vec<(&'c Backen
 }
 
 /// How many of the balancer's connections to a backend began in a span, by the address that they came from.
-pub(crate) fn by_source(
-    case: &Case,
-    observations: &[&Observation],
-    span: Span,
-    backend: &str,
-) -> BTreeMap<IpAddr, usize> {
-    let seen = watched(case, observations);
+pub(crate) fn by_source(case: &Case, span: Span, backend: &str) -> BTreeMap<IpAddr, usize> {
+    let seen = watched(case);
     let own = addresses(&case.topology, &seen).unwrap_or_default();
     let of_backend = seen.into_iter().filter(|(b, _)| b.name == backend);
     let connections = of_backend.flat_map(|(_, connections)| connections);
@@ -190,15 +177,9 @@ pub(crate) fn by_source(
         .collect()
 }
 
-/// Where probes' connections left from.
-pub(crate) fn probes(observations: &[&Observation]) -> BTreeSet<SocketAddr> {
-    let tcp = observations.iter().filter_map(|o| o.facts.tcp.as_ref());
-    tcp.map(|tcp| tcp.local).collect()
-}
-
 /// The addresses that the balancer's own connections come from, as its agent or the backends' hosts know.
-pub(crate) fn balancer_addresses(case: &Case, observations: &[&Observation]) -> BTreeSet<IpAddr> {
-    let own = addresses(&case.topology, &watched(case, observations));
+pub(crate) fn balancer_addresses(case: &Case) -> BTreeSet<IpAddr> {
+    let own = addresses(&case.topology, &watched(case));
     own.unwrap_or_default()
 }
 

@@ -12,6 +12,7 @@ use crate::judgement::problem::{Hypothesis, Problem};
 use crate::reading::cells::{self, Cell, Record};
 use crate::reading::comparison::Reading;
 use crate::reading::epochs::Span;
+use crate::reading::witness::Index;
 use crate::world::mode::MODES;
 use crate::world::path::{self, Balancing};
 use crate::world::signature::Signatures;
@@ -219,7 +220,8 @@ fn shown(
     balancing: Balancing,
     named: &Named<'_>,
 ) -> Shown {
-    let record = Record::new(case, observations, reading, balancing);
+    let index = Index::new(&case.topology, &case.sightings, observations);
+    let record = Record::new(&index, observations, reading, balancing);
     let evidence = record.count(reading, Span::WHOLE);
     let signatures = Signatures::new();
     let problem = Problem::new(&evidence, &signatures, &Carried::default());

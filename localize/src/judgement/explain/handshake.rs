@@ -14,7 +14,8 @@ use crate::facts::sighting::{Direction, Packet, TcpOptions};
 use crate::facts::topology::BALANCER_HOST;
 use crate::judgement::verdict::Evidence;
 use crate::reading::epochs::Span;
-use crate::reading::passing::{balancer_addresses, by_source, probes, unique};
+use crate::reading::passing::{balancer_addresses, by_source};
+use crate::reading::witness::{probes, unique};
 use crate::world::mode::Word;
 use crate::world::part::{Destination, What};
 
@@ -113,12 +114,7 @@ impl Offered {
 }
 
 /// How much of what the balancer does at a backend leaves from the address that answers do not come back to.
-pub(crate) fn share(
-    case: &Case,
-    observations: &[&Observation],
-    span: Span,
-    what: &What,
-) -> Option<Evidence> {
+pub(crate) fn share(case: &Case, span: Span, what: &What) -> Option<Evidence> {
     let What::Return {
         host,
         to: Destination::Address(address),
@@ -126,7 +122,7 @@ pub(crate) fn share(
     else {
         return None;
     };
-    let sources = by_source(case, observations, span, host);
+    let sources = by_source(case, span, host);
     let all: usize = sources.values().sum();
     let lost = *sources.get(address).filter(|count| **count > 0)?;
     let share = wilson(lost as f64, all as f64);
@@ -183,7 +179,7 @@ pub(crate) fn handshake(
 impl Sides {
     fn of(case: &Case, observations: &[&Observation], span: Span) -> Self {
         let mut sides = Self::default();
-        sides.add_sightings(case, observations, span);
+        sides.add_sightings(case, span);
         for seen in observations.iter().filter(|o| span.holds(o.scheduled_us)) {
             let Some(options) = seen.facts.tcp.as_ref().and_then(|tcp| tcp.options) else {
                 continue;
@@ -200,10 +196,10 @@ impl Sides {
         sides
     }
 
-    fn add_sightings(&mut self, case: &Case, observations: &[&Observation], span: Span) {
+    fn add_sightings(&mut self, case: &Case, span: Span) {
         let topology = &case.topology;
-        let own = balancer_addresses(case, observations);
-        let probes = probes(observations);
+        let own = balancer_addresses(case);
+        let probes = probes(&case.observations);
         let mut agents: BTreeMap<IpAddr, &str> = BTreeMap::new();
         for vantage in &topology.vantages {
             let addresses = vantage.addresses.iter();
