@@ -46,5 +46,11 @@ rows! {
     path_loses_syns_unseen: "path-loses-syns-bare.case.json" => [];
     // To its own host it answers 502, and others' connections are reset.
     backend_resets: "backend-resets-full.case.json" => [(Backend, "web3")];
+    // What is for its address comes to the standby: users' requests, and backends' answers.
+    vip_at_standby: "vip-at-standby-full.case.json" => [(LoadBalancer, "203.0.113.10:443")];
+    // A balancer that passes bytes on; its checks take out of rotation whom they do not reach.
+    last_resort: "balancer-last-resort-full.case.json" => [
+        (ReturnPath, "web1->10.0.9.10"), (ReturnPath, "web3->10.0.9.10"), (ReturnPath, "web2->10.0.9.10")
+    ];
     backend_drops_syns: "backend-drops-syns-full.case.json" => [(Backend, "web2")];
 }

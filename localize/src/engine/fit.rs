@@ -117,6 +117,14 @@ impl Shelter {
         match self {
             Self::Chosen => &[OutOfRotation, Times(0.31), Times(1.0), Times(1.34)],
             Self::ChosenLossy => &[OutOfRotation, Times(0.31), Times(1.0), Times(2.4)],
+            Self::ChosenWay => &[
+                OutOfRotation,
+                KeptAway,
+                Spared,
+                Times(0.31),
+                Times(1.0),
+                Times(2.4),
+            ],
             Self::Optional => &[KeptAway, Spared, Times(0.31), Times(1.0), Times(2.4)],
             Self::Cached => &[Spared, Times(0.31), Times(1.0)],
         }
@@ -632,10 +640,6 @@ impl Integrand<'_> {
             .map(|(slope, _)| grown_by(at_data, behind, *slope));
         room.behind_data.extend(more);
         let mut bounds = [0.0; ABREAST];
-        let masked = behind
-            .iter()
-            .position(|b| matches!(b, KeptAway | OutOfRotation));
-        let checked = masked.is_some_and(|row| matches!(behind[row], OutOfRotation));
         for (window, (all, so_far)) in room.all.iter_mut().zip(&room.with_data).enumerate() {
             let mut gains = [*so_far; ABREAST];
             let data = of_data.iter().zip(&room.behind_data);
@@ -643,13 +647,13 @@ impl Integrand<'_> {
                 let count = counts[window];
                 gains = array::from_fn(|row| gains[row] + count * grown[row]);
             }
-            if let Some(row) = masked {
-                let out = so_far + self.terms.masked[window];
-                gains[row] = if checked {
-                    in_spite(out, gains[row])
-                } else {
-                    out
-                };
+            let out = so_far + self.terms.masked[window];
+            for (gain, behind) in gains.iter_mut().zip(behind) {
+                match behind {
+                    KeptAway => *gain = out,
+                    OutOfRotation => *gain = in_spite(out, *gain),
+                    Spared | Times(_) => {}
+                }
             }
             bounds = array::from_fn(|row| bounds[row] + gains[row].max(0.0));
             *all = gains;

@@ -81,6 +81,9 @@ pub(crate) enum Shelter {
     Chosen,
     /// The same where single packets are lost, of which a request has several.
     ChosenLossy,
+    /// A way from a server that it chooses: it can do without, and whoever's checks come by it takes the server out
+    /// of rotation.
+    ChosenWay,
     /// Something that it can do without: a cache answers, or another address is used.
     Optional,
     /// Something that it cannot do without for longer than its cache lasts.

@@ -19,7 +19,7 @@ use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::reading::choosing;
 use crate::world::mode::{Class, Known, MODES, Phase, Strikes, View};
 use crate::world::part::What;
-use crate::world::path::{Alternative, Crossing, PartId};
+use crate::world::path::{Alternative, Balancing, Crossing, PartId};
 use crate::world::signature::{Distribution, Signatures, makes, slot, view};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
@@ -275,29 +275,50 @@ impl<'a> Problem<'a> {
                     group: group(hypothesis.mode, crossing.view, chosen, (stage, effect)),
                     effect,
                 };
-                let visible = |stage| {
-                    let signature = self.signature(hypothesis.mode, cell, crossing.view, stage);
+                let visible = |view, stage| {
+                    let signature = self.signature(hypothesis.mode, cell, view, stage);
                     signature.is_some()
                 };
-                if visible(cell.stage) {
+                if visible(crossing.view, cell.stage) {
                     let signature = slot(hypothesis.mode, crossing.view, cell.stage);
                     touches.push(touch(cell.stage, Effect::Fail(index16(signature))));
                 }
-                let earlier = self.gates(cell).iter().filter(|stage| visible(**stage));
+                let before = match (self.evidence.balancing, crossing.view) {
+                    // What is met straight once the balancer has connected.
+                    (Balancing::Relayed, view) if chosen && view.is_direct() => View::BehindRelay,
+                    _ => crossing.view,
+                };
+                let gates = self.gates(cell).iter();
+                let earlier = gates.filter(|stage| visible(before, **stage));
                 touches.extend(earlier.map(|stage| touch(*stage, Effect::Gate)));
             }
         }
         merge_paths(touches, cell.alternatives.len())
     }
 
-    /// The stages that decide which of several paths lead to a cell: where the connection itself is
-    /// forwarded, a backend that refuses it never gets to see a request.
+    /// The stages that decide which of several paths lead to a cell: where one connection is one choice, a
+    /// backend that refuses it never gets to see a request.
     fn gates(&self, cell: &Cell) -> &'static [Stage] {
-        match cell.stage {
-            _ if !self.evidence.forwarded || cell.alternatives.len() == 1 => &[],
-            Stage::Http => &[Stage::Tcp, Stage::Tls],
-            Stage::Tls => &[Stage::Tcp],
-            Stage::Dns | Stage::Tcp | Stage::Arrive | Stage::Answer | Stage::Return => &[],
+        if cell.alternatives.len() == 1 {
+            return &[];
+        }
+        match (self.evidence.balancing, cell.stage) {
+            (Balancing::Forwarded | Balancing::Translated, Stage::Http) => {
+                &[Stage::Tcp, Stage::Tls]
+            }
+            (Balancing::Forwarded | Balancing::Translated, Stage::Tls) => &[Stage::Tcp],
+            // The balancer ends the connection itself, and begins its own when the first bytes come.
+            (Balancing::Relayed, Stage::Http) => &[Stage::Tls],
+            (Balancing::Proxied, _)
+            | (
+                _,
+                Stage::Dns
+                | Stage::Tcp
+                | Stage::Tls
+                | Stage::Arrive
+                | Stage::Answer
+                | Stage::Return,
+            ) => &[],
         }
     }
 
@@ -316,8 +337,8 @@ impl<'a> Problem<'a> {
             What::NameServers(_) | What::Zone(_) => Shelter::Cached,
             // Who loses everything that leaves a host loses what goes to the balancer, too.
             What::Return { to, .. } if to.is_wide() => Shelter::ChosenLossy,
-            What::Return { .. }
-            | What::Access(_)
+            What::Return { .. } => Shelter::ChosenWay,
+            What::Access(_)
             | What::Resolver(_)
             | What::NameServer(_)
             | What::Edge(_)

@@ -96,7 +96,8 @@ fn fewer_runs(rounds: &[(u64, bool)]) -> f64 {
 /// incident hits the same part in the same mode by chance in about one of three.
 const RETURNS: f64 = 0.03;
 const BY_CHANCE: f64 = 0.3;
-/// Odds that what kept a period goes on keeping it, as long as its next time is not overdue.
+/// Odds that what kept a period goes on keeping it, as long as its next time is not overdue; and the highest that
+/// coming back often can have: at any time somebody may have mended it.
 const KEEPS: f64 = 50.0;
 /// The share of a period by which its next time may be late, and the odds of what is later.
 const OVERDUE: f64 = 0.3;
@@ -118,7 +119,7 @@ pub(crate) fn pauses(times: &[(u64, u64)], period_s: Option<f64>, now: u64) -> f
         Some(period) if quiet <= (1.0 + OVERDUE) * period => KEEPS,
         Some(_) => BROKEN,
         None => {
-            let again = RETURNS / libm::pow(BY_CHANCE, gaps.len() as f64);
+            let again = (RETURNS / libm::pow(BY_CHANCE, gaps.len() as f64)).min(KEEPS);
             let sum: f64 = gaps.iter().sum::<f64>() + 10.0;
             again * libm::pow(sum / (sum + quiet), gaps.len() as f64 + 1.0)
         }

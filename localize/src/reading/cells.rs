@@ -135,8 +135,8 @@ pub(crate) struct Evidence {
     pub(crate) starts: Vec<u64>,
     /// The last round.
     pub(crate) now: u64,
-    /// Whether a backend meets its clients' own connections, or those of a proxy.
-    pub(crate) forwarded: bool,
+    /// How the balancer is taken to work.
+    pub(crate) balancing: Balancing,
     /// By how many seconds the clock of a vantage point's host is ahead, where it is wrong.
     pub(crate) astray: BTreeMap<VantageName, i64>,
 }
@@ -375,7 +375,7 @@ impl Record {
             windows: bounds.len() + 1,
             starts: first.into_iter().chain(bounds.iter().copied()).collect(),
             now,
-            forwarded: self.balancing.at_layer_4(),
+            balancing: self.balancing,
             astray: reading.clocks().astray().clone(),
         }
     }

@@ -560,6 +560,12 @@ impl<'a> Paths<'a> {
             }
             Stage::Return => {
                 crossed.extend(back);
+                // What is for a virtual address comes to where that is.
+                let vips = self.topology.vips.iter().copied();
+                let vips: Vec<SocketAddr> =
+                    vips.filter(|vip| destination == Some(vip.ip())).collect();
+                let to_vip = vips.into_iter().map(Vip::One).map(What::Balancer);
+                crossed.extend(to_vip.map(|what| direct(self.part(what))));
                 if vantage.host.as_deref() != Some(BALANCER_HOST) {
                     crossed.push(self.access(&vantage.name));
                 }

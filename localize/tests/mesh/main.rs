@@ -557,7 +557,8 @@ fn bare_stuck_sessions_are_the_balancers_if_anybodys() {
     let rivals = verdict.alternatives.iter();
     let mut known = named.chain(rivals.map(|a| (a.component.kind, &a.mode)));
     assert!(known.any(|(kind, mode)| is_balancers(kind, mode)), "{text}");
-    assert!(verdict.ask[0].contains("on the balancer"), "{text}");
+    let mut asked = verdict.ask.iter();
+    assert!(asked.any(|a| a.contains("on the balancer")), "{text}");
 }
 
 /// What befalls large answers alone, or those of more than one packet.

@@ -46,7 +46,11 @@ const LOSS_HTTP: &[Weighted] = &[
     (S::Reset, 0.05),
 ];
 /// What is for an address goes to another machine: a standby's entry in the router's tables, an address that moved.
-const ELSEWHERE: &[AtStage] = &[(Stage::Tcp, FORBIDDEN), (Stage::Arrive, FORBIDDEN)];
+const ELSEWHERE: &[AtStage] = &[
+    (Stage::Tcp, FORBIDDEN),
+    (Stage::Arrive, FORBIDDEN),
+    (Stage::Return, LOST),
+];
 const LOST: &[Weighted] = &[(S::SynLost, 0.97), (S::Unreachable, 0.03)];
 const FORBIDDEN: &[Weighted] = &[
     (S::SynLost, 0.75),

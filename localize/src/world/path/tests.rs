@@ -156,3 +156,22 @@ fn who_has_the_vip_for_itself_asks_nobody_else() {
     assert_eq!(met(Stage::Tcp), [""; 0]);
     assert_eq!(met(Stage::Http), ["web1", "shop.example"]);
 }
+
+#[test]
+fn what_is_for_a_virtual_address_comes_to_where_that_is() {
+    let mut topology = topology(VipMode::L7);
+    let vip = topology.vips[0];
+    let backend = topology.backends[0].clone();
+    let target = Target::Backend {
+        name: backend.name,
+        address: backend.address,
+    };
+    let balancer = (vip.to_string(), View::Direct);
+    let crosses = |topology: &Topology, stage| {
+        crossed_where(Balancing::Proxied, topology, target.clone(), stage).contains(&balancer)
+    };
+    assert!(!crosses(&topology, Stage::Return));
+    topology.vantages[0].addresses = vec![vip.ip()];
+    assert!(crosses(&topology, Stage::Return));
+    assert!(!crosses(&topology, Stage::Tcp));
+}
