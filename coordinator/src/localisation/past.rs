@@ -109,8 +109,8 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
         kept.is_none_or(|kept| kept.contains(&seen.round))
     };
     let (judged, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|seen| is_judged(seen));
-    let tcp = others.iter().filter_map(|seen| seen.facts.tcp.as_ref());
-    let left_out: BTreeSet<SocketAddr> = tcp.map(|tcp| tcp.local).collect();
+    // Another probe may have left from the same port since.
+    let left_out = &ports(&others) - &ports(&judged);
     let observations = judged.into_iter().filter(|seen| is_of(&topology, seen));
     let remembered = evidence.reports.iter().map(AsRef::as_ref);
     let reports = past.reports.iter().chain(remembered);
@@ -121,6 +121,14 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
         declared: evidence.declared,
         baselines: past.baselines.clone(),
     }
+}
+
+/// Where probes left from.
+fn ports(observations: &[&Observation]) -> BTreeSet<SocketAddr> {
+    let tcp = observations
+        .iter()
+        .filter_map(|seen| seen.facts.tcp.as_ref());
+    tcp.map(|tcp| tcp.local).collect()
 }
 
 /// A report without what it says of probes that are left out.
@@ -152,10 +160,86 @@ fn is_of(topology: &Topology, seen: &Observation) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use localize::Arm;
+    use localize::{Arm, Direction, FlowSighting, Packet, Seen, Stamp, TcpFacts, VantageName};
 
     use super::super::seen;
     use super::*;
+
+    fn evidence(known: &Case, observations: impl IntoIterator<Item = Observation>) -> Evidence {
+        Evidence {
+            version: 0,
+            path_since_us: 0,
+            asked_us: 0,
+            declared: known.declared.clone(),
+            topology: known.topology.clone(),
+            observations: observations.into_iter().map(Arc::new).collect(),
+            reports: known.sightings.iter().cloned().map(Arc::new).collect(),
+            standing: Vec::new(),
+        }
+    }
+
+    /// What became of SYNs from a port, as the backend's host saw it.
+    fn flow(port: u16, answered: bool) -> FlowSighting {
+        let seen = |packet, direction| Seen {
+            packet,
+            direction,
+            interface: "eth0".to_owned(),
+            count: 1,
+            first: Stamp::default(),
+            options: None,
+        };
+        let mut flow = FlowSighting {
+            client: ([10, 0, 5, 5], port).into(),
+            server: ([10, 0, 0, 51], 80).into(),
+            seen: vec![seen(Packet::Syn, Direction::In)],
+        };
+        if answered {
+            flow.seen.push(seen(Packet::SynAck, Direction::Out));
+        }
+        flow
+    }
+
+    #[test]
+    fn what_was_seen_of_probes_that_are_left_out_is_left_out() {
+        let mut known = seen::case(0, 13_000);
+        let last = known.observations.len() - 1;
+        // The second and third round are left out; the last one's probe left from the port of the second's.
+        for (place, port) in [(1, 40_001), (2, 40_002), (last, 40_001)] {
+            known.observations[place].facts.tcp = Some(TcpFacts {
+                local: ([10, 0, 5, 5], port).into(),
+                syn_retransmissions: 0,
+                retransmissions: 0,
+                rtt: None,
+                reused_after: None,
+                options: None,
+            });
+        }
+        let flows = [
+            (40_001, true),
+            (40_002, true),
+            (40_002, false),
+            (50_000, true),
+        ];
+        known.sightings.push(WitnessReport {
+            witness: VantageName("web1".to_owned()),
+            sequence: 1,
+            from: Stamp::default(),
+            to: Stamp::default(),
+            dropped: 0,
+            flows: flows.map(|(port, answered)| flow(port, answered)).to_vec(),
+            host: None,
+        });
+        let case = case(
+            evidence(&known, known.observations.clone()),
+            &Past::default(),
+        );
+        assert!(case.observations.len() < 4000);
+        let left = &case.sightings[0].flows;
+        assert_eq!(
+            left[..],
+            [flow(40_001, true), flow(40_002, false), flow(50_000, true)]
+        );
+    }
 
     #[test]
     fn what_was_seen_of_former_addresses_is_left_out() {
@@ -171,16 +255,7 @@ mod tests {
             ..Past::default()
         };
         let observed = [to_edge(former), known.observations[0].clone()];
-        let evidence = Evidence {
-            version: 0,
-            path_since_us: 0,
-            asked_us: 0,
-            declared: known.declared.clone(),
-            topology: known.topology.clone(),
-            observations: observed.map(Arc::new).to_vec(),
-            reports: Vec::new(),
-            standing: Vec::new(),
-        };
+        let evidence = evidence(&known, observed);
         let arms = case(evidence, &past).observations.into_iter();
         let arms: Vec<Arm> = arms.map(|seen| seen.arm).collect();
         assert_eq!(arms, [to_edge(edge).arm, known.observations[0].arm.clone()]);

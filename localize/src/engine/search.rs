@@ -13,6 +13,8 @@ use super::unknown::Calm;
 
 /// Sets kept at each size.
 const BEAM: usize = 6;
+/// The same at a glance.
+const GLANCED: usize = 2;
 /// Most causes in a set.
 const MAX_FAULTS: usize = 12;
 /// Causes tried as additions, those that explain most by themselves.
@@ -286,6 +288,14 @@ impl<'a> Search<'a> {
         search.grow(1, search.beginnings(1));
         best_first(&mut search.visited);
         search.visited.swap_remove(0)
+    }
+
+    /// Finds some good sets, and weighs them.
+    pub(crate) fn few(fitter: &'a Fitter<'a>) -> Posterior {
+        let mut search = Self::new(fitter, WORTHWHILE);
+        search.thorough = false;
+        search.grow(GLANCED, search.beginnings(GLANCED));
+        search.posterior()
     }
 
     /// Finds the sets that matter, and weighs them.

@@ -15,6 +15,9 @@ use crate::world::signature::Signatures;
 /// A reading that is by so much less probable than the best one is asked no further, in nats.
 const GIVEN_UP: f64 = 12.0;
 
+/// The same at a glance.
+const FAR: f64 = 40.0;
+
 /// The case under one reading of the balancer.
 pub(super) struct Candidate {
     /// How probable it is, as a logarithm, by what it was held against so far.
@@ -71,6 +74,14 @@ pub(super) fn likeliest(
         if candidates.len() == 1 {
             break;
         }
+        let glances = candidates.iter().map(|candidate| {
+            candidate.worth + Weighed::glance(*span, &candidate.record, reading, signatures)
+        });
+        let glances: Vec<f64> = glances.collect();
+        keep(&mut candidates, &glances, FAR);
+        if candidates.len() == 1 {
+            break;
+        }
         let mut known = joined.iter().filter(|weighed| weighed.span == *span);
         let known = known.find_map(|weighed| weighed.evidence);
         for candidate in &mut candidates {
@@ -78,9 +89,8 @@ pub(super) fn likeliest(
             let weigh = || Weighed::new(*span, &candidate.record, reading, signatures).evidence;
             candidate.worth += known.or_else(weigh).unwrap_or_default();
         }
-        let best = candidates.iter().map(|candidate| candidate.worth);
-        let best = best.fold(f64::NEG_INFINITY, f64::max);
-        candidates.retain(|candidate| candidate.worth >= best - GIVEN_UP);
+        let worths: Vec<f64> = candidates.iter().map(|candidate| candidate.worth).collect();
+        keep(&mut candidates, &worths, GIVEN_UP);
     }
     // Of those that are equal the first, which is the most probable beforehand.
     let best = candidates
@@ -90,4 +100,11 @@ pub(super) fn likeliest(
             false => best,
         });
     best.map(|best| (spans, best.record))
+}
+
+/// Keeps the candidates whose worth is less than this below that of the best.
+fn keep(candidates: &mut Vec<Candidate>, worths: &[f64], slack: f64) {
+    let best = worths.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut worths = worths.iter();
+    candidates.retain(|_| worths.next().is_some_and(|worth| *worth >= best - slack));
 }

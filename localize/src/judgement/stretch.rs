@@ -137,6 +137,18 @@ impl Weighed {
         }
     }
 
+    /// How probable a stretch is at least, as a logarithm, at a glance.
+    pub(super) fn glance(
+        span: Span,
+        record: &Record,
+        reading: &Reading<'_>,
+        signatures: &Signatures,
+    ) -> f64 {
+        let evidence = record.count(reading, span);
+        let mut problem = Problem::new(&evidence, signatures, &Carried::default());
+        engine::glance(&mut problem.model) + problem.model.calm_total()
+    }
+
     pub(super) fn unweighed(span: Span) -> Self {
         Self {
             span,
