@@ -129,7 +129,8 @@ fn unspoken_hello(symptom: Symptom) -> &'static [Weighted] {
     } else if symptom == S::HttpTimeout {
         itself(S::TlsTimeout)
     } else if symptom.is_late() {
-        itself(S::Slow)
+        // Who is late by lost SYNs is so by seconds, and some of those who wait do not.
+        &[(S::Slow, 0.8), (S::TlsTimeout, 0.2)]
     } else {
         itself(symptom)
     }
