@@ -26,6 +26,8 @@ use crate::world::symptom::Stage;
 const PAST: usize = 12;
 /// The latest stretches that are told apart with care, and that tell how the balancer works.
 pub(super) const TELLING: usize = 4;
+/// Into so many pieces those may have been parted.
+const PARTED: usize = 6;
 /// What a change must make more probable, in nats.
 const CHANGED: f64 = 3.0;
 /// A fault of one stretch that is there in the next one, too, when the pattern changes all the same.
@@ -178,9 +180,9 @@ pub(super) fn joined(
     let weigh = |span: Span| Weighed::new(span, record, reading, signatures);
     // The latest first, as the present is what matters.
     let mut joined: Vec<Weighed> = Vec::new();
-    for span in spans.iter().rev() {
+    for (place, span) in spans.iter().rev().enumerate() {
         // What was parted without need is told as one time all the same.
-        if joined.len() >= TELLING {
+        if joined.len() >= TELLING || place >= PARTED {
             joined.push(Weighed::unweighed(*span));
             continue;
         }
