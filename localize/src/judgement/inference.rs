@@ -12,7 +12,7 @@ use crate::facts::time::rfc3339;
 use crate::judgement::ask;
 use crate::judgement::choice::Choice;
 use crate::judgement::enough;
-use crate::judgement::explain;
+use crate::judgement::explain::{self, Scene};
 use crate::judgement::problem::{Accused, Problem};
 use crate::judgement::rhythm;
 use crate::judgement::stretch::{self, Episode, Stretch, Suspect};
@@ -361,22 +361,13 @@ fn fault(
     let probability = probability.min(CEILING);
     let mut fault = explain::fault(problem, posterior, suspect, &well, probability)?;
     if let Some(mode) = explain::mode(problem, posterior, suspect) {
-        let lines = explain::kernel(seen.case, stretch.span, &suspect.what, mode);
-        fault.evidence.extend(lines);
-        fault.evidence.extend(explain::share(
-            seen.case,
-            seen.observations,
-            stretch.span,
-            &suspect.what,
-        ));
-        let lines = explain::handshake(
-            seen.case,
-            seen.observations,
-            stretch.span,
-            &suspect.what,
-            mode,
-        );
-        fault.evidence.extend(lines);
+        let scene = Scene {
+            case: seen.case,
+            observations: seen.observations,
+            span: stretch.span,
+            forwarded: problem.evidence.forwarded,
+        };
+        explain::remarks(scene, &suspect.what, mode, &mut fault);
     }
     Some(fault)
 }

@@ -77,6 +77,8 @@ struct Handshake {
     refused: u32,
     completed: u32,
     reset: bool,
+    /// Its port had been used shortly before.
+    reused: bool,
     /// SYNs that were not answered, by what the server's kernel says of them.
     reasons: BTreeMap<Reason, u32>,
     arrived_by: BTreeSet<String>,
@@ -190,6 +192,45 @@ pub(crate) fn by_source(
         .collect()
 }
 
+/// How many of the balancer's connections to each backend began in a span, and how many of them were completed.
+pub(crate) fn completed(
+    case: &Case,
+    observations: &[&Observation],
+    span: Span,
+) -> BTreeMap<String, (usize, usize)> {
+    let seen = watched(case, observations);
+    let own = addresses(&case.topology, &seen).unwrap_or_default();
+    let of_backend = seen.into_iter().map(|(backend, connections)| {
+        let own = connections
+            .into_iter()
+            .filter(|(source, _)| own.contains(source));
+        let within: Vec<Handshake> = own
+            .flat_map(|(_, all)| all)
+            .filter(|h| span.holds(h.at))
+            .collect();
+        let completed = within.iter().filter(|h| h.is_done()).count();
+        (backend.name.clone(), (completed, within.len()))
+    });
+    of_backend.filter(|(_, (_, all))| *all > 0).collect()
+}
+
+/// The balancer's connections of a span: how many there were, and how many of them met an old one; of those from
+/// ports that it had used shortly before, and of the others.
+pub(crate) fn reuse(case: &Case, observations: &[&Observation], span: Span) -> [(usize, usize); 2] {
+    let seen = watched(case, observations);
+    let own = addresses(&case.topology, &seen).unwrap_or_default();
+    let connections = seen.iter().flat_map(|(_, connections)| connections);
+    let own = connections.filter(|(source, _)| own.contains(*source));
+    let within = own.flat_map(|(_, all)| all).filter(|h| span.holds(h.at));
+    let mut counts = [(0, 0); 2];
+    for handshake in within {
+        let (all, met) = &mut counts[usize::from(!handshake.reused)];
+        *all += 1;
+        *met += usize::from(handshake.stale > 0);
+    }
+    counts
+}
+
 /// Where probes' connections left from.
 pub(crate) fn probes(observations: &[&Observation]) -> BTreeSet<SocketAddr> {
     let tcp = observations.iter().filter_map(|o| o.facts.tcp.as_ref());
@@ -245,9 +286,10 @@ fn connections<'r>(
     let mut open: BTreeMap<SocketAddr, Handshake> = BTreeMap::new();
     let mut all = Connections::new();
     let mut used: BTreeMap<SocketAddr, u64> = BTreeMap::new();
-    let mut close = |client: SocketAddr, handshake: Handshake| {
+    let mut close = |client: SocketAddr, mut handshake: Handshake| {
         let before = used.insert(client, handshake.at);
         let soon = before.is_some_and(|at| handshake.at < at + REUSE_WITHIN.0);
+        handshake.reused = soon;
         let over = handshake.completed > 0 || handshake.reset;
         let ripe = handshake.at + RIPE_US;
         let cut = gaps.iter().any(|gap| (handshake.at..=ripe).contains(gap));
@@ -352,6 +394,11 @@ impl Handshake {
         self
     }
 
+    /// Whether the client got its answer: who resets what it has got an answer to has got the answer.
+    fn is_done(&self) -> bool {
+        self.completed > 0 || self.reset && self.answers > 0 && self.stale == 0
+    }
+
     /// What it says of both stages: how often which symptom was seen, or none.
     fn counts(&self) -> Vec<(Stage, Option<Symptom>, u32)> {
         let answered = self.answers.min(self.syns);
@@ -362,11 +409,7 @@ impl Handshake {
             _ => 0,
         };
         let silent = self.syns - answered - stale - refused;
-        // Who resets what it has got an answer to has got the answer.
-        let back = match self.completed {
-            0 => u32::from(self.reset && self.answers > 0 && self.stale == 0),
-            completed => completed,
-        };
+        let back = self.completed.max(u32::from(self.is_done()));
         let lost = self.answers.saturating_sub(back);
         let few = |count: u32| count.min(MOST_LOST);
         let mut counts = vec![

@@ -8,13 +8,14 @@ use core::net::IpAddr;
 
 use super::kernel::listed;
 use super::rate::wilson;
+use super::remark;
 use crate::facts::case::Case;
 use crate::facts::observation::{Observation, Target};
 use crate::facts::sighting::{Direction, Packet, TcpOptions};
 use crate::facts::topology::BALANCER_HOST;
 use crate::judgement::verdict::Evidence;
 use crate::reading::epochs::Span;
-use crate::reading::passing::{balancer_addresses, by_source, probes, unique};
+use crate::reading::passing::{balancer_addresses, by_source, completed, probes, reuse, unique};
 use crate::world::mode::Word;
 use crate::world::part::{Destination, What};
 
@@ -113,7 +114,7 @@ impl Offered {
 }
 
 /// How much of what the balancer does at a backend leaves from the address that answers do not come back to.
-pub(crate) fn share(
+pub(super) fn share(
     case: &Case,
     observations: &[&Observation],
     span: Span,
@@ -149,6 +150,48 @@ pub(crate) fn share(
     })
 }
 
+/// What is left of the backends' capacity where one of the balancer's addresses is not answered: by which share of
+/// its connections to each backend was completed.
+pub(super) fn capacity(
+    case: &Case,
+    observations: &[&Observation],
+    span: Span,
+    what: &What,
+) -> Option<Evidence> {
+    let What::Return {
+        host,
+        to: Destination::Address(address),
+    } = what
+    else {
+        return None;
+    };
+    by_source(case, observations, span, host)
+        .get(address)
+        .filter(|count| **count > 0)?;
+    let counts = completed(case, observations, span);
+    let shares = counts
+        .values()
+        .map(|(completed, all)| *completed as f64 / *all as f64);
+    let shares: Vec<f64> = shares.collect();
+    if shares.len() < case.topology.backends.len() || shares.is_empty() {
+        return None;
+    }
+    let left: f64 = shares.iter().sum::<f64>() / shares.len() as f64;
+    let none: f64 = shares.iter().map(|share| 1.0 - share).product();
+    let tallies = counts
+        .iter()
+        .map(|(name, (done, all))| format!("{done} of {all} at {name}"));
+    let tallies: Vec<String> = tallies.collect();
+    let tallies: Vec<&str> = tallies.iter().map(String::as_str).collect();
+    let text = format!(
+        "of the balancer's connections these are completed: {}; so {:.0} % of the capacity is left, and if backends drop out by chance, all of them are out at once {:.1} % of the time",
+        listed(&tallies),
+        left * 100.0,
+        none * 100.0,
+    );
+    Some(remark(host, format!("passing/{host}"), text))
+}
+
 /// SYNs and handshakes on either side of the balancer.
 #[derive(Debug, Default)]
 struct Sides {
@@ -164,7 +207,7 @@ struct Sides {
 }
 
 /// The lines about a balancer whose ports meet with old connections; none where the hosts see all offered.
-pub(crate) fn handshake(
+pub(super) fn handshake(
     case: &Case,
     observations: &[&Observation],
     span: Span,
@@ -177,7 +220,21 @@ pub(crate) fn handshake(
     let sides = Sides::of(case, observations, span);
     let lines = Offer::ALL.into_iter();
     let lines = lines.flat_map(|offer| sides.lines(offer));
-    lines.collect()
+    lines.chain(again(case, observations, span)).collect()
+}
+
+/// How often the balancer takes a port again, and what comes of that and of other ports.
+fn again(case: &Case, observations: &[&Observation], span: Span) -> Option<Evidence> {
+    let [(reused, met), (others, met_otherwise)] = reuse(case, observations, span);
+    let text = format!(
+        "{reused} of {} connections of the balancer come from a port that it had used for the same backend less than 60 s before: {met} of these meet what is remembered of the one before, and {met_otherwise} of the {others} from other ports",
+        reused + others,
+    );
+    (reused > 0).then(|| Evidence {
+        failed: met as u64,
+        of: reused as u64,
+        ..remark(BALANCER_HOST, "ports/lb".to_string(), text)
+    })
 }
 
 impl Sides {
