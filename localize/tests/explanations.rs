@@ -161,7 +161,10 @@ fn evidence_follows_a_request_and_shows_what_passed_first() {
     let mut layers = 0;
     for fault in faults {
         let verdict = verdict(fault, Mesh::Full);
-        let evidence = &only(&verdict).evidence;
+        // What hosts tell beside the probes comes after them.
+        let of_probes = |l: &&Evidence| l.text.starts_with(&format!("{} to {}:", l.vantage, l.arm));
+        let lines = only(&verdict).evidence.iter();
+        let evidence: Vec<&Evidence> = lines.filter(of_probes).collect();
         let places: Vec<(usize, bool)> =
             evidence.iter().map(|l| (layer(l), l.implicates)).collect();
         assert!(places.is_sorted(), "{fault:?}: {evidence:#?}");
@@ -534,4 +537,71 @@ fn json_without_the_reasons_is_read() {
     let back: Verdict = serde_json::from_value(json).expect("a verdict");
     assert_eq!(only(&back).summary, only(&verdict).summary);
     assert!(only(&back).rivals.is_empty());
+}
+
+#[test]
+fn a_slow_backend_is_said_to_think_or_to_send_for_long() {
+    let mut case = case(&[Fault::BackendSlow(2, 3.0)], Mesh::Full);
+    let line = |case: &Case| {
+        let verdict = localize(case).verdict;
+        let fault = only(&verdict);
+        assert_eq!(
+            (fault.component.name.as_str(), fault.mode.as_str()),
+            ("web3", "slow")
+        );
+        let lines = fault.evidence.iter();
+        let mut told = lines.filter(|line| line.text.starts_with("of the 3.0 s that its slowest"));
+        told.next().expect("a line").text.clone()
+    };
+    let thinks = line(&case);
+    assert!(
+        thinks.ends_with("it is the application that takes long, not the transfer"),
+        "{thinks}"
+    );
+    for seen in &mut case.observations {
+        if let Some(http) = &mut seen.facts.http {
+            http.first_byte = localize::Micros(1_500);
+        }
+    }
+    let sends = line(&case);
+    assert!(
+        sends.contains("1.5 ms go by before the first byte"),
+        "{sends}"
+    );
+    assert!(
+        sends.ends_with("it is the transfer that takes long, not the application"),
+        "{sends}"
+    );
+}
+
+#[test]
+fn who_answers_at_the_balancers_address_is_known_from_its_own_host() {
+    let mut case = case(&[Fault::BalancerStatus(503)], Mesh::Full);
+    let line = |case: &Case| {
+        let verdict = localize(case).verdict;
+        let fault = only(&verdict);
+        assert_eq!(fault.component.kind, Kind::LoadBalancer);
+        let mut lines = fault.evidence.iter();
+        let told = lines.find(|line| line.arm == "answers/lb");
+        told.expect("a line").text.clone()
+    };
+    let own = line(&case);
+    assert!(
+        own.ends_with("came to its own host: it is the one who answers"),
+        "{own}"
+    );
+    // Whoever else has that address takes them, and the balancer's host sees none.
+    for report in case
+        .sightings
+        .iter_mut()
+        .filter(|report| report.witness.0 == "lb")
+    {
+        report.flows.clear();
+    }
+    let other = line(&case);
+    assert!(other.starts_with("0 of the "), "{other}");
+    assert!(
+        other.ends_with("came to its own host: something else answers at that address, or addresses are rewritten on the way"),
+        "{other}"
+    );
 }

@@ -54,3 +54,41 @@ rows! {
     ];
     backend_drops_syns: "backend-drops-syns-full.case.json" => [(Backend, "web2")];
 }
+
+/// What the lines of the first fault of a recorded case must say.
+#[test]
+fn evidence_names_interfaces_and_what_the_witness_saw() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let rows: [(&str, &[&str]); 2] = [
+        (
+            "return-route-balancer-full.case.json",
+            &[
+                "SYNs from 10.0.9.10 come in at web1 by eth0, and the answers leave by eth1; those to 10.0.0.10 leave by eth0",
+                "in which no packet was missed, and ",
+            ],
+        ),
+        (
+            "backend-drops-syns-full.case.json",
+            &[
+                "what web2's witness saw: ",
+                "connections of probes that are known to have come there",
+            ],
+        ),
+    ];
+    for (name, expected) in rows {
+        let text = fs::read(path.join(name)).expect("the case's file");
+        let case: Case = serde_json::from_slice(&text).expect("a case");
+        let lines = |case: &Case| -> Vec<String> {
+            let verdict = localize(case).verdict;
+            let fault = verdict.faults.into_iter().next().expect("a fault");
+            fault.evidence.into_iter().map(|line| line.text).collect()
+        };
+        let told = lines(&case);
+        for words in expected {
+            assert!(
+                told.iter().any(|line| line.contains(words)),
+                "{name}: {told:?}"
+            );
+        }
+    }
+}

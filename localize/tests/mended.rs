@@ -114,3 +114,31 @@ fn a_case_of_another_fault_shows_nothing_of_this_one() {
     let fault = (backend("web2"), "http_5xx");
     assert!(became(&world.case(), &world.case(), &fault, 0).is_none());
 }
+
+#[test]
+fn of_two_faults_the_one_that_is_mended_is_said_to_be() {
+    let mut world = World::new(Mesh::Bare, 1);
+    (0..10).for_each(|_| world.round());
+    world.faults = vec![Fault::BackendResets(1), Fault::BackendSlow(2, 3.0)];
+    (0..12).for_each(|_| world.round());
+    let case = world.case();
+    let mended_us = end_of(&case);
+    // What keeps connections from being served is mended, what makes one backend slow is not.
+    world.faults = vec![Fault::BackendSlow(2, 3.0)];
+    (0..40).for_each(|_| world.round());
+    let later = world.case();
+    let resets = (backend("web2"), "resets");
+    let slow = (backend("web3"), "slow");
+    let gone = became(&case, &later, &resets, mended_us).expect("the case shows it");
+    assert_eq!(gone.decision, Decision::Mended, "{gone:?}");
+    let still = became(&case, &later, &slow, mended_us).expect("the case shows it");
+    assert_eq!(still.decision, Decision::NotMended, "{still:?}");
+
+    // And the slow one, when it is quick again.
+    let quick_us = end_of(&later);
+    world.faults.clear();
+    (0..40).for_each(|_| world.round());
+    let quick = became(&case, &world.case(), &slow, quick_us).expect("the case shows it");
+    assert_eq!(quick.decision, Decision::Mended, "{quick:?}");
+    assert_eq!(quick.after.counts.failed, 0, "{quick:?}");
+}

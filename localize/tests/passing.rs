@@ -9,8 +9,9 @@ mod world;
 use std::net::{IpAddr, SocketAddr};
 
 use localize::{
-    Case, Counter, Direction, FlowSighting, HostReading, Kind, Layer, Micros, Packet, Seen, Stamp,
-    Target, TcpOptions, VantageName, Verdict, VerdictOutcome, VipMode, WitnessReport, localize,
+    Case, Counter, Direction, FlowSighting, HostReading, Kind, Layer, Micros, Observation, Packet,
+    Seen, Stamp, Target, TcpOptions, VantageName, Verdict, VerdictOutcome, VipMode, WitnessReport,
+    localize,
 };
 use world::{Fault, Mesh, World};
 
@@ -190,6 +191,15 @@ fn ways_back_to_the_balancer_are_known_from_its_own_connections() {
             let texts: Vec<&str> = fault.evidence.iter().map(|e| e.text.as_str()).collect();
             let by_another = texts.iter().any(|t| t.contains("another interface"));
             assert!(by_another, "{texts:?}");
+            let left = match verdict.faults.len() {
+                1 => {
+                    "so 83 % of the capacity is left, and if backends drop out by chance, all of them are out at once 0.0 %"
+                }
+                _ => {
+                    "so 50 % of the capacity is left, and if backends drop out by chance, all of them are out at once 12.5 %"
+                }
+            };
+            assert!(texts.iter().any(|t| t.contains(left)), "{texts:?}");
         }
     }
 }
@@ -277,6 +287,90 @@ fn old_connections_are_the_balancers_where_it_takes_ports_again() {
     ] {
         assert!(texts.iter().any(|t| t.contains(said)), "{texts:#?}");
     }
+}
+
+/// Each port is taken twice, and only the second time meets an old connection.
+#[test]
+fn how_often_ports_are_taken_again_is_said_beside_what_comes_of_it() {
+    let mut case = colliding();
+    let own =
+        |flow: &FlowSighting| flow.client.ip() == FIRST.parse::<IpAddr>().expect("an address");
+    case.sightings
+        .retain(|report| !report.flows.iter().any(own));
+    connect(&mut case, FIRST, false, |_, n| match n % 2 {
+        1 => Check::Stale,
+        _ => Check::Completed,
+    });
+    let flows = case
+        .sightings
+        .iter_mut()
+        .flat_map(|report| &mut report.flows);
+    for flow in flows.filter(|flow| own(flow)) {
+        flow.client.set_port(flow.client.port() / 2);
+    }
+    connect(&mut case, "10.0.5.5", true, |_, _| Check::Completed);
+    let verdict = localize(&case).verdict;
+    let fault = verdict.faults.first().expect("one");
+    assert_eq!(fault.mode, "port_reuse_collision");
+    let line = fault
+        .evidence
+        .iter()
+        .find(|line| line.arm == "ports/lb")
+        .expect("a line");
+    let all = 6 * ROUNDS;
+    let expected = format!(
+        "{} of {all} connections of the balancer come from a port that it had used",
+        all / 2
+    );
+    assert!(line.text.starts_with(&expected), "{}", line.text);
+    assert_eq!((line.failed, line.of), (all as u64 / 2, all as u64 / 2));
+    let others = format!("and 0 of the {} from other ports", all / 2);
+    assert!(line.text.ends_with(&others), "{}", line.text);
+}
+
+/// The line about a balancer's layer, of the one fault of a case.
+fn layer(case: &Case) -> String {
+    let verdict = localize(case).verdict;
+    let mut lines = verdict.faults.iter().flat_map(|fault| &fault.evidence);
+    let line = lines.find(|line| line.arm == "balancing/lb");
+    line.expect("a line").text.clone()
+}
+
+#[test]
+fn at_which_layer_a_balancer_works_is_said_with_what_tells() {
+    let ends = layer(&beside(&[Fault::BalancerStatus(503)], false));
+    assert!(
+        ends.contains("makes its own (layer 7): 0 of the "),
+        "{ends}"
+    );
+    let mut case = colliding();
+    let translates = layer(&case);
+    assert!(
+        translates.contains("from addresses of its own (layer 4): 0 of the "),
+        "{translates}"
+    );
+    // The same connections come to a backend as they are.
+    let to_vip = |o: &&Observation| matches!(o.arm.target, Target::Vip { .. });
+    let through = case.observations.iter().filter(to_vip);
+    let clients: Vec<SocketAddr> = through
+        .filter_map(|o| Some(o.facts.tcp.as_ref()?.local))
+        .collect();
+    let report = case.sightings.iter_mut().find(|report| {
+        let mut flows = report.flows.iter();
+        report.witness.0 == "web1" && flows.any(|flow| flow.client.ip().to_string() == FIRST)
+    });
+    let flows = &mut report.expect("a report").flows;
+    let like = flows.first().expect("a flow").clone();
+    flows.extend(clients.into_iter().map(|client| FlowSighting {
+        client,
+        ..like.clone()
+    }));
+    let forwards = layer(&case);
+    assert!(
+        forwards.contains("connections as they are (layer 4): "),
+        "{forwards}"
+    );
+    assert!(!forwards.contains(": 0 of the"), "{forwards}");
 }
 
 #[test]

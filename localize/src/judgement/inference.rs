@@ -3,6 +3,7 @@
 use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 use crate::engine::search::Posterior;
 use crate::facts::case::Case;
@@ -13,7 +14,7 @@ use crate::judgement::ask;
 use crate::judgement::balancing;
 use crate::judgement::choice::Choice;
 use crate::judgement::enough;
-use crate::judgement::explain;
+use crate::judgement::explain::{self, Scene};
 use crate::judgement::problem::{Accused, Problem};
 use crate::judgement::rhythm;
 use crate::judgement::stretch::{self, Episode, Stretch, Suspect};
@@ -24,6 +25,7 @@ use crate::judgement::verdict::{
 use crate::judgement::words;
 use crate::reading::cells::{self, Record};
 use crate::reading::comparison::Reading;
+use crate::reading::passing::Own;
 use crate::reading::thinning;
 use crate::world::mode::Word;
 use crate::world::part::What;
@@ -57,6 +59,7 @@ pub(crate) fn assess(case: &Case) -> Assessment {
         observations: &observations,
         question: reading.wanted().question(),
         record: &record,
+        own: OnceCell::new(),
     };
     conclude(&seen, &stretches)
 }
@@ -70,6 +73,7 @@ pub(super) struct Seen<'a> {
     /// What the operator must say before anything can be called healthy.
     pub(super) question: Option<String>,
     record: &'a Record,
+    own: OnceCell<Own>,
 }
 
 fn unjudged(case: &Case, observations: &[&Observation]) -> Assessment {
@@ -338,19 +342,14 @@ fn fault(
     let probability = probability.min(CEILING);
     let mut fault = explain::fault(problem, posterior, suspect, &well, probability)?;
     if let Some(mode) = explain::mode(problem, posterior, suspect) {
-        let lines = explain::kernel(seen.case, stretch.span, &suspect.what, mode);
-        fault.evidence.extend(lines);
-        fault
-            .evidence
-            .extend(explain::share(seen.case, stretch.span, &suspect.what));
-        let lines = explain::handshake(
-            seen.case,
-            seen.observations,
-            stretch.span,
-            &suspect.what,
-            mode,
-        );
-        fault.evidence.extend(lines);
+        let scene = Scene {
+            case: seen.case,
+            observations: seen.observations,
+            span: stretch.span,
+            forwarded: problem.evidence.balancing.at_layer_4(),
+            own: &seen.own,
+        };
+        explain::remarks(scene, &suspect.what, mode, &mut fault);
     }
     Some(fault)
 }

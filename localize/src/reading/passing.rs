@@ -77,6 +77,8 @@ struct Handshake {
     refused: u32,
     completed: u32,
     reset: bool,
+    /// Its port had been used shortly before.
+    reused: bool,
     /// SYNs that were not answered, by what the server's kernel says of them.
     reasons: BTreeMap<Reason, u32>,
     arrived_by: BTreeSet<String>,
@@ -165,22 +167,74 @@ fn watched<'c>(case: &'c Case) -> Vec<(&'c Backend, Connections)> {
     watched.collect()
 }
 
-/// How many of the balancer's connections to a backend began in a span, by the address that they came from.
-pub(crate) fn by_source(case: &Case, span: Span, backend: &str) -> BTreeMap<IpAddr, usize> {
-    let seen = watched(case);
-    let own = addresses(&case.topology, &seen).unwrap_or_default();
-    let of_backend = seen.into_iter().filter(|(b, _)| b.name == backend);
-    let connections = of_backend.flat_map(|(_, connections)| connections);
-    connections
-        .filter(|(source, _)| own.contains(source))
-        .map(|(source, all)| (source, all.iter().filter(|h| span.holds(h.at)).count()))
-        .collect()
+/// The balancer's own connections, as the backends' hosts saw them.
+pub(crate) struct Own {
+    /// By the name of the backend.
+    seen: Vec<(String, Connections)>,
+    /// The addresses that they come from, as the balancer's agent or those hosts know.
+    pub(crate) addresses: BTreeSet<IpAddr>,
 }
 
-/// The addresses that the balancer's own connections come from, as its agent or the backends' hosts know.
-pub(crate) fn balancer_addresses(case: &Case) -> BTreeSet<IpAddr> {
-    let own = addresses(&case.topology, &watched(case));
-    own.unwrap_or_default()
+impl Own {
+    pub(crate) fn of(case: &Case) -> Self {
+        let seen = watched(case);
+        let addresses = addresses(&case.topology, &seen).unwrap_or_default();
+        let seen = seen
+            .into_iter()
+            .map(|(backend, all)| (backend.name.clone(), all));
+        Self {
+            seen: seen.collect(),
+            addresses,
+        }
+    }
+
+    /// Those to a backend that began in a span, by the address that they came from.
+    fn within<'s>(
+        &'s self,
+        connections: &'s Connections,
+        span: Span,
+    ) -> impl Iterator<Item = (IpAddr, &'s Handshake)> {
+        let own = connections.iter();
+        let own = own.filter(|(source, _)| self.addresses.contains(*source));
+        let all = own.flat_map(|(source, all)| all.iter().map(move |h| (*source, h)));
+        all.filter(move |(_, h)| span.holds(h.at))
+    }
+
+    /// How many to a backend began in a span, by the address that they came from.
+    pub(crate) fn by_source(&self, span: Span, backend: &str) -> BTreeMap<IpAddr, usize> {
+        let mut counts = BTreeMap::new();
+        let of_backend = self.seen.iter().filter(|(name, _)| name == backend);
+        for (_, connections) in of_backend {
+            for (source, _) in self.within(connections, span) {
+                *counts.entry(source).or_default() += 1;
+            }
+        }
+        counts
+    }
+
+    /// How many to each backend began in a span, and how many of those were completed: the latter first.
+    pub(crate) fn completed(&self, span: Span) -> BTreeMap<String, (usize, usize)> {
+        let counts = self.seen.iter().map(|(backend, connections)| {
+            let all = self.within(connections, span).count();
+            let within = self.within(connections, span);
+            let completed = within.filter(|(_, h)| h.is_done()).count();
+            (backend.clone(), (completed, all))
+        });
+        counts.filter(|(_, (_, all))| *all > 0).collect()
+    }
+
+    /// Of a span how many there were, and how many of them met an old connection; of those from ports that the
+    /// balancer had used shortly before, and of the others.
+    pub(crate) fn reuse(&self, span: Span) -> [(usize, usize); 2] {
+        let mut counts = [(0, 0); 2];
+        let connections = self.seen.iter().map(|(_, connections)| connections);
+        for (_, handshake) in connections.flat_map(|c| self.within(c, span)) {
+            let (all, met) = &mut counts[usize::from(!handshake.reused)];
+            *all += 1;
+            *met += usize::from(handshake.stale > 0);
+        }
+        counts
+    }
 }
 
 /// The balancer's addresses: its agent's, or those that are its own by what they do. `None` where there
@@ -226,9 +280,10 @@ fn connections<'r>(
     let mut open: BTreeMap<SocketAddr, Handshake> = BTreeMap::new();
     let mut all = Connections::new();
     let mut used: BTreeMap<SocketAddr, u64> = BTreeMap::new();
-    let mut close = |client: SocketAddr, handshake: Handshake| {
+    let mut close = |client: SocketAddr, mut handshake: Handshake| {
         let before = used.insert(client, handshake.at);
         let soon = before.is_some_and(|at| handshake.at < at + REUSE_WITHIN.0);
+        handshake.reused = soon;
         let over = handshake.completed > 0 || handshake.reset;
         let ripe = handshake.at + RIPE_US;
         let cut = gaps.iter().any(|gap| (handshake.at..=ripe).contains(gap));
@@ -333,6 +388,11 @@ impl Handshake {
         self
     }
 
+    /// Whether the client got its answer: who resets what it has got an answer to has got the answer.
+    fn is_done(&self) -> bool {
+        self.completed > 0 || self.reset && self.answers > 0 && self.stale == 0
+    }
+
     /// What it says of both stages: how often which symptom was seen, or none.
     fn counts(&self) -> Vec<(Stage, Option<Symptom>, u32)> {
         let answered = self.answers.min(self.syns);
@@ -343,11 +403,7 @@ impl Handshake {
             _ => 0,
         };
         let silent = self.syns - answered - stale - refused;
-        // Who resets what it has got an answer to has got the answer.
-        let back = match self.completed {
-            0 => u32::from(self.reset && self.answers > 0 && self.stale == 0),
-            completed => completed,
-        };
+        let back = self.completed.max(u32::from(self.is_done()));
         let lost = self.answers.saturating_sub(back);
         let few = |count: u32| count.min(MOST_LOST);
         let mut counts = vec![

@@ -8,13 +8,11 @@ use core::net::IpAddr;
 
 use super::kernel::listed;
 use super::rate::wilson;
-use crate::facts::case::Case;
-use crate::facts::observation::{Observation, Target};
+use super::{Scene, remark};
+use crate::facts::observation::Target;
 use crate::facts::sighting::{Direction, Packet, TcpOptions};
 use crate::facts::topology::BALANCER_HOST;
 use crate::judgement::verdict::Evidence;
-use crate::reading::epochs::Span;
-use crate::reading::passing::{balancer_addresses, by_source};
 use crate::reading::witness::{probes, unique};
 use crate::world::mode::Word;
 use crate::world::part::{Destination, What};
@@ -114,7 +112,7 @@ impl Offered {
 }
 
 /// How much of what the balancer does at a backend leaves from the address that answers do not come back to.
-pub(crate) fn share(case: &Case, span: Span, what: &What) -> Option<Evidence> {
+pub(super) fn share(scene: Scene<'_>, what: &What) -> Option<Evidence> {
     let What::Return {
         host,
         to: Destination::Address(address),
@@ -122,7 +120,7 @@ pub(crate) fn share(case: &Case, span: Span, what: &What) -> Option<Evidence> {
     else {
         return None;
     };
-    let sources = by_source(case, span, host);
+    let sources = scene.own().by_source(scene.span, host);
     let all: usize = sources.values().sum();
     let lost = *sources.get(address).filter(|count| **count > 0)?;
     let share = wilson(lost as f64, all as f64);
@@ -145,6 +143,42 @@ pub(crate) fn share(case: &Case, span: Span, what: &What) -> Option<Evidence> {
     })
 }
 
+/// What is left of the backends' capacity where one of the balancer's addresses is not answered: by which share of
+/// its connections to each backend was completed.
+pub(super) fn capacity(scene: Scene<'_>, what: &What) -> Option<Evidence> {
+    let What::Return {
+        host,
+        to: Destination::Address(address),
+    } = what
+    else {
+        return None;
+    };
+    let sources = scene.own().by_source(scene.span, host);
+    sources.get(address).filter(|count| **count > 0)?;
+    let counts = scene.own().completed(scene.span);
+    let shares = counts
+        .values()
+        .map(|(completed, all)| *completed as f64 / *all as f64);
+    let shares: Vec<f64> = shares.collect();
+    if shares.len() < scene.case.topology.backends.len() || shares.is_empty() {
+        return None;
+    }
+    let left: f64 = shares.iter().sum::<f64>() / shares.len() as f64;
+    let none: f64 = shares.iter().map(|share| 1.0 - share).product();
+    let tallies = counts
+        .iter()
+        .map(|(name, (done, all))| format!("{done} of {all} at {name}"));
+    let tallies: Vec<String> = tallies.collect();
+    let tallies: Vec<&str> = tallies.iter().map(String::as_str).collect();
+    let text = format!(
+        "of the balancer's connections these are completed: {}; so {:.0} % of the capacity is left, and if backends drop out by chance, all of them are out at once {:.1} % of the time",
+        listed(&tallies),
+        left * 100.0,
+        none * 100.0,
+    );
+    Some(remark(host, format!("passing/{host}"), text))
+}
+
 /// SYNs and handshakes on either side of the balancer.
 #[derive(Debug, Default)]
 struct Sides {
@@ -160,27 +194,36 @@ struct Sides {
 }
 
 /// The lines about a balancer whose ports meet with old connections; none where the hosts see all offered.
-pub(crate) fn handshake(
-    case: &Case,
-    observations: &[&Observation],
-    span: Span,
-    what: &What,
-    mode: Word,
-) -> Vec<Evidence> {
+pub(super) fn handshake(scene: Scene<'_>, what: &What, mode: Word) -> Vec<Evidence> {
     if !matches!(what, What::Balancer(_)) || mode != Word::PortReuseCollision {
         return Vec::new();
     }
-    let sides = Sides::of(case, observations, span);
+    let sides = Sides::of(scene);
     let lines = Offer::ALL.into_iter();
     let lines = lines.flat_map(|offer| sides.lines(offer));
-    lines.collect()
+    lines.chain(again(scene)).collect()
+}
+
+/// How often the balancer takes a port again, and what comes of that and of other ports.
+fn again(scene: Scene<'_>) -> Option<Evidence> {
+    let [(reused, met), (others, met_otherwise)] = scene.own().reuse(scene.span);
+    let text = format!(
+        "{reused} of {} connections of the balancer come from a port that it had used for the same backend less than 60 s before: {met} of these meet what is remembered of the one before, and {met_otherwise} of the {others} from other ports",
+        reused + others,
+    );
+    (reused > 0).then(|| Evidence {
+        failed: met as u64,
+        of: reused as u64,
+        ..remark(BALANCER_HOST, "ports/lb".to_string(), text)
+    })
 }
 
 impl Sides {
-    fn of(case: &Case, observations: &[&Observation], span: Span) -> Self {
+    fn of(scene: Scene<'_>) -> Self {
         let mut sides = Self::default();
-        sides.add_sightings(case, span);
-        for seen in observations.iter().filter(|o| span.holds(o.scheduled_us)) {
+        sides.add_sightings(scene);
+        let observations = scene.observations.iter();
+        for seen in observations.filter(|o| scene.span.holds(o.scheduled_us)) {
             let Some(options) = seen.facts.tcp.as_ref().and_then(|tcp| tcp.options) else {
                 continue;
             };
@@ -196,9 +239,10 @@ impl Sides {
         sides
     }
 
-    fn add_sightings(&mut self, case: &Case, span: Span) {
+    fn add_sightings(&mut self, scene: Scene<'_>) {
+        let Scene { case, span, .. } = scene;
         let topology = &case.topology;
-        let own = balancer_addresses(case);
+        let own = &scene.own().addresses;
         let probes = probes(&case.observations);
         let mut agents: BTreeMap<IpAddr, &str> = BTreeMap::new();
         for vantage in &topology.vantages {

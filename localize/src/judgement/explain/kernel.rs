@@ -30,7 +30,7 @@ const LAG_US: u64 = 3_000_000;
 const BEYOND: u64 = 3;
 
 /// The lines about one fault that is there in a stretch; none where no agent reads the kernel of the host that it is of.
-pub(crate) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Evidence> {
+pub(super) fn kernel(case: &Case, span: Span, what: &What, mode: Word) -> Vec<Evidence> {
     let (counted, set) = speaks(mode);
     let Some(host) = host(what).and_then(|name| Host::of(case, name)) else {
         return Vec::new();

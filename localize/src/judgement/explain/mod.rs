@@ -2,31 +2,101 @@
 //! component cleared. Everything is chosen by likelihood, in the cells that the verdict was made from.
 
 mod apart;
+mod balancing;
 mod cleared;
 mod handshake;
 mod kernel;
 mod lines;
 mod rate;
+mod resets;
 mod rivals;
+mod routes;
+mod sight;
+mod transfer;
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::cell::OnceCell;
 
 pub(crate) use self::cleared::{cleared, exonerated};
-pub(crate) use self::handshake::{handshake, share};
-pub(crate) use self::kernel::{awaited, kernel};
+pub(crate) use self::kernel::awaited;
 pub(crate) use self::rivals::candidate;
 
 use crate::engine::fit::Fault as Fitted;
 use crate::engine::search::{Posterior, Set};
+use crate::facts::case::Case;
+use crate::facts::observation::Observation;
+use crate::facts::sighting::WitnessReport;
 use crate::judgement::problem::Problem;
 use crate::judgement::stretch::Suspect;
-use crate::judgement::verdict::{Fault, Pattern};
+use crate::judgement::verdict::{Evidence, Fault, Pattern};
 use crate::judgement::words::{self, Manner, Reach};
+use crate::reading::epochs::Span;
+use crate::reading::passing::Own;
+use crate::reading::witness::unique;
 use crate::world::mode::{MODES, Word};
 use crate::world::part::What;
 use crate::world::path::PartId;
+
+/// A stretch as it was seen.
+#[derive(Clone, Copy)]
+pub(crate) struct Scene<'a> {
+    pub(crate) case: &'a Case,
+    pub(crate) observations: &'a [&'a Observation],
+    pub(crate) span: Span,
+    /// Whether a backend meets its clients' own connections, or those of a proxy.
+    pub(crate) forwarded: bool,
+    /// The balancer's own connections, once they were asked for.
+    pub(crate) own: &'a OnceCell<Own>,
+}
+
+impl<'a> Scene<'a> {
+    /// The balancer's own connections.
+    fn own(&self) -> &'a Own {
+        self.own.get_or_init(|| Own::of(self.case))
+    }
+
+    /// The name of the witness on a host, and its reports of the stretch, each once and in order.
+    fn reports_of(&self, host: &str) -> Option<(&'a str, Vec<&'a WitnessReport>)> {
+        let mut vantages = self.case.topology.vantages.iter();
+        let witness = &vantages.find(|v| v.host.as_deref() == Some(host))?.name;
+        let reports = unique(&self.case.sightings);
+        let reports = reports.range((witness, 0)..=(witness, u64::MAX));
+        let within = reports.map(|(_, report)| *report);
+        let within = within.filter(|report| self.span.holds(report.to.at_us));
+        Some((&witness.0, within.collect()))
+    }
+}
+
+/// What else is known of a fault in its stretch, beside the probes that it was weighed by.
+pub(crate) fn remarks(scene: Scene<'_>, what: &What, mode: Word, fault: &mut Fault) {
+    let lines = &mut fault.evidence;
+    lines.extend(kernel::kernel(scene.case, scene.span, what, mode));
+    lines.extend(handshake::share(scene, what));
+    lines.extend(handshake::capacity(scene, what));
+    lines.extend(handshake::handshake(scene, what, mode));
+    lines.extend(balancing::balancing(scene, what));
+    lines.extend(balancing::answerer(scene, what));
+    lines.extend(routes::routes(scene, what));
+    lines.extend(transfer::transfer(scene, what, mode));
+    lines.extend(sight::sight(scene, what, mode));
+    resets::resets(scene, what, mode, fault);
+}
+
+/// A line that no probe has seen: it counts none, and weighs nothing.
+fn remark(vantage: &str, arm: String, text: String) -> Evidence {
+    Evidence {
+        text,
+        vantage: vantage.to_string(),
+        arm,
+        failed: 0,
+        of: 0,
+        failure: String::new(),
+        implicates: true,
+        nats: 0.0,
+    }
+}
 
 /// Gain over all that users do from which a fault is said to reach them, in nats.
 const FELT: f64 = 1.0;
