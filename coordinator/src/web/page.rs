@@ -102,6 +102,14 @@ pub(super) fn trouble(trouble: &Trouble) -> Response {
     (page.status, Html(body)).into_response()
 }
 
+/// A sentence by its backticks: what stands between two of them is meant to be typed.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    let pieces = text.split('`').enumerate();
+    pieces
+        .map(|(number, piece)| (number % 2 == 1, piece))
+        .filter(|(_, piece)| !piece.is_empty())
+}
+
 /// With a capital letter and a full stop.
 fn sentence(words: &str) -> String {
     let mut letters = words.chars();

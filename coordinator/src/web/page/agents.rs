@@ -20,6 +20,7 @@ use crate::grpc::view;
 #[template(path = "web/agents.html")]
 struct Agents {
     frame: Frame,
+    summary: String,
     agents: Vec<Seat>,
 }
 
@@ -56,12 +57,26 @@ struct Seat {
 pub(super) async fn agents(State(face): Shared) -> Answer {
     let now_us = clock::now_us();
     let agents = face.engine.ask(Event::Agents).await?.into_iter();
+    let mut agents: Vec<Seat> = agents
+        .map(|agent| seat(&view::agent(agent), now_us))
+        .collect();
+    // Those that are gone first, else by name, as they came.
+    agents.sort_by_key(|seat| seat.tone);
     html(&Agents {
         frame: Frame::new(Place::Agents, "Agents", now_us),
-        agents: agents
-            .map(|agent| seat(&view::agent(agent), now_us))
-            .collect(),
+        summary: summary(&agents),
+        agents,
     })
+}
+
+/// Where the mesh looks from, in a sentence.
+fn summary(agents: &[Seat]) -> String {
+    let of = |tone: Tone| agents.iter().filter(|seat| seat.tone == tone).count();
+    match (agents.len(), of(Tone::Doubt)) {
+        (0, _) => "Where the mesh looks from".to_owned(),
+        (_, 0) => format!("{} connected", of(Tone::Good)),
+        (_, gone) => format!("{} connected, {gone} disconnected", of(Tone::Good)),
+    }
 }
 
 pub(super) async fn agent(State(face): Shared, Path(name): Path<String>) -> Answer {
