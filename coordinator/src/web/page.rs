@@ -42,6 +42,7 @@ pub(super) fn router() -> Router<Arc<Face>> {
         .route("/agents", get(agents::agents))
         .route("/agents/{name}", get(agents::agent))
         .fallback(async || Trouble::NoPage)
+        .method_not_allowed_fallback(async || Trouble::NoPage)
 }
 
 /// Which part of the face a page belongs to.

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::json::role;
 use proto::v1::Agent;
 use proto::words::micros;
 
 use super::super::Shared;
+use super::super::asked::InPath;
 use super::super::time::{self, Instant};
 use super::super::told::Tone;
 use super::{Answer, Frame, Place, html};
@@ -79,7 +80,7 @@ fn summary(agents: &[Seat]) -> String {
     }
 }
 
-pub(super) async fn agent(State(face): Shared, Path(name): Path<String>) -> Answer {
+pub(super) async fn agent(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let now_us = clock::now_us();
     let agent = face.agent(name).await?;
     let labels: BTreeMap<_, _> = agent.labels.iter().collect();

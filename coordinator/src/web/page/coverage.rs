@@ -1,12 +1,13 @@
 //! What scheduled rounds would show, and who cannot be told from whom.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::v1::coverage_response::Part;
 use proto::v1::{Component, CoverageResponse};
 use proto::words::percent;
 
 use super::super::Shared;
+use super::super::asked::InPath;
 use super::{Answer, Frame, Place, html};
 use crate::clock;
 
@@ -32,7 +33,7 @@ struct Row {
     same_as: Vec<String>,
 }
 
-pub(super) async fn coverage(State(face): Shared, Path(name): Path<String>) -> Answer {
+pub(super) async fn coverage(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let coverage = face.coverage(&name).await?;
     html(&Coverage {
         frame: Frame::new(

@@ -1,10 +1,11 @@
 //! One service: its state, its path as a picture, every part by what is known of it.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::kept::Kept;
 use proto::words::kind;
 
+use super::super::asked::InPath;
 use super::super::known::{Knowledge, Known, Mark};
 use super::super::picture::Drawn;
 use super::super::strip::{HEIGHT, Strip};
@@ -57,7 +58,7 @@ struct Group {
     parts: Vec<Known>,
 }
 
-pub(super) async fn service(State(face): Shared, Path(name): Path<String>) -> Answer {
+pub(super) async fn service(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let now_us = clock::now_us();
     let service = face.service(&name).await?;
     let of = service.topology.service.clone();

@@ -1,7 +1,7 @@
 //! One verdict with everything behind it, as a page and as a file of its own.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
@@ -9,6 +9,7 @@ use proto::kept::Kept;
 use serde::Deserialize;
 
 use super::super::Shared;
+use super::super::asked::InPath;
 use super::super::assets::STYLE;
 use super::super::evidence::Evidence;
 use super::super::known::Knowledge;
@@ -28,7 +29,7 @@ struct VerdictPage {
     path: Option<Drawn>,
 }
 
-pub(super) async fn verdict(State(face): Shared, Path(id): Path<String>) -> Answer {
+pub(super) async fn verdict(State(face): Shared, InPath(id): InPath<String>) -> Answer {
     let now_us = clock::now_us();
     let kept = face.verdict(id).await?;
     let wanted = kept.verdict.id.clone();
@@ -90,7 +91,7 @@ pub(in crate::web) fn report(
 /// The same from the page's button.
 pub(super) async fn download(
     State(face): Shared,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<impl IntoResponse, Trouble> {
     let kept = face.verdict(id).await?;
     let wanted = kept.verdict.id.clone();
