@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{MethodRouter, get};
 use axum::{Json, Router};
 use localize::{ServiceName, VantageName};
 use proto::json;
@@ -14,6 +14,7 @@ use proto::v1;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::asked::{Count, InPath, InQuery};
 use super::trouble::Trouble;
 use super::{Face, Shared};
 use crate::clock;
@@ -23,8 +24,8 @@ use crate::store::{RaisedRecord, Store};
 use crate::{coverage, unprobed};
 
 /// Verdicts listed when nobody said how many, and at most.
-const VERDICTS: usize = 20;
-const MOST_VERDICTS: usize = 500;
+const VERDICTS: u64 = 20;
+const MOST_VERDICTS: u64 = 500;
 /// How far history looks back when nobody said, and at most.
 const HOUR_S: u64 = 3600;
 const MOST_HISTORY_S: u64 = 30 * 24 * HOUR_S;
@@ -35,18 +36,29 @@ const OPENAPI: &str = include_str!("assets/openapi.json");
 type Answer = Result<Json<Value>, Trouble>;
 
 pub(super) fn router() -> Router<Arc<Face>> {
-    Router::new()
-        .route("/openapi.json", get(openapi))
-        .route("/status", get(status))
-        .route("/services", get(services))
-        .route("/services/{name}", get(service))
-        .route("/services/{name}/coverage", get(parts))
-        .route("/services/{name}/history", get(history))
-        .route("/agents", get(agents))
-        .route("/agents/{name}", get(agent))
-        .route("/verdicts", get(verdicts))
-        .route("/verdicts/{id}", get(verdict))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, asked)| {
+            router.route(path, asked)
+        })
         .fallback(async || Trouble::NoPage)
+        .method_not_allowed_fallback(async || Trouble::OnlyRead)
+}
+
+/// Everything that is answered; the description says the same of each.
+pub(super) fn routes() -> [(&'static str, MethodRouter<Arc<Face>>); 10] {
+    [
+        ("/openapi.json", get(openapi)),
+        ("/status", get(status)),
+        ("/services", get(services)),
+        ("/services/{name}", get(service)),
+        ("/services/{name}/coverage", get(parts)),
+        ("/services/{name}/history", get(history)),
+        ("/agents", get(agents)),
+        ("/agents/{name}", get(agent)),
+        ("/verdicts", get(verdicts)),
+        ("/verdicts/{id}", get(verdict)),
+    ]
 }
 
 /// What there is, for programs that make clients.
@@ -64,12 +76,12 @@ async fn services(State(face): Shared) -> Answer {
     Ok(Json(services.collect()))
 }
 
-async fn service(State(face): Shared, Path(name): Path<String>) -> Answer {
+async fn service(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let service = face.service(&name).await?;
     Ok(Json(json::service(&view::service(service))))
 }
 
-async fn parts(State(face): Shared, Path(name): Path<String>) -> Answer {
+async fn parts(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let parts = face.coverage(&name).await?.parts;
     Ok(Json(parts.iter().map(json::part).collect()))
 }
@@ -78,16 +90,16 @@ async fn parts(State(face): Shared, Path(name): Path<String>) -> Answer {
 #[derive(Deserialize)]
 struct Since {
     /// In seconds.
-    since_s: Option<u64>,
+    since_s: Option<Count>,
 }
 
 async fn history(
     State(face): Shared,
-    Path(name): Path<String>,
-    Query(Since { since_s }): Query<Since>,
+    InPath(name): InPath<String>,
+    InQuery(Since { since_s }): InQuery<Since>,
 ) -> Answer {
     let name = face.service(&name).await?.topology.service;
-    let since_s = since_s.unwrap_or(HOUR_S).min(MOST_HISTORY_S);
+    let since_s = since_s.map_or(HOUR_S, |since| since.0.min(MOST_HISTORY_S));
     let since_us = clock::now_us().saturating_sub(since_s * 1_000_000);
     let lines = face
         .read(move |store| store.history(&name, since_us))
@@ -105,7 +117,7 @@ async fn agents(State(face): Shared) -> Answer {
     ))
 }
 
-async fn agent(State(face): Shared, Path(name): Path<String>) -> Answer {
+async fn agent(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     Ok(Json(json::agent(&face.agent(name).await?)))
 }
 
@@ -113,11 +125,14 @@ async fn agent(State(face): Shared, Path(name): Path<String>) -> Answer {
 #[derive(Deserialize)]
 struct Which {
     service: Option<String>,
-    limit: Option<usize>,
+    limit: Option<Count>,
 }
 
-async fn verdicts(State(face): Shared, Query(which): Query<Which>) -> Answer {
-    let limit = which.limit.unwrap_or(VERDICTS).min(MOST_VERDICTS);
+async fn verdicts(State(face): Shared, InQuery(which): InQuery<Which>) -> Answer {
+    let limit = which
+        .limit
+        .map_or(VERDICTS, |limit| limit.0.min(MOST_VERDICTS));
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let kept = face.verdicts(which.service.map(ServiceName), limit).await?;
     let values = kept.iter().map(serde_json::to_value);
     let values: Result<Vec<Value>, serde_json::Error> = values.collect();
@@ -126,7 +141,7 @@ async fn verdicts(State(face): Shared, Query(which): Query<Which>) -> Answer {
         .map_err(|error| Trouble::Page(error.to_string()))
 }
 
-async fn verdict(State(face): Shared, Path(id): Path<String>) -> Answer {
+async fn verdict(State(face): Shared, InPath(id): InPath<String>) -> Answer {
     let kept = face.verdict(id).await?;
     let value = serde_json::to_value(&kept);
     value

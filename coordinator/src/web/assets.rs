@@ -1,4 +1,4 @@
-//! The stylesheet, the script and the mark, as they are in the binary.
+//! The stylesheet, the scripts and the mark, as they are in the binary.
 
 use std::sync::Arc;
 
@@ -13,6 +13,8 @@ use super::Face;
 pub(super) const STYLE: &str = include_str!("assets/style.css");
 /// Follows a localisation under way. Every page works without it.
 const SCRIPT: &str = include_str!("assets/live.js");
+/// Keeps an open page true.
+const FRESH: &str = include_str!("assets/fresh.js");
 const MARK: &str = include_str!("assets/mark.svg");
 /// Long enough for a visit, short enough for an upgrade.
 const KEPT: &str = "private, max-age=60";
@@ -26,6 +28,10 @@ pub(super) fn router() -> Router<Arc<Face>> {
         .route(
             "/live.js",
             get(async || asset("text/javascript; charset=utf-8", SCRIPT)),
+        )
+        .route(
+            "/fresh.js",
+            get(async || asset("text/javascript; charset=utf-8", FRESH)),
         )
         .route("/mark.svg", get(async || asset("image/svg+xml", MARK)))
 }

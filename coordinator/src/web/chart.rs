@@ -6,7 +6,7 @@ use super::time;
 use crate::grpc::view::failure_word;
 use crate::store::{Course, Stretch};
 
-/// Sizes in the picture's own units.
+/// Sizes in the picture's own units: its width is stretched to that of the page, its height is not.
 pub(super) const WIDTH: f64 = 900.0;
 pub(super) const HEIGHT: f64 = 118.0;
 /// Where times are drawn, and where failures.
@@ -39,6 +39,10 @@ impl Span {
         let since = at_us.saturating_sub(self.from_us) as f64;
         round(since / (self.to_us - self.from_us).max(1) as f64 * WIDTH)
     }
+
+    fn percent(self, at_us: u64) -> f64 {
+        round(self.x(at_us) / WIDTH * 100.0)
+    }
 }
 
 /// A verdict within the stretch.
@@ -49,10 +53,10 @@ pub(super) struct Mark {
     pub(super) words: String,
 }
 
-/// A mark in its place.
+/// A mark in its place, in hundredths of the width.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Placed {
-    pub(super) x: f64,
+    pub(super) at: f64,
     pub(super) verdict: String,
     pub(super) words: String,
 }
@@ -68,7 +72,7 @@ pub(super) struct Bar {
     pub(super) title: String,
 }
 
-/// A word at an axis.
+/// A word at an axis: of times by its height, of instants in hundredths of the width.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tick {
     pub(super) at: f64,
@@ -328,7 +332,7 @@ fn hours(span: Span) -> Vec<Tick> {
                 false => text.get(11..16),
             };
             Tick {
-                at: span.x(at_us),
+                at: span.percent(at_us),
                 text: text.unwrap_or_default().to_owned(),
             }
         })
@@ -337,7 +341,7 @@ fn hours(span: Span) -> Vec<Tick> {
 
 fn placed(mark: &Mark, span: Span) -> Placed {
     Placed {
-        x: span.x(mark.at_us),
+        at: span.percent(mark.at_us),
         verdict: mark.verdict.clone(),
         words: mark.words.clone(),
     }

@@ -144,6 +144,13 @@ impl Evidence {
     }
 }
 
+impl Evidence {
+    /// Whether any explanation comes with a reason.
+    pub(super) fn has_reasons(&self) -> bool {
+        self.shares.iter().any(|share| !share.because.is_empty())
+    }
+}
+
 fn tone(verdict: &Verdict) -> Tone {
     match verdict.outcome {
         VerdictOutcome::Healthy => Tone::Good,

@@ -117,7 +117,7 @@ impl Knowledge {
             return known;
         };
         for cleared in &verdict.exonerated {
-            let sure = format!(", {} sure", percent(cleared.confidence));
+            let sure = format!(" {}", percent(cleared.confidence));
             known.learn(
                 &cleared.component,
                 Mark::Cleared,
@@ -216,7 +216,7 @@ mod tests {
                 Mark::Candidate,
                 "candidate 1%",
             ),
-            (Kind::Backend, "web1", Mark::Cleared, "cleared, 99% sure"),
+            (Kind::Backend, "web1", Mark::Cleared, "cleared 99%"),
             (Kind::Backend, "web9", Mark::NotProbed, "not probed"),
             (Kind::Resolver, "192.0.2.1", Mark::NotKnown, "not known"),
         ];

@@ -5,6 +5,7 @@
 //! listener can read everything and start localisations, so it listens on loopback alone.
 
 mod api;
+mod asked;
 mod assets;
 mod chart;
 mod evidence;

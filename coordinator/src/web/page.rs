@@ -42,6 +42,7 @@ pub(super) fn router() -> Router<Arc<Face>> {
         .route("/agents", get(agents::agents))
         .route("/agents/{name}", get(agents::agent))
         .fallback(async || Trouble::NoPage)
+        .method_not_allowed_fallback(async || Trouble::NoPage)
 }
 
 /// Which part of the face a page belongs to.
@@ -100,6 +101,14 @@ pub(super) fn trouble(trouble: &Trouble) -> Response {
     };
     let body = page.render().unwrap_or_default();
     (page.status, Html(body)).into_response()
+}
+
+/// A sentence by its backticks: what stands between two of them is meant to be typed.
+pub(super) fn pieces(text: &str) -> impl Iterator<Item = (bool, &str)> {
+    let pieces = text.split('`').enumerate();
+    pieces
+        .map(|(number, piece)| (number % 2 == 1, piece))
+        .filter(|(_, piece)| !piece.is_empty())
 }
 
 /// With a capital letter and a full stop.

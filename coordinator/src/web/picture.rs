@@ -1,12 +1,17 @@
 //! The delivery path as a picture: who stands where, what leads from whom to whom, and what is known of
 //! each. Pure: from the path and the knowledge of it to numbers for an SVG.
 //!
+//! It is drawn twice, for a screen that has room for it and for one that has not (`tall`).
+//!
 //! Vantage points stand at the left. From there the upper lane is the way of a name (resolvers, name
 //! servers), the lower one that of a request (edges, balancer, backends), and the lowest that of its
 //! answers. Of a long column those in question are shown, and the others counted.
 
 mod columns;
 mod shapes;
+mod tall;
+
+use std::collections::BTreeSet;
 
 use localize::{CdnProvider, Kind, Topology};
 use proto::words::counted;
@@ -26,8 +31,25 @@ const ROW: u32 = BOX_HEIGHT + 10;
 const COLUMN: u32 = BOX_WIDTH + 104;
 const HEADING: u32 = 26;
 const LANE_GAP: u32 = 22;
-/// Characters of a name that fit into a box.
-const NAME: usize = 24;
+/// What a letter of a name takes in the widest of the fonts that a page is shown in.
+const LETTER: usize = 8;
+
+/// The path, drawn for screens of both kinds.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Drawn {
+    pub(super) wide: Picture,
+    pub(super) tall: Picture,
+}
+
+impl Drawn {
+    /// Of a path, with what is known of it.
+    pub(super) fn new(topology: &Topology, known: &Knowledge) -> Self {
+        Self {
+            wide: Picture::new(topology, known),
+            tall: tall::picture(topology, known),
+        }
+    }
+}
 
 /// The picture.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,12 +61,8 @@ pub(super) struct Picture {
     pub(super) lines: Vec<Line>,
 }
 
-/// Sizes of a box for the template.
 impl Picture {
-    pub(super) fn box_width(&self) -> u32 {
-        BOX_WIDTH
-    }
-
+    /// For the template.
     pub(super) fn box_height(&self) -> u32 {
         BOX_HEIGHT
     }
@@ -68,7 +86,11 @@ impl Picture {
             column(public(topology), edges(topology, known)),
             column("Balancer", balancers(topology, known)),
             column(behind(topology), backends(topology, known)),
-        ];
+        ]
+        .map(|column| Column {
+            parts: ends_first(column.parts, known),
+            ..column
+        });
         let vantages = column("Vantage points", vantages(topology, known));
         let (seats, below) = picture.column(vantages, 0, 0);
         let (asked, names_end) = picture.lane(names, 0);
@@ -112,13 +134,13 @@ impl Picture {
             y: y + 15,
             text: column.heading,
         });
-        let (shown, hidden) = shown(column.parts);
+        let (shown, hidden) = shown(column.parts, MOST);
         let mut at = y + HEADING;
         for part in &shown {
-            self.nodes.push(node(part, x, at));
+            self.nodes.push(node(part, x, at, BOX_WIDTH));
             at += ROW;
         }
-        if let Some(rest) = rest(&hidden, x, at) {
+        if let Some(rest) = rest(&hidden, x, at, BOX_WIDTH) {
             self.nodes.push(rest);
             at += ROW;
         }
@@ -233,11 +255,11 @@ impl Picture {
             ways.into_iter().partition(|way| way.mark.is_in_question());
         let mut x = 0;
         for way in asked.iter().take(3) {
-            self.nodes.push(node(way, x, y + HEADING));
+            self.nodes.push(node(way, x, y + HEADING, BOX_WIDTH));
             x += COLUMN;
         }
         let hidden: Vec<Known> = asked.into_iter().skip(3).chain(calm).collect();
-        let rest = rest(&hidden, x, y + HEADING);
+        let rest = rest(&hidden, x, y + HEADING, BOX_WIDTH);
         self.nodes.extend(rest.map(|rest| Node {
             name: counted(hidden.len() as u64, "way"),
             ..rest
@@ -256,13 +278,27 @@ fn column(heading: &'static str, parts: Vec<Known>) -> Column {
     Column { heading, parts }
 }
 
+/// Where a way is in question, its ends before the others, so that there is something to draw it between.
+fn ends_first(mut parts: Vec<Known>, known: &Knowledge) -> Vec<Known> {
+    let ways = known.of_kinds(&[Kind::CdnOriginPath, Kind::LbBackendPath]);
+    let asked = ways.iter().filter(|way| way.mark.is_in_question());
+    let ends: BTreeSet<&str> = asked
+        .filter_map(|way| way.component.name.split_once("->"))
+        .flat_map(|(from, to)| [from, to])
+        .collect();
+    if parts.len() > MOST {
+        parts.sort_by_key(|part| !ends.contains(part.component.name.as_str()));
+    }
+    parts
+}
+
 /// The first of a column, those in question in any case, and the others.
-fn shown(parts: Vec<Known>) -> (Vec<Known>, Vec<Known>) {
+fn shown(parts: Vec<Known>, most: usize) -> (Vec<Known>, Vec<Known>) {
     let asked = parts
         .iter()
         .filter(|part| part.mark.is_in_question())
         .count();
-    let mut room = MOST.saturating_sub(asked);
+    let mut room = most.saturating_sub(asked);
     let (shown, hidden): (Vec<Known>, Vec<Known>) = parts.into_iter().partition(|part| {
         let fits = part.mark.is_in_question() || room > 0;
         if fits && !part.mark.is_in_question() {
@@ -273,11 +309,12 @@ fn shown(parts: Vec<Known>) -> (Vec<Known>, Vec<Known>) {
     (shown, hidden)
 }
 
-fn node(part: &Known, x: u32, y: u32) -> Node {
+fn node(part: &Known, x: u32, y: u32, width: u32) -> Node {
     Node {
         x,
         y,
-        name: short(&part.component.name),
+        width,
+        name: short(&part.component.name, width),
         words: part.words.clone(),
         mark: part.mark,
         title: title(part),
@@ -286,7 +323,7 @@ fn node(part: &Known, x: u32, y: u32) -> Node {
 }
 
 /// One box for all that are not shown.
-fn rest(hidden: &[Known], x: u32, y: u32) -> Option<Node> {
+fn rest(hidden: &[Known], x: u32, y: u32, width: u32) -> Option<Node> {
     let mark = hidden.iter().map(|part| part.mark).min()?;
     let same = hidden.iter().filter(|part| part.mark == mark).count();
     let words = match same == hidden.len() {
@@ -296,6 +333,7 @@ fn rest(hidden: &[Known], x: u32, y: u32) -> Option<Node> {
     Some(Node {
         x,
         y,
+        width,
         name: format!("{} more", hidden.len()),
         title: format!("{} more, {words}", hidden.len()),
         words,
@@ -318,18 +356,24 @@ fn title(part: &Known) -> String {
     format!("{} {}, {words}{because}", part.kind(), component.name)
 }
 
-/// The beginning of a name that is too long for a box.
-fn short(name: &str) -> String {
-    if name.chars().count() <= NAME {
+/// A name without its middle where it is too long for a box: addresses differ at their end, hosts at their
+/// beginning.
+fn short(name: &str, width: u32) -> String {
+    let most = (width as usize - 18) / LETTER;
+    let letters: Vec<char> = name.chars().collect();
+    if letters.len() <= most {
         return name.to_owned();
     }
-    let mut short: String = name.chars().take(NAME - 1).collect();
-    short.push('…');
-    short
+    let end = most / 2 - 1;
+    let beginning = letters.iter().take(most - 1 - end);
+    let end = letters.iter().skip(letters.len() - end);
+    beginning.chain(['…'].iter()).chain(end).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::super::tests::samples;
     use super::*;
 
@@ -362,6 +406,53 @@ mod tests {
             assert_eq!(blamed.len(), 1, "{kind:?} {name}: {blamed:?}");
             assert!(blamed[0].contains(name), "{blamed:?}");
         }
+    }
+
+    #[test]
+    fn of_many_ways_the_one_in_question_is_seen() {
+        let mut topology = samples::topology(200);
+        let edges = (1..=40).map(|last| SocketAddr::from(([192, 0, 2, last], 443)));
+        topology.edges = edges.collect();
+        for (kind, name) in [
+            (Kind::LbBackendPath, "203.0.113.10:443->web137"),
+            (Kind::CdnOriginPath, "192.0.2.33->203.0.113.10:443"),
+        ] {
+            let verdict = samples::blaming(kind, name);
+            let picture = Picture::new(&topology, &Knowledge::new(Some(&verdict), &[]));
+            let blamed = |line: &&Line| line.mark == Mark::Blamed;
+            let blamed: Vec<&Line> = picture.lines.iter().filter(blamed).collect();
+            assert_eq!(blamed.len(), 1, "{name}");
+            assert!(blamed[0].title.contains(name), "{blamed:?}");
+        }
+    }
+
+    #[test]
+    fn a_narrow_screen_is_shown_the_same() {
+        let topology = samples::topology(40);
+        for (kind, name) in [
+            (Kind::Backend, "web37"),
+            (Kind::CdnOriginPath, "192.0.2.1->203.0.113.10:443"),
+            (Kind::LbBackendPath, "203.0.113.10:443->web37"),
+            (Kind::ReturnPath, "web1->192.0.2.0/24"),
+        ] {
+            let verdict = samples::blaming(kind, name);
+            let drawn = Drawn::new(&topology, &Knowledge::new(Some(&verdict), &[]));
+            let blamed = |node: &&Node| node.mark == Mark::Blamed;
+            let blamed: Vec<&Node> = drawn.tall.nodes.iter().filter(blamed).collect();
+            assert_eq!(blamed.len(), 1, "{kind:?} {name}");
+            assert!(blamed[0].title.contains(name), "{blamed:?}");
+            let fits = |node: &Node| node.x + node.width <= drawn.tall.width;
+            assert!(drawn.tall.nodes.iter().all(fits) && drawn.tall.width <= 360);
+            assert!(drawn.tall.height < 1000, "{}", drawn.tall.height);
+        }
+    }
+
+    #[test]
+    fn of_a_long_name_both_ends_are_seen() {
+        assert_eq!(short("web1", 186), "web1");
+        let long = short("2001:db8:85a3:8d3:1319:8a2e:370:7348", 186);
+        assert_eq!(long, "2001:db8:85…:370:7348");
+        assert_eq!(short("", 186), "");
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use localize::{ServiceName, Verdict, VerdictOutcome};
 use prometheus_client::collector::Collector;
@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::asked::InQuery;
 use super::metrics::{Exposition, exposition, families::gauges};
 use super::trouble::Trouble;
 use super::{Face, Shared};
@@ -45,7 +46,7 @@ pub(super) struct Wanted {
 
 pub(super) async fn probe(
     State(face): Shared,
-    Query(wanted): Query<Wanted>,
+    InQuery(wanted): InQuery<Wanted>,
     headers: HeaderMap,
 ) -> Result<Exposition, Trouble> {
     let Some(target) = wanted.target.filter(|target| !target.is_empty()) else {

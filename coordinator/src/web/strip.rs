@@ -133,60 +133,46 @@ impl Strips {
     }
 }
 
-/// One bar of the picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bar {
-    /// Its left side.
-    pub(super) x: usize,
-    /// Its upper side.
-    pub(super) y: u64,
-    /// Its height.
-    pub(super) height: u64,
-    /// Its class in the stylesheet.
-    pub(super) class: &'static str,
-}
-
-/// A strip as a picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A strip as a picture: courses of upright strokes, in the words of SVG, since a page holds a hundred strips.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Strip {
     /// What it shows, in words.
     pub(super) words: String,
-    /// A bar for each quarter of an hour with a round, and one for each in which an alarm stood.
-    pub(super) bars: Vec<Bar>,
+    /// A stroke for each quarter of an hour in which nothing failed ...
+    pub(super) calm: String,
+    /// ... for each in which something did ...
+    pub(super) failing: String,
+    /// ... and for each in which an alarm stood.
+    pub(super) alarm: String,
 }
 
-/// Width of a bar, and height of the strip, in its own units.
+/// Width of a stroke with its gap, and height of the strip, in its own units.
 const WIDTH: usize = 3;
 pub(super) const HEIGHT: u64 = 28;
-/// Where bars end, and where the lane of alarms begins.
+/// Where strokes end, and where the lane of alarms begins.
 const FLOOR: u64 = 22;
 
 impl Strip {
     /// Of the slots of a day, and the stretches in which an alarm stood, in microseconds of mesh time.
     pub(super) fn new(slots: &[Slot], alarms: &[(u64, u64)]) -> Self {
-        let mut bars: Vec<Bar> = Vec::new();
+        let mut strip = Self::default();
         let (mut striking, mut stood) = (0, 0);
         for (index, slot) in slots.iter().enumerate() {
-            let x = index * WIDTH;
+            let x = index * WIDTH + 1;
             striking += u64::from(slot.failed > 0);
-            bars.extend(height(*slot).map(|(height, class)| Bar {
-                x,
-                y: FLOOR - height,
-                height,
-                class,
-            }));
+            let height = height(*slot);
+            match slot.failed {
+                _ if slot.rounds == 0 => {}
+                0 => strip.calm += &stroke(x, FLOOR - height, height),
+                _ => strip.failing += &stroke(x, FLOOR - height, height),
+            }
             let (from_us, to_us) = (slot.number * SLOT_US, (slot.number + 1) * SLOT_US);
             if alarms
                 .iter()
                 .any(|(began, over)| *began < to_us && *over > from_us)
             {
                 stood += 1;
-                bars.push(Bar {
-                    x,
-                    y: FLOOR + 2,
-                    height: HEIGHT - FLOOR - 2,
-                    class: "alarm",
-                });
+                strip.alarm += &stroke(x, FLOOR + 2, HEIGHT - FLOOR - 2);
             }
         }
         let rounds: u64 = slots.iter().map(|slot| slot.rounds).sum();
@@ -202,24 +188,25 @@ impl Strip {
         if stood > 0 {
             words += &format!("; an alarm stood for about {}", hours(stood));
         }
-        Self { words, bars }
+        Self { words, ..strip }
     }
 }
 
-/// Small shares are seen too: a bar's height grows with the root of the share. A slot without a round has
-/// no bar.
-fn height(slot: Slot) -> Option<(u64, &'static str)> {
-    if slot.rounds == 0 {
-        return None;
-    }
+/// An upright stroke from its upper end.
+fn stroke(x: usize, y: u64, length: u64) -> String {
+    format!("M{x} {y}v{length}")
+}
+
+/// Small shares are seen too: a stroke's length grows with the root of the share.
+fn height(slot: Slot) -> u64 {
     if slot.failed == 0 {
-        return Some((4, "calm"));
+        return 4;
     }
     let share = slot.failed as f64 / slot.probes.max(1) as f64;
     // Between 6 and 22: small and positive.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
     let height = 6 + (share.sqrt() * 16.0).round() as u64;
-    Some((height.min(FLOOR), "failing"))
+    height.min(FLOOR)
 }
 
 #[cfg(test)]
@@ -277,9 +264,9 @@ mod tests {
             &[slot(7, 0, 0), slot(8, 1, 0), slot(9, 1, 10)],
             &[(9 * SLOT_US, 9 * SLOT_US + 1)],
         );
-        let classes: Vec<&str> = strip.bars.iter().map(|bar| bar.class).collect();
-        assert_eq!(classes, ["calm", "failing", "alarm"]);
-        assert_eq!(strip.bars[1].height, FLOOR);
+        assert_eq!(strip.calm, "M4 18v4");
+        assert_eq!(strip.failing, "M7 0v22", "all that can be seen of it");
+        assert_eq!(strip.alarm, "M7 24v4");
         assert!(
             strip
                 .words

@@ -38,7 +38,7 @@ impl Tone {
     pub(super) const fn sign(self) -> &'static str {
         match self {
             Self::Bad => "✕",
-            Self::Doubt => "?",
+            Self::Doubt => "!",
             Self::Good => "✓",
             Self::Quiet => "·",
         }

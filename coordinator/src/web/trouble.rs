@@ -1,7 +1,7 @@
 //! Why a request has no answer, as a line of text, as JSON, and as a page.
 
 use axum::Json;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use thiserror::Error;
@@ -35,6 +35,9 @@ pub(super) enum Trouble {
     /// No such page.
     #[error("there is nothing at this address")]
     NoPage,
+    /// Nothing can be changed at such an address.
+    #[error("this can be read, by GET, and nothing else")]
+    OnlyRead,
     /// The Host header names another host.
     #[error(
         "this answers for loopback alone: ask for it as http://127.0.0.1:PORT or http://localhost:PORT, from elsewhere through a tunnel (ssh -L)"
@@ -57,6 +60,7 @@ impl Trouble {
             Self::Refused { status, .. } => *status,
             Self::NoVerdict(_) | Self::NoRun(_) | Self::NoPage => StatusCode::NOT_FOUND,
             Self::Unfit(_) => StatusCode::BAD_REQUEST,
+            Self::OnlyRead => StatusCode::METHOD_NOT_ALLOWED,
             Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::ForeignSite => StatusCode::FORBIDDEN,
             Self::Page(_) => StatusCode::INTERNAL_SERVER_ERROR,
@@ -102,11 +106,15 @@ impl IntoResponse for Trouble {
 /// Answers of the API: troubles as JSON.
 pub(super) async fn as_json(response: Response) -> Response {
     match response.extensions().get::<Trouble>() {
-        Some(trouble) => (
-            trouble.status(),
-            Json(json!({"error": trouble.to_string()})),
-        )
-            .into_response(),
+        Some(trouble) => {
+            let words = Json(json!({"error": trouble.to_string()}));
+            let mut told = (trouble.status(), words).into_response();
+            if matches!(trouble, Trouble::OnlyRead) {
+                let read = HeaderValue::from_static("GET, HEAD");
+                told.headers_mut().insert(header::ALLOW, read);
+            }
+            told
+        }
         None => response,
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::json::role;
 use proto::v1::Agent;
 use proto::words::micros;
 
 use super::super::Shared;
+use super::super::asked::InPath;
 use super::super::time::{self, Instant};
 use super::super::told::Tone;
 use super::{Answer, Frame, Place, html};
@@ -20,6 +21,7 @@ use crate::grpc::view;
 #[template(path = "web/agents.html")]
 struct Agents {
     frame: Frame,
+    summary: String,
     agents: Vec<Seat>,
 }
 
@@ -56,15 +58,29 @@ struct Seat {
 pub(super) async fn agents(State(face): Shared) -> Answer {
     let now_us = clock::now_us();
     let agents = face.engine.ask(Event::Agents).await?.into_iter();
+    let mut agents: Vec<Seat> = agents
+        .map(|agent| seat(&view::agent(agent), now_us))
+        .collect();
+    // Those that are gone first, else by name, as they came.
+    agents.sort_by_key(|seat| seat.tone);
     html(&Agents {
         frame: Frame::new(Place::Agents, "Agents", now_us),
-        agents: agents
-            .map(|agent| seat(&view::agent(agent), now_us))
-            .collect(),
+        summary: summary(&agents),
+        agents,
     })
 }
 
-pub(super) async fn agent(State(face): Shared, Path(name): Path<String>) -> Answer {
+/// Where the mesh looks from, in a sentence.
+fn summary(agents: &[Seat]) -> String {
+    let of = |tone: Tone| agents.iter().filter(|seat| seat.tone == tone).count();
+    match (agents.len(), of(Tone::Doubt)) {
+        (0, _) => "Where the mesh looks from".to_owned(),
+        (_, 0) => format!("{} connected", of(Tone::Good)),
+        (_, gone) => format!("{} connected, {gone} disconnected", of(Tone::Good)),
+    }
+}
+
+pub(super) async fn agent(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let now_us = clock::now_us();
     let agent = face.agent(name).await?;
     let labels: BTreeMap<_, _> = agent.labels.iter().collect();

@@ -1,12 +1,13 @@
 //! What scheduled rounds would show, and who cannot be told from whom.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::v1::coverage_response::Part;
 use proto::v1::{Component, CoverageResponse};
 use proto::words::percent;
 
 use super::super::Shared;
+use super::super::asked::InPath;
 use super::{Answer, Frame, Place, html};
 use crate::clock;
 
@@ -29,10 +30,10 @@ struct Row {
     crossed: bool,
     hour: String,
     day: String,
-    same_as: String,
+    same_as: Vec<String>,
 }
 
-pub(super) async fn coverage(State(face): Shared, Path(name): Path<String>) -> Answer {
+pub(super) async fn coverage(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let coverage = face.coverage(&name).await?;
     html(&Coverage {
         frame: Frame::new(
@@ -60,19 +61,14 @@ fn rows(parts: &[Part]) -> Vec<Row> {
 }
 
 /// The rest of a component's group, once for each group.
-fn not_told_from(part: &Part, told: &[&Component]) -> String {
+fn not_told_from(part: &Part, told: &[&Component]) -> Vec<String> {
     match part.same_as.iter().find(|other| told.contains(other)) {
-        Some(first) => format!("see {}", word(first)),
-        None => part
-            .same_as
-            .iter()
-            .map(word)
-            .collect::<Vec<String>>()
-            .join(", "),
+        Some(first) => vec![format!("see {}", word(first))],
+        None => part.same_as.iter().map(word).collect(),
     }
 }
 
-fn row(part: &Part, same_as: String) -> Row {
+fn row(part: &Part, same_as: Vec<String>) -> Row {
     let component = part.component.clone().unwrap_or_default();
     let rate = |rate: Option<f64>| rate.map_or_else(|| "–".to_owned(), percent);
     Row {
@@ -99,10 +95,19 @@ fn legend(coverage: &CoverageResponse) -> String {
     format!(
         "Seen within an hour, or a day: a fault that fails this share of the probes crossing the component, or more, \
          is seen within that time with a probability of 95%, by a round every {} s and what is known so far of calm \
-         times; at most one false alarm in {:.0} days.",
+         times; {}.",
         every_ms as f64 / 1e3,
-        1.0 / coverage.false_alarms_per_day.max(f64::MIN_POSITIVE)
+        rarity(coverage.false_alarms_per_day)
     )
+}
+
+/// How rare false alarms are, in the unit that people count such times in.
+fn rarity(per_day: f64) -> String {
+    let days = 1.0 / per_day.max(f64::MIN_POSITIVE);
+    match days {
+        ..700.0 => format!("at most one false alarm in {days:.0} days"),
+        _ => format!("at most one false alarm in {:.0} years", days / 365.25),
+    }
 }
 
 /// What would tell more apart, with all that it is good for.

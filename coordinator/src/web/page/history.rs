@@ -2,10 +2,11 @@
 //! verdicts as marks, beside the same stretch of an earlier day if that is asked for.
 
 use askama::Template;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use localize::{Layer, ServiceName, VantageName};
 use serde::Deserialize;
 
+use super::super::asked::{InPath, InQuery};
 use super::super::chart::{Chart, Mark, Span};
 use super::super::time;
 use super::super::{Face, Shared};
@@ -170,8 +171,8 @@ fn some(text: &str) -> Option<String> {
 
 pub(super) async fn history(
     State(face): Shared,
-    Path(name): Path<String>,
-    Query(asked): Query<Asked>,
+    InPath(name): InPath<String>,
+    InQuery(asked): InQuery<Asked>,
 ) -> Answer {
     let wish = Wish::read(&asked)?;
     let service = face.service(&name).await?;

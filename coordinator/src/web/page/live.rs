@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use localize::ServiceName;
@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::WatchStream;
 use tokio_stream::{Stream, StreamExt as _};
 
+use super::super::asked::InPath;
 use super::super::trouble::Trouble;
 use super::super::{Face, Shared};
 use super::{Frame, Place, html};
@@ -130,7 +131,7 @@ impl Stage {
 /// Starts a run, and goes to its page.
 pub(super) async fn start(
     State(face): Shared,
-    Path(name): Path<String>,
+    InPath(name): InPath<String>,
 ) -> Result<Redirect, Trouble> {
     let wish = Wish::new(ServiceName(name.clone()), Duration::ZERO, SINCE);
     let run = face.localiser.begin(wish).await?;
@@ -187,7 +188,10 @@ struct RunPage {
 }
 
 /// How a run goes; the verdict's page when it has one.
-pub(super) async fn run(State(face): Shared, Path(id): Path<String>) -> Result<Response, Trouble> {
+pub(super) async fn run(
+    State(face): Shared,
+    InPath(id): InPath<String>,
+) -> Result<Response, Trouble> {
     let followed = face.runs.find(&id)?;
     let stage = followed.stage.borrow().clone();
     let trouble = match stage.end {
@@ -212,7 +216,7 @@ pub(super) async fn run(State(face): Shared, Path(id): Path<String>) -> Result<R
 /// The same as it goes on: `step` while it does, then `end` with where to go.
 pub(super) async fn events(
     State(face): Shared,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<Sse<impl Stream<Item = Result<Sent, Infallible>>>, Trouble> {
     let followed = face.runs.find(&id)?;
     let page = format!("/runs/{id}");

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use askama::Template;
 use axum::extract::State;
 use proto::kept::Kept;
-use proto::words::micros;
+use proto::words::{counted, micros};
 
 use super::super::strip::{HEIGHT, Strip};
 use super::super::time::{self, Instant};
@@ -54,7 +54,7 @@ pub(super) async fn overview(State(face): Shared) -> Answer {
     // The worst first, else by name, as they came.
     rows.sort_by_key(|row| row.told.tone);
     html(&Overview {
-        frame: Frame::new(Place::Services, "Services", now_us),
+        frame: Frame::new(Place::Services, title(&rows), now_us),
         summary: summary(&rows),
         rows,
         strip_height: HEIGHT,
@@ -108,6 +108,15 @@ pub(super) fn alarms(verdicts: &[Kept], now_us: u64) -> Vec<(u64, u64)> {
         .collect()
 }
 
+/// What a browser's tab says of a page that nobody looks at.
+fn title(rows: &[Row]) -> String {
+    let bad = rows.iter().filter(|row| row.told.tone == Tone::Bad).count();
+    match bad {
+        0 => "Services".to_owned(),
+        bad => format!("{} with a fault", counted(bad as u64, "service")),
+    }
+}
+
 /// The whole in a sentence.
 fn summary(rows: &[Row]) -> String {
     let count = |tone: Tone| rows.iter().filter(|row| row.told.tone == tone).count();
@@ -121,5 +130,12 @@ fn summary(rows: &[Row]) -> String {
     let parts: Vec<String> = parts
         .map(|(count, words)| format!("{count} {words}"))
         .collect();
-    parts.join(", ")
+    match rows.len() {
+        0 => String::new(),
+        all => format!(
+            "Of {}: {}",
+            counted(all as u64, "service"),
+            parts.join(", ")
+        ),
+    }
 }

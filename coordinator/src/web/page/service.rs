@@ -1,12 +1,13 @@
 //! One service: its state, its path as a picture, every part by what is known of it.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use proto::kept::Kept;
 use proto::words::kind;
 
+use super::super::asked::InPath;
 use super::super::known::{Knowledge, Known, Mark};
-use super::super::picture::Picture;
+use super::super::picture::Drawn;
 use super::super::strip::{HEIGHT, Strip};
 use super::super::time::Instant;
 use super::super::told::{Told, current, told};
@@ -33,7 +34,7 @@ struct Service {
     told: Told,
     strip: Strip,
     strip_height: u64,
-    picture: Picture,
+    path: Drawn,
     /// The verdict whose page has the evidence; empty without one.
     evidence: String,
     groups: Vec<Group>,
@@ -57,7 +58,7 @@ struct Group {
     parts: Vec<Known>,
 }
 
-pub(super) async fn service(State(face): Shared, Path(name): Path<String>) -> Answer {
+pub(super) async fn service(State(face): Shared, InPath(name): InPath<String>) -> Answer {
     let now_us = clock::now_us();
     let service = face.service(&name).await?;
     let of = service.topology.service.clone();
@@ -76,7 +77,7 @@ pub(super) async fn service(State(face): Shared, Path(name): Path<String>) -> An
         told: told(&verdicts, &service.standing, service.rounds, now_us),
         strip: Strip::new(&slots, &alarms(&verdicts, now_us)),
         strip_height: HEIGHT,
-        picture: Picture::new(&service.topology, &known),
+        path: Drawn::new(&service.topology, &known),
         evidence: verdict
             .map(|kept: &Kept| kept.verdict.id.clone())
             .unwrap_or_default(),
@@ -112,30 +113,75 @@ fn groups(parts: Vec<Known>) -> Vec<Group> {
     for group in &mut groups {
         group
             .parts
-            .sort_by_key(|part| (part.component.kind, part.component.name.clone()));
+            .sort_by_cached_key(|part| (part.component.kind, counted(&part.component.name)));
     }
     groups
+}
+
+/// A name as people sort it, `web2` before `web10`: its numbers with as many digits.
+fn counted(name: &str) -> String {
+    let mut sorted = String::new();
+    let mut digits = String::new();
+    for letter in name.chars().chain(['\0']) {
+        match letter {
+            '0'..='9' => digits.push(letter),
+            other => {
+                if !digits.is_empty() {
+                    sorted += &format!("{digits:0>20}");
+                    digits.clear();
+                }
+                sorted.push(other);
+            }
+        }
+    }
+    sorted
+}
+
+/// Parts of one kind that have the same to say.
+struct Alike {
+    kind: &'static str,
+    names: Vec<String>,
+    because: String,
 }
 
 impl Group {
     /// Whether each part has a line of its own, with the reason.
     fn is_told_one_by_one(&self) -> bool {
-        self.mark.is_in_question() || self.mark == Mark::NotProbed
+        self.mark.is_in_question()
     }
 
-    /// Its kinds with the names of their parts, for who only wants to know that they are well.
-    fn names(&self) -> Vec<(&'static str, String)> {
-        let mut kinds: Vec<(&'static str, Vec<&str>)> = Vec::new();
+    /// Those together that need no line of their own: by kind, and by what would have them probed.
+    fn alike(&self) -> Vec<Alike> {
+        let mut groups: Vec<Alike> = Vec::new();
         for part in &self.parts {
-            let word = kind(part.component.kind);
-            match kinds.last_mut() {
-                Some((known, names)) if *known == word => names.push(&part.component.name),
-                Some(_) | None => kinds.push((word, vec![&part.component.name])),
+            let because = match self.mark {
+                Mark::NotProbed => part.because.as_str(),
+                Mark::Blamed | Mark::Candidate | Mark::Cleared | Mark::NotKnown => "",
+            };
+            let name = part.component.name.clone();
+            let kind = kind(part.component.kind);
+            let same = |group: &&mut Alike| group.kind == kind && group.because == because;
+            match groups.iter_mut().find(same) {
+                Some(group) => group.names.push(name),
+                None => groups.push(Alike {
+                    kind,
+                    names: vec![name],
+                    because: because.to_owned(),
+                }),
             }
         }
-        kinds
-            .into_iter()
-            .map(|(word, names)| (word, names.join(", ")))
-            .collect()
+        groups
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_sorted_as_people_count() {
+        let mut names = ["web10", "web2", "10.0.0.9", "10.0.0.10", "web", ""];
+        names.sort_by_cached_key(|name| counted(name));
+        assert_eq!(names, ["", "10.0.0.9", "10.0.0.10", "web", "web2", "web10"]);
     }
 }

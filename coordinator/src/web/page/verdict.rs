@@ -1,34 +1,41 @@
 //! One verdict with everything behind it, as a page and as a file of its own.
 
 use askama::Template;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::HeaderValue;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::IntoResponse;
 use proto::kept::Kept;
+use serde::Deserialize;
 
 use super::super::Shared;
+use super::super::asked::InPath;
 use super::super::assets::STYLE;
 use super::super::evidence::Evidence;
 use super::super::known::Knowledge;
-use super::super::picture::Picture;
+use super::super::picture::Drawn;
 use super::super::time;
 use super::super::trouble::Trouble;
 use super::{Answer, Frame, Place, html};
 use crate::clock;
-use localize::{Case, Topology};
+use localize::Topology;
 
 #[derive(Template)]
 #[template(path = "web/verdict.html")]
 struct VerdictPage {
     frame: Frame,
     verdict: Evidence,
+    /// The path as it was then; `None` when the case is no longer kept.
+    path: Option<Drawn>,
 }
 
-pub(super) async fn verdict(State(face): Shared, Path(id): Path<String>) -> Answer {
+pub(super) async fn verdict(State(face): Shared, InPath(id): InPath<String>) -> Answer {
     let now_us = clock::now_us();
     let kept = face.verdict(id).await?;
+    let wanted = kept.verdict.id.clone();
+    let case = face.read(move |store| store.case(&wanted)).await?;
     html(&VerdictPage {
+        path: drawn(&kept, case.as_deref()),
         frame: Frame::new(
             Place::Verdicts,
             format!("Verdict on {}", kept.verdict.service),
@@ -44,16 +51,22 @@ struct Report {
     style: &'static str,
     verdict: Evidence,
     /// The path as it was then; `None` when the case is no longer kept.
-    picture: Option<Picture>,
+    path: Option<Drawn>,
     made: String,
     version: &'static str,
 }
 
-impl Report {
-    /// The marks of the picture lead to places in the same file.
-    fn link(&self) -> &'static str {
-        "#"
-    }
+/// What of a case is drawn.
+#[derive(Deserialize)]
+struct Where {
+    topology: Topology,
+}
+
+/// The path of a verdict's case, with what the verdict says of it.
+fn drawn(kept: &Kept, case_json: Option<&[u8]>) -> Option<Drawn> {
+    let case: Where = serde_json::from_slice(case_json?).ok()?;
+    let known = Knowledge::new(Some(&kept.verdict), &[]);
+    Some(Drawn::new(&case.topology, &known))
 }
 
 /// A verdict as one file that needs nothing else, with the path as it was in its case.
@@ -65,13 +78,10 @@ pub(in crate::web) fn report(
     case_json: Option<&[u8]>,
     now_us: u64,
 ) -> Result<String, askama::Error> {
-    let case: Option<Case> = case_json.and_then(|json| serde_json::from_slice(json).ok());
-    let known = Knowledge::new(Some(&kept.verdict), &[]);
-    let drawn = |topology: &Topology| Picture::new(topology, &known);
     let report = Report {
         style: STYLE,
         verdict: Evidence::new(kept, now_us),
-        picture: case.map(|case| drawn(&case.topology)),
+        path: drawn(kept, case_json),
         made: time::clock(now_us, 0),
         version: env!("CARGO_PKG_VERSION"),
     };
@@ -81,7 +91,7 @@ pub(in crate::web) fn report(
 /// The same from the page's button.
 pub(super) async fn download(
     State(face): Shared,
-    Path(id): Path<String>,
+    InPath(id): InPath<String>,
 ) -> Result<impl IntoResponse, Trouble> {
     let kept = face.verdict(id).await?;
     let wanted = kept.verdict.id.clone();

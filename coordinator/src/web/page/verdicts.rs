@@ -1,13 +1,14 @@
 //! The newest verdicts, a line each.
 
 use askama::Template;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use localize::{ServiceName, VerdictOutcome};
 use proto::kept::Kept;
 use proto::words::{component, percent};
 use serde::Deserialize;
 
 use super::super::Shared;
+use super::super::asked::InQuery;
 use super::super::time::Instant;
 use super::super::told::{Tone, question};
 use super::{Answer, Frame, Place, html};
@@ -41,7 +42,7 @@ pub(super) struct Which {
     service: Option<String>,
 }
 
-pub(super) async fn verdicts(State(face): Shared, Query(which): Query<Which>) -> Answer {
+pub(super) async fn verdicts(State(face): Shared, InQuery(which): InQuery<Which>) -> Answer {
     let now_us = clock::now_us();
     let service = which.service.filter(|service| !service.is_empty());
     let kept = face

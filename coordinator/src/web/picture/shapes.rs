@@ -1,13 +1,14 @@
 //! What the picture is made of: boxes, lines between them, headings, each in its place.
 
 use super::super::known::Mark;
-use super::{BOX_HEIGHT, BOX_WIDTH};
+use super::BOX_HEIGHT;
 
 /// A box.
 #[derive(Clone, Debug, PartialEq)]
 pub(in crate::web) struct Node {
     pub(in crate::web) x: u32,
     pub(in crate::web) y: u32,
+    pub(in crate::web) width: u32,
     /// What stands in it, shortened.
     pub(in crate::web) name: String,
     /// What is known, in words.
@@ -31,7 +32,7 @@ impl Node {
     }
 
     pub(super) const fn right(&self) -> (u32, u32) {
-        (self.x + BOX_WIDTH, self.y + BOX_HEIGHT / 2)
+        (self.x + self.width, self.y + BOX_HEIGHT / 2)
     }
 }
 
