@@ -131,6 +131,18 @@ impl Shelter {
     }
 }
 
+impl Shelter {
+    /// The same where nobody meets the component straight: its rate is what the proxy's clients meet, and what they
+    /// are spared nobody could know of.
+    const fn unmet(self) -> &'static [Elsewhere] {
+        match self {
+            Self::Chosen | Self::ChosenLossy | Self::ChosenWay => &[OutOfRotation, Times(1.0)],
+            Self::Optional => &[KeptAway, Times(1.0)],
+            Self::Cached => NOWHERE,
+        }
+    }
+}
+
 /// A cause with its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fault {
@@ -381,10 +393,11 @@ impl<'a> Fitter<'a> {
             } else {
                 NOWHERE
             },
-            behind: if terms.seen_behind() {
-                model.causes[cause].shelter.choices()
-            } else {
-                NOWHERE
+            behind: match (terms.seen_behind(), terms.seen(Group::STRAIGHT)) {
+                (true, true) => model.causes[cause].shelter.choices(),
+                (true, false) if terms.is_missed() => model.causes[cause].shelter.unmet(),
+                (true, false) => NOWHERE,
+                (false, _) => NOWHERE,
             },
         };
         integrand.integrate(cause, model.floor, model.causes[cause].restless, grid)

@@ -35,6 +35,8 @@ impl Group {
         [Group::Front, Group::Data, Group::Behind, Group::BehindData];
     /// Those that a proxy can keep its clients away from.
     pub(crate) const BEHIND: [Group; 2] = [Group::Behind, Group::BehindData];
+    /// Those where nothing stands in between.
+    pub(crate) const STRAIGHT: [Group; 2] = [Group::Front, Group::Data];
     /// Those of packets that need not all arrive.
     pub(crate) const DATA: [Group; 2] = [Group::Data, Group::BehindData];
 

@@ -88,7 +88,12 @@ impl Terms {
 
     /// Whether it makes a difference that a proxy stands in front, which can take it out of rotation.
     pub(super) fn seen_behind(&self) -> bool {
-        self.seen(Group::BEHIND) || self.masked.iter().any(|gain| *gain != 0.0)
+        self.seen(Group::BEHIND) || self.is_missed()
+    }
+
+    /// Whether it shows that clients are kept away: by whom else they meet.
+    pub(super) fn is_missed(&self) -> bool {
+        self.masked.iter().any(|gain| *gain != 0.0)
     }
 
     /// The classes that are not empty.
