@@ -129,9 +129,7 @@ impl Shelter {
             Self::Cached => &[Spared, Times(0.31), Times(1.0)],
         }
     }
-}
 
-impl Shelter {
     /// The same where nobody meets the component straight: its rate is what the proxy's clients meet, and what they
     /// are spared nobody could know of.
     const fn unmet(self) -> &'static [Elsewhere] {
@@ -396,8 +394,7 @@ impl<'a> Fitter<'a> {
             behind: match (terms.seen_behind(), terms.seen(Group::STRAIGHT)) {
                 (true, true) => model.causes[cause].shelter.choices(),
                 (true, false) if terms.is_missed() => model.causes[cause].shelter.unmet(),
-                (true, false) => NOWHERE,
-                (false, _) => NOWHERE,
+                (true, false) | (false, _) => NOWHERE,
             },
         };
         integrand.integrate(cause, model.floor, model.causes[cause].restless, grid)

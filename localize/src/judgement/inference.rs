@@ -273,8 +273,7 @@ fn named(
         let Some(fault) = fault(seen, present, suspect, suspect.blame) else {
             continue;
         };
-        let mine = |e: &&Episode| e.component == fault.component && e.mode.text() == fault.mode;
-        let mine: Vec<&Episode> = episodes.iter().filter(mine).collect();
+        let mine: Vec<&Episode> = episodes.iter().filter(|e| e.is_of(&fault)).collect();
         let dates = dates(
             seen,
             present,

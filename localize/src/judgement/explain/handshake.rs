@@ -111,8 +111,8 @@ impl Offered {
     }
 }
 
-/// How much of what the balancer does at a backend leaves from the address that answers do not come back to.
-pub(super) fn share(scene: Scene<'_>, what: &What) -> Option<Evidence> {
+/// A backend's host, and the one address that its answers do not come back to, where that is the fault.
+fn unanswered(what: &What) -> Option<(&String, &IpAddr)> {
     let What::Return {
         host,
         to: Destination::Address(address),
@@ -120,6 +120,12 @@ pub(super) fn share(scene: Scene<'_>, what: &What) -> Option<Evidence> {
     else {
         return None;
     };
+    Some((host, address))
+}
+
+/// How much of what the balancer does at a backend leaves from the address that answers do not come back to.
+pub(super) fn share(scene: Scene<'_>, what: &What) -> Option<Evidence> {
+    let (host, address) = unanswered(what)?;
     let sources = scene.own().by_source(scene.span, host);
     let all: usize = sources.values().sum();
     let lost = *sources.get(address).filter(|count| **count > 0)?;
@@ -146,13 +152,7 @@ pub(super) fn share(scene: Scene<'_>, what: &What) -> Option<Evidence> {
 /// What is left of the backends' capacity where one of the balancer's addresses is not answered: by which share of
 /// its connections to each backend was completed.
 pub(super) fn capacity(scene: Scene<'_>, what: &What) -> Option<Evidence> {
-    let What::Return {
-        host,
-        to: Destination::Address(address),
-    } = what
-    else {
-        return None;
-    };
+    let (host, address) = unanswered(what)?;
     let sources = scene.own().by_source(scene.span, host);
     sources.get(address).filter(|count| **count > 0)?;
     let counts = scene.own().completed(scene.span);
