@@ -10,6 +10,9 @@ use super::model::{
 /// No probability is taken to be smaller.
 pub(super) const TINY: f64 = 1e-12;
 
+/// A proxy without anybody to choose turns its clients away with this probability.
+const FORSAKES: f64 = 0.5;
+
 /// The ways of a cell while causes act, made ready for many outcomes and for one cause more.
 pub(crate) struct Mixture<'a> {
     model: &'a Model,
@@ -242,10 +245,26 @@ impl<'a> Mixture<'a> {
     fn over_ways(&self, outcome: &Outcome, extras: &[Extra], masks: bool) -> Sums {
         let sums = self.over_open_ways(outcome, extras, masks);
         if masks && sums.whole + self.cell.slip * (1.0 - sums.came) <= 0.0 {
-            // Everything is out of rotation: then something is served in spite of it.
-            return self.over_open_ways(outcome, extras, false);
+            return self.forsaken(outcome, self.over_open_ways(outcome, extras, false));
         }
         sums
+    }
+
+    /// Everything is out of rotation: then some proxies serve in spite of it, and the others say themselves that
+    /// they have nobody.
+    fn forsaken(&self, outcome: &Outcome, in_spite: Sums) -> Sums {
+        let Some(signature) = self.cell.forsaken else {
+            return in_spite;
+        };
+        let own = match (outcome.symptom, outcome.server) {
+            (Some(symptom), None) => self.shows(signature, symptom),
+            (None, _) | (_, Some(_)) => 0.0,
+        };
+        let own = own * in_spite.whole;
+        Sums {
+            share: in_spite.share + FORSAKES * (own - in_spite.share),
+            ..in_spite
+        }
     }
 
     /// Where nobody acts, every probe succeeds.
@@ -320,20 +339,22 @@ impl<'a> Mixture<'a> {
                 None => passage.survival,
             };
         };
-        let shows =
-            |signature: u16| self.model.signatures[usize::from(signature)][usize::from(symptom)];
         let hits = self.hits_on(passage);
         let towards = |hits: &[Hit]| {
-            let seen = |sum, hit: &Hit| sum + hit.first * shows(hit.signature);
+            let seen = |sum, hit: &Hit| sum + hit.first * self.shows(hit.signature, symptom);
             hits.iter().fold(0.0, seen)
         };
         match more {
             Some(strike) => {
                 let before = towards(&hits[..strike.after as usize]);
-                before + strike.survival * shows(strike.signature)
+                before + strike.survival * self.shows(strike.signature, symptom)
             }
             None => towards(hits),
         }
+    }
+
+    fn shows(&self, signature: u16, symptom: u8) -> f64 {
+        self.model.signatures[usize::from(signature)][usize::from(symptom)]
     }
 
     fn hits_on(&self, passage: &Passage) -> &[Hit] {
@@ -509,6 +530,7 @@ mod tests {
             spread: 1.0,
             kinds: 2.0,
             kin: 0,
+            forsaken: Some(1),
         };
         let ways = [(0.5, Some(0)), (0.3, Some(1)), (0.2, None)];
         let ways = ways.map(|(weight, server)| Way { weight, server });

@@ -202,6 +202,8 @@ pub(crate) struct Cell {
     pub(crate) kinds: f64,
     /// Cells of one number go the same way, but from different vantage points.
     pub(crate) kin: u32,
+    /// What a proxy shows that has nobody left to choose, as a signature; `None` where nothing is known of it.
+    pub(crate) forsaken: Option<u16>,
     /// Probability that what fails one layer before is reported here.
     pub(crate) slip: f64,
     /// Probability that what fails here is reported one layer later.
@@ -227,6 +229,8 @@ pub(crate) struct Nature {
     pub(crate) kinds: f64,
     /// Cells of one number go the same way, but from different vantage points.
     pub(crate) kin: u32,
+    /// What a proxy shows that has nobody left to choose, as a signature; `None` where nothing is known of it.
+    pub(crate) forsaken: Option<u16>,
 }
 
 /// A count in one window.
@@ -352,6 +356,7 @@ impl Model {
             spread: nature.spread,
             kinds: nature.kinds,
             kin: nature.kin,
+            forsaken: nature.forsaken,
             slip: 0.0,
             late: 0.0,
             trials: 0.0,

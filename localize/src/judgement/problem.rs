@@ -10,6 +10,7 @@ use crate::engine::model::{
     Restless, Shelter, Touch, Way, index16, index32,
 };
 use crate::engine::search::{Posterior, Set};
+use crate::facts::component::Kind;
 use crate::facts::observation::Target;
 use crate::facts::topology::VantageName;
 use crate::judgement::carried::{self, Carried, Expected};
@@ -17,7 +18,7 @@ use crate::judgement::habit::accustomed;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::reading::choosing;
-use crate::world::mode::{Class, Known, MODES, Phase, Strikes, View};
+use crate::world::mode::{Class, Known, MODES, Mode, Phase, Strikes, View, Word};
 use crate::world::part::What;
 use crate::world::path::{Alternative, Balancing, Crossing, PartId};
 use crate::world::signature::{Distribution, Signatures, makes, slot, view};
@@ -128,6 +129,7 @@ impl<'a> Problem<'a> {
                 spread,
                 kinds: possible().count() as f64,
                 kin: kin.number((&cell.arm.target, cell.stage)),
+                forsaken: self.forsaken(cell),
             };
             let ways: Vec<Way> = cell
                 .alternatives
@@ -152,6 +154,19 @@ impl<'a> Problem<'a> {
                 );
             }
         }
+    }
+
+    /// What a balancer shows at a cell when all backends are out of rotation: one that ends connections answers
+    /// with an error of its own.
+    fn forsaken(&self, cell: &Cell) -> Option<u16> {
+        let own = |c: &&Crossing| matches!(self.evidence.parts[c.part].what, What::Balancer(_));
+        let says =
+            |m: &Mode| m.is_of(Class::Blamable(Kind::LoadBalancer)) && m.word == Word::Http5xx;
+        let mode = MODES.iter().position(says)?;
+        let view = crossings(cell).find(own)?.view;
+        let chosen = cell.alternatives.len() > 1 && self.evidence.balancing == Balancing::Proxied;
+        let signature = || self.signature(mode, cell, view, cell.stage);
+        (chosen && signature().is_some()).then(|| index16(slot(mode, view, cell.stage)))
     }
 
     /// Every hypothesis that could explain at least one failure better than chance does.

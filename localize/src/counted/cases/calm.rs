@@ -122,6 +122,7 @@ impl Backgrounds {
             common,
             spread: 1.0,
             kinds: 1.0,
+            forsaken: None,
             kin: 0,
         }
     }

@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
+use core::ops::RangeInclusive;
 
 use crate::facts::dns::{DnsFacts, Reply};
 use crate::facts::observation::{Failure, Observation, ObservationId, Outcome, Target};
@@ -76,19 +77,31 @@ fn speaks_of(dns: &DnsFacts, address: IpAddr) -> bool {
 }
 
 /// Whether a name server hands out a dead address.
-pub(super) fn disagree(observations: &[&Observation], dead: &BTreeSet<IpAddr>) -> bool {
-    observations.iter().any(|o| {
-        let asked = matches!(o.arm.target, Target::NameServer { .. });
-        let dns = o.facts.dns.as_ref().filter(|_| asked);
-        dns.is_some_and(|dns| dns.held().any(|a| dead.contains(&a)))
-    })
+pub(super) fn disagrees(observation: &Observation, dead: &BTreeSet<IpAddr>) -> bool {
+    let asked = matches!(observation.arm.target, Target::NameServer { .. });
+    let dns = observation.facts.dns.as_ref().filter(|_| asked);
+    dns.is_some_and(|dns| dns.held().any(|a| dead.contains(&a)))
 }
 
-/// Answers of resolvers that came from their caches: the same addresses while an earlier answer had still
-/// to live, whoever asked. Times to live are whole seconds (RFC 1035, section 3.2.1). Of those that are
+/// The time in which resolvers may have asked while these were seen, in microseconds of mesh time: what is over was
+/// over a while after the last of them at the latest. `None` without any.
+pub(super) fn about<'o>(
+    observations: impl Iterator<Item = &'o &'o Observation>,
+) -> Option<RangeInclusive<u64>> {
+    let at = observations.map(|o| o.scheduled_us);
+    let (from, to) = at.fold(None, |range: Option<(u64, u64)>, at| {
+        let (from, to) = range.unwrap_or((at, at));
+        Some((from.min(at), to.max(at)))
+    })?;
+    Some(from.saturating_sub(RECENT_US)..=to.saturating_add(RECENT_US))
+}
+
+/// Answers of resolvers that came from their caches: the same addresses while an earlier answer of this time had
+/// still to live, whoever asked. Times to live are whole seconds (RFC 1035, section 3.2.1). Of those that are
 /// `wanted`.
 pub(super) fn repeated(
     observations: &[&Observation],
+    while_so: &RangeInclusive<u64>,
     wanted: fn(&DnsFacts) -> bool,
 ) -> BTreeSet<ObservationId> {
     let mut in_order = observations.to_vec();
@@ -112,7 +125,7 @@ pub(super) fn repeated(
         let at = observation.scheduled_us;
         if expires.get(&key).is_some_and(|expiry| at < *expiry) {
             repeats.insert(observation.id.clone());
-        } else {
+        } else if while_so.contains(&at) {
             expires.insert(key, at + (u64::from(ttl) + 1) * 1_000_000);
         }
     }

@@ -99,12 +99,15 @@ impl Dns {
             let sign = zone.sign(*told, dead, checked, left);
             dns.signs.extend(sign.map(|s| (told.id(), s)));
         }
-        let mut signs = dns.signs.values();
-        let wrong = signs.any(|s| matches!(s, Symptom::DnsBogus | Symptom::DnsExpired));
-        if addresses::disagree(observations, dead) {
-            dns.repeats = addresses::repeated(observations, |_| true);
-        } else if wrong {
-            dns.repeats = addresses::repeated(observations, |facts| facts.authentic);
+        let wrong = observations.iter().filter(|o| {
+            let sign = dns.signs.get(&o.id);
+            sign.is_some_and(|s| matches!(s, Symptom::DnsBogus | Symptom::DnsExpired))
+        });
+        let disagree = observations.iter().filter(|o| addresses::disagrees(o, dead));
+        if let Some(while_so) = addresses::about(disagree) {
+            dns.repeats = addresses::repeated(observations, &while_so, |_| true);
+        } else if let Some(while_so) = addresses::about(wrong) {
+            dns.repeats = addresses::repeated(observations, &while_so, |facts| facts.authentic);
         }
         let all = resolvers.into_values().flatten();
         dns.read_aaaa(all.chain(servers.into_iter().map(|(_, told)| told)));
