@@ -19,7 +19,7 @@ use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::reading::choosing;
 use crate::world::mode::{Class, Known, MODES, Mode, Phase, Strikes, View, Word};
-use crate::world::part::What;
+use crate::world::part::{Part, What};
 use crate::world::path::{Alternative, Balancing, Crossing, PartId};
 use crate::world::signature::{Distribution, Signatures, makes, slot, view};
 use crate::world::symptom::{STAGES, Stage, Symptom};
@@ -39,6 +39,9 @@ const FLOOR: f64 = 0.03;
 /// Where nobody has looked for so long, in microseconds, while others were probed, nothing is said of the
 /// present.
 const OVERLOOKED_US: u64 = 15_000_000;
+
+/// Faults of several parts are one of the whole when each is so often there as this, and so sure.
+const ALIKE: f64 = 0.5;
 
 /// How sure a fault is that something stands beside that no component explains.
 const BESIDE_UNKNOWN: f64 = 0.5;
@@ -78,6 +81,8 @@ pub(crate) struct Problem<'a> {
     pub(crate) habits: Vec<BTreeMap<u16, Distribution>>,
     /// For each part the cells that cross it.
     pub(crate) cells_of: Vec<Vec<usize>>,
+    /// The members of each part that is a whole, two at least.
+    members: BTreeMap<PartId, Vec<PartId>>,
 }
 
 impl<'a> Problem<'a> {
@@ -106,6 +111,7 @@ impl<'a> Problem<'a> {
             signatures,
             hypotheses: Vec::new(),
             habits: Vec::new(),
+            members: members(&evidence.parts),
             cells_of,
         };
         problem.add_cells();
@@ -499,12 +505,64 @@ impl<'a> Problem<'a> {
         if looked { fit.present } else { 0.0 }
     }
 
-    /// How sure a set is of one of several parts, where each fault counts so much.
+    /// How sure a set is of one of several parts, where each fault counts so much. What a whole does is not its
+    /// members' beside, and what all members do is the whole's.
     fn blamed_in(&self, set: &Set, accused: Accused<'_>, counts: impl Fn(&Fit) -> f64) -> f64 {
         let fits = set.fits.iter().zip(&set.guilt);
-        fits.filter(|(f, _)| self.is_of(f, accused))
+        let own = fits
+            .filter(|(f, _)| self.is_of(f, accused) && !self.is_gathered(set, f))
             .map(|(f, guilt)| counts(f) * guilt)
-            .fold(0.0, f64::max)
+            .fold(0.0, f64::max);
+        let wholes = accused
+            .parts
+            .iter()
+            .filter_map(|part| self.members.get(part));
+        let through = wholes.map(|members| {
+            let modes = set.fits.iter().filter(|f| members[0] == self.part(f));
+            let modes = modes.filter(|f| accused.phase.is_none_or(|p| p == self.mode(f).phase()));
+            modes
+                .map(|f| self.alike(set, members, f, &counts))
+                .fold(0.0, f64::max)
+        });
+        through.fold(own, f64::max)
+    }
+
+    /// Whether a set blames one of several parts, be it through all of its members.
+    pub(crate) fn tells_of(&self, set: &Set, accused: Accused<'_>) -> bool {
+        self.blamed_in(set, accused, |fit| self.present(fit)) >= ALIKE
+    }
+
+    /// Whether a fault is told as that of a whole whose member its part is.
+    fn is_gathered(&self, set: &Set, fit: &Fit) -> bool {
+        let part = self.part(fit);
+        let mut wholes = self.members.iter().filter(|(_, all)| all.contains(&part));
+        wholes.any(|(whole, members)| {
+            let present = |f: &Fit| self.present(f);
+            self.alike(set, &[*whole], fit, present) >= ALIKE
+                || self.alike(set, members, fit, present) >= ALIKE
+        })
+    }
+
+    /// How sure a set is that each of some parts fails as in a fit, and about as often.
+    fn alike(&self, set: &Set, parts: &[PartId], fit: &Fit, counts: impl Fn(&Fit) -> f64) -> f64 {
+        let rate = |f: &Fit| f.fault.theta[Group::Front as usize];
+        let like =
+            |f: &Fit| self.mode(f).word == self.mode(fit).word && rate(f) >= ALIKE * rate(fit);
+        let each = parts.iter().map(|part| {
+            let fits = set.fits.iter().zip(&set.guilt);
+            fits.filter(|(f, _)| self.part(f) == *part && like(f))
+                .map(|(f, guilt)| counts(f) * guilt)
+                .fold(0.0, f64::max)
+        });
+        each.fold(1.0, f64::min)
+    }
+
+    fn part(&self, fit: &Fit) -> PartId {
+        self.hypothesis(&fit.fault).part
+    }
+
+    fn mode(&self, fit: &Fit) -> &'static Mode {
+        &MODES[self.hypothesis(&fit.fault).mode]
     }
 
     /// Probability of something that no component explains, beyond what one of the parts is blamed for.
@@ -567,6 +625,16 @@ impl<'a> Problem<'a> {
         let phase = accused.phase.is_none_or(|p| p == MODES[mode].phase());
         phase && accused.parts.contains(&part)
     }
+}
+
+fn members(parts: &[Part]) -> BTreeMap<PartId, Vec<PartId>> {
+    let wholes = parts.iter().enumerate().map(|(whole, part)| {
+        let members = parts.iter().enumerate();
+        let members = members.filter(|(_, other)| part.what.gathers(&other.what));
+        (whole, members.map(|(member, _)| member).collect())
+    });
+    let wholes = wholes.filter(|(_, members): &(_, Vec<PartId>)| members.len() > 1);
+    wholes.collect()
 }
 
 /// How many times the usual share of answers is late by chance at each vantage point, by the calmer half

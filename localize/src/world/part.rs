@@ -283,6 +283,23 @@ impl What {
         Some(Component { kind, name })
     }
 
+    /// Whether it is a whole of which the other one is a member: what all members do, it does.
+    pub(crate) fn gathers(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::NameServers(_), Self::NameServer(_))
+            | (Self::Provider(_), Self::Edge(_))
+            | (Self::Shared(_), Self::Backend(_)) => true,
+            (
+                Self::OriginPath { edge: None, to },
+                Self::OriginPath {
+                    edge: Some(_),
+                    to: same,
+                },
+            ) => to == same,
+            _ => false,
+        }
+    }
+
     /// Whether it only sums up others, which have probes of their own.
     pub(crate) fn is_shared_parent(&self) -> bool {
         match self {

@@ -10,7 +10,7 @@ use super::{contributions, lines, with_and_without};
 use crate::engine::fit::{Fault as Fitted, Fitter};
 use crate::engine::search::{Posterior, Set};
 use crate::facts::component::Component;
-use crate::judgement::problem::Problem;
+use crate::judgement::problem::{Accused, Problem};
 use crate::judgement::stretch::Suspect;
 use crate::judgement::verdict::Rival;
 use crate::judgement::words;
@@ -63,23 +63,26 @@ pub(super) fn stand_ins(
     };
     let mut stand_ins: Vec<StandIn> = candidates
         .into_iter()
-        .map(|(component, single)| {
+        .filter_map(|(component, single)| {
             let mut stand_in = single.clone();
             if !alone {
                 let mut place = set.clone();
                 place.fits[position] = single.fits[0].clone();
                 stand_in = fitted(&place, &fitter);
             }
+            if problem.tells_of(&stand_in, suspect.accused()) {
+                return None;
+            }
             let nats = held - stand_in.score;
             let hypothesis = problem.hypothesis(&single.fits[0].fault);
-            let met = met(problem, posterior, hypothesis.part, &suspect.parts);
-            StandIn {
+            let met = met(problem, posterior, hypothesis.part, suspect.accused());
+            Some(StandIn {
                 component,
                 part: hypothesis.part,
                 mode: MODES[hypothesis.mode].word,
                 faults: stand_in.faults(),
                 nats: nats.min(set.score - met).max(0.0),
-            }
+            })
         })
         .collect();
     stand_ins.sort_by(|a, b| a.nats.total_cmp(&b.nats));
@@ -97,11 +100,11 @@ fn fitted(set: &Set, fitter: &Fitter<'_>) -> Set {
     set
 }
 
-/// The score of the best set met in the search that blames one part and none of the others.
-fn met(problem: &Problem<'_>, posterior: &Posterior, part: PartId, others: &[PartId]) -> f64 {
+/// The score of the best set met in the search that blames one part and not who is accused.
+fn met(problem: &Problem<'_>, posterior: &Posterior, part: PartId, accused: Accused<'_>) -> f64 {
     let sets = posterior.sets.iter().map(|(_, set)| set);
     sets.filter(|set| !set.unknown && blames(problem, set, &[part]))
-        .filter(|set| !blames(problem, set, others))
+        .filter(|set| !blames(problem, set, accused.parts) && !problem.tells_of(set, accused))
         .map(|set| set.score)
         .fold(f64::NEG_INFINITY, f64::max)
 }

@@ -103,7 +103,9 @@ impl Dns {
             let sign = dns.signs.get(&o.id);
             sign.is_some_and(|s| matches!(s, Symptom::DnsBogus | Symptom::DnsExpired))
         });
-        let disagree = observations.iter().filter(|o| addresses::disagrees(o, dead));
+        let disagree = observations
+            .iter()
+            .filter(|o| addresses::disagrees(o, dead));
         if let Some(while_so) = addresses::about(disagree) {
             dns.repeats = addresses::repeated(observations, &while_so, |_| true);
         } else if let Some(while_so) = addresses::about(wrong) {
