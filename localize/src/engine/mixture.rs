@@ -432,7 +432,7 @@ impl Room {
         for a in acting {
             for touch in a.touches.iter().filter(|touch| on(touch, place)) {
                 let theta = a.theta[touch.group as usize];
-                passage.closed |= a.masked && touch.group.is_behind();
+                passage.closed |= a.masked && keeps_from(touch, place);
                 match touch.effect {
                     Effect::Gate if gated => passage.gate *= 1.0 - theta,
                     Effect::Gate => {}
@@ -473,7 +473,7 @@ impl<'a> More<'a> {
     /// Whether a proxy keeps its clients from a way.
     fn closes(self, place: u16) -> bool {
         match self {
-            Self::Masked(touches) => closed(touches, place),
+            Self::Masked(touches) => touches.iter().any(|touch| keeps_from(touch, place)),
             Self::Hard(..) => false,
         }
     }
@@ -507,9 +507,10 @@ fn on(touch: &Touch, place: u16) -> bool {
     touch.path == EVERY_PATH || touch.path == place
 }
 
-fn closed(touches: &[Touch], place: u16) -> bool {
-    let mut touches = touches.iter();
-    touches.any(|t| t.group.is_behind() && on(t, place))
+/// Whether a proxy that keeps its clients from what touches this keeps them from a way. From what is on every way it
+/// can keep nobody by another choice: then a cache answers, and what else is on the ways is met as ever.
+fn keeps_from(touch: &Touch, place: u16) -> bool {
+    touch.group.is_behind() && touch.path == place
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::facts::observation::{
 use crate::facts::time::Micros;
 use crate::facts::topology::{Role, VantageName, VantagePoint};
 use crate::reading::choosing::{Kept, tell_kept};
+use crate::reading::clusters;
 use crate::reading::comparison::Reading;
 use crate::reading::delay::Delay;
 use crate::reading::dns::Asked;
@@ -272,7 +273,9 @@ impl Record {
                 by_cell.entry(key).or_default().push(trial);
             }
         }
-        tell_kept(&mut by_cell, reading.topology().backends.len());
+        let backends = &reading.topology().backends;
+        clusters::leave_one(&mut by_cell, backends);
+        tell_kept(&mut by_cell, backends.len());
         Self {
             by_cell,
             local,

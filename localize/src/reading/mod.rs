@@ -3,6 +3,7 @@
 pub(crate) mod cells;
 pub(crate) mod choosing;
 pub(crate) mod clock;
+pub(crate) mod clusters;
 pub(crate) mod comparison;
 pub(crate) mod delay;
 pub(crate) mod dns;

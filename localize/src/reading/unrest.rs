@@ -1,12 +1,16 @@
-//! Rounds in which a vantage point's own host was late with everything.
+//! Rounds in which a vantage point's own host was late with everything, or all hosts were.
 //!
 //! A host that has no time is late at targets that share nothing else. Handshakes and DNS answers show
 //! it, since no application stands behind them: where many of a round's took much longer than usual, and
 //! of more than one sort of target, no lateness of that round says anything about the path.
+//!
+//! Where most vantage points were late to fire at one instant, they share a machine that had no time, and whoever
+//! else is on it had none either: nothing that is late about then is anybody's.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 
-use crate::facts::observation::{Layer, Observation, RoundId, Target};
+use crate::facts::observation::{Firing, Layer, Observation, RoundId, Target};
 use crate::facts::topology::VantageName;
 use crate::reading::delay::Delays;
 
@@ -16,8 +20,21 @@ const LATE_TIMES: u64 = 3;
 /// Share of a round's probes whose openings are late when the host is to blame.
 const MANY: f64 = 0.3;
 
+/// A probe that left later than this was kept waiting, in microseconds: ten times what agents call late.
+const KEPT_WAITING: u64 = 50_000;
+/// So many vantage points, and this share of a round's, are not kept waiting at once by chance.
+const TOGETHER: usize = 3;
+const MOST: f64 = 0.5;
+/// How far from such an instant a busy machine may still be busy, in microseconds: about as long as lateness comes
+/// in clusters.
+const BUSY_US: u64 = 2_500_000;
+
 /// The rounds of unrest.
-pub(crate) struct Unrest(BTreeSet<(VantageName, RoundId)>);
+pub(crate) struct Unrest {
+    own: BTreeSet<(VantageName, RoundId)>,
+    /// The instants at which most vantage points were kept waiting, ascending, in microseconds of mesh time.
+    common: Vec<u64>,
+}
 
 impl Unrest {
     /// Finds them by what openings usually take.
@@ -45,20 +62,41 @@ impl Unrest {
         let unrestful = rounds
             .into_iter()
             .filter(|(_, tally)| tally.sorts.len() > 1 && tally.late >= MANY * tally.of);
-        Self(
-            unrestful
+        Self {
+            own: unrestful
                 .map(|((v, round), _)| (v.clone(), round))
                 .collect(),
-        )
+            common: common(observations),
+        }
     }
 
-    /// Whether an observation is of such a round.
+    /// Whether an observation is of such a round, or of a time about such an instant.
     pub(crate) fn holds(&self, observation: &Observation) -> bool {
-        !self.0.is_empty()
-            && self
-                .0
-                .contains(&(observation.vantage().clone(), observation.round))
+        let from = observation.scheduled_us.saturating_sub(BUSY_US);
+        let took: u64 = observation.steps.iter().map(|step| step.took.0).sum();
+        let to = observation.scheduled_us.saturating_add(took + BUSY_US);
+        let first = self.common.partition_point(|at| *at < from);
+        if self.common.get(first).is_some_and(|at| *at <= to) {
+            return true;
+        }
+        let round = || (observation.vantage().clone(), observation.round);
+        !self.own.is_empty() && self.own.contains(&round())
     }
+}
+
+/// The instants at which most of those who fired left late, three at least.
+fn common(observations: &[&Observation]) -> Vec<u64> {
+    let mut rounds: BTreeMap<u64, BTreeMap<&VantageName, bool>> = BTreeMap::new();
+    for observation in observations {
+        let round = rounds.entry(observation.scheduled_us).or_default();
+        let waited = round.entry(observation.vantage()).or_default();
+        *waited |= matches!(observation.firing, Firing::Late { by, .. } if by.0 > KEPT_WAITING);
+    }
+    let busy = rounds.into_iter().filter(|(_, round)| {
+        let waited = round.values().filter(|waited| **waited).count();
+        waited >= TOGETHER && waited as f64 >= MOST * round.len() as f64
+    });
+    busy.map(|(at, _)| at).collect()
 }
 
 #[derive(Default)]

@@ -1,0 +1,95 @@
+//! Late answers that come together, and are over in a moment.
+//!
+//! A queue that forms and drains, a machine that has no time for a second: what stands behind several targets then
+//! makes late whatever is asked of it in that instant, so that fifty late answers are one event. A fault of one
+//! backend makes only that one late, and one that lasts is late again soon; both count as they are.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::facts::observation::Target;
+use crate::facts::topology::Backend;
+use crate::reading::cells::{Key, Trial};
+use crate::world::symptom::{Stage, Symptom};
+
+/// Late answers that are no farther from each other belong together, in microseconds.
+const TOGETHER_US: u64 = 3_000_000;
+/// What is late for so long, in microseconds, does not pass in a moment.
+const LASTS_US: u64 = 2_000_000;
+
+/// Whose time it is that a late answer took.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Backend(String),
+    Target(Target),
+}
+
+/// A time in which answers were late: its first and its last instant, and whose they were.
+struct Cluster {
+    from: u64,
+    to: u64,
+    whose: BTreeSet<Whose>,
+}
+
+impl Cluster {
+    /// Whether it is one event of what several share.
+    fn passes(&self) -> bool {
+        self.to - self.from < LASTS_US && self.whose.len() > 1
+    }
+}
+
+/// Leaves one late answer of each target and stage where lateness of several passed in a moment.
+pub(super) fn leave_one(by_cell: &mut BTreeMap<Key, Vec<Trial>>, backends: &[Backend]) {
+    let passing: Vec<Cluster> = clusters(by_cell, backends)
+        .into_iter()
+        .filter(Cluster::passes)
+        .collect();
+    if passing.is_empty() {
+        return;
+    }
+    let mut left: BTreeSet<(usize, Target, Stage)> = BTreeSet::new();
+    for ((_, arm, stage), trials) in by_cell {
+        trials.retain(|trial| {
+            let place = passing.partition_point(|cluster| cluster.to < trial.at);
+            let within = passing.get(place).is_some_and(|c| c.from <= trial.at);
+            !within || !is_late(trial) || left.insert((place, arm.target.clone(), *stage))
+        });
+    }
+}
+
+fn is_late(trial: &Trial) -> bool {
+    matches!(trial.symptom, Some(Symptom::Late | Symptom::Slow))
+}
+
+/// The times in which answers were late, in order.
+fn clusters(by_cell: &BTreeMap<Key, Vec<Trial>>, backends: &[Backend]) -> Vec<Cluster> {
+    let mut late: Vec<(u64, Whose)> = Vec::new();
+    for ((_, arm, _), trials) in by_cell {
+        for trial in trials.iter().filter(|trial| is_late(trial)) {
+            let served = trial.served_by.and_then(|place| backends.get(place));
+            let whose = match (&arm.target, served) {
+                (Target::Backend { name, .. }, _) => Whose::Backend(name.clone()),
+                (_, Some(backend)) => Whose::Backend(backend.name.clone()),
+                (target, None) => Whose::Target(target.clone()),
+            };
+            late.push((trial.at, whose));
+        }
+    }
+    late.sort();
+    let mut clusters: Vec<Cluster> = Vec::new();
+    for (at, whose) in late {
+        match clusters.last_mut() {
+            Some(last) if at - last.to <= TOGETHER_US => {
+                last.to = at;
+                last.whose.insert(whose);
+            }
+            _ => clusters.push(Cluster {
+                from: at,
+                to: at,
+                whose: BTreeSet::from([whose]),
+            }),
+        }
+    }
+    clusters
+}
