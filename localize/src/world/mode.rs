@@ -25,6 +25,8 @@ pub(crate) enum View {
     /// Nothing, and the prober is on the component's own host: what filters and proxies make of its answers on
     /// their way out, others see alone.
     AtHome,
+    /// Nothing, and only answers come to it: it is whose address the probe leaves from.
+    Answered,
     /// A layer-7 balancer.
     BehindLb,
     /// An edge of the CDN.
@@ -41,13 +43,14 @@ pub(crate) enum View {
 
 impl View {
     /// How many views there are.
-    pub(crate) const COUNT: usize = 10;
+    pub(crate) const COUNT: usize = 11;
     /// Every view.
     pub(crate) const ALL: [View; Self::COUNT] = [
         View::Direct,
         View::ReusedPort,
         View::OwnPort,
         View::AtHome,
+        View::Answered,
         View::BehindLb,
         View::BehindCdn,
         View::BehindCdnAndLb,
@@ -60,7 +63,7 @@ impl View {
     pub(crate) fn is_direct(self) -> bool {
         matches!(
             self,
-            View::Direct | View::ReusedPort | View::OwnPort | View::AtHome
+            View::Direct | View::ReusedPort | View::OwnPort | View::AtHome | View::Answered
         )
     }
 }

@@ -560,12 +560,7 @@ impl<'a> Paths<'a> {
             }
             Stage::Return => {
                 crossed.extend(back);
-                // What is for a virtual address comes to where that is.
-                let vips = self.topology.vips.iter().copied();
-                let vips: Vec<SocketAddr> =
-                    vips.filter(|vip| destination == Some(vip.ip())).collect();
-                let to_vip = vips.into_iter().map(Vip::One).map(What::Balancer);
-                crossed.extend(to_vip.map(|what| direct(self.part(what))));
+                crossed.extend(self.answered_at(destination));
                 if vantage.host.as_deref() != Some(BALANCER_HOST) {
                     crossed.push(self.access(&vantage.name));
                 }
@@ -574,9 +569,24 @@ impl<'a> Paths<'a> {
                 crossed.extend(forward);
                 crossed.extend(backend);
                 crossed.extend(back);
+                crossed.extend(self.answered_at(destination));
             }
         }
         vec![only(crossed)]
+    }
+
+    /// What is for a virtual address comes to where that is.
+    fn answered_at(&mut self, destination: Option<IpAddr>) -> Vec<Crossing> {
+        let vips = self.topology.vips.iter().copied();
+        let vips: Vec<SocketAddr> = vips.filter(|vip| destination == Some(vip.ip())).collect();
+        let balancers = vips.into_iter().map(Vip::One).map(What::Balancer);
+        let view = View::Answered;
+        balancers
+            .map(|what| Crossing {
+                part: self.part(what),
+                view,
+            })
+            .collect()
     }
 
     /// The paths of a connection that the balancer made, from what its backend's host saw of it: a SYN that

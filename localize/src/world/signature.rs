@@ -31,6 +31,7 @@ pub(crate) fn makes(view: View) -> f64 {
         View::Direct
         | View::ReusedPort
         | View::OwnPort
+        | View::Answered
         | View::BehindResolver
         | View::BehindCdn
         | View::BehindRelay
@@ -90,6 +91,11 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
             add_direct(mode, &mut raw, stage);
         }
         View::OwnPort => {}
+        // Where no witness tells how far a SYN came, the whole connection tells whether answers came back.
+        View::Answered if matches!(stage, Stage::Tcp | Stage::Return) => {
+            add_direct(mode, &mut raw, Stage::Return);
+        }
+        View::Answered => {}
         // What never comes to a host is not sent to it from there.
         View::AtHome if CONNECT.contains(&stage) && !acts_at(mode, Stage::Answer) => {}
         View::AtHome => {

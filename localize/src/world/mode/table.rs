@@ -16,6 +16,15 @@ const RETRIED: &[Weighted] = &[
     (S::Status504, 0.02),
     (S::Status503, 0.02),
 ];
+/// The same where what is lost may be answers to the balancer's checks: at times nobody is left to choose.
+const RETRIED_OR_NONE: &[Weighted] = &[
+    (S::Resent, 0.5),
+    (S::Slow, 0.1),
+    (S::Late, 0.28),
+    (S::HttpTimeout, 0.02),
+    (S::Status504, 0.02),
+    (S::Status503, 0.08),
+];
 /// Behind a balancer that gives up.
 const GIVEN_UP: &[Weighted] = &[
     (S::Status503, 0.5),
@@ -959,7 +968,7 @@ pub(crate) const MODES: &[Mode] = &[
         Kind::ReturnPath,
         Word::AnswersLost,
         0.5,
-        RETRIED,
+        RETRIED_OR_NONE,
         &[
             (Stage::Tcp, LOST),
             (Stage::Arrive, LOST),

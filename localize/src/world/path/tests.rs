@@ -166,12 +166,13 @@ fn what_is_for_a_virtual_address_comes_to_where_that_is() {
         name: backend.name,
         address: backend.address,
     };
-    let balancer = (vip.to_string(), View::Direct);
+    let balancer = (vip.to_string(), View::Answered);
     let crosses = |topology: &Topology, stage| {
         crossed_where(Balancing::Proxied, topology, target.clone(), stage).contains(&balancer)
     };
     assert!(!crosses(&topology, Stage::Return));
     topology.vantages[0].addresses = vec![vip.ip()];
     assert!(crosses(&topology, Stage::Return));
-    assert!(!crosses(&topology, Stage::Tcp));
+    assert!(crosses(&topology, Stage::Tcp));
+    assert!(!crosses(&topology, Stage::Arrive));
 }
