@@ -629,6 +629,29 @@ mod tests {
         }
     }
 
+    /// With every way closed half the proxies say so themselves, and half serve in spite of it.
+    #[test]
+    fn a_proxy_without_anybody_to_choose_may_say_so() {
+        let model = model();
+        let touches: Vec<Touch> = (0..3)
+            .map(|path| touch(path, 0, Group::Behind, Effect::Fail(0)))
+            .collect();
+        let chance = |touches: &[Touch], outcome: &Outcome| {
+            let mut room = Room::default();
+            let acting = [acting(touches, 0.0, true)];
+            Mixture::new(&model, &model.cells[0], &acting, &mut room).probability(outcome)
+        };
+        let refused = Outcome::possible(Some(1), None, 0.5);
+        let served = Outcome::possible(None, None, 0.5);
+        assert!((chance(&touches, &refused) - FORSAKES * 0.7).abs() < 0.01);
+        assert!((chance(&touches, &served) - (1.0 - FORSAKES)).abs() < 0.01);
+        // With one way left that one is taken.
+        assert!(chance(&touches[..2], &refused) < 0.01);
+        // Who was served by somebody was not turned away.
+        let by = Outcome::possible(Some(1), Some(0), 0.5);
+        assert!(chance(&touches, &by) < 0.01);
+    }
+
     /// Requests that went where those before them did gain nothing for a server out of rotation.
     #[test]
     fn whom_a_balancer_chooses_is_hardly_evidence() {

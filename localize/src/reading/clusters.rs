@@ -93,3 +93,91 @@ fn clusters(by_cell: &BTreeMap<Key, Vec<Trial>>, backends: &[Backend]) -> Vec<Cl
     }
     clusters
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+    use crate::facts::observation::Arm;
+    use crate::facts::topology::{Scheme, VantageName};
+
+    const SECOND: u64 = 1_000_000;
+
+    fn backends() -> Vec<Backend> {
+        let backend = |number: u8| Backend {
+            name: alloc::format!("web{number}"),
+            address: ([10, 0, 0, number], 80).into(),
+            scheme: Scheme::Http,
+            path: "/".to_string(),
+        };
+        vec![backend(1), backend(2)]
+    }
+
+    fn key(vantage: &str, target: Target) -> Key {
+        (
+            VantageName(vantage.to_string()),
+            Arm::to(target),
+            Stage::Http,
+        )
+    }
+
+    fn direct(vantage: &str, backend: usize) -> Key {
+        let Backend { name, address, .. } = backends().swap_remove(backend);
+        key(vantage, Target::Backend { name, address })
+    }
+
+    fn late(at: u64) -> Trial {
+        Trial::plain(at, Some(Symptom::Late))
+    }
+
+    /// How many late answers are left of each cell's.
+    fn left(cells: Vec<(Key, Vec<Trial>)>) -> Vec<usize> {
+        let mut by_cell: BTreeMap<Key, Vec<Trial>> = cells.into_iter().collect();
+        leave_one(&mut by_cell, &backends());
+        let late = |trials: &Vec<Trial>| trials.iter().filter(|t| is_late(t)).count();
+        by_cell.values().map(late).collect()
+    }
+
+    #[test]
+    fn what_is_late_at_several_for_a_moment_is_one_event_at_each() {
+        let moment = || vec![late(10 * SECOND), late(11 * SECOND), late(40 * SECOND)];
+        let cells = vec![
+            (direct("dc1", 0), moment()),
+            (direct("dc1", 1), moment()),
+            (direct("dc2", 0), moment()),
+        ];
+        assert_eq!(left(cells), [2, 2, 0]);
+    }
+
+    #[test]
+    fn what_is_late_alone_or_lasts_counts_as_it_is() {
+        let vip = key(
+            "dc1",
+            Target::Vip {
+                address: ([192, 0, 2, 1], 443).into(),
+            },
+        );
+        let alone = |vip: Key| {
+            let through = vec![late(10 * SECOND).by(0), late(11 * SECOND).by(0)];
+            vec![(direct("dc1", 0), vec![late(10 * SECOND)]), (vip, through)]
+        };
+        assert_eq!(left(alone(vip.clone())), [2, 1]);
+        let lasting = |from: u64| (from..from + 4).map(|s| late(s * SECOND)).collect();
+        let cells = vec![
+            (direct("dc1", 0), lasting(10)),
+            (direct("dc1", 1), lasting(11)),
+        ];
+        assert_eq!(left(cells), [4, 4]);
+        // Whatever fails is not late.
+        let resets = vec![Trial::plain(10 * SECOND, Some(Symptom::Reset)); 3];
+        let mut by_cell = BTreeMap::from([
+            (direct("dc1", 0), resets.clone()),
+            (direct("dc1", 1), vec![late(10 * SECOND)]),
+            (vip, vec![late(10 * SECOND).by(0)]),
+        ]);
+        leave_one(&mut by_cell, &backends());
+        assert_eq!(by_cell[&direct("dc1", 0)].len(), resets.len());
+    }
+}

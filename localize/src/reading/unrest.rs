@@ -116,3 +116,62 @@ fn sort(target: &Target) -> u8 {
         Target::Backend { .. } => 4,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+    use alloc::vec;
+
+    use super::*;
+    use crate::facts::observation::{Arm, Facts, ObservationId, Outcome};
+    use crate::facts::time::{Micros, Stamp};
+    use crate::facts::topology::ServiceName;
+
+    const SECOND: u64 = 1_000_000;
+
+    fn fired(vantage: usize, at_us: u64, late_by: u64) -> Observation {
+        let vantage = VantageName(vantage.to_string());
+        Observation {
+            id: ObservationId {
+                vantage,
+                sequence: at_us,
+            },
+            service: ServiceName("shop.example".to_string()),
+            round: RoundId(at_us / SECOND),
+            arm: Arm::to(Target::Vip {
+                address: ([192, 0, 2, 1], 443).into(),
+            }),
+            started: Stamp::default(),
+            scheduled_us: at_us,
+            firing: match late_by {
+                0 => Firing::OnTime,
+                by => Firing::Late {
+                    by: Micros(by),
+                    why: "busy".to_string(),
+                },
+            },
+            steps: vec![],
+            outcome: Outcome::Passed,
+            facts: Facts::default(),
+        }
+    }
+
+    /// Whether an answer of a vantage point that was on time counts, so long after most were not.
+    fn holds(late: usize, of: usize, by: u64, after_us: u64) -> bool {
+        let at = 100 * SECOND;
+        let round = (0..of).map(|v| fired(v, at, if v < late { by } else { 0 }));
+        let round: Vec<Observation> = round.collect();
+        let all: Vec<&Observation> = round.iter().collect();
+        let delays = Delays::new(&Default::default(), &all);
+        Unrest::new(&delays, &all).holds(&fired(of, at + after_us, 0))
+    }
+
+    #[test]
+    fn a_machine_that_most_share_is_busy_for_all() {
+        assert!(holds(4, 8, 60_000, 2 * SECOND));
+        assert!(!holds(4, 8, 60_000, 3 * SECOND), "it has time again");
+        assert!(!holds(3, 8, 60_000, 0), "the others were on time");
+        assert!(!holds(2, 2, 60_000, 0), "two may be late by chance");
+        assert!(!holds(4, 8, 40_000, 0), "late as agents are now and then");
+    }
+}

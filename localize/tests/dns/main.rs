@@ -246,6 +246,22 @@ fn what_all_name_servers_do_is_said_of_the_zone() {
     }
 }
 
+/// They do not fail at the same instant: no moment between makes two faults of it.
+#[test]
+fn name_servers_that_fail_one_after_the_other_are_the_zone() {
+    for later in [4, 7, 9] {
+        let told = |ask: Ask<'_>| match ask.of {
+            Of::NameServer(0) if ask.round > 3 => Some(Said::says(Failure::DnsRefused, 5)),
+            Of::NameServer(_) if ask.round > later => Some(Said::says(Failure::DnsRefused, 5)),
+            Of::Resolver(_) if ask.round > later => Some(Said::servfail(&[22], false)),
+            Of::NameServer(_) | Of::Resolver(_) | Of::Edge(_) => None,
+        };
+        let assessment = judge(&topology(), 30, told);
+        holds(&assessment, zone("refuses"));
+        assert!(assessment.verdict.faults[0].user_impact);
+    }
+}
+
 #[test]
 fn a_name_that_is_not_there_is_nobody_s_resolver() {
     let rows = [Failure::DnsNxdomain, Failure::DnsNoData];

@@ -16,14 +16,14 @@ const RETRIED: &[Weighted] = &[
     (S::Status504, 0.02),
     (S::Status503, 0.02),
 ];
-/// The same where what is lost may be answers to the balancer's checks: at times nobody is left to choose.
+/// The same of a way that the balancer's checks go as well: at times nobody is left to choose.
 const RETRIED_OR_NONE: &[Weighted] = &[
-    (S::Resent, 0.5),
+    (S::Resent, 0.42),
     (S::Slow, 0.1),
-    (S::Late, 0.28),
+    (S::Late, 0.27),
     (S::HttpTimeout, 0.02),
     (S::Status504, 0.02),
-    (S::Status503, 0.08),
+    (S::Status503, 0.17),
 ];
 /// Behind a balancer that gives up.
 const GIVEN_UP: &[Weighted] = &[
@@ -799,7 +799,7 @@ pub(crate) const MODES: &[Mode] = &[
         Kind::LbBackendPath,
         Word::PacketLoss,
         0.35,
-        RETRIED,
+        RETRIED_OR_NONE,
         &[
             (Stage::Tcp, LOST),
             (Stage::Arrive, LOST),
