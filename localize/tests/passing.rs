@@ -114,6 +114,7 @@ fn connect(case: &mut Case, from: &str, timestamps: bool, how: impl Fn(usize, us
                     seen: how(number, n).seen(at + 100, timestamps),
                 }],
                 host: None,
+                packets: Vec::new(),
             });
         }
     }
