@@ -152,6 +152,30 @@ fn named(verdict: &Verdict) -> Vec<(Kind, &str, &str)> {
 }
 
 #[test]
+fn health_checks_that_end_with_a_reset_are_a_habit_and_no_fault() {
+    let rows: [(Check, Option<&str>); 2] = [
+        (Check::Completed, None),
+        (
+            Check::Reset,
+            Some("answered connections to web2 by a reset (24 of 24 at web1 and 24 of 24 at web3)"),
+        ),
+    ];
+    for (check, expected) in rows {
+        let mut case = beside(&[Fault::BackendStatus(1, 1.0)], false);
+        connect(&mut case, "10.0.9.10", true, |_, _| check);
+        let verdict = localize(&case).verdict;
+        assert_eq!(named(&verdict), [(Kind::Backend, "web2", "http_5xx")]);
+        let lines = verdict.faults[0].evidence.iter();
+        let line = lines.clone().find(|line| line.arm == "closing/web2");
+        assert_eq!(line.is_some(), expected.is_some());
+        if let (Some(line), Some(expected)) = (line, expected) {
+            assert!(line.text.contains(expected), "{}", line.text);
+            assert!(!line.implicates);
+        }
+    }
+}
+
+#[test]
 fn ways_back_to_the_balancer_are_known_from_its_own_connections() {
     type Row<'a> = (&'a str, fn(usize) -> Check, &'a [&'a str]);
     let rows: [Row<'_>; 4] = [
