@@ -128,6 +128,7 @@ async fn a_loud_witness_costs_a_bounded_part_of_memory() {
     for sequence in 1..=20 {
         let report = proto::v1::WitnessReport {
             host: None,
+            packets: Vec::new(),
             witness: "home1".to_owned(),
             sequence,
             from: at,

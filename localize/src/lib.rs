@@ -32,7 +32,9 @@ pub use observation::{
     Layer, MOST_COPIES, Object, Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect,
     RoundId, Session, SourcePort, Step, TWINS, Target, TcpFacts, TlsFacts, Traits, Twin, Twinned,
 };
-pub use sighting::{Direction, FlowSighting, Packet, Seen, TcpOptions, WitnessReport};
+pub use sighting::{
+    Direction, FlowSighting, Packet, PacketHeaders, Seen, TcpOptions, WitnessReport,
+};
 pub use time::{Micros, Stamp};
 pub use topology::{
     Backend, CdnProvider, Expectation, NameServer, Role, Scheme, ServiceName, Topology,

@@ -114,6 +114,7 @@ fn connect(case: &mut Case, from: &str, timestamps: bool, how: impl Fn(usize, us
                     seen: how(number, n).seen(at + 100, timestamps),
                 }],
                 host: None,
+                packets: Vec::new(),
             });
         }
     }
@@ -148,6 +149,30 @@ fn named(verdict: &Verdict) -> Vec<(Kind, &str, &str)> {
     faults
         .map(|f| (f.component.kind, f.component.name.as_str(), f.mode.as_str()))
         .collect()
+}
+
+#[test]
+fn health_checks_that_end_with_a_reset_are_a_habit_and_no_fault() {
+    let rows: [(Check, Option<&str>); 2] = [
+        (Check::Completed, None),
+        (
+            Check::Reset,
+            Some("answered connections to web2 by a reset (24 of 24 at web1 and 24 of 24 at web3)"),
+        ),
+    ];
+    for (check, expected) in rows {
+        let mut case = beside(&[Fault::BackendStatus(1, 1.0)], false);
+        connect(&mut case, "10.0.9.10", true, |_, _| check);
+        let verdict = localize(&case).verdict;
+        assert_eq!(named(&verdict), [(Kind::Backend, "web2", "http_5xx")]);
+        let lines = verdict.faults[0].evidence.iter();
+        let line = lines.clone().find(|line| line.arm == "closing/web2");
+        assert_eq!(line.is_some(), expected.is_some());
+        if let (Some(line), Some(expected)) = (line, expected) {
+            assert!(line.text.contains(expected), "{}", line.text);
+            assert!(!line.implicates);
+        }
+    }
 }
 
 #[test]

@@ -107,3 +107,34 @@ fn nothing_is_said_of_what_no_witness_saw_whole() {
         assert!(!summary.contains("resets: something"), "{summary}");
     }
 }
+
+/// The line about how connections end that were taken and not served.
+fn ending(case: &Case) -> String {
+    let verdict = localize(case).verdict;
+    let mut lines = verdict.faults[0].evidence.iter();
+    let line = lines.find(|line| line.arm == "ending/web3");
+    line.expect("a line").text.clone()
+}
+
+#[test]
+fn a_reset_at_once_is_told_from_silence_and_a_reset_after_a_limit() {
+    let mut case = case(0);
+    let at_once = ending(&case);
+    assert!(
+        at_once.contains(" reset on the request, after "),
+        "{at_once}"
+    );
+    for observation in &mut case.observations {
+        if let Outcome::Failed {
+            failure: Failure::ResetAfterRequest,
+            after,
+            ..
+        } = &mut observation.outcome
+        {
+            after.0 = 15_000_000;
+        }
+    }
+    let waited = ending(&case);
+    let expected = "met by silence and then reset, after 15.0 s (15.0 s to 15.0 s), always the same: somebody's limit";
+    assert!(waited.contains(expected), "{waited}");
+}

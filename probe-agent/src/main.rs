@@ -24,7 +24,7 @@ use probe_agent::spool::Spool;
 use probe_agent::witness::{self, WitnessConfig};
 use proto::token::JoinToken;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
 
@@ -121,6 +121,8 @@ const SPOOL_BYTES: u64 = 256 << 20;
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Pace of the witness's reports.
 const REPORT_PACE: Duration = Duration::from_secs(1);
+/// Questions for packets that wait for the witness, which looks once a second.
+const WANTED: usize = 64;
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -195,11 +197,13 @@ async fn work(run: Run) -> anyhow::Result<()> {
     }));
     let (witness_ports, ports) = watch::channel(BTreeSet::new());
     let (told, witness) = watch::channel(None);
+    let (wanted_packets, wanted) = mpsc::channel(WANTED);
     let watching = identity.host.is_some().then(|| {
         let config = WitnessConfig {
             ports,
             name: vantage,
             interval: REPORT_PACE,
+            wanted,
         };
         tokio::spawn(watch_flows(
             config,
@@ -221,6 +225,7 @@ async fn work(run: Run) -> anyhow::Result<()> {
         outbox,
         rounds: Arc::clone(&rounds),
         witness_ports,
+        wanted_packets,
         witness,
         told_ended: false,
     };
@@ -291,8 +296,9 @@ async fn watch_flows(
             dropped: batch.dropped,
             flows: batch.flows,
             host: Some(batch.host),
+            packets: batch.packets,
         };
-        outbox.keep(Record::Report(report)).await;
+        outbox.keep(Record::Report(Box::new(report))).await;
     }
     told.send_replace(Some(Err(
         "the witness has ended; see the agent's log".to_owned()

@@ -19,7 +19,7 @@ pub enum Record {
     /// Of a probe.
     Observation(Box<Observation>),
     /// Of the witness.
-    Report(WitnessReport),
+    Report(Box<WitnessReport>),
 }
 
 /// What the spool holds.
@@ -161,7 +161,7 @@ fn numbered(record: Record, sequence: u64) -> v1::AgentMessage {
         }
         Record::Report(mut report) => {
             report.sequence = sequence;
-            Message::Report(v1::WitnessReport::from(&report))
+            Message::Report(v1::WitnessReport::from(&*report))
         }
     };
     v1::AgentMessage {

@@ -1,6 +1,7 @@
 //! The one stream to the coordinator, and its renewal whenever it ends.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use proto::v1::agent_service_client::AgentServiceClient;
 use proto::v1::coordinator_message::Message as Down;
 use proto::v1::{self, goodbye::Reason};
 use rustls::ClientConfig;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -48,6 +49,8 @@ const CLOCK_PACE: Duration = Duration::from_secs(2);
 const HOST_PACE: Duration = Duration::from_secs(10);
 /// Services that one agent knows; a coordinator with more sends the rest in vain.
 const MAX_SERVICES: usize = 256;
+/// Connections of one question for packets: four times as many as a coordinator asks for at once.
+const MAX_WANTED: usize = 256;
 /// Searches for name servers at once, each of which asks the resolvers a dozen questions.
 const MAX_SEARCHES: usize = 8;
 /// A search for name servers is given up after this.
@@ -116,6 +119,8 @@ pub struct Agent {
     pub rounds: Arc<Rounds>,
     /// The ports that a witness watches.
     pub witness_ports: watch::Sender<BTreeSet<u16>>,
+    /// Ends of connections whose packets the witness is asked for.
+    pub wanted_packets: mpsc::Sender<Vec<SocketAddr>>,
     /// `Ok` while the witness watches, else why not; `None` where none was wanted.
     pub witness: watch::Receiver<Option<Result<(), String>>>,
     /// The coordinator says that the certificate has ended.
@@ -415,12 +420,21 @@ impl Session<'_> {
             }
             Some(Down::Ack(ack)) => self.agent.outbox.acknowledge(ack.durable_through).await,
             Some(Down::Discover(wanted)) => self.discover(wanted),
+            Some(Down::WantedPackets(wanted)) => self.want_packets(&wanted),
             Some(Down::Moved(moved)) => self.moved(moved.addresses)?,
             Some(Down::Goodbye(goodbye)) => return Err(leave(goodbye.reason())),
             // A message of a later version has nothing for this one.
             None => {}
         }
         Ok(())
+    }
+
+    /// Hands on whose packets the coordinator wants. Where the witness has not taken up what was asked before,
+    /// or there is none, they are not to be had.
+    fn want_packets(&self, wanted: &v1::WantedPackets) {
+        let ends = wanted.clients.iter().take(MAX_WANTED);
+        let ends = ends.filter_map(|end| end.parse().ok()).collect();
+        let _ = self.agent.wanted_packets.try_send(ends);
     }
 
     fn finish(&mut self, errand: Errand) -> Result<(), Interrupted> {

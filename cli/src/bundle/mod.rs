@@ -1,6 +1,7 @@
 //! The proof for the other team: everything behind a verdict in one archive that opens anywhere.
 
 mod archive;
+mod capture;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -42,6 +43,7 @@ pub fn bundle(kept: &Kept, case: &Case, case_json: &[u8]) -> io::Result<Vec<u8>>
         ("failed.jsonl", lines(failed(&observations, &reports))?),
         ("observations.jsonl", lines(observations.iter().copied())?),
         ("sightings.jsonl", lines(sightings(&reports))?),
+        ("packets.pcapng", capture::file(&observations, &reports)?),
         ("counters.jsonl", lines(counters(&reports))?),
         ("clocks.json", pretty(&clocks(&observations))?),
         ("case.json", case_json.to_vec()),
@@ -269,16 +271,20 @@ fn readme(verdict: &Verdict) -> String {
          \x20                   with its time in microseconds, how it ended\n\
          sightings.jsonl     every connection that a host saw packets of, in stretches of a\n\
          \x20                   second\n\
+         packets.pcapng      the packets of connections that failed, as far as hosts still had\n\
+         \x20                   them: for tcpdump and Wireshark, each with its host, its interface\n\
+         \x20                   and its probe\n\
          counters.jsonl      by how much the hosts' kernel counters rose in each stretch, and\n\
          \x20                   how the kernels are set (what is told now and then, not always)\n\
          clocks.json         within which bounds the stamps of each place are right\n\
          case.json           all of it as one input: `meshctl replay case.json` judges it anew\n\n\
          Times are UTC, and those in microseconds count from 1970-01-01. No contents of answers\n\
-         and no packets themselves are in here: where packets are told of, they were counted on\n\
-         the host, headers alone.\n\n\
+         are in here: of packets there are the headers of IP and TCP, and no byte behind them,\n\
+         and of each connection what begins and ends it, not what it carried.\n\n\
          With jq, for instance:\n\
          \x20 jq -r '[.at, .vantage, .arm, (.outcome.failed.failure|tostring)] | @tsv' failed.jsonl\n\
          \x20 jq 'select(.seen != []) | {{arm, client, seen}}' failed.jsonl\n\
+         \x20 tcpdump -enr packets.pcapng\n\
          \x20 jq -c 'select(.rose != null) | [.from, .witness, .rose]' counters.jsonl\n",
         id = verdict.id,
         service = verdict.service,

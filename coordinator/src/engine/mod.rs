@@ -19,6 +19,7 @@ mod state;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod wanted;
 mod watching;
 mod window;
 

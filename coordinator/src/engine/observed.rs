@@ -31,19 +31,18 @@ impl State {
             .chain(reports.iter().map(|report| report.sequence))
             .fold(seen, u64::max);
         self.seen_through.insert(vantage.clone(), through);
+        observations.retain(|observation| observation.id.sequence > seen);
+        reports.retain(|report| report.sequence > seen);
+        self.want_packets(now_us, &observations, &reports);
         for observation in observations {
-            if observation.id.sequence > seen {
-                match self.checks.contains_key(&observation.service) {
-                    true => self.checked(now_us, observation),
-                    false => self.observed(now_us, Arc::new(observation)),
-                }
+            match self.checks.contains_key(&observation.service) {
+                true => self.checked(now_us, observation),
+                false => self.observed(now_us, Arc::new(observation)),
             }
         }
         for report in reports {
-            if report.sequence > seen {
-                self.report_count += 1;
-                self.reports.push(Arc::new(report), now_us);
-            }
+            self.report_count += 1;
+            self.reports.push(Arc::new(report), now_us);
         }
     }
 

@@ -14,6 +14,7 @@ use super::rounds::{Cause, OpenRound};
 use super::scribe::Job;
 use super::sessions::Sessions;
 use super::tally::Tally;
+use super::wanted::Wanted;
 use super::watching::Watching;
 use super::window::{Observations, Reports, WINDOW_US};
 use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
@@ -184,6 +185,8 @@ pub(super) struct State {
     pub(super) report_count: u64,
     /// What all probes came to since the start.
     pub(super) tally: Tally,
+    /// Whose packets witnesses may still be asked for.
+    pub(super) wanted: Wanted,
     housekeeping_us: u64,
 }
 
@@ -218,6 +221,7 @@ impl State {
             reports: Reports::default(),
             report_count: 0,
             tally: Tally::default(),
+            wanted: Wanted::default(),
             housekeeping_us: now_us,
             setup,
             outside,

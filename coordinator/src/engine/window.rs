@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use localize::{FlowSighting, HostReading, Observation, RoundId, Seen, VantageName, WitnessReport};
+use localize::{
+    FlowSighting, HostReading, Observation, PacketHeaders, RoundId, Seen, VantageName,
+    WitnessReport,
+};
 
 /// Length of the window, in microseconds: what `localize --since` looks back by default. What is
 /// older is read from the store.
@@ -182,7 +185,11 @@ pub(crate) fn weight(report: &WitnessReport) -> usize {
         let values = host.rose.len() + host.unread.len() + host.settings.len();
         values * VALUE + size_of_val(host.queues.as_slice())
     };
+    let packet = |packet: &PacketHeaders| {
+        size_of::<PacketHeaders>() + packet.interface.len() + packet.bytes.len()
+    };
     size_of::<WitnessReport>()
+        + report.packets.iter().map(packet).sum::<usize>()
         + report.flows.iter().map(flow).sum::<usize>()
         + report.host.as_ref().map_or(0, host)
 }
@@ -213,6 +220,7 @@ mod tests {
         };
         Arc::new(WitnessReport {
             host: None,
+            packets: Vec::new(),
             witness: VantageName(witness.to_owned()),
             sequence: 1,
             from: at,

@@ -65,8 +65,14 @@ pub(super) fn of_observation(
     }
 }
 
-/// Leaves as many flows in a report as may be kept of it.
+/// Packets kept of a report: a fifth of what may be kept of it. Beyond that they would crowd out what verdicts
+/// are made from.
+const PACKETS: usize = 512;
+
+/// Leaves as many flows in a report as may be kept of it, and of the packets the first: how a connection
+/// begins tells most.
 pub(super) fn lighten(report: &mut WitnessReport) {
+    report.packets.truncate(PACKETS);
     let mut bytes = weight(report);
     while bytes > REPORT {
         let Some(flow) = report.flows.pop() else {
@@ -76,6 +82,7 @@ pub(super) fn lighten(report: &mut WitnessReport) {
             flows: vec![flow],
             witness: VantageName(String::new()),
             host: None,
+            packets: Vec::new(),
             ..*report
         };
         bytes = bytes.saturating_sub(weight(&alone) - size_of::<WitnessReport>());
@@ -154,6 +161,7 @@ mod tests {
         for (flows, whole) in [(1000, true), (20_000, false)] {
             let mut report = WitnessReport {
                 host: None,
+                packets: Vec::new(),
                 witness: VantageName("w".to_owned()),
                 sequence: 1,
                 from: at,

@@ -2,10 +2,12 @@
 //! back to.
 
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
+use localize::topology::BALANCER_HOST;
 use localize::{
-    Baselines, Case, Observation, ServiceName, Target, Topology, WitnessReport, thinning,
+    Baselines, Case, Observation, Outcome, PacketHeaders, ServiceName, Target, Topology,
+    WitnessReport, thinning,
 };
 
 use super::LONGEST_SINCE;
@@ -15,6 +17,10 @@ use crate::store::{Store, StoreError};
 
 /// What is usual is learnt from a day before the window in which nothing was wrong, in microseconds.
 const CALM_US: u64 = 24 * 3600 * 1_000_000;
+
+/// Packets of one case, the latest: those of some two hundred connections, as many as anybody looks through.
+/// With a quarter of a kilobyte each in JSON they are half a megabyte of a case that is packed after that.
+const PACKETS: usize = 2000;
 
 /// What is read from the store once.
 #[derive(Clone, Default)]
@@ -111,12 +117,24 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     let (judged, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|seen| is_judged(seen));
     // Another probe may have left from the same port since.
     let left_out = &ports(&others) - &ports(&judged);
+    let failed = judged.iter().copied();
+    let failed = failed.filter(|seen| matches!(seen.outcome, Outcome::Failed { .. }));
+    let mut shown = Shown {
+        ends: ports(&failed.collect::<Vec<_>>()),
+        balancer: addresses(&topology),
+        room: PACKETS,
+    };
     let observations = judged.into_iter().filter(|seen| is_of(&topology, seen));
     let remembered = evidence.reports.iter().map(AsRef::as_ref);
     let reports = past.reports.iter().chain(remembered);
+    let latest_first = reports.rev();
+    let latest_first =
+        latest_first.map(|report| needed(report, &left_out, shown.of(&report.packets)));
+    let mut sightings: Vec<WitnessReport> = latest_first.collect();
+    sightings.reverse();
     Case {
         observations: observations.cloned().collect(),
-        sightings: reports.map(|report| needed(report, &left_out)).collect(),
+        sightings,
         topology,
         declared: evidence.declared,
         baselines: past.baselines.clone(),
@@ -131,8 +149,44 @@ fn ports(observations: &[&Observation]) -> BTreeSet<SocketAddr> {
     tcp.map(|tcp| tcp.local).collect()
 }
 
-/// A report without what it says of probes that are left out.
-fn needed(report: &WitnessReport, left_out: &BTreeSet<SocketAddr>) -> WitnessReport {
+/// The addresses of the balancer's host.
+fn addresses(topology: &Topology) -> BTreeSet<IpAddr> {
+    let all = topology.vantages.iter();
+    let own = all.filter(|vantage| vantage.host.as_deref() == Some(BALANCER_HOST));
+    own.flat_map(|vantage| vantage.addresses.iter().copied())
+        .collect()
+}
+
+/// Whose packets a case shows: those of its own probes that failed, and of the balancer, of which only those were
+/// asked for that came to nothing.
+struct Shown {
+    ends: BTreeSet<SocketAddr>,
+    balancer: BTreeSet<IpAddr>,
+    /// Packets that it may still have.
+    room: usize,
+}
+
+impl Shown {
+    fn of(&mut self, packets: &[PacketHeaders]) -> Vec<PacketHeaders> {
+        let is_of = |end: &SocketAddr| self.ends.contains(end) || self.balancer.contains(&end.ip());
+        let is_shown = |packet: &&PacketHeaders| {
+            packet
+                .ends()
+                .is_some_and(|(from, to)| is_of(&from) || is_of(&to))
+        };
+        let shown = packets.iter().filter(is_shown).take(self.room).cloned();
+        let shown: Vec<PacketHeaders> = shown.collect();
+        self.room -= shown.len();
+        shown
+    }
+}
+
+/// A report without what it says of probes that are left out, and with these packets.
+fn needed(
+    report: &WitnessReport,
+    left_out: &BTreeSet<SocketAddr>,
+    packets: Vec<PacketHeaders>,
+) -> WitnessReport {
     let flows = report.flows.iter();
     let flows = flows.filter(|flow| !thinning::needless(flow, left_out));
     WitnessReport {
@@ -143,6 +197,7 @@ fn needed(report: &WitnessReport, left_out: &BTreeSet<SocketAddr>) -> WitnessRep
         flows: flows.cloned().collect(),
         dropped: report.dropped,
         host: report.host.clone(),
+        packets,
     }
 }
 
@@ -228,6 +283,7 @@ mod tests {
             dropped: 0,
             flows: flows.map(|(port, answered)| flow(port, answered)).to_vec(),
             host: None,
+            packets: Vec::new(),
         });
         let case = case(
             evidence(&known, known.observations.clone()),
@@ -239,6 +295,65 @@ mod tests {
             left[..],
             [flow(40_001, true), flow(40_002, false), flow(50_000, true)]
         );
+    }
+
+    /// A SYN from a port of the probes' address to the backend.
+    fn packet(port: u16, at_us: u64) -> PacketHeaders {
+        let mut bytes = vec![0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6, 0, 0];
+        bytes.extend([10, 0, 5, 5, 10, 0, 0, 51]);
+        bytes.extend(port.to_be_bytes());
+        bytes.extend([0, 80]);
+        bytes.extend([0; 16]);
+        PacketHeaders {
+            at: Stamp {
+                at_us,
+                uncertainty_us: 1,
+            },
+            direction: Direction::In,
+            interface: "eth0".to_owned(),
+            bytes,
+        }
+    }
+
+    #[test]
+    fn a_case_has_the_packets_of_its_own_failures_and_the_latest_of_them() {
+        let mut known = seen::case(2, 3);
+        for (observation, port) in known.observations.iter_mut().zip(40_001..) {
+            observation.facts.tcp = Some(TcpFacts {
+                local: ([10, 0, 5, 5], port).into(),
+                syn_retransmissions: 0,
+                retransmissions: 0,
+                rtt: None,
+                reused_after: None,
+                options: None,
+            });
+        }
+        let mut report = |sequence, packets| {
+            known.sightings.push(WitnessReport {
+                witness: VantageName("web1".to_owned()),
+                sequence,
+                from: Stamp::default(),
+                to: Stamp::default(),
+                dropped: 0,
+                flows: Vec::new(),
+                host: None,
+                packets,
+            });
+        };
+        report(1, vec![packet(40_001, 1); PACKETS]);
+        // The third probe passed, and another service's failed.
+        report(
+            2,
+            vec![packet(40_003, 2), packet(40_002, 2), packet(50_000, 2)],
+        );
+        let case = case(
+            evidence(&known, known.observations.clone()),
+            &Past::default(),
+        );
+        let kept = |report: &WitnessReport| (report.sequence, report.packets.clone());
+        let kept: Vec<_> = case.sightings.iter().map(kept).collect();
+        let before = vec![packet(40_001, 1); PACKETS - 1];
+        assert_eq!(kept, [(1, before), (2, vec![packet(40_002, 2)])]);
     }
 
     #[test]

@@ -253,6 +253,7 @@ async fn reports_share_the_sequence_of_the_observations() {
             dropped: 0,
             flows: Vec::new(),
             host: None,
+            packets: Vec::new(),
         })
     };
     let writes = vec![

@@ -223,6 +223,20 @@ impl Own {
         counts.filter(|(_, (_, all))| *all > 0).collect()
     }
 
+    /// How many to each backend began in a span and were answered, and how many of those the balancer ended by a
+    /// reset, as far as their host remembered them until then: the latter first.
+    pub(crate) fn reset(&self, span: Span) -> BTreeMap<String, (usize, usize)> {
+        let counts = self.seen.iter().map(|(backend, connections)| {
+            let answered = || {
+                let within = self.within(connections, span);
+                within.filter(|(_, h)| h.answers > 0 && h.stale == 0)
+            };
+            let reset = answered().filter(|(_, h)| h.reset).count();
+            (backend.clone(), (reset, answered().count()))
+        });
+        counts.filter(|(_, (_, all))| *all > 0).collect()
+    }
+
     /// Of a span how many there were, and how many of them met an old connection; of those from ports that the
     /// balancer had used shortly before, and of the others.
     pub(crate) fn reuse(&self, span: Span) -> [(usize, usize); 2] {

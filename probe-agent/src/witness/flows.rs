@@ -96,8 +96,8 @@ impl FlowTable {
     }
 
     /// Takes a packet in. Packets of a flow whose SYN was not seen say nothing that can be trusted,
-    /// such as who the client is, and are passed over.
-    pub(super) fn see(&mut self, sighted: Sighted) {
+    /// such as who the client is, and are passed over: then it is false.
+    pub(super) fn see(&mut self, sighted: Sighted) -> bool {
         let Segment {
             source,
             destination,
@@ -105,38 +105,35 @@ impl FlowTable {
             acknowledges,
             kind,
             options: _,
+            headers: _,
         } = sighted.segment;
         let (forth, back) = ((source, destination), (destination, source));
-        match kind {
-            SegmentKind::Syn => {
-                if self.open_flow(forth, sequence, sighted.at.at_us) {
-                    self.tally(forth, Packet::Syn, sighted);
-                }
+        let now_us = sighted.at.at_us;
+        let (flow, packet) = match kind {
+            SegmentKind::Syn if self.open_flow(forth, sequence, now_us) => (forth, Packet::Syn),
+            SegmentKind::SynAck if self.answer(back, now_us) => (back, Packet::SynAck),
+            SegmentKind::Ack | SegmentKind::Fin if self.complete(forth, sighted) => {
+                (forth, Packet::Ack)
             }
-            SegmentKind::SynAck => {
-                if self.answer(back, sighted.at.at_us) {
-                    self.tally(back, Packet::SynAck, sighted);
-                }
+            SegmentKind::Ack | SegmentKind::Fin if self.establish(forth, sequence, sighted) => {
+                (forth, Packet::Established)
             }
-            SegmentKind::Ack | SegmentKind::Fin => {
-                if self.complete(forth, sighted) {
-                    self.tally(forth, Packet::Ack, sighted);
-                } else if self.establish(forth, sequence, sighted) {
-                    self.tally(forth, Packet::Established, sighted);
-                } else if self.establish(back, acknowledges, sighted) {
-                    self.tally(back, Packet::Established, sighted);
-                } else if self.is_stale(back, acknowledges) {
-                    self.tally(back, Packet::StaleAck, sighted);
-                }
+            SegmentKind::Ack | SegmentKind::Fin if self.establish(back, acknowledges, sighted) => {
+                (back, Packet::Established)
             }
-            SegmentKind::Reset => {
-                if self.touch(forth, sighted.at.at_us) {
-                    self.tally(forth, Packet::ResetByClient, sighted);
-                } else if self.touch(back, sighted.at.at_us) {
-                    self.tally(back, Packet::ResetByServer, sighted);
-                }
+            SegmentKind::Ack | SegmentKind::Fin if self.is_stale(back, acknowledges) => {
+                (back, Packet::StaleAck)
             }
-        }
+            SegmentKind::Reset if self.touch(forth, now_us) => (forth, Packet::ResetByClient),
+            SegmentKind::Reset if self.touch(back, now_us) => (back, Packet::ResetByServer),
+            SegmentKind::Syn
+            | SegmentKind::SynAck
+            | SegmentKind::Ack
+            | SegmentKind::Fin
+            | SegmentKind::Reset => return false,
+        };
+        self.tally(flow, packet, sighted);
+        true
     }
 
     /// Ends the stretch at `to`, which begins the next one. `kernel_dropped` is added to the batch's
@@ -184,6 +181,7 @@ impl FlowTable {
             dropped: std::mem::take(&mut self.dropped) + kernel_dropped,
             flows: flows.collect(),
             host: HostReading::default(),
+            packets: Vec::new(),
         }
     }
 
@@ -375,6 +373,7 @@ mod tests {
                 },
                 kind,
                 options: offers.then(TcpOptions::default),
+                headers: 40,
             },
             direction,
             interface,
@@ -647,6 +646,12 @@ mod tests {
         let batch = table.close(at, 0, |_| "fifteen-letters".to_owned());
         let kinds: usize = batch.flows.iter().map(|flow| flow.seen.len()).sum();
         assert_eq!((batch.flows.len(), kinds), (MAX_REPORTED, MAX_KINDS));
+        let packet = localize::PacketHeaders {
+            at,
+            direction: In,
+            interface: "fifteen-letters".to_owned(),
+            bytes: vec![0x4f; 120],
+        };
         let report = localize::WitnessReport {
             witness: localize::VantageName("w".repeat(63)),
             sequence: u64::MAX,
@@ -655,6 +660,7 @@ mod tests {
             dropped: batch.dropped,
             flows: batch.flows,
             host: Some(batch.host),
+            packets: vec![packet; super::super::ring::MOST_SENT],
         };
         let bytes = prost::Message::encoded_len(&proto::v1::WitnessReport::from(&report));
         assert!(bytes < 4 << 20, "{bytes}");

@@ -121,19 +121,25 @@ struct Watcher {
     started: Stamp,
 }
 
-fn witness(namespace: &str, ports: watch::Receiver<BTreeSet<u16>>) -> mpsc::Receiver<WitnessBatch> {
+fn witness(
+    namespace: &str,
+    ports: watch::Receiver<BTreeSet<u16>>,
+) -> (mpsc::Receiver<WitnessBatch>, mpsc::Sender<Vec<SocketAddr>>) {
+    let (ask, wanted) = mpsc::channel(8);
     let config = WitnessConfig {
         ports,
         name: VantageName(namespace.to_owned()),
         interval: INTERVAL,
+        wanted,
     };
-    inside(namespace, || start(config, mesh_now)).unwrap()
+    let batches = inside(namespace, || start(config, mesh_now)).unwrap();
+    (batches, ask)
 }
 
 impl Watcher {
     fn start(namespace: &str, ports: &[u16]) -> Self {
         let (sender, receiver) = watch::channel(ports.iter().copied().collect());
-        let mut batches = witness(namespace, receiver);
+        let (mut batches, _) = witness(namespace, receiver);
         let until_us = Arc::new(AtomicU64::new(u64::MAX));
         let until = Arc::clone(&until_us);
         let read = move || {
@@ -348,7 +354,7 @@ fn a_reader_that_is_slow_gets_longer_stretches_and_loses_nothing() {
     let to = "10.77.0.2:80".parse().unwrap();
     listen(&lab.server, to);
     let (_ports, receiver) = watch::channel(BTreeSet::from([80]));
-    let mut batches = witness(&lab.server, receiver);
+    let (mut batches, _) = witness(&lab.server, receiver);
     let full = u32::try_from(WAITING_BATCHES).unwrap() + 3;
     std::thread::sleep(INTERVAL * full);
     assert!(connect(&lab.client, to, INTERVAL));
@@ -362,6 +368,48 @@ fn a_reader_that_is_slow_gets_longer_stretches_and_loses_nothing() {
             .sum::<usize>();
     }
     assert_eq!(seen, 3);
+}
+
+#[test]
+fn packets_are_told_of_what_is_asked_for_and_their_headers_alone() {
+    let Some(lab) = Lab::new() else { return };
+    let to: SocketAddr = "10.77.0.2:80".parse().unwrap();
+    listen(&lab.server, to);
+    let (_ports, receiver) = watch::channel(BTreeSet::from([80]));
+    let (mut batches, ask) = witness(&lab.server, receiver);
+    assert!(connect(&lab.client, to, INTERVAL));
+    let mut clients = BTreeSet::new();
+    while clients.is_empty() {
+        let batch = batches.blocking_recv().unwrap();
+        assert!(batch.packets.is_empty(), "nobody has asked");
+        clients.extend(batch.flows.iter().map(|flow| flow.client));
+    }
+    // A second connection, which nobody asks for.
+    assert!(connect(&lab.client, to, INTERVAL));
+    let client = *clients.first().unwrap();
+    ask.blocking_send(vec![client]).unwrap();
+    let mut packets = Vec::new();
+    while packets.is_empty() {
+        packets = batches.blocking_recv().unwrap().packets;
+    }
+    let told = packets.iter().map(|packet| {
+        assert_eq!(packet.interface, "s0");
+        assert!(mesh_now().at_us.abs_diff(packet.at.at_us) < 5_000_000);
+        let segment = parse::parse(&packet.bytes).unwrap();
+        assert_eq!(packet.bytes.len(), segment.headers);
+        let (end, way) = match packet.direction {
+            Direction::In => (segment.source, "in"),
+            Direction::Out => (segment.destination, "out"),
+        };
+        assert_eq!(end, client);
+        format!("{:?} {way}", segment.kind)
+    });
+    let told: Vec<String> = told.collect();
+    // Five thousand bytes and their ACKs went both ways besides.
+    assert_eq!(
+        told,
+        ["Syn in", "SynAck out", "Ack in", "Fin in", "Fin out"]
+    );
 }
 
 /// Why a host leaves a SYN unanswered, by how it is broken and what its kernel counts then.

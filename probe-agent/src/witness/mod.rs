@@ -1,8 +1,9 @@
 //! The passive witness: which handshakes pass this host, by which interface and which way.
 //!
 //! A witness tells a server that did not answer from an answer that got lost, which no probe can.
-//! It looks at the TCP ports of the services alone, and at handshakes and resets alone; no payload
-//! ever leaves the kernel. Beside that it reads what the host's kernel counts, which needs no privilege
+//! It looks at the TCP ports of the services alone, and at handshakes and ends alone; no payload
+//! leaves it. The headers of the last minute are kept for the case that the coordinator asks for those of a
+//! connection whose probe failed. Beside that it reads what the host's kernel counts, which needs no privilege
 //! and goes on where nothing may be captured.
 
 mod filter;
@@ -12,13 +13,15 @@ mod kernel;
 mod lab;
 mod parse;
 mod queues;
+mod ring;
 mod sys;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use localize::{FlowSighting, HostReading, Stamp, VantageName};
+use localize::{FlowSighting, HostReading, PacketHeaders, Stamp, VantageName};
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -26,6 +29,8 @@ use tokio::time::Instant;
 use self::filter::{MAX_PORTS, SNAP_LENGTH};
 use self::flows::{FlowTable, Sighted};
 use self::kernel::Kernel;
+use self::parse::SegmentKind;
+use self::ring::Ring;
 use self::sys::Capture;
 
 /// Batches that wait for the reader. While it is full the stretch under way simply goes on, so that
@@ -44,7 +49,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 const MOST_READ: usize = 4096;
 
 /// What the witness is to do.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct WitnessConfig {
     /// The TCP ports to watch, as they are at the time; none means nothing is seen.
     pub ports: watch::Receiver<BTreeSet<u16>>,
@@ -52,6 +57,8 @@ pub struct WitnessConfig {
     pub name: VantageName,
     /// The length of a stretch.
     pub interval: Duration,
+    /// Ends of connections whose packets are asked for.
+    pub wanted: mpsc::Receiver<Vec<SocketAddr>>,
 }
 
 /// What was seen in one stretch of time; see [`localize::WitnessReport`]. One comes for every
@@ -68,6 +75,8 @@ pub struct WitnessBatch {
     pub flows: Vec<FlowSighting>,
     /// What the host's kernel counted.
     pub host: HostReading,
+    /// Packets that were asked for.
+    pub packets: Vec<PacketHeaders>,
 }
 
 /// The host does not let us watch.
@@ -114,6 +123,8 @@ pub fn start(
         kernel: Kernel::start(),
         ports,
         blind: too_many(&first),
+        ring: Ring::default(),
+        wanted: config.wanted,
         out,
         now,
     };
@@ -166,6 +177,8 @@ struct Witness<N> {
     ports: watch::Receiver<BTreeSet<u16>>,
     /// Not every port that should be watched is.
     blind: bool,
+    ring: Ring,
+    wanted: mpsc::Receiver<Vec<SocketAddr>>,
     out: mpsc::Sender<WitnessBatch>,
     now: N,
 }
@@ -198,7 +211,7 @@ impl<N: Fn() -> Stamp> Witness<N> {
             let bytes = buffer.get(..captured.length).unwrap_or(&buffer);
             if let Some(segment) = parse::parse(bytes) {
                 let age_us = captured.at_ns.map_or(0, |at| (system_ns - at) / 1000);
-                self.table.see(Sighted {
+                let sighted = Sighted {
                     segment,
                     direction: captured.direction,
                     interface: captured.interface,
@@ -206,7 +219,12 @@ impl<N: Fn() -> Stamp> Witness<N> {
                         at_us: now.at_us.saturating_add_signed(-age_us),
                         ..now
                     },
-                });
+                };
+                let told = self.table.see(sighted);
+                // Of a transfer's many ACKs none tells anything.
+                if told || segment.kind != SegmentKind::Ack {
+                    self.ring.keep(&sighted, bytes);
+                }
             }
         }
         Ok(())
@@ -229,12 +247,18 @@ impl<N: Fn() -> Stamp> Witness<N> {
     /// Sends the stretch under way, if there is room for it.
     fn report(&mut self) -> io::Result<()> {
         let now = (self.now)();
+        while let Ok(clients) = self.wanted.try_recv() {
+            self.ring.want(&clients, now.at_us);
+        }
         match self.out.try_reserve() {
             Ok(room) => {
                 let missed = self.capture.drops()? + u64::from(self.blind);
                 let batch = self.table.close(now, missed, sys::interface_name);
-                let host = self.kernel.read();
-                room.send(WitnessBatch { host, ..batch });
+                room.send(WitnessBatch {
+                    host: self.kernel.read(),
+                    packets: self.ring.asked_for(now.at_us, sys::interface_name),
+                    ..batch
+                });
             }
             Err(_) => self.table.forget(now.at_us),
         }

@@ -17,6 +17,8 @@ pub(super) struct Segment {
     pub(super) kind: SegmentKind,
     /// What it offers; of SYNs and SYN-ACKs alone.
     pub(super) options: Option<TcpOptions>,
+    /// Bytes of both headers with their options: what lies behind them is the users' own.
+    pub(super) headers: usize,
 }
 
 /// What its flags make of it.
@@ -59,6 +61,7 @@ pub(super) fn parse(packet: &[u8]) -> Option<Segment> {
         }
         _ => return None,
     };
+    let before = packet.len() - tcp.len();
     let tcp = TcpHeaderSlice::from_slice(tcp).ok()?;
     let mut kind = kind(tcp.syn(), tcp.ack(), tcp.rst())?;
     if kind == SegmentKind::Ack && tcp.fin() {
@@ -72,6 +75,7 @@ pub(super) fn parse(packet: &[u8]) -> Option<Segment> {
         acknowledges: tcp.acknowledgment_number(),
         kind,
         options: offers.then(|| options(&tcp, kind)),
+        headers: before + tcp.slice().len(),
     })
 }
 
@@ -153,6 +157,7 @@ mod tests {
             acknowledges: 0,
             kind: SegmentKind::Syn,
             options: Some(TcpOptions::default()),
+            headers: 40,
         });
         for length in 0..=whole.len() {
             let got = parse(&whole[..length]);

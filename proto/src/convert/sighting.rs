@@ -1,8 +1,8 @@
 //! What witnesses saw.
 
 use localize::{
-    Counter, Direction, FlowSighting, HostReading, ListenQueue, Packet, Seen, Setting, TcpOptions,
-    VantageName, WitnessReport,
+    Counter, Direction, FlowSighting, HostReading, ListenQueue, Packet, PacketHeaders, Seen,
+    Setting, TcpOptions, VantageName, WitnessReport,
 };
 
 use super::{Malformed, few, name, narrow, socket};
@@ -13,6 +13,10 @@ const MAX_FLOWS: usize = 20_000;
 const MAX_SEEN: usize = 64;
 /// Values of one reading of a host: several times as many as are known.
 const MAX_VALUES: usize = 200;
+/// Packets of one report: four times as many as a witness sends.
+const MAX_PACKETS: usize = 2_048;
+/// Bytes of one packet: 60 of an IPv4 header at its longest and 60 of a TCP header (RFC 791, RFC 9293).
+const MAX_HEADERS: usize = 120;
 
 fn packet_to_wire(packet: Packet) -> v1::Packet {
     match packet {
@@ -103,11 +107,7 @@ impl TryFrom<v1::FlowSighting> for FlowSighting {
         let seen = wire.seen.into_iter().map(|seen| {
             Ok(Seen {
                 packet: packet_from_wire(seen.packet)?,
-                direction: if seen.out {
-                    Direction::Out
-                } else {
-                    Direction::In
-                },
+                direction: direction(seen.out),
                 interface: name("seen.interface", seen.interface)?,
                 count: seen.count,
                 first: seen
@@ -201,6 +201,38 @@ impl TryFrom<v1::HostReading> for HostReading {
     }
 }
 
+impl From<&PacketHeaders> for v1::PacketHeaders {
+    fn from(packet: &PacketHeaders) -> Self {
+        Self {
+            at: Some(packet.at.into()),
+            out: packet.direction == Direction::Out,
+            interface: packet.interface.clone(),
+            headers: packet.bytes.clone(),
+        }
+    }
+}
+
+impl TryFrom<v1::PacketHeaders> for PacketHeaders {
+    type Error = Malformed;
+
+    fn try_from(wire: v1::PacketHeaders) -> Result<Self, Malformed> {
+        few("packet.headers", &wire.headers, MAX_HEADERS)?;
+        Ok(Self {
+            at: wire.at.ok_or(Malformed::Missing("packet.at"))?.try_into()?,
+            direction: direction(wire.out),
+            interface: name("packet.interface", wire.interface)?,
+            bytes: wire.headers,
+        })
+    }
+}
+
+fn direction(out: bool) -> Direction {
+    match out {
+        true => Direction::Out,
+        false => Direction::In,
+    }
+}
+
 impl From<&WitnessReport> for v1::WitnessReport {
     fn from(report: &WitnessReport) -> Self {
         Self {
@@ -211,6 +243,7 @@ impl From<&WitnessReport> for v1::WitnessReport {
             dropped: report.dropped,
             flows: report.flows.iter().map(v1::FlowSighting::from).collect(),
             host: report.host.as_ref().map(Into::into),
+            packets: report.packets.iter().map(Into::into).collect(),
         }
     }
 }
@@ -220,6 +253,7 @@ impl TryFrom<v1::WitnessReport> for WitnessReport {
 
     fn try_from(wire: v1::WitnessReport) -> Result<Self, Malformed> {
         few("report.flows", &wire.flows, MAX_FLOWS)?;
+        few("report.packets", &wire.packets, MAX_PACKETS)?;
         Ok(Self {
             witness: VantageName(name("report.witness", wire.witness)?),
             sequence: wire.sequence,
@@ -235,6 +269,11 @@ impl TryFrom<v1::WitnessReport> for WitnessReport {
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
             host: wire.host.map(TryInto::try_into).transpose()?,
+            packets: wire
+                .packets
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
         })
     }
 }

@@ -7,9 +7,10 @@ use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
     Exonerated, Facts, Failure, Fault, Firing, FlowSighting, HostReading, HttpFacts, HttpVersion,
-    Kind, Layer, ListenQueue, Micros, Observation, ObservationId, Outcome, Packet, Pattern, Rate,
-    Redirect, Rival, RoundId, Seen, ServiceName, Setting, Stamp, Step, TWINS, Target, TcpFacts,
-    TcpOptions, TlsFacts, Traits, VantageName, Verdict, VerdictOutcome, WitnessReport,
+    Kind, Layer, ListenQueue, Micros, Observation, ObservationId, Outcome, Packet, PacketHeaders,
+    Pattern, Rate, Redirect, Rival, RoundId, Seen, ServiceName, Setting, Stamp, Step, TWINS,
+    Target, TcpFacts, TcpOptions, TlsFacts, Traits, VantageName, Verdict, VerdictOutcome,
+    WitnessReport,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -397,6 +398,19 @@ fn host_reading() -> impl Strategy<Value = HostReading> {
 }
 
 /// A witness's report.
+fn packet_headers() -> impl Strategy<Value = PacketHeaders> {
+    let direction = select(vec![Direction::In, Direction::Out]);
+    let bytes = vec(any::<u8>(), 0..=120);
+    (stamp(), direction, name(), bytes).prop_map(|(at, direction, interface, bytes)| {
+        PacketHeaders {
+            at,
+            direction,
+            interface,
+            bytes,
+        }
+    })
+}
+
 pub fn report() -> impl Strategy<Value = WitnessReport> {
     let flow =
         (address(), address(), vec(seen(), 0..6)).prop_map(|(client, server, seen)| FlowSighting {
@@ -411,9 +425,10 @@ pub fn report() -> impl Strategy<Value = WitnessReport> {
         stamp(),
         vec(flow, 0..8),
         option::of(host_reading()),
+        vec(packet_headers(), 0..4),
     )
         .prop_map(
-            |(witness, (sequence, dropped), from, to, flows, host)| WitnessReport {
+            |(witness, (sequence, dropped), from, to, flows, host, packets)| WitnessReport {
                 witness: VantageName(witness),
                 sequence,
                 from,
@@ -421,6 +436,7 @@ pub fn report() -> impl Strategy<Value = WitnessReport> {
                 dropped,
                 flows,
                 host,
+                packets,
             },
         )
 }

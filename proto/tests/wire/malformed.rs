@@ -379,6 +379,16 @@ fn what_is_wrong_with_a_report_is_said() {
         flows: vec![flow(seen)],
         ..report()
     };
+    let packet = v1::PacketHeaders {
+        at: Some(v1::Stamp::default()),
+        interface: "eth0".into(),
+        headers: vec![0x45; 40],
+        out: true,
+    };
+    let packets = |packets| v1::WitnessReport {
+        packets,
+        ..report()
+    };
     let rows = [
         (
             v1::WitnessReport {
@@ -455,6 +465,31 @@ fn what_is_wrong_with_a_report_is_said() {
                 ..report()
             },
             "queue.local is no address",
+        ),
+        (
+            packets(vec![v1::PacketHeaders::default(); 2049]),
+            "report.packets is over its bound of 2048",
+        ),
+        (
+            packets(vec![v1::PacketHeaders {
+                headers: vec![0; 121],
+                ..packet.clone()
+            }]),
+            "packet.headers is over its bound of 120",
+        ),
+        (
+            packets(vec![v1::PacketHeaders {
+                at: None,
+                ..packet.clone()
+            }]),
+            "packet.at is missing",
+        ),
+        (
+            packets(vec![v1::PacketHeaders {
+                interface: String::new(),
+                ..packet
+            }]),
+            "packet.interface is missing",
         ),
     ];
     for (wire, says) in rows {

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::edges::reframe;
 use super::{Known, Listed, Row, Strength, behind_the_balancer};
-use crate::address::{BACKEND_NAMES, BACKENDS, EDGES};
+use crate::address::{BACKEND_NAMES, BACKENDS, EDGES, VIP};
 use crate::app::{IN_FRONT, behaviour_file, page};
 use crate::behaviour::{self, AppBehaviour};
 use crate::blame::{MASKED, Modes, PORT_REUSE, one, origin};
@@ -57,6 +57,8 @@ pub enum BackendFault {
     AllFail,
     /// Every backend takes a second and a half longer.
     AllSlow,
+    /// Every backend's port is closed: the balancer takes connections, and there is nobody behind it.
+    AllClosed,
 }
 
 /// Some of the backends (0 to 2).
@@ -96,7 +98,7 @@ impl Facts {
 
 impl BackendFault {
     /// All of them.
-    pub const EVERY: [BackendFault; 18] = [
+    pub const EVERY: [BackendFault; 19] = [
         BackendFault::Fails,
         BackendFault::FailsSome,
         BackendFault::FailsSeldom,
@@ -115,6 +117,7 @@ impl BackendFault {
         BackendFault::PortReuse,
         BackendFault::AllFail,
         BackendFault::AllSlow,
+        BackendFault::AllClosed,
     ];
 
     fn facts(self) -> Facts {
@@ -178,6 +181,12 @@ impl BackendFault {
                 at_the_edges: &["http_5xx"],
                 ..Facts::of("backend-closed", web1, "refuses")
             },
+            // The balancer is named beside what the backends share, as a rule: it alone is seen to fail requests.
+            BackendFault::AllClosed => Facts {
+                at_the_edges: &["http_5xx"],
+                listed: Listed::NotYet,
+                ..Facts::of("backends-closed", all, "refuses")
+            },
             // The balancer tries again: what is left is late, or given up.
             BackendFault::DropsSyns => Facts {
                 at_the_edges: &["slow", "no_answer", "http_5xx"],
@@ -231,7 +240,8 @@ impl Row for BackendFault {
 
     fn settles(&self) -> u64 {
         // Health checks take two seconds to take a backend out.
-        if *self == BackendFault::Closed { 4 } else { 1 }
+        let closed = matches!(self, BackendFault::Closed | BackendFault::AllClosed);
+        if closed { 4 } else { 1 }
     }
 
     fn strikes_large_answers(&self) -> bool {
@@ -254,7 +264,9 @@ impl Row for BackendFault {
             BackendFault::PortReuse => blame.felt(MASKED),
             BackendFault::Pauses => blame.in_pattern("periodic"),
             // One verdict on what they share, and not on each that it be taken out of use.
-            BackendFault::AllFail | BackendFault::AllSlow => origin(&[facts.mode]),
+            BackendFault::AllFail | BackendFault::AllSlow | BackendFault::AllClosed => {
+                origin(&[facts.mode])
+            }
             BackendFault::Closed
             | BackendFault::Fails
             | BackendFault::FailsSome
@@ -313,10 +325,13 @@ impl Row for BackendFault {
             }
         }
         match self {
-            BackendFault::Closed => {
-                lab.webs[number] = None;
-                if !on {
-                    lab.webs[number] = Some(daemons::web(&lab.run, number, &lab.certificates)?);
+            BackendFault::Closed | BackendFault::AllClosed => {
+                for number in facts.backends {
+                    lab.webs[*number] = None;
+                    if !on {
+                        let started = daemons::web(&lab.run, *number, &lab.certificates)?;
+                        lab.webs[*number] = Some(started);
+                    }
                 }
                 Ok(())
             }
@@ -385,6 +400,16 @@ impl Row for BackendFault {
                     false => see(edge, AtTimes(|a| a.status == 521)),
                 };
                 vec![refused, served]
+            }
+            BackendFault::AllClosed => {
+                let refused = see(direct, Always(|a| a.text.contains("connect to server")));
+                let failed = see(edge, Always(|a| a.status >= 500));
+                // It takes the connection, ends TLS, and has nobody to ask.
+                let taken = ("cdn1", Ask::Page(VIP), Always(|a: &Answer| a.status == 503));
+                match balancer {
+                    Balancer::L7 => vec![refused, failed, taken],
+                    Balancer::Tcp | Balancer::L4 | Balancer::Dsr => vec![refused, failed],
+                }
             }
             BackendFault::DropsSyns => vec![see(direct, AtTimes(|a| a.seconds > 0.9))],
             BackendFault::Resets => vec![

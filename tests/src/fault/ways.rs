@@ -8,7 +8,7 @@ use crate::address::{
     DC1_NETWORK, EDGES, VIP,
 };
 use crate::balancer::{LAST_RESORT_PORTS, Serving};
-use crate::blame::{MASKED, returning, way};
+use crate::blame::{MASKED, one, returning, way};
 use crate::expectation::Blame;
 use crate::net::Balancer;
 use crate::packets::{BALANCER_SET, FROM_BALANCER, SYN, lose, packets, route, translate};
@@ -20,6 +20,10 @@ use crate::verdicts::Declared;
 
 /// Backend 2.
 const WEB2: &str = BACKENDS[1];
+
+/// Matches a request for the page, in the first bytes behind a TCP header with timestamps ("GET / "). Health checks
+/// ask for something else.
+const PAGE: &str = "@th,256,48 0x474554202f20";
 
 /// A fault of a way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,17 +42,23 @@ pub enum WayFault {
     /// A third of the balancer's connections leave from its second address, and all backends' answers
     /// to that leave by the wrong interface.
     LastResort,
+    /// Something on the way refuses the balancer's connections to backend 2 by a reset.
+    Refuses,
+    /// Something in front of backend 2 reads requests, and resets connections once it has read one for the page.
+    Resets,
 }
 
 impl WayFault {
     /// All of them.
-    pub const EVERY: [WayFault; 6] = [
+    pub const EVERY: [WayFault; 8] = [
         WayFault::LosesSyns,
         WayFault::BackToBalancer,
         WayFault::BackToDc1,
         WayFault::BackLossy,
         WayFault::BackBlackHole,
         WayFault::LastResort,
+        WayFault::Refuses,
+        WayFault::Resets,
     ];
 }
 
@@ -61,6 +71,8 @@ impl Row for WayFault {
             WayFault::BackLossy => "return-answers-lost",
             WayFault::BackBlackHole => "return-black-hole",
             WayFault::LastResort => "balancer-last-resort",
+            WayFault::Refuses => "path-refuses",
+            WayFault::Resets => "path-resets",
         }
     }
 
@@ -74,15 +86,18 @@ impl Row for WayFault {
             WayFault::BackToBalancer
             | WayFault::BackToDc1
             | WayFault::BackBlackHole
-            | WayFault::LastResort => Strength::Hard,
+            | WayFault::LastResort
+            | WayFault::Refuses
+            | WayFault::Resets => Strength::Hard,
         }
     }
 
     fn settles(&self) -> u64 {
         match self {
             // Health checks take two seconds to take a route out.
-            WayFault::BackToBalancer | WayFault::LastResort => 4,
-            WayFault::LosesSyns
+            WayFault::BackToBalancer | WayFault::LastResort | WayFault::Refuses => 4,
+            WayFault::Resets
+            | WayFault::LosesSyns
             | WayFault::BackToDc1
             | WayFault::BackLossy
             | WayFault::BackBlackHole => 1,
@@ -92,7 +107,10 @@ impl Row for WayFault {
     fn fits(&self, balancer: Balancer) -> bool {
         match self {
             WayFault::LastResort => balancer.checks_health(),
-            WayFault::LosesSyns
+            // What is behind TLS it cannot read.
+            WayFault::Resets => balancer == Balancer::L7,
+            WayFault::Refuses
+            | WayFault::LosesSyns
             | WayFault::BackToBalancer
             | WayFault::BackToDc1
             | WayFault::BackLossy
@@ -120,12 +138,20 @@ impl Row for WayFault {
             WayFault::LastResort => BACKEND_NAMES
                 .map(|name| returning(name, &[BALANCER[1], VIP], lost))
                 .to_vec(),
+            WayFault::Refuses => {
+                let refused = way(Kind::LbBackendPath, VIP, &["web2"], &["blocked"]);
+                // Checks take it out, and a retry goes elsewhere meanwhile.
+                vec![refused.felt(MASKED.filter(|_| balancer.checks_health()))]
+            }
+            // It stands in front of the backend for everybody: no other part is that.
+            WayFault::Resets => vec![one(Kind::Backend, "web2", &["resets"])],
         }
     }
 
     fn asks_for(&self) -> &'static [&'static str] {
         match self {
-            WayFault::LosesSyns => &["lb", "web2"],
+            WayFault::LosesSyns | WayFault::Refuses => &["lb", "web2"],
+            WayFault::Resets => &[],
             WayFault::BackToBalancer | WayFault::BackToDc1 => &["web1", "lb"],
             WayFault::BackLossy | WayFault::BackBlackHole => &["web2", "lb"],
             WayFault::LastResort => &["lb", "web1", "web2", "web3"],
@@ -135,15 +161,21 @@ impl Row for WayFault {
     fn shows_beside(&self) -> bool {
         match self {
             // The hosts see whose answers do not come back.
-            WayFault::LastResort | WayFault::BackToBalancer | WayFault::BackToDc1 => true,
-            WayFault::LosesSyns | WayFault::BackLossy | WayFault::BackBlackHole => false,
+            WayFault::LastResort
+            | WayFault::BackToBalancer
+            | WayFault::BackToDc1
+            | WayFault::Resets => true,
+            WayFault::Refuses
+            | WayFault::LosesSyns
+            | WayFault::BackLossy
+            | WayFault::BackBlackHole => false,
         }
     }
 
     fn needs_agents(&self) -> bool {
-        // The balancer's health checks take the lost route out of use, and no probe from outside its
-        // host leaves from the address concerned.
-        *self == WayFault::BackToBalancer
+        // The balancer's health checks take the route out of use, and no probe from outside its host leaves
+        // from the addresses concerned.
+        matches!(self, WayFault::BackToBalancer | WayFault::Refuses)
     }
 
     fn known(&self, declared: Declared, balancer: Balancer) -> Known {
@@ -155,6 +187,7 @@ impl Row for WayFault {
             | WayFault::BackLossy
             | WayFault::LastResort => &["slow", "no_answer", "http_5xx", "stalls"],
             WayFault::BackBlackHole => &["stalls", "no_answer", "http_5xx", "mtu_black_hole"],
+            WayFault::Refuses | WayFault::Resets => &["resets", "blocked", "refuses", "http_5xx"],
         };
         match declared {
             Declared::Name | Declared::Vip => behind_the_balancer(&self.truth(balancer), modes),
@@ -180,6 +213,17 @@ impl Row for WayFault {
                 packets(lab, "dc", on, &[rule])
             }
             WayFault::LastResort => last_resort(lab, on),
+            WayFault::Refuses => {
+                let rule = format!(
+                    "forward {FROM_BALANCER} oifname web2a tcp dport {{ 80, 443 }} {SYN} reject with tcp reset"
+                );
+                packets(lab, "dc", on, &[rule])
+            }
+            WayFault::Resets => {
+                let rule =
+                    format!("forward oifname web2a tcp dport 80 {PAGE} reject with tcp reset");
+                packets(lab, "dc", on, &[rule])
+            }
         }
     }
 
@@ -229,6 +273,20 @@ impl Row for WayFault {
                 ("lb", from(2, 1), Always(timed_out)),
                 ("lb", from(2, 0), Always(well)),
                 ("home1", edge, AtTimes(|a| !well(a))),
+            ],
+            WayFault::Refuses => vec![
+                (
+                    "lb",
+                    direct(1),
+                    Always(|a| a.text.contains("connect to server")),
+                ),
+                ("lb", direct(0), Always(well)),
+                ("dc1", direct(1), Always(well)),
+            ],
+            WayFault::Resets => vec![
+                ("dc1", direct(1), Always(|a| a.text.contains("reset"))),
+                ("lb", Ask::Health(1), Always(well)),
+                ("home1", edge, AtTimes(|a| a.status == 502)),
             ],
         }
     }

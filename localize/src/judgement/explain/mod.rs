@@ -4,6 +4,8 @@
 mod apart;
 mod balancing;
 mod cleared;
+mod closing;
+mod ending;
 mod handshake;
 mod kernel;
 mod lines;
@@ -81,6 +83,8 @@ pub(crate) fn remarks(scene: Scene<'_>, what: &What, mode: Word, fault: &mut Fau
     lines.extend(routes::routes(scene, what));
     lines.extend(transfer::transfer(scene, what, mode));
     lines.extend(sight::sight(scene, what, mode));
+    lines.extend(ending::ending(scene, what, mode));
+    lines.extend(closing::closing(scene, what));
     resets::resets(scene, what, mode, fault);
 }
 

@@ -1076,6 +1076,7 @@ impl World {
             dropped: 0,
             flows,
             host: None,
+            packets: Vec::new(),
         });
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn reports(world: &mut World, from_us: u64, to_us: u64) -> Vec<Witnes
             dropped: 0,
             flows: own.map(|(_, _, flow)| flow.clone()).collect(),
             host: None,
+            packets: Vec::new(),
         });
     }
     reports
