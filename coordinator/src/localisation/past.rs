@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use localize::{
-    Baselines, Case, Observation, ServiceName, Target, Topology, WitnessReport, thinning,
+    Baselines, Case, Observation, ServiceName, Target, Topology, Trace, WitnessReport, thinning,
 };
 
 use super::LONGEST_SINCE;
@@ -22,6 +22,7 @@ pub(crate) struct Past {
     baselines: Baselines,
     observations: Vec<Observation>,
     reports: Vec<WitnessReport>,
+    traces: Vec<Trace>,
 }
 
 /// A stretch of time to be judged, in microseconds of mesh time.
@@ -56,6 +57,8 @@ impl Past {
             if from_us < remembered_us {
                 past.observations = store.observations(&service, from_us, remembered_us)?;
                 past.reports = store.reports(from_us, remembered_us)?;
+                past.traces = store.traces(from_us, remembered_us)?;
+                past.traces.retain(|trace| trace.service == service);
             }
             Ok(past)
         });
@@ -114,9 +117,12 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
     let observations = judged.into_iter().filter(|seen| is_of(&topology, seen));
     let remembered = evidence.reports.iter().map(AsRef::as_ref);
     let reports = past.reports.iter().chain(remembered);
+    let remembered = evidence.traces.iter().map(AsRef::as_ref);
+    let traces = past.traces.iter().chain(remembered);
     Case {
         observations: observations.cloned().collect(),
         sightings: reports.map(|report| needed(report, &left_out)).collect(),
+        traces: traces.cloned().collect(),
         topology,
         declared: evidence.declared,
         baselines: past.baselines.clone(),
@@ -174,6 +180,7 @@ mod tests {
             topology: known.topology.clone(),
             observations: observations.into_iter().map(Arc::new).collect(),
             reports: known.sightings.iter().cloned().map(Arc::new).collect(),
+            traces: known.traces.iter().cloned().map(Arc::new).collect(),
             standing: Vec::new(),
         }
     }

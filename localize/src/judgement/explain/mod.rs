@@ -12,6 +12,7 @@ mod resets;
 mod rivals;
 mod routes;
 mod sight;
+mod traces;
 mod transfer;
 
 use alloc::collections::BTreeMap;
@@ -81,6 +82,7 @@ pub(crate) fn remarks(scene: Scene<'_>, what: &What, mode: Word, fault: &mut Fau
     lines.extend(routes::routes(scene, what));
     lines.extend(transfer::transfer(scene, what, mode));
     lines.extend(sight::sight(scene, what, mode));
+    lines.extend(traces::traces(scene, what, mode));
     resets::resets(scene, what, mode, fault);
 }
 
