@@ -19,7 +19,7 @@ use localize::{
 use crate::engine::Outlook;
 use crate::plan::{self, Twins};
 
-pub use price::{Price, prices};
+pub use price::{Price, prices, trace_syns};
 
 /// A component and the probes of a round that cross it.
 #[derive(Clone, Debug, PartialEq)]

@@ -258,6 +258,7 @@ pub fn spec(file: &ServiceFile) -> v1::ServiceSpec {
         large_path: file.large_path.clone().unwrap_or_default(),
         request: Some((&file.request).into()),
         expect: Some((&file.expect).into()),
+        trace: file.trace == Extra::Probed,
     }
 }
 

@@ -60,6 +60,7 @@ pub(crate) fn thinned(mut case: Case, most: usize) -> Case {
     case.baselines.0.retain(|usual| is_kept(&usual.vantage));
     case.declared.unproven.retain(|arm| is_kept(&arm.vantage));
     case.sightings.retain(|report| is_kept(&report.witness));
+    case.traces.retain(|trace| is_kept(&trace.vantage));
     keep_newest(&mut case.observations, most.saturating_mul(ROUNDS));
     case
 }

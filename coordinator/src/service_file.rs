@@ -52,6 +52,8 @@ pub struct ServiceFile {
     pub cookies: Extra,
     /// Whether it has probes whose first message of TLS takes more than one packet.
     pub large_hello: Extra,
+    /// Whether the way is traced to what a probe met silence at.
+    pub trace: Extra,
     /// Path and query of something larger than the usual answer, to be asked for besides.
     pub large_path: Option<String>,
     /// How edges, VIPs and backends are asked.
@@ -77,7 +79,7 @@ pub struct ServiceUrl {
     pub path: String,
 }
 
-/// Whether targets are probed once more in some other way.
+/// Whether something is done besides the plain probes: targets probed in some other way, or ways traced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Extra {
     /// They are.

@@ -18,7 +18,9 @@ mod world;
 pub use counted::score;
 pub use course::{asked, mended, power, watch};
 pub use engine::interval;
-pub use facts::{baseline, case, declared, dns, host, observation, sighting, time, topology};
+pub use facts::{
+    baseline, case, declared, dns, host, observation, sighting, time, topology, trace,
+};
 pub use judgement::{choice, verdict};
 pub use reading::thinning;
 
@@ -40,6 +42,7 @@ pub use topology::{
     Backend, CdnProvider, Expectation, NameServer, Role, Scheme, ServiceName, Topology,
     VantageName, VantagePoint, VipMode,
 };
+pub use trace::{Heard, Trace};
 pub use verdict::{
     Alternative, Assessment, Clock, Detection, Evidence, Exonerated, Fault,
     Outcome as VerdictOutcome, Pattern, Rate, Rival, Verdict,

@@ -22,5 +22,6 @@ pub mod secret;
 pub mod service;
 pub mod session;
 pub mod spool;
+pub mod trace;
 pub mod uplink;
 pub mod witness;

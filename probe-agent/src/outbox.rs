@@ -1,12 +1,12 @@
 //! The spool on a thread of its own, so that a slow disk never holds back a probe.
 //!
-//! Observations and witness reports share one sequence. A record is numbered here, written, and only
+//! Observations, witness reports and traces share one sequence. A record is numbered here, written, and only
 //! then offered to the session; it leaves the disk when the coordinator says that it has it.
 
 use std::io;
 use std::thread;
 
-use localize::{Observation, WitnessReport};
+use localize::{Observation, Trace, WitnessReport};
 use prost::Message as _;
 use proto::v1;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -20,6 +20,8 @@ pub enum Record {
     Observation(Box<Observation>),
     /// Of the witness.
     Report(Box<WitnessReport>),
+    /// Of the way to a target that did not answer.
+    Trace(Box<Trace>),
 }
 
 /// What the spool holds.
@@ -162,6 +164,10 @@ fn numbered(record: Record, sequence: u64) -> v1::AgentMessage {
         Record::Report(mut report) => {
             report.sequence = sequence;
             Message::Report(v1::WitnessReport::from(&*report))
+        }
+        Record::Trace(mut trace) => {
+            trace.sequence = sequence;
+            Message::Trace(v1::Trace::from(&*trace))
         }
     };
     v1::AgentMessage {

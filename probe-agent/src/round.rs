@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use localize::{
     Arm, Facts, Firing, Micros, Observation, ObservationId, Outcome, RoundId, ServiceName, Session,
-    Target, VantageName,
+    Target, Trace, VantageName,
 };
 use proto::v1;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
@@ -21,6 +21,7 @@ use crate::probe::port::Ports;
 use crate::probe::{self, Earlier, Findings, Prepared, Task, Wording, aimed_at};
 use crate::secret::Sent;
 use crate::service::Service;
+use crate::trace::{self, Lost, Tracer};
 
 /// Rounds that wait for their instant or have probes under way. With one a second and ten seconds for
 /// the slowest probe, six services can be localised at once.
@@ -32,6 +33,9 @@ const MAX_ARMS: usize = 512;
 const TOO_LATE: Duration = Duration::from_secs(2);
 /// An instant further ahead than this is not believed.
 const TOO_EARLY: Duration = Duration::from_secs(60);
+
+/// What a trace leaves of a probe's time, so that its round has what came of it before it is closed.
+const TO_SPARE: Duration = Duration::from_millis(300);
 
 /// Fires rounds and brings their observations to the outbox.
 #[derive(Debug)]
@@ -45,6 +49,7 @@ pub struct Rounds {
     rounds: Arc<Semaphore>,
     probes: Arc<Semaphore>,
     ports: Arc<Ports>,
+    tracer: Arc<Tracer>,
     jars: Jars,
     tasks: TaskTracker,
 }
@@ -74,6 +79,8 @@ struct Common {
     outbox: Outbox,
     ports: Arc<Ports>,
     meter: Arc<Mutex<Meter>>,
+    /// Where the service's owner lets ways be traced; with how long a probe may take, after which the round closes.
+    tracer: Option<(Arc<Tracer>, Duration)>,
 }
 
 /// What an arm that is fired holds until its observation is made and its connection closed.
@@ -98,6 +105,7 @@ impl Rounds {
             rounds: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             probes: Arc::new(Semaphore::new(concurrent)),
             ports: Arc::default(),
+            tracer: Arc::default(),
             jars: Jars::default(),
             tasks: TaskTracker::new(),
         }
@@ -120,6 +128,9 @@ impl Rounds {
             outbox: self.outbox.clone(),
             ports: Arc::clone(&self.ports),
             meter: Arc::clone(&self.meter),
+            tracer: service
+                .filter(|service| service.trace)
+                .map(|service| (Arc::clone(&self.tracer), service.limits.total)),
         });
         let arms = arms(announced.arms);
         let mut answer = v1::RoundAnswer {
@@ -381,11 +392,20 @@ impl Probe {
         let (findings, spent, parting) = probe::follow(self.task, fired, clock).await;
         self.common.spent(&self.planned, spent);
         let observation = self.common.observation(self.arm, started, firing, findings);
+        let lost = Lost::of(&observation);
+        let within = self.common.left_to_trace(left);
+        // In this order: a round that has all its observations has the traces made in it as well.
+        if let (Some(lost), Some(within)) = (lost, within) {
+            self.common.trace(lost, within).await;
+        }
         self.common.keep(observation).await;
         if let Some(used) = parting.wait(clock).await {
             self.common.ports.keep(&self.planned, used);
         }
         drop(self.permits);
+        if let (Some(lost), None) = (lost, within) {
+            self.common.trace(lost, trace::LONGEST).await;
+        }
     }
 }
 
@@ -420,6 +440,50 @@ impl Common {
         let (address, whose) = Policy::account(aimed_at(&arm.target).ip());
         let now_us = self.clock.now().0;
         locked(&self.meter).spent(address, whose, spent, now_us);
+    }
+
+    /// What is left for a trace of the time that a probe may take which left at `fired`, if that is enough: its round
+    /// waits for it then, and not longer than for a probe.
+    fn left_to_trace(&self, fired: Local) -> Option<Duration> {
+        let (_, total) = self.tracer.as_ref()?;
+        let left = self.clock.now().until(fired.after(*total));
+        Some(left.saturating_sub(TO_SPARE)).filter(|left| *left >= trace::SHORTEST)
+    }
+
+    /// Traces the way to where a probe met silence, as far as the limits bear it.
+    async fn trace(&self, lost: Lost, within: Duration) {
+        let Some((tracer, _)) = &self.tracer else {
+            return;
+        };
+        let now = self.clock.now();
+        let (address, whose) = Policy::account(lost.to.ip());
+        let admit = || {
+            let admitted = locked(&self.meter).admit_trace(address, whose, now.0);
+            admitted.is_ok()
+        };
+        let Some(_place) = tracer.begin(lost.to, now, admit) else {
+            return;
+        };
+        let found = match trace::trace(lost, within, &self.clock).await {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(to = %lost.to, %error, "a trace came to nothing");
+                return;
+            }
+        };
+        let trace = Trace {
+            vantage: self.vantage.clone(),
+            // The outbox numbers what it keeps.
+            sequence: 0,
+            service: self.service.clone(),
+            round: self.round,
+            from: found.from,
+            to: lost.to,
+            started: self.clock.stamp(found.started),
+            hops: found.hops,
+            whole: found.whole,
+        };
+        self.outbox.keep(Record::Trace(Box::new(trace))).await;
     }
 
     async fn skipped(&self, arm: Arm, why: String) {

@@ -79,6 +79,8 @@ pub struct Service {
     pub trust: Arc<Trust>,
     /// The ports that a witness watches for it.
     pub witness_ports: Vec<u16>,
+    /// Whether the way is traced to what a probe met silence at.
+    pub trace: bool,
 }
 
 /// A specification that cannot be probed.
@@ -154,6 +156,7 @@ impl TryFrom<v1::ServiceSpec> for Service {
                     _ => Err(ServiceError::Port(port)),
                 })
                 .collect::<Result<_, ServiceError>>()?,
+            trace: spec.trace,
             name: ServiceName(spec.name),
             host: spec.host,
         })

@@ -6,6 +6,7 @@
 mod dns;
 mod observation;
 mod sighting;
+mod trace;
 mod verdict;
 
 use core::net::{IpAddr, SocketAddr};

@@ -105,6 +105,14 @@ impl Blame {
         }
     }
 
+    /// The same, whose evidence must have this in it.
+    pub fn told_by(self, evidence: &'static str) -> Blame {
+        Blame {
+            evidence: Some(evidence),
+            ..self
+        }
+    }
+
     /// Either: the words differ, and no probe tells the two apart.
     #[must_use]
     pub fn or(mut self, other: Blame) -> Blame {
@@ -124,6 +132,7 @@ fn named(kind: Kind, name: Name, modes: Modes) -> Blame {
         parts: vec![part],
         user_impact: FELT,
         pattern: None,
+        evidence: None,
     }
 }
 

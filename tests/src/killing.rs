@@ -296,6 +296,9 @@ fn stored(case: &Case, agent: &str, until_us: u64) -> Stored {
     for report in case.sightings.iter().filter(|r| r.witness.0 == agent) {
         stored.repeats += u64::from(!stored.sequences.insert(report.sequence));
     }
+    for trace in case.traces.iter().filter(|t| t.vantage.0 == agent) {
+        stored.repeats += u64::from(!stored.sequences.insert(trace.sequence));
+    }
     stored
 }
 

@@ -79,6 +79,16 @@ pub struct Blamed {
     pub rate: Rate,
     /// One sentence for the person on call.
     pub summary: String,
+    /// Why.
+    #[serde(default)]
+    pub evidence: Vec<Line>,
+}
+
+/// A line of evidence.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Line {
+    /// In words.
+    pub text: String,
 }
 
 /// A rate, as a share of one.

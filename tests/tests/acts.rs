@@ -197,12 +197,12 @@ fn a_proof_that_is_none_is_found_out() {
     }
 }
 
-/// What a probe says holds for what users ask by, since it asks by nothing else: agents neither ping nor trace,
-/// so that no hop's silence and no answer to ICMP can be taken for the path's.
+/// What a probe says holds for what users ask by, since nothing else leaves an agent: no packet is one of ICMP. Those
+/// with a short time to live are a trace's SYNs, from sockets that are made as those of probes are.
 #[test]
 fn agents_ask_by_tcp_and_dns_alone() {
     let mut folders = vec![root().join("probe-agent/src")];
-    let mut read = 0;
+    let (mut read, mut traces) = (0, 0);
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -211,17 +211,24 @@ fn agents_ask_by_tcp_and_dns_alone() {
                 continue;
             }
             let text = fs::read_to_string(&path).unwrap();
-            for other in [
-                "IPPROTO_ICMP",
-                "Protocol::ICMP",
-                "set_ttl",
-                "hop_limit",
-                "IP_TTL",
-            ] {
-                assert!(!text.contains(other), "{}: {other}", path.display());
+            let holds = |words: &[&'static str]| {
+                let mut words = words.iter().copied();
+                words.find(|word| text.contains(word))
+            };
+            let never = ["IPPROTO_ICMP", "Protocol::ICMP", "IPPROTO_RAW"];
+            assert_eq!(holds(&never), None, "{}", path.display());
+            if path.ends_with("probe-agent/src/trace/mod.rs") {
+                let other = ["Socket::new", "Type::", "UdpSocket", "Protocol::"];
+                assert_eq!(holds(&other), None, "{}", path.display());
+                assert!(text.contains("tcp::prepare"), "{}", path.display());
+                traces += 1;
+            } else {
+                let short = ["set_ttl", "hop_limit", "set_unicast_hops", "IP_TTL"];
+                assert_eq!(holds(&short), None, "{}", path.display());
             }
             read += 1;
         }
     }
     assert!(read > 50, "{read}");
+    assert_eq!(traces, 1);
 }

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 
 use localize::time::rfc3339;
 use localize::{
-    Case, FlowSighting, HostReading, Observation, Outcome, Seen, Stamp, Verdict, WitnessReport,
+    Case, FlowSighting, HostReading, Observation, Outcome, Seen, Stamp, Trace, Verdict,
+    WitnessReport,
 };
 use serde::Serialize;
 
@@ -45,6 +46,7 @@ pub fn bundle(kept: &Kept, case: &Case, case_json: &[u8]) -> io::Result<Vec<u8>>
         ("sightings.jsonl", lines(sightings(&reports))?),
         ("packets.pcapng", capture::file(&observations, &reports)?),
         ("counters.jsonl", lines(counters(&reports))?),
+        ("traces.jsonl", lines(traces(case))?),
         ("clocks.json", pretty(&clocks(&observations))?),
         ("case.json", case_json.to_vec()),
     ];
@@ -223,6 +225,30 @@ fn counters<'c>(reports: &[&'c WitnessReport]) -> impl Iterator<Item = Counted<'
     })
 }
 
+/// How far packets came towards a target that did not answer.
+#[derive(Serialize)]
+struct Traced<'c> {
+    at: String,
+    #[serde(flatten)]
+    trace: &'c Trace,
+}
+
+/// Each trace once, in the order in which they began.
+fn traces(case: &Case) -> Vec<Traced<'_>> {
+    let once: BTreeMap<_, &Trace> = case
+        .traces
+        .iter()
+        .map(|trace| ((&trace.vantage, trace.sequence), trace))
+        .collect();
+    let mut ordered: Vec<&Trace> = once.into_values().collect();
+    ordered.sort_by_key(|trace| trace.started.at_us);
+    let ordered = ordered.into_iter().map(|trace| Traced {
+        at: rfc3339(trace.started.at_us),
+        trace,
+    });
+    ordered.collect()
+}
+
 /// Within which bounds a vantage point's stamps are right.
 #[derive(Serialize)]
 struct ClockBound<'c> {
@@ -276,6 +302,9 @@ fn readme(verdict: &Verdict) -> String {
          \x20                   and its probe\n\
          counters.jsonl      by how much the hosts' kernel counters rose in each stretch, and\n\
          \x20                   how the kernels are set (what is told now and then, not always)\n\
+         traces.jsonl        how far packets came that targets did not answer: what SYNs met\n\
+         \x20                   that were let go over one hop, two, and so on (a silent hop says\n\
+         \x20                   nothing by itself), and one that was let go all the way\n\
          clocks.json         within which bounds the stamps of each place are right\n\
          case.json           all of it as one input: `meshctl replay case.json` judges it anew\n\n\
          Times are UTC, and those in microseconds count from 1970-01-01. No contents of answers\n\

@@ -229,6 +229,35 @@ fn tcpdump_reads_the_packets() {
 }
 
 #[test]
+fn how_far_packets_came_is_in_it() {
+    let mut case: Case = serde_json::from_slice(CASE).expect("a case");
+    let seen = case.observations.first().expect("an observation").clone();
+    let trace = Trace {
+        vantage: seen.vantage().clone(),
+        sequence: 9,
+        service: seen.service.clone(),
+        round: seen.round,
+        from: "10.0.5.5:40001".parse().expect("an address"),
+        to: "10.0.2.2:80".parse().expect("an address"),
+        started: seen.started,
+        hops: vec![localize::Heard::Expired {
+            by: "10.0.5.1".parse().expect("an address"),
+            rtt: localize::Micros(300),
+        }],
+        whole: Some(localize::Heard::Silence),
+    };
+    // A repeat is the same trace.
+    case.traces = vec![trace.clone(), trace];
+    let packed = bundle(&kept(&case), &case, CASE).expect("packed");
+    let (_dir, folder) = unpacked(&packed);
+    let traces = json_lines(&folder.join("traces.jsonl"));
+    assert_eq!(traces.len(), 1);
+    assert_eq!(traces[0]["hops"][0]["expired"]["by"], "10.0.5.1");
+    assert_eq!(traces[0]["whole"], "silence");
+    assert!(traces[0]["at"].is_string());
+}
+
+#[test]
 fn an_archive_does_not_take_what_it_cannot_say() {
     let file = File {
         path: "x".repeat(101),

@@ -60,13 +60,20 @@ fn text(coverage: &CoverageResponse, grid: Grid, width: usize) -> String {
 fn prices(coverage: &CoverageResponse) -> String {
     let price = |p: &Price| format!("{} {}", p.probes_per_round, p.way);
     let prices: Vec<String> = coverage.prices.iter().map(price).collect();
-    match prices.is_empty() {
+    let again = match prices.is_empty() {
         true => String::new(),
         false => format!(
             "Of a round's probes are fired once more: {}.\n",
             prices.join(", ")
         ),
-    }
+    };
+    let traces = match coverage.trace_syns_per_minute {
+        0 => String::new(),
+        most => format!(
+            "To trace ways to who stays silent: at most {most} SYNs a minute, and none while all answer.\n"
+        ),
+    };
+    again + &traces
 }
 
 /// The arms of which nothing is known, each once.

@@ -1,11 +1,13 @@
 //! What it costs to fire arms once more in other ways.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use localize::trace::MOST_SYNS;
 use localize::{Hello, TWINS, Traits};
 
 use crate::engine::Outlook;
 use crate::plan::{self, LARGE_HELLO_EVERY};
+use crate::service_file::Extra;
 
 /// What one of the ways costs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,4 +39,21 @@ pub fn prices(outlook: &Outlook) -> Vec<Price> {
         })
     };
     TWINS.iter().filter_map(price).collect()
+}
+
+/// SYNs that agents send at most in a minute to trace ways, were every probe met with silence: each agent traces each
+/// target once. While probes are answered nothing is traced.
+#[must_use]
+pub fn trace_syns(outlook: &Outlook) -> u32 {
+    if outlook.trace == Extra::LeftOut {
+        return 0;
+    }
+    let mut ways = BTreeSet::new();
+    for vantage in &outlook.topology.vantages {
+        for arm in plan::arms(&outlook.topology, vantage, &outlook.twins) {
+            ways.extend(arm.target.connects_to().map(|to| (&vantage.name, to)));
+        }
+    }
+    let ways = u32::try_from(ways.len()).unwrap_or(u32::MAX);
+    ways.saturating_mul(MOST_SYNS)
 }

@@ -4,7 +4,7 @@ use localize::watch::Watch;
 use localize::{Backend, Expectation, Role, Scheme, ServiceName, VipMode};
 
 use super::*;
-use crate::service_file::ServiceFile;
+use crate::service_file::{Extra, ServiceFile};
 
 /// What rounds of the schedule ask for where a service file says nothing of twins.
 fn twins() -> Twins {
@@ -60,6 +60,7 @@ fn outlook(vantages: Vec<VantagePoint>) -> Outlook {
         topology: topology(vantages),
         every: Some(Duration::from_secs(10)),
         twins: twins(),
+        trace: Extra::Probed,
         watch: Watch::default(),
     }
 }
@@ -145,11 +146,23 @@ fn more_probes_show_rarer_faults() {
 }
 
 #[test]
+fn what_traces_may_cost_is_said() {
+    let inside = vantage("dc1", Role::Inside, None, "10.0.0.9");
+    let mut outlook = outlook(vec![inside]);
+    let targets = outlook.topology.vips.len() + outlook.topology.backends.len();
+    let most = u32::try_from(targets).unwrap() * localize::trace::MOST_SYNS;
+    assert!(trace_syns(&outlook) >= most && most > 0);
+    outlook.trace = Extra::LeftOut;
+    assert_eq!(trace_syns(&outlook), 0);
+}
+
+#[test]
 fn without_a_schedule_nothing_is_seen() {
     let outlook = Outlook {
         topology: topology(vec![vantage("home1", Role::Outside, None, "198.51.100.7")]),
         every: None,
         twins: twins(),
+        trace: Extra::Probed,
         watch: Watch::default(),
     };
     let parts = coverage(&outlook, &[]);

@@ -378,7 +378,7 @@ impl State {
     }
 }
 
-/// What agents must know to probe the file, by the check's name. No witness need watch its ports.
+/// What agents must know to probe the file, by the check's name. No witness need watch its ports, and no way be traced.
 fn spec(name: &ServiceName, file: &ServiceFile) -> v1::ServiceSpec {
     let Timeouts {
         dns,
@@ -398,6 +398,7 @@ fn spec(name: &ServiceName, file: &ServiceFile) -> v1::ServiceSpec {
     v1::ServiceSpec {
         name: name.0.clone(),
         witness_ports: Vec::new(),
+        trace: false,
         ..plan::spec(&file)
     }
 }

@@ -9,8 +9,8 @@ use localize::declared::Declared;
 use localize::topology::Zone;
 use localize::watch::{Alarm, Over, Watch};
 use localize::{
-    Arm, NameServer, Observation, Role, RoundId, ServiceName, Topology, VantageName, Verdict,
-    WitnessReport,
+    Arm, NameServer, Observation, Role, RoundId, ServiceName, Topology, Trace, VantageName,
+    Verdict, WitnessReport,
 };
 use proto::token::JoinToken;
 use proto::v1;
@@ -24,7 +24,7 @@ use crate::ca::{CaError, Issued};
 use crate::config::Lifetimes;
 use crate::enrolment::{Invitation, InviteError, JoinError, Unaccepted};
 use crate::plan::Twins;
-use crate::service_file::{ServiceFile, ServiceFileError};
+use crate::service_file::{Extra, ServiceFile, ServiceFileError};
 use crate::store::{Act, AgentRecord, RaisedRecord, RoundRecord, StoreError};
 use crate::tls::PeerCertificate;
 
@@ -273,6 +273,8 @@ pub struct Evidence {
     pub observations: Vec<Arc<Observation>>,
     /// The witnesses' reports.
     pub reports: Vec<Arc<WitnessReport>>,
+    /// The ways to targets that did not answer.
+    pub traces: Vec<Arc<Trace>>,
     /// The verdicts by which alarms stand.
     pub standing: Vec<String>,
 }
@@ -304,6 +306,8 @@ pub struct Outlook {
     pub every: Option<Duration>,
     /// Which arms its rounds fire once more in another way.
     pub twins: Twins,
+    /// Whether agents trace ways for it.
+    pub trace: Extra,
     /// The watch over its rounds.
     pub watch: Watch,
 }
@@ -371,6 +375,17 @@ pub struct Reconfigured {
     pub advertised: Vec<String>,
 }
 
+/// What agents send and the store keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Delivery {
+    /// Observations.
+    pub observations: Vec<Observation>,
+    /// Reports.
+    pub reports: Vec<WitnessReport>,
+    /// Traces.
+    pub traces: Vec<Trace>,
+}
+
 /// What happens to the engine.
 #[derive(Debug)]
 pub enum Event {
@@ -384,10 +399,8 @@ pub enum Event {
     Recorded {
         /// The agent.
         vantage: VantageName,
-        /// Observations.
-        observations: Vec<Observation>,
-        /// Reports.
-        reports: Vec<WitnessReport>,
+        /// What it has sent.
+        facts: Delivery,
         /// The room that they take of what may be under way, given back when they are counted.
         held: Vec<OwnedSemaphorePermit>,
     },

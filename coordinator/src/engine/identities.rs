@@ -233,6 +233,7 @@ impl State {
         }
         for service in self.services.values_mut() {
             service.recent.rename(from, &to);
+            service.traces.rename(from, &to);
             service.record.learnt.proven.rename(from, &to);
             service.dirty = true;
         }
@@ -284,6 +285,7 @@ impl State {
         self.seen_through.remove(name);
         for service in self.services.values_mut() {
             service.recent.forget(name);
+            service.traces.forget(name);
             service.version += 1;
         }
         self.reports.forget(name);

@@ -40,8 +40,9 @@ use given::Given;
 
 pub use asked::Unasked;
 pub use event::{
-    Alarmed, Checked, ClockEstimate, Event, Evidence, Fired, Happening, Host, Judged, Link, Opened,
-    Opening, Outlook, Presence, Reconfigured, Refusal, Reply, Said, Seat, SessionId, Subject, What,
+    Alarmed, Checked, ClockEstimate, Delivery, Event, Evidence, Fired, Happening, Host, Judged,
+    Link, Opened, Opening, Outlook, Presence, Reconfigured, Refusal, Reply, Said, Seat, SessionId,
+    Subject, What,
 };
 pub use operators::{AgentView, Applied, Rehearsed, ServiceView, Status};
 pub use scribe::Fatal;

@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use localize::{Observation, VantageName, WitnessReport};
+use localize::{Observation, VantageName};
 
+use super::event::Delivery;
 use super::state::State;
 use crate::plan;
 
 impl State {
     /// Facts of one agent that are on disk. A repeat, after a session was replaced, is known by its
     /// sequence.
-    pub(super) fn recorded(
-        &mut self,
-        now_us: u64,
-        vantage: &VantageName,
-        mut observations: Vec<Observation>,
-        mut reports: Vec<WitnessReport>,
-    ) {
+    pub(super) fn recorded(&mut self, now_us: u64, vantage: &VantageName, facts: Delivery) {
+        let Delivery {
+            mut observations,
+            mut reports,
+            mut traces,
+        } = facts;
         // The agent may have got another name while they waited for the disk.
         let vantage = &self.present_name(vantage.clone());
         for observation in &mut observations {
@@ -25,10 +25,14 @@ impl State {
         for report in &mut reports {
             report.witness.clone_from(vantage);
         }
+        for trace in &mut traces {
+            trace.vantage.clone_from(vantage);
+        }
         let seen = self.seen_through.get(vantage).copied().unwrap_or(0);
         let sequences = observations.iter().map(|o| o.id.sequence);
         let through = sequences
             .chain(reports.iter().map(|report| report.sequence))
+            .chain(traces.iter().map(|trace| trace.sequence))
             .fold(seen, u64::max);
         self.seen_through.insert(vantage.clone(), through);
         observations.retain(|observation| observation.id.sequence > seen);
@@ -43,6 +47,12 @@ impl State {
         for report in reports {
             self.report_count += 1;
             self.reports.push(Arc::new(report), now_us);
+        }
+        for trace in traces.into_iter().filter(|trace| trace.sequence > seen) {
+            if let Some(service) = self.services.get_mut(&trace.service) {
+                service.version += 1;
+                service.traces.push(Arc::new(trace), now_us);
+            }
         }
     }
 

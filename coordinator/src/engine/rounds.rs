@@ -424,6 +424,7 @@ impl State {
                 .recent
                 .known_since(from_us.max(service.record.asked_us), &self.open(name)),
             reports: self.reports.since(from_us),
+            traces: service.traces.since(from_us),
             standing: service.watching.standing(),
         }))
     }

@@ -16,7 +16,7 @@ use super::sessions::Sessions;
 use super::tally::Tally;
 use super::wanted::Wanted;
 use super::watching::Watching;
-use super::window::{Observations, Reports, WINDOW_US};
+use super::window::{Observations, Reports, Traces, WINDOW_US};
 use super::{Alarmed, Event, Happening, Presence, Refusal, Reply, What, vantage_point};
 use crate::ca::Authority;
 use crate::config::Lifetimes;
@@ -68,6 +68,7 @@ pub(super) struct Service {
     pub(super) dirty: bool,
     pub(super) written_us: u64,
     pub(super) recent: Observations,
+    pub(super) traces: Traces,
     pub(super) watching: Watching,
     /// Rises whenever a round closes, an observation of a closed one comes late, or an alarm begins to
     /// stand or stands no longer.
@@ -97,6 +98,7 @@ impl Service {
             written_us: record.applied_us,
             record,
             recent: Observations::default(),
+            traces: Traces::default(),
             watching: Watching::default(),
             version: 0,
             rounds: 0,
@@ -236,6 +238,11 @@ impl State {
         for report in state.store.reports(from_us, u64::MAX - WINDOW_US)? {
             state.reports.push(Arc::new(report), now_us);
         }
+        for trace in state.store.traces(from_us, u64::MAX - WINDOW_US)? {
+            if let Some(service) = state.services.get_mut(&trace.service) {
+                service.traces.push(Arc::new(trace), now_us);
+            }
+        }
         state.give_again();
         Ok(state)
     }
@@ -276,11 +283,10 @@ impl State {
             Event::Heard(session, said) => self.heard(now_us, session, said),
             Event::Recorded {
                 vantage,
-                observations,
-                reports,
+                facts,
                 held,
             } => {
-                self.recorded(now_us, &vantage, observations, reports);
+                self.recorded(now_us, &vantage, facts);
                 drop(held);
             }
             Event::Join {
@@ -378,6 +384,7 @@ impl State {
             self.reports.trim(now_us);
             for service in self.services.values_mut() {
                 service.recent.trim(now_us);
+                service.traces.trim(now_us);
             }
         }
     }

@@ -190,8 +190,7 @@ impl Bench {
     }
 
     fn record(&mut self, now_us: u64, agent: &Agent, observations: Vec<Observation>) {
-        self.state
-            .recorded(now_us, &agent.name, observations, Vec::new());
+        self.state.recorded(now_us, &agent.name, of(observations));
     }
 
     fn closed(&mut self) -> Vec<RoundRecord> {
@@ -285,6 +284,14 @@ fn reply<T>() -> (Reply<T>, oneshot::Receiver<Result<T, Refusal>>) {
         act: None,
     };
     (reply, receiver)
+}
+
+/// Observations alone, as an agent sends them.
+fn of(observations: Vec<Observation>) -> Delivery {
+    Delivery {
+        observations,
+        ..Delivery::default()
+    }
 }
 
 fn shop() -> ServiceName {
@@ -715,7 +722,7 @@ async fn what_is_on_disk_comes_back() {
             .len()
     };
     assert_eq!(gather(state), 1);
-    state.recorded(NOW, &agent.name, vec![seen], Vec::new());
+    state.recorded(NOW, &agent.name, of(vec![seen]));
     assert_eq!(gather(state), 1, "the agent's repeat is known");
     let (reply, answer) = reply();
     state.apply(NOW, SERVICE.to_owned(), None, reply);

@@ -263,6 +263,7 @@ impl State {
             topology: self.path(name)?,
             every: service.file.every,
             twins: service.scheduled_twins(),
+            trace: service.file.trace,
             watch: service.watching.watch.clone(),
         })
     }

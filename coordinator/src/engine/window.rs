@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use localize::{
-    FlowSighting, HostReading, Observation, PacketHeaders, RoundId, Seen, VantageName,
+    FlowSighting, HostReading, Observation, PacketHeaders, RoundId, Seen, Trace, VantageName,
     WitnessReport,
 };
 
@@ -20,6 +20,10 @@ const REPORTS: usize = 9_000;
 /// Bytes of reports kept of one witness: those of a second on a host of a hundred connections a second
 /// take ten kilobytes.
 const REPORTS_BYTES: usize = 16 << 20;
+
+/// Traces kept of one service, and of one vantage point among them: four targets traced once a minute.
+const TRACES: usize = 1_000;
+const TRACES_EACH: usize = 60;
 
 /// The recent observations of one service.
 #[derive(Debug, Default)]
@@ -100,6 +104,52 @@ impl Observations {
     /// The vantage points that made one.
     pub(super) fn vantages(&self) -> BTreeSet<VantageName> {
         self.made.keys().cloned().collect()
+    }
+}
+
+/// The recent traces of one service.
+#[derive(Debug, Default)]
+pub(super) struct Traces(VecDeque<Arc<Trace>>);
+
+impl Traces {
+    /// Adds one, unless it is too old to matter. Of a vantage point with too many its oldest is forgotten.
+    pub(super) fn push(&mut self, trace: Arc<Trace>, now_us: u64) {
+        if trace.started.at_us.saturating_add(WINDOW_US) < now_us {
+            return;
+        }
+        let own = |other: &Arc<Trace>| other.vantage == trace.vantage;
+        if self.0.iter().filter(|other| own(other)).count() >= TRACES_EACH {
+            let oldest = self.0.iter().position(own);
+            oldest.and_then(|place| self.0.remove(place));
+        }
+        if self.0.len() >= TRACES {
+            self.0.pop_front();
+        }
+        self.0.push_back(trace);
+    }
+
+    /// Forgets what is too old.
+    pub(super) fn trim(&mut self, now_us: u64) {
+        let oldest = now_us.saturating_sub(WINDOW_US);
+        self.0.retain(|trace| trace.started.at_us >= oldest);
+    }
+
+    /// A vantage point has another name from now on.
+    pub(super) fn rename(&mut self, from: &VantageName, to: &VantageName) {
+        for trace in self.0.iter_mut().filter(|trace| trace.vantage == *from) {
+            Arc::make_mut(trace).vantage.clone_from(to);
+        }
+    }
+
+    /// Forgets what a vantage point found.
+    pub(super) fn forget(&mut self, vantage: &VantageName) {
+        self.0.retain(|trace| trace.vantage != *vantage);
+    }
+
+    /// Those that began at or after an instant.
+    pub(super) fn since(&self, from_us: u64) -> Vec<Arc<Trace>> {
+        let wanted = self.0.iter().filter(|t| t.started.at_us >= from_us);
+        wanted.cloned().collect()
     }
 }
 
@@ -228,6 +278,43 @@ mod tests {
             dropped: 0,
             flows: vec![flow; flows],
         })
+    }
+
+    #[test]
+    fn a_vantage_point_that_traces_too_much_crowds_out_nobody() {
+        let now_us = WINDOW_US * 2;
+        let trace = |vantage: &str, sequence, at_us| {
+            Arc::new(Trace {
+                vantage: VantageName(vantage.to_owned()),
+                sequence,
+                service: localize::ServiceName("shop.example".to_owned()),
+                round: RoundId(1),
+                from: "192.0.2.1:40000".parse().unwrap(),
+                to: "192.0.2.2:443".parse().unwrap(),
+                started: Stamp {
+                    at_us,
+                    uncertainty_us: 1,
+                },
+                hops: Vec::new(),
+                whole: None,
+            })
+        };
+        let mut traces = Traces::default();
+        traces.push(trace("quiet", 1, now_us), now_us);
+        traces.push(trace("late", 1, 0), now_us);
+        for sequence in 0..1000 {
+            traces.push(trace("loud", sequence, now_us), now_us);
+        }
+        let kept = traces.since(0);
+        let of = |name: &str| kept.iter().filter(|t| t.vantage.0 == name).count();
+        assert_eq!([of("quiet"), of("late"), of("loud")], [1, 0, TRACES_EACH]);
+        assert_eq!(kept.last().map(|trace| trace.sequence), Some(999));
+        let [loud, other] = ["loud", "other"].map(|name| VantageName(name.to_owned()));
+        traces.rename(&loud, &other);
+        traces.forget(&other);
+        assert_eq!(traces.since(0).len(), 1);
+        traces.trim(now_us + WINDOW_US + 1);
+        assert!(traces.since(0).is_empty());
     }
 
     #[test]

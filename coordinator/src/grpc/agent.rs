@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use localize::{NameServer, Observation, RoundId, ServiceName, VantageName, WitnessReport};
+use localize::{NameServer, Observation, RoundId, ServiceName, Trace, VantageName, WitnessReport};
 use prost::Message as _;
 use proto::v1;
 use proto::v1::agent_message::Message;
@@ -22,7 +22,7 @@ use super::view;
 use crate::ca::Authority;
 use crate::clock;
 use crate::engine::{
-    ClockEstimate, Event, Fatal, Handle, Link, OUTGOING, Opened, Opening, Said, SessionId,
+    ClockEstimate, Delivery, Event, Fatal, Handle, Link, OUTGOING, Opened, Opening, Said, SessionId,
 };
 use crate::store::{Store, StoreError, Write};
 
@@ -145,6 +145,7 @@ enum Fact {
     /// One of a check, which is not kept.
     Checked(Observation),
     Report(WitnessReport),
+    Trace(Trace),
     /// One that is not kept at all.
     Unkept(u64),
 }
@@ -219,6 +220,12 @@ impl Reader {
                 let bytes = wire.encoded_len();
                 let room = self.room_for(bytes).await?;
                 let fact = self.report(wire, bytes, received_us)?;
+                self.record(fact, room).await
+            }
+            Message::Trace(wire) => {
+                let bytes = wire.encoded_len();
+                let room = self.room_for(bytes).await?;
+                let fact = self.trace(wire, bytes, received_us)?;
                 self.record(fact, room).await
             }
             Message::RoundAnswer(answer) if answer.refused.is_empty() => Ok(()),
@@ -299,6 +306,25 @@ impl Reader {
         Ok(Some(Fact::Report(report)))
     }
 
+    /// A trace is shown beside a probe that was asked for, and nowhere else: one that nobody has asked for is kept
+    /// for its hour, and seen by nobody.
+    fn trace(&self, wire: v1::Trace, bytes: usize, now_us: u64) -> Result<Option<Fact>, Status> {
+        let mut trace: Trace = wire.try_into().map_err(view::malformed)?;
+        trace.vantage = self.own(trace.vantage)?;
+        let sequence = trace.sequence;
+        if !intake::is_reachable(sequence, now_us) {
+            tracing::warn!(agent = %self.name, sequence, "a record is numbered beyond all time and is refused");
+            return Ok(None);
+        }
+        // A check's name is no service's: what is traced of a file that is only tried is for nobody.
+        let known = self.engine.knows(&trace.service);
+        if !known || !self.allowances.take(&self.name, bytes, now_us) {
+            tracing::debug!(agent = %self.name, sequence, "a trace is dropped");
+            return Ok(Some(Fact::Unkept(sequence)));
+        }
+        Ok(Some(Fact::Trace(trace)))
+    }
+
     /// Waits until there is room for another fact of so many bytes.
     async fn room_for(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Status> {
         let bytes = u32::try_from(bytes.min(intake::IN_HAND)).unwrap_or(u32::MAX);
@@ -349,22 +375,22 @@ impl Recorder {
             if self.store_batch(&batch).await.is_err() {
                 return;
             }
-            let (mut observations, mut reports) = (Vec::new(), Vec::new());
+            let mut facts = Delivery::default();
             let mut held = Vec::with_capacity(batch.len());
             for Waiting { fact, room } in batch.drain(..) {
                 held.push(room);
                 match fact {
                     Fact::Observation(observation) | Fact::Checked(observation) => {
-                        observations.push(observation);
+                        facts.observations.push(observation);
                     }
-                    Fact::Report(report) => reports.push(report),
+                    Fact::Report(report) => facts.reports.push(report),
+                    Fact::Trace(trace) => facts.traces.push(trace),
                     Fact::Unkept(_) => {}
                 }
             }
             let recorded = Event::Recorded {
                 vantage: self.name.clone(),
-                observations,
-                reports,
+                facts,
                 held,
             };
             let ack = coordinator_message::Message::Ack(Ack {
@@ -392,6 +418,7 @@ impl Recorder {
                     sequence: observation.id.sequence,
                 },
                 Fact::Report(report) => Write::Report(report.clone()),
+                Fact::Trace(trace) => Write::Trace(trace.clone()),
                 Fact::Unkept(sequence) => Write::Unkept {
                     vantage: self.name.clone(),
                     sequence: *sequence,

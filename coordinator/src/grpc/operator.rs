@@ -392,14 +392,13 @@ impl Operator for OperatorsService {
         let outlook = self.engine.ask(|reply| Event::Outlook(wanted, reply));
         let outlook = outlook.await?;
         let not_probed = unprobed::of_service(&self.engine, name).await?;
-        let every = outlook.every;
         let seen = move || {
             let parts = coverage::coverage(&outlook, &not_probed);
-            (parts, coverage::prices(&outlook))
+            view::coverage(parts, &outlook)
         };
         let seen = tokio::task::spawn_blocking(seen).await;
-        let (parts, prices) = seen.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(view::coverage(parts, prices, every)))
+        let seen = seen.map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(seen))
     }
 
     async fn mended(&self, request: Request<v1::MendedRequest>) -> Answer<v1::MendedResponse> {

@@ -3,7 +3,6 @@
 use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
-use std::time::Duration;
 
 use localize::topology::Zone;
 use localize::verdict::NotProbed;
@@ -17,9 +16,9 @@ use proto::v1::watch_event::{AgentChange, Event, RoundClosed};
 
 use super::operators::wire_role;
 use crate::clock::rfc3339;
-use crate::coverage::{Part, Price};
+use crate::coverage::{self, Part, Price};
 use crate::engine::{
-    AgentView, Applied, Happening, Host, Presence, Rehearsed, ServiceView, Status, What,
+    AgentView, Applied, Happening, Host, Outlook, Presence, Rehearsed, ServiceView, Status, What,
 };
 use crate::operators::Caller;
 use crate::store::{HistoryLine, RaisedRecord, Restored};
@@ -406,16 +405,15 @@ pub(crate) fn failure_word(failure: localize::Failure) -> String {
 }
 
 /// What rounds see of a path, with the interval of its schedule.
-pub(crate) fn coverage(
-    parts: Vec<Part>,
-    prices: Vec<Price>,
-    every: Option<Duration>,
-) -> v1::CoverageResponse {
+pub(crate) fn coverage(parts: Vec<Part>, outlook: &Outlook) -> v1::CoverageResponse {
+    let every = outlook.every;
+    let prices = coverage::prices(outlook);
     v1::CoverageResponse {
         parts: parts.into_iter().map(part).collect(),
         every_ms: every.and_then(|every| u64::try_from(every.as_millis()).ok()),
         false_alarms_per_day: FALSE_ALARMS_A_DAY,
         prices: prices.into_iter().map(price).collect(),
+        trace_syns_per_minute: coverage::trace_syns(outlook),
     }
 }
 

@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Baselines, Case, Observation, Outcome, PacketHeaders, ServiceName, Target, Topology,
+    Baselines, Case, Observation, Outcome, PacketHeaders, ServiceName, Target, Topology, Trace,
     WitnessReport, thinning,
 };
 
@@ -28,6 +28,7 @@ pub(crate) struct Past {
     baselines: Baselines,
     observations: Vec<Observation>,
     reports: Vec<WitnessReport>,
+    traces: Vec<Trace>,
 }
 
 /// A stretch of time to be judged, in microseconds of mesh time.
@@ -62,6 +63,8 @@ impl Past {
             if from_us < remembered_us {
                 past.observations = store.observations(&service, from_us, remembered_us)?;
                 past.reports = store.reports(from_us, remembered_us)?;
+                past.traces = store.traces(from_us, remembered_us)?;
+                past.traces.retain(|trace| trace.service == service);
             }
             Ok(past)
         });
@@ -132,9 +135,12 @@ pub(crate) fn case(evidence: Evidence, past: &Past) -> Case {
         latest_first.map(|report| needed(report, &left_out, shown.of(&report.packets)));
     let mut sightings: Vec<WitnessReport> = latest_first.collect();
     sightings.reverse();
+    let remembered = evidence.traces.iter().map(AsRef::as_ref);
+    let traces = past.traces.iter().chain(remembered);
     Case {
         observations: observations.cloned().collect(),
         sightings,
+        traces: traces.cloned().collect(),
         topology,
         declared: evidence.declared,
         baselines: past.baselines.clone(),
@@ -229,6 +235,7 @@ mod tests {
             topology: known.topology.clone(),
             observations: observations.into_iter().map(Arc::new).collect(),
             reports: known.sightings.iter().cloned().map(Arc::new).collect(),
+            traces: known.traces.iter().cloned().map(Arc::new).collect(),
             standing: Vec::new(),
         }
     }

@@ -84,5 +84,6 @@ pub(crate) fn case_of(rounds: u64, refuses: impl Fn(u64) -> bool) -> Case {
         baselines: Baselines::default(),
         observations: (1..=rounds).map(seen).collect(),
         sightings: Vec::new(),
+        traces: Vec::new(),
     }
 }

@@ -118,6 +118,7 @@ mod tests {
             baselines: Baselines::default(),
             observations: vec![observation],
             sightings: Vec::new(),
+            traces: Vec::new(),
         }
     }
 

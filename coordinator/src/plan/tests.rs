@@ -336,6 +336,13 @@ fn a_large_hello_is_said_to_who_speaks_tls() {
     assert_eq!(fired(&without, 0), [""; 0]);
 }
 
+#[test]
+fn ways_are_traced_unless_a_service_file_leaves_that_out() {
+    let traced = |text: &str| spec(&file(text)).trace;
+    assert!(traced(FILE));
+    assert!(!traced(&format!("{FILE}[schedule]\ntrace = false\n")));
+}
+
 /// Only where cookies are given, and behind somebody who chooses by them.
 #[test]
 fn a_cookie_is_kept_where_one_is_given() {

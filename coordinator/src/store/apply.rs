@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use localize::watch::Ending;
-use localize::{Observation, Outcome, ServiceName, VantageName, Verdict, WitnessReport};
+use localize::{Observation, Outcome, ServiceName, Trace, VantageName, Verdict, WitnessReport};
 
 use super::acts;
 use super::counting::{Counted, Ripe};
@@ -130,6 +130,10 @@ impl<'a> Stage<'a> {
             Write::Report(mut report) => {
                 report.witness = self.present_name(report.witness);
                 self.report(&report)
+            }
+            Write::Trace(mut trace) => {
+                trace.vantage = self.present_name(trace.vantage);
+                self.trace(&trace)
             }
             Write::Unkept { vantage, sequence } => {
                 let vantage = self.present_name(vantage);
@@ -264,6 +268,14 @@ impl<'a> Stage<'a> {
         if self.raise_watermark(&report.witness, report.sequence) {
             let key = key::report(report.to.at_us, report.sequence, &report.witness);
             self.staging.put_new(key, &Packed::json(report)?);
+        }
+        Ok(())
+    }
+
+    fn trace(&mut self, trace: &Trace) -> Result<(), StoreError> {
+        if self.raise_watermark(&trace.vantage, trace.sequence) {
+            let key = key::trace(trace.started.at_us, trace.sequence, &trace.vantage);
+            self.staging.put_new(key, &Packed::json(trace)?);
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ pub(super) enum Kind {
     Series,
     /// A witness report: end of its stretch, sequence, witness.
     Report,
+    /// The way to a target that did not answer: its beginning, sequence, vantage point.
+    Trace,
     Round,
     RoundSummary,
     /// A verdict, by its place in the order of storing.
@@ -56,7 +58,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Agent,
         Self::Service,
         Self::Token,
@@ -67,6 +69,7 @@ impl Kind {
         Self::Counted,
         Self::Series,
         Self::Report,
+        Self::Trace,
         Self::Round,
         Self::RoundSummary,
         Self::Verdict,
@@ -95,6 +98,7 @@ impl Kind {
             Self::Counted => b'y',
             Self::Series => b'n',
             Self::Report => b'r',
+            Self::Trace => b'b',
             Self::Round => b'q',
             Self::RoundSummary => b'k',
             Self::Verdict => b'v',
@@ -260,11 +264,20 @@ pub(super) fn end_of_observation(key: &[u8]) -> Option<(SeriesId, u64)> {
 }
 
 pub(super) fn report(to_us: u64, sequence: u64, witness: &VantageName) -> Vec<u8> {
-    let mut rest = Vec::with_capacity(16 + witness.0.len());
-    rest.extend_from_slice(&to_us.to_be_bytes());
+    Kind::Report.key(&of_agent(to_us, sequence, witness))
+}
+
+pub(super) fn trace(started_us: u64, sequence: u64, vantage: &VantageName) -> Vec<u8> {
+    Kind::Trace.key(&of_agent(started_us, sequence, vantage))
+}
+
+/// The end of the key of what an agent says by the time, whatever the service.
+fn of_agent(at_us: u64, sequence: u64, agent: &VantageName) -> Vec<u8> {
+    let mut rest = Vec::with_capacity(16 + agent.0.len());
+    rest.extend_from_slice(&at_us.to_be_bytes());
     rest.extend_from_slice(&sequence.to_be_bytes());
-    rest.extend_from_slice(witness.0.as_bytes());
-    Kind::Report.key(&rest)
+    rest.extend_from_slice(agent.0.as_bytes());
+    rest
 }
 
 pub(super) fn round(fire_at_us: u64, round: u64) -> Vec<u8> {

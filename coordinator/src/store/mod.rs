@@ -42,7 +42,9 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use localize::watch::Watch;
-use localize::{Baselines, Observation, RoundId, ServiceName, VantageName, Verdict, WitnessReport};
+use localize::{
+    Baselines, Observation, RoundId, ServiceName, Trace, VantageName, Verdict, WitnessReport,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
@@ -292,6 +294,11 @@ impl Store {
     /// The witness reports that overlap `[from_us, to_us]`, by their end; kept for an hour.
     pub fn reports(&self, from_us: u64, to_us: u64) -> Result<Vec<WitnessReport>, StoreError> {
         read::reports(&self.0.shared, from_us, to_us)
+    }
+
+    /// The traces of all services that began in `[from_us, to_us]`, oldest first; kept for an hour.
+    pub fn traces(&self, from_us: u64, to_us: u64) -> Result<Vec<Trace>, StoreError> {
+        read::traces(&self.0.shared, from_us, to_us)
     }
 
     /// The rounds of a service whose instant lies in `[from_us, to_us]`, oldest first; kept for 30

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::ops::Range;
 
-use localize::{Baseline, Baselines, Layer, Observation, ServiceName, Verdict, WitnessReport};
+use localize::{
+    Baseline, Baselines, Layer, Observation, ServiceName, Trace, Verdict, WitnessReport,
+};
 
 use super::MAX_CASE_BYTES;
 use super::error::StoreError;
@@ -75,6 +77,26 @@ pub(super) fn reports(
                 report.witness = name;
             }
             report
+        }));
+    }
+    Ok(found)
+}
+
+pub(super) fn traces(shared: &Shared, from_us: u64, to_us: u64) -> Result<Vec<Trace>, StoreError> {
+    let kind = Kind::Trace;
+    let mut found: Vec<Trace> = Vec::new();
+    for entry in shared
+        .disk
+        .db
+        .range(kind.at(from_us)..kind.at(to_us.saturating_add(1)))
+    {
+        let (key, head) = entry.map_err(StoreError::database("list traces"))?;
+        let trace: Option<Trace> = shared.listed(&key, &head)?;
+        found.extend(trace.map(|mut trace| {
+            if let Some(name) = shared.renamed(&trace.vantage) {
+                trace.vantage = name;
+            }
+            trace
         }));
     }
     Ok(found)

@@ -5,7 +5,8 @@ use std::net::{IpAddr, SocketAddr};
 
 use localize::watch::{Ending, Watch};
 use localize::{
-    Failure, Layer, Observation, Role, RoundId, ServiceName, VantageName, Verdict, WitnessReport,
+    Failure, Layer, Observation, Role, RoundId, ServiceName, Trace, VantageName, Verdict,
+    WitnessReport,
 };
 use serde::{Deserialize, Serialize};
 
@@ -298,6 +299,8 @@ pub enum Write {
     Observation(Observation),
     /// A witness's report; the watermark as for observations, on the same sequence.
     Report(WitnessReport),
+    /// The way to a target that did not answer; the watermark as for observations, on the same sequence.
+    Trace(Trace),
     /// That a record of an agent has come which is not kept: its watermark is raised, as for observations.
     Unkept {
         /// The agent.
@@ -392,7 +395,7 @@ impl Write {
     /// Something that an agent has sent and still holds.
     pub(super) fn is_fact(&self) -> bool {
         match self {
-            Self::Observation(_) | Self::Report(_) | Self::Unkept { .. } => true,
+            Self::Observation(_) | Self::Report(_) | Self::Trace(_) | Self::Unkept { .. } => true,
             Self::Round(_)
             | Self::Verdict { .. }
             | Self::Raised { .. }

@@ -27,7 +27,11 @@ const FUTURE_US: u64 = DAY_US;
 const TOKENS_KEPT_US: u64 = 7 * DAY_US;
 
 /// How long the kinds whose keys begin with an instant are kept ...
-const KEPT: [(Kind, u64); 2] = [(Kind::Report, HOUR_US), (Kind::Round, 30 * DAY_US)];
+const KEPT: [(Kind, u64); 3] = [
+    (Kind::Report, HOUR_US),
+    (Kind::Trace, HOUR_US),
+    (Kind::Round, 30 * DAY_US),
+];
 /// ... and those whose keys begin with a service.
 const KEPT_BY_SERVICE: [(Kind, u64); 3] = [
     (Kind::Observation, HOUR_US),

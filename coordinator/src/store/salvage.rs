@@ -128,6 +128,7 @@ impl Rebuild {
                 | Kind::Counted
                 | Kind::Series
                 | Kind::Report
+                | Kind::Trace
                 | Kind::Round
                 | Kind::RoundSummary
                 | Kind::Verdict

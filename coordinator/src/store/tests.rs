@@ -273,6 +273,46 @@ async fn reports_share_the_sequence_of_the_observations() {
 }
 
 #[tokio::test]
+async fn traces_are_kept_for_an_hour_on_the_sequence_of_the_observations() {
+    let dir = TempDir::new().expect("folder");
+    let store = open(&dir);
+    let trace = |sequence, at_us| {
+        Write::Trace(Trace {
+            vantage: vantage("home1"),
+            sequence,
+            service: shop(),
+            round: RoundId(1),
+            from: "192.0.2.1:40000".parse().expect("an address"),
+            to: "192.0.2.2:443".parse().expect("an address"),
+            started: Stamp {
+                at_us,
+                uncertainty_us: 10,
+            },
+            hops: vec![localize::Heard::Unsent],
+            whole: None,
+        })
+    };
+    let repeat = trace(1, NOW + SECOND);
+    let writes = vec![trace(1, NOW), repeat, trace(2, NOW + 2 * SECOND)];
+    store.commit(writes).await.expect("stored");
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(store.durable_through(&vantage("home1")), Some(2));
+    let sequences = |from, to| -> Vec<u64> {
+        let traces = store.traces(from, to).expect("reads");
+        traces.iter().map(|trace| trace.sequence).collect()
+    };
+    assert_eq!(sequences(0, u64::MAX), [1, 2]);
+    assert_eq!(sequences(NOW, NOW + SECOND), [1]);
+    while store
+        .retain(NOW + 60 * MINUTE + SECOND)
+        .await
+        .expect("sweeps")
+    {}
+    assert_eq!(sequences(0, u64::MAX), [2]);
+}
+
+#[tokio::test]
 async fn what_is_not_kept_is_known_to_have_come() {
     let dir = TempDir::new().expect("folder");
     let store = open(&dir);

@@ -185,14 +185,12 @@ impl Face {
         let outlook = self.engine.ask(|reply| Event::Outlook(wanted, reply));
         let outlook = outlook.await?;
         let not_probed = unprobed::of_service(&self.engine, name).await?;
-        let every = outlook.every;
         let seen = move || {
             let parts = coverage::coverage(&outlook, &not_probed);
-            (parts, coverage::prices(&outlook))
+            view::coverage(parts, &outlook)
         };
         let seen = tokio::task::spawn_blocking(seen).await;
-        let (parts, prices) = seen.map_err(|_| Trouble::Stopping)?;
-        Ok(view::coverage(parts, prices, every))
+        seen.map_err(|_| Trouble::Stopping)
     }
 
     /// The newest verdicts on a service, or on all.

@@ -23,7 +23,7 @@ use super::*;
 use crate::ca::{Authority, Mesh};
 use crate::clock;
 use crate::config::Lifetimes;
-use crate::engine::{self, Fatal, Setup};
+use crate::engine::{self, Delivery, Fatal, Setup};
 use crate::notify;
 use crate::store::{AgentRecord, AgentState, RoundRecord, Write};
 
@@ -136,8 +136,10 @@ impl Bench {
         self.store.commit(writes.collect()).await.unwrap();
         let recorded = Event::Recorded {
             vantage: VantageName("dc1".to_owned()),
-            observations,
-            reports: Vec::new(),
+            facts: Delivery {
+                observations,
+                ..Delivery::default()
+            },
             held: Vec::new(),
         };
         self.engine.tell(recorded).await.unwrap();

@@ -72,5 +72,6 @@ fn part(case: &Case, wanted: impl Fn(&Observation) -> bool) -> Case {
         baselines: case.baselines.clone(),
         observations: observations.cloned().collect(),
         sightings: case.sightings.clone(),
+        traces: case.traces.clone(),
     }
 }

@@ -133,6 +133,17 @@ impl Target {
             Self::Backend { name, .. } => format!("backend/{name}"),
         }
     }
+
+    /// Where its connections go; `None` of what is asked by DNS.
+    #[must_use]
+    pub const fn connects_to(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Edge { address } | Self::Vip { address } | Self::Backend { address, .. } => {
+                Some(*address)
+            }
+            Self::Resolver { .. } | Self::NameServer { .. } => None,
+        }
+    }
 }
 
 impl Arm {

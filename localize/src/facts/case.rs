@@ -9,6 +9,7 @@ use crate::facts::declared::Declared;
 use crate::facts::observation::Observation;
 use crate::facts::sighting::WitnessReport;
 use crate::facts::topology::Topology;
+use crate::facts::trace::Trace;
 
 /// The input of [`crate::localize`]: what `meshctl replay` reads and golden tests keep.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,4 +25,7 @@ pub struct Case {
     pub observations: Vec<Observation>,
     /// The witnesses' reports of the window, in any order, repeats allowed.
     pub sightings: Vec<WitnessReport>,
+    /// The ways to targets that did not answer, in any order, repeats allowed. They are shown, and weigh nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub traces: Vec<Trace>,
 }

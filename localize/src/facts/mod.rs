@@ -11,3 +11,4 @@ pub mod observation;
 pub mod sighting;
 pub mod time;
 pub mod topology;
+pub mod trace;

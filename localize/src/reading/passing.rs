@@ -92,7 +92,12 @@ impl Passing {
     /// Reads the reports; `None` where nothing can be told of the balancer's own connections.
     pub(crate) fn new(case: &Case, observations: &[&Observation]) -> Option<Self> {
         let agent = balancer_agent(&case.topology);
-        let stale = || case.sightings.iter().any(is_stale);
+        let probes = probes(observations.iter().copied());
+        let stale = || {
+            case.sightings
+                .iter()
+                .any(|report| is_stale(report, &probes))
+        };
         if case.topology.vip_mode == VipMode::Dsr || agent.is_some() && !stale() {
             return None;
         }
@@ -127,8 +132,12 @@ impl Passing {
     }
 }
 
-fn is_stale(report: &WitnessReport) -> bool {
-    let mut seen = report.flows.iter().flat_map(|flow| &flow.seen);
+/// Whether a connection that no probe made met an old one. A probe whose answers were lost leaves half of a
+/// connection behind, which the SYNs of its trace meet.
+fn is_stale(report: &WitnessReport, probes: &BTreeSet<SocketAddr>) -> bool {
+    let passing = report.flows.iter();
+    let passing = passing.filter(|flow| !probes.contains(&flow.client));
+    let mut seen = passing.flat_map(|flow| &flow.seen);
     seen.any(|seen| seen.packet == Packet::StaleAck)
 }
 
@@ -147,7 +156,9 @@ fn witness_of<'t>(topology: &'t Topology, backend: &Backend) -> Option<&'t Vanta
 fn watched<'c>(case: &'c Case) -> Vec<(&'c Backend, Connections)> {
     let reports = unique(&case.sightings);
     let kernels = Kernels::new(reports.values().copied());
-    let probes = probes(&case.observations);
+    let mut probes = probes(&case.observations);
+    // Those whose probe's port was taken left from one of their own.
+    probes.extend(case.traces.iter().map(|trace| trace.from));
     let backends = case.topology.backends.iter();
     let watched = backends.filter_map(|backend| {
         let witness = witness_of(&case.topology, backend)?;

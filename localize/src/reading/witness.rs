@@ -196,10 +196,19 @@ impl<'i> Witnesses<'i> {
             return None;
         }
         let slack = observation.started.uncertainty_us + SEAMLESS_US;
+        let last = match &observation.outcome {
+            // No SYN of it leaves after it was given up; those that do from its port are a trace's.
+            Outcome::Failed {
+                layer: Layer::Tcp, ..
+            } => start + took.0 + slack,
+            Outcome::Failed { .. } | Outcome::Passed | Outcome::NotFired => {
+                start + SAME_CONNECTION_US
+            }
+        };
         let mut total = Seen::default();
         let flows = self.index.flows.get(&(local, witness)).into_iter();
         for (at, seen) in flows.flatten() {
-            if *at + slack >= start && *at <= start + SAME_CONNECTION_US {
+            if *at + slack >= start && *at <= last {
                 total.syns += seen.syns;
                 total.answers += seen.answers;
                 total.resets += seen.resets;

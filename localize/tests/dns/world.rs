@@ -237,6 +237,7 @@ pub fn case(topology: &Topology, rounds: u64, told: impl Fn(Ask<'_>) -> Option<S
         baselines: Baselines::default(),
         observations,
         sightings: vec![],
+        traces: vec![],
     }
 }
 

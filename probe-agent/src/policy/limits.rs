@@ -8,7 +8,10 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use localize::trace::MOST_SYNS;
 use thiserror::Error;
+
+use crate::trace::walk::MOST_AT_TARGET;
 
 /// How much probing this host bears.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -117,6 +120,10 @@ pub struct Spent {
 /// forgotten then, so that at the default rate there are two hundred, and more only where bytes are owed.
 const MOST_ADDRESSES: usize = 4096;
 
+/// Probes that a trace counts for of its address. A connection whose SYNs go unanswered sends seven of them by the
+/// kernel's default (`tcp_syn_retries`), and a trace brings no more than ten that far.
+const AT_TARGET: u32 = MOST_AT_TARGET.div_ceil(7);
+
 /// Keeps the limits. Times are microseconds of any clock; a step backwards adds nothing.
 #[derive(Clone, Debug)]
 pub struct Meter {
@@ -176,6 +183,42 @@ impl Meter {
             probes.take(1);
         }
         self.whole.take(1);
+        Ok(())
+    }
+
+    /// Takes a trace towards an address, or nothing at all: all its SYNs of the whole, and of the address as many
+    /// probes as come as far as that, in numbers of one whose SYNs go unanswered.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub fn admit_trace(
+        &mut self,
+        address: IpAddr,
+        whose: Whose,
+        now_us: u64,
+    ) -> Result<(), Exceeded> {
+        let whole = self.limits.max_probes_per_second;
+        // Of a second's worth at most: who lets little through still lets a trace through now and then.
+        let syns = MOST_SYNS.min(whole);
+        self.whole.fill(now_us);
+        if !self.whole.has(syns.into()) {
+            return Err(Exceeded::Whole(whole));
+        }
+        if let Some(account) = self.account(address, whose, now_us)?
+            && let Some(probes) = &mut account.probes
+        {
+            let limit = probes.per_second;
+            let share = AT_TARGET.min(limit);
+            if !probes.has(share.into()) {
+                return Err(Exceeded::Probes {
+                    address,
+                    limit,
+                    whose,
+                });
+            }
+            probes.take(share.into());
+        }
+        self.whole.take(syns.into());
         Ok(())
     }
 
@@ -398,6 +441,26 @@ mod tests {
             }
         }
         assert_eq!(admitted, 3, "of five connections");
+    }
+
+    /// A trace is two probes of its address, and takes nothing where it is refused.
+    #[test]
+    fn a_trace_counts_by_what_it_sends() {
+        let mut meter = Meter::new(Limits::default());
+        let traced =
+            |meter: &mut Meter, n| meter.admit_trace(address(n), Whose::Public, START).is_ok();
+        assert_eq!(
+            [1, 1, 1].map(|n| traced(&mut meter, n)),
+            [true, true, false]
+        );
+        let probed = |meter: &mut Meter, n| meter.admit(address(n), Whose::Public, START).is_ok();
+        assert_eq!([1, 1].map(|n| probed(&mut meter, n)), [true, false]);
+        // Two hundred a second in all.
+        assert_eq!((2..10).filter(|n| traced(&mut meter, *n)).count(), 4);
+        assert_eq!((20..70).filter(|n| probed(&mut meter, *n)).count(), 19);
+        let mut little = Meter::new(limits(3, Each::default()));
+        assert!(traced(&mut little, 1));
+        assert!(!probed(&mut little, 1));
     }
 
     /// Nobody fills the memory with addresses, and a refused probe takes nothing of the whole.

@@ -94,12 +94,16 @@ impl Bench {
 
     /// The service, with a header whose value stands in a file of the agent's.
     fn service(&self, versions: &[&str]) -> Arc<Service> {
+        Arc::new(Service::try_from(self.spec(versions)).unwrap())
+    }
+
+    fn spec(&self, versions: &[&str]) -> v1::ServiceSpec {
         let path = self.folder.path().join("secrets/token");
         let header = v1::Header {
             name: "authorization".to_owned(),
             value: format!("file:{}", path.display()),
         };
-        let spec = v1::ServiceSpec {
+        v1::ServiceSpec {
             name: "shop".to_owned(),
             host: "shop.example".to_owned(),
             scheme: "http".to_owned(),
@@ -114,8 +118,7 @@ impl Bench {
                 ..v1::RequestSpec::default()
             }),
             ..v1::ServiceSpec::default()
-        };
-        Arc::new(Service::try_from(spec).unwrap())
+        }
     }
 
     /// Fires a round of a VIP and a bare backend at one address, and returns the answer to its announcement
@@ -325,4 +328,68 @@ async fn bytes_that_are_owed_are_waited_for() {
     assert_eq!(answer.accepted, 0);
     let said = "the limit of 1 bytes a second of 127.0.0.1 is reached (limits.private in policy.toml sets it)";
     assert_eq!(left_out(messages), [said, said]);
+}
+
+/// Nobody answers a SYN there: the one place is taken.
+fn full() -> (SocketAddr, [socket2::Socket; 2]) {
+    let kind = socket2::Type::STREAM;
+    let [listener, taker] =
+        [0; 2].map(|_| socket2::Socket::new(socket2::Domain::IPV4, kind, None).unwrap());
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    listener.bind(&any.into()).unwrap();
+    listener.listen(0).unwrap();
+    let address = listener.local_addr().unwrap().as_socket().unwrap();
+    taker.connect(&address.into()).unwrap();
+    (address, [listener, taker])
+}
+
+/// Two probes of one address meet silence, and the way there is traced: from the port of one of them, once a
+/// minute, and where the owner of the service lets it be.
+#[tokio::test]
+async fn the_way_to_who_is_silent_is_traced_once_a_minute() {
+    for trace in [true, false] {
+        let bench = Bench::new();
+        bench.give(SECRET);
+        let (address, _sockets) = full();
+        let spec = v1::ServiceSpec {
+            trace,
+            connect_timeout_ms: 300,
+            ..bench.spec(&[])
+        };
+        let service = Arc::new(Service::try_from(spec).unwrap());
+        bench.round(&service, address).await;
+        let all = 2 + u64::from(trace);
+        let mut state = bench.outbox.state();
+        let arrived = state.wait_for(|state| state.newest == all);
+        tokio::time::timeout(Duration::from_secs(15), arrived)
+            .await
+            .expect("the trace ends")
+            .unwrap();
+        let records = bench.outbox.pending(0, 8).await.unwrap();
+        let (mut left_from, mut traced) = (Vec::new(), Vec::new());
+        for (_, bytes) in records {
+            match v1::AgentMessage::decode(bytes.as_slice()).unwrap().message {
+                Some(Message::Observation(observation)) => {
+                    left_from.push(observation.tcp.unwrap().local);
+                }
+                Some(Message::Trace(found)) => {
+                    assert_eq!(left_from.len(), 1, "it comes before what it is of");
+                    traced.push(Trace::try_from(found).unwrap());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!((left_from.len(), traced.len()), (2, usize::from(trace)));
+        for found in traced {
+            assert_eq!((found.to, found.round), (address, RoundId(7)));
+            assert_eq!(left_from[1], found.from.to_string());
+            // Loopback has no routers.
+            let silent = Some(localize::Heard::Silence);
+            assert_eq!((found.hops.len(), found.whole), (0, silent));
+        }
+        // Both probes meet silence once more, and that is all.
+        bench.round(&service, address).await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(bench.outbox.state().borrow().newest, all + 2);
+    }
 }

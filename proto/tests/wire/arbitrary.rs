@@ -6,11 +6,11 @@ use localize::dns::{Again, Reply, Searched, Soa, Validity};
 use localize::verdict::{Earlier, NotProbed};
 use localize::{
     Alternative, Arm, Clock, Component, Counter, Detection, Direction, DnsFacts, Evidence,
-    Exonerated, Facts, Failure, Fault, Firing, FlowSighting, HostReading, HttpFacts, HttpVersion,
-    Kind, Layer, ListenQueue, Micros, Observation, ObservationId, Outcome, Packet, PacketHeaders,
-    Pattern, Rate, Redirect, Rival, RoundId, Seen, ServiceName, Setting, Stamp, Step, TWINS,
-    Target, TcpFacts, TcpOptions, TlsFacts, Traits, VantageName, Verdict, VerdictOutcome,
-    WitnessReport,
+    Exonerated, Facts, Failure, Fault, Firing, FlowSighting, Heard, HostReading, HttpFacts,
+    HttpVersion, Kind, Layer, ListenQueue, Micros, Observation, ObservationId, Outcome, Packet,
+    PacketHeaders, Pattern, Rate, Redirect, Rival, RoundId, Seen, ServiceName, Setting, Stamp,
+    Step, TWINS, Target, TcpFacts, TcpOptions, TlsFacts, Trace, Traits, VantageName, Verdict,
+    VerdictOutcome, WitnessReport,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -395,6 +395,45 @@ fn host_reading() -> impl Strategy<Value = HostReading> {
                 })
                 .collect(),
         })
+}
+
+fn heard() -> impl Strategy<Value = Heard> {
+    let by = || address().prop_map(|address| address.ip());
+    let rtt = || (0..3_600_000_000u64).prop_map(Micros);
+    prop_oneof![
+        Just(Heard::Silence),
+        Just(Heard::Unsent),
+        (by(), rtt()).prop_map(|(by, rtt)| Heard::Expired { by, rtt }),
+        (by(), any::<u8>(), rtt()).prop_map(|(by, code, rtt)| Heard::Unreachable { by, code, rtt }),
+        rtt().prop_map(|rtt| Heard::Accepted { rtt }),
+        rtt().prop_map(|rtt| Heard::Refused { rtt }),
+    ]
+}
+
+/// The way to a target that did not answer.
+pub fn trace() -> impl Strategy<Value = Trace> {
+    (
+        name(),
+        name(),
+        any::<(u64, u64)>(),
+        (address(), address()),
+        stamp(),
+        vec(heard(), 0..30),
+        option::of(heard()),
+    )
+        .prop_map(
+            |(vantage, service, (sequence, round), (from, to), started, hops, whole)| Trace {
+                vantage: VantageName(vantage),
+                sequence,
+                service: ServiceName(service),
+                round: RoundId(round),
+                from,
+                to,
+                started,
+                hops,
+                whole,
+            },
+        )
 }
 
 /// A witness's report.

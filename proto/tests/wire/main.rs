@@ -10,7 +10,7 @@ mod arbitrary;
 mod malformed;
 mod spec;
 
-use localize::{Observation, Verdict, WitnessReport};
+use localize::{Observation, Trace, Verdict, WitnessReport};
 use proptest::prelude::*;
 use prost::Message as _;
 use proto::v1;
@@ -30,6 +30,7 @@ where
 fn survives(bytes: &[u8]) {
     let _ = v1::Observation::decode(bytes).map(Observation::try_from);
     let _ = v1::WitnessReport::decode(bytes).map(WitnessReport::try_from);
+    let _ = v1::Trace::decode(bytes).map(Trace::try_from);
     let _ = v1::Verdict::decode(bytes).map(Verdict::try_from);
 }
 
@@ -42,6 +43,11 @@ proptest! {
     #[test]
     fn reports_come_back(report in arbitrary::report()) {
         prop_assert_eq!(&crossed::<v1::WitnessReport, _>(&report), &report);
+    }
+
+    #[test]
+    fn traces_come_back(trace in arbitrary::trace()) {
+        prop_assert_eq!(&crossed::<v1::Trace, _>(&trace), &trace);
     }
 
     #[test]
@@ -59,12 +65,14 @@ proptest! {
     fn damage_is_no_panic(
         observation in arbitrary::observation(),
         report in arbitrary::report(),
+        trace in arbitrary::trace(),
         verdict in arbitrary::verdict(),
         damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
     ) {
         for mut bytes in [
             v1::Observation::from(&observation).encode_to_vec(),
             v1::WitnessReport::from(&report).encode_to_vec(),
+            v1::Trace::from(&trace).encode_to_vec(),
             v1::Verdict::from(&verdict).encode_to_vec(),
         ] {
             for (place, value) in &damage {

@@ -5,7 +5,8 @@ use std::fmt::Debug;
 
 use localize::{
     Arm, Component, Counter, Facts, Firing, HostReading, Layer, Observation, ObservationId,
-    Outcome, RoundId, ServiceName, Setting, Stamp, Target, VantageName, Verdict, WitnessReport,
+    Outcome, RoundId, ServiceName, Setting, Stamp, Target, Trace, VantageName, Verdict,
+    WitnessReport,
 };
 use proto::convert::Malformed;
 use proto::v1;
@@ -494,6 +495,88 @@ fn what_is_wrong_with_a_report_is_said() {
     ];
     for (wire, says) in rows {
         refused(WitnessReport::try_from(wire), says);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_trace_is_said() {
+    let trace = || v1::Trace {
+        vantage: "home1".into(),
+        service: "shop.example".into(),
+        from: "192.0.2.1:40000".into(),
+        to: "192.0.2.2:443".into(),
+        started: Some(v1::Stamp::default()),
+        ..Default::default()
+    };
+    let hop = |heard: v1::trace_hop::Heard, by: &str, code| v1::Trace {
+        hops: vec![v1::TraceHop {
+            heard: heard.into(),
+            by: by.to_owned(),
+            code,
+            ..Default::default()
+        }],
+        ..trace()
+    };
+    use v1::trace_hop::Heard;
+    let rows = [
+        (
+            v1::Trace {
+                vantage: "home\u{1b}1".into(),
+                ..trace()
+            },
+            "trace.vantage holds a control character",
+        ),
+        (
+            v1::Trace {
+                from: "192.0.2.1".into(),
+                ..trace()
+            },
+            "trace.from is no address",
+        ),
+        (
+            v1::Trace {
+                started: None,
+                ..trace()
+            },
+            "trace.started is missing",
+        ),
+        (
+            v1::Trace {
+                hops: vec![v1::TraceHop::default(); 65],
+                ..trace()
+            },
+            "trace.hops is over its bound of 64",
+        ),
+        (hop(Heard::Unspecified, "", 0), "hop.heard is missing"),
+        (
+            v1::Trace {
+                whole: Some(v1::TraceHop {
+                    heard: 7,
+                    ..Default::default()
+                }),
+                ..trace()
+            },
+            "hop.heard has the unknown value 7",
+        ),
+        (hop(Heard::Expired, "\u{1b}[2J", 0), "hop.by is no address"),
+        (
+            hop(Heard::Unreachable, "192.0.2.3", 256),
+            "hop.code is over its bound of 255",
+        ),
+        (
+            v1::Trace {
+                hops: vec![v1::TraceHop {
+                    heard: Heard::SynAck.into(),
+                    rtt_us: 3_600_000_001,
+                    ..Default::default()
+                }],
+                ..trace()
+            },
+            "hop.rtt is over its bound of 3600000000",
+        ),
+    ];
+    for (wire, says) in rows {
+        refused(Trace::try_from(wire), says);
     }
 }
 

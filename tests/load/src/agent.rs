@@ -137,6 +137,7 @@ impl Agent {
                 | Down::ServiceGone(_)
                 | Down::Discover(_)
                 | Down::Moved(_)
+                | Down::WantedPackets(_)
                 | Down::Goodbye(_),
             )
             | None => Ok(()),

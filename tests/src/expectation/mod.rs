@@ -55,6 +55,8 @@ pub struct Blame {
     pub user_impact: Option<bool>,
     /// How it must be said to go on, where that is what the fault is about.
     pub pattern: Option<&'static str>,
+    /// What a line of the evidence must have in it, where that is what the fault is about.
+    pub evidence: Option<&'static str>,
 }
 
 /// What a mesh must say of a fault.
@@ -151,8 +153,12 @@ impl Blame {
         if self.user_impact.is_some_and(|i| i != blamed.user_impact) {
             return Some(format!("user_impact {}", blamed.user_impact));
         }
-        let wrong = self.pattern.is_some_and(|p| p != blamed.pattern);
-        wrong.then(|| format!("pattern {:?}", blamed.pattern))
+        if self.pattern.is_some_and(|p| p != blamed.pattern) {
+            return Some(format!("pattern {:?}", blamed.pattern));
+        }
+        let told = |text: &str| blamed.evidence.iter().any(|line| line.text.contains(text));
+        let untold = self.evidence.filter(|text| !told(text));
+        untold.map(|text| format!("no evidence says {text:?}"))
     }
 
     fn in_its_mode(&self, blamed: &Blamed) -> bool {

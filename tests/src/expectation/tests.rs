@@ -17,6 +17,7 @@ fn web2() -> Blame {
         }],
         user_impact: Some(true),
         pattern: None,
+        evidence: None,
     }
 }
 
@@ -30,6 +31,7 @@ fn blamed(name: &str, mode: &str, confidence: f64, user_impact: bool) -> Blamed 
         pattern: "steady".to_owned(),
         rate: Rate { estimate: 1.0 },
         summary: String::new(),
+        evidence: Vec::new(),
     }
 }
 
@@ -53,6 +55,23 @@ fn candidate(name: &str, confidence: f64) -> Candidate {
         mode: "http_5xx".to_owned(),
         confidence,
     }
+}
+
+#[test]
+fn what_the_evidence_must_say_is_missed_where_it_does_not() {
+    let expected = Expected::Faults(vec![web2().told_by("up to 192.0.2.1 (hop 1)")]);
+    let told = |text: &str| {
+        let mut fault = blamed("web2", "http_5xx", 0.99, true);
+        fault.evidence.push(crate::said::Line {
+            text: text.to_owned(),
+        });
+        judge(&expected, &said(Outcome::Fault, vec![fault]))
+    };
+    let well = "packets from home1 are answered up to 192.0.2.1 (hop 1), and by nothing behind it";
+    assert_eq!(told(well), Judgement::Right);
+    let wrong = told("12 of 13 probes failed");
+    let because = "no evidence says \"up to 192.0.2.1 (hop 1)\"";
+    assert_eq!(wrong, Judgement::Wrong(because.to_owned()));
 }
 
 #[test]

@@ -36,13 +36,15 @@ pub enum EdgeFault {
     StaleForGzip,
     /// Edge 1 alone cannot reach the VIP.
     CutOff,
+    /// The backbone's router to the data centre drops whatever is for the VIP.
+    AllCutOff,
     /// One of four equal paths to the VIP is dead: which flows take it, their addresses and ports say.
     FlowsDead,
 }
 
 impl EdgeFault {
     /// All of them.
-    pub const EVERY: [EdgeFault; 9] = [
+    pub const EVERY: [EdgeFault; 10] = [
         EdgeFault::Answers500,
         EdgeFault::Stalls,
         EdgeFault::AllReset,
@@ -51,6 +53,7 @@ impl EdgeFault {
         EdgeFault::RefuseDataCentres,
         EdgeFault::StaleForGzip,
         EdgeFault::CutOff,
+        EdgeFault::AllCutOff,
         EdgeFault::FlowsDead,
     ];
 }
@@ -66,6 +69,7 @@ impl Row for EdgeFault {
             EdgeFault::RefuseDataCentres => "edges-403-data-centres",
             EdgeFault::StaleForGzip => "edge-stale-for-gzip",
             EdgeFault::CutOff => "edge-cut-off",
+            EdgeFault::AllCutOff => "edges-cut-off",
             EdgeFault::FlowsDead => "flows-dead",
         }
     }
@@ -79,7 +83,10 @@ impl Row for EdgeFault {
             | EdgeFault::LacksIntermediate
             | EdgeFault::StaleForGzip
             | EdgeFault::CutOff => Listed::Usual,
-            EdgeFault::RefuseDataCentres | EdgeFault::FlowsDead => Listed::NotYet,
+            // The ways back to the one agent that meets the VIP as the CDN does are named beside it.
+            EdgeFault::RefuseDataCentres | EdgeFault::AllCutOff | EdgeFault::FlowsDead => {
+                Listed::NotYet
+            }
         }
     }
 
@@ -92,7 +99,8 @@ impl Row for EdgeFault {
             | EdgeFault::LacksIntermediate
             | EdgeFault::RefuseDataCentres
             | EdgeFault::StaleForGzip
-            | EdgeFault::CutOff => Strength::Hard,
+            | EdgeFault::CutOff
+            | EdgeFault::AllCutOff => Strength::Hard,
         }
     }
 
@@ -116,6 +124,10 @@ impl Row for EdgeFault {
             }
             EdgeFault::StaleForGzip => edge(0, "wrong_content").in_pattern("by_variant"),
             EdgeFault::CutOff => to_vip(EDGES[0], &["unreachable"]),
+            // Who is to mend it wants to know which router it is behind.
+            EdgeFault::AllCutOff => {
+                to_vip("*", &["unreachable", "blocked"]).told_by(CUT_OFF_BEHIND)
+            }
             EdgeFault::FlowsDead => to_vip("*", &["unreachable"]).in_pattern("by_flow"),
         };
         vec![blame]
@@ -131,7 +143,7 @@ impl Row for EdgeFault {
                 Known::Open(self.truth(balancer))
             }
             (Declared::Name, EdgeFault::CutOff) => cut_off(EDGES[0]),
-            (Declared::Name, EdgeFault::FlowsDead) => cut_off("*"),
+            (Declared::Name, EdgeFault::AllCutOff | EdgeFault::FlowsDead) => cut_off("*"),
             (
                 Declared::Name,
                 EdgeFault::Expired | EdgeFault::LacksIntermediate | EdgeFault::StaleForGzip,
@@ -154,6 +166,10 @@ impl Row for EdgeFault {
             EdgeFault::CutOff => {
                 let rule = format!("forward ip saddr {} ip daddr {VIP} drop", EDGES[0]);
                 packets(lab, "dc", on, &[rule])
+            }
+            EdgeFault::AllCutOff => {
+                let rule = format!("forward oifname dc ip daddr {VIP} drop");
+                packets(lab, "net", on, &[rule])
             }
             EdgeFault::FlowsDead => {
                 let flow = "jhash ip saddr . ip daddr . tcp sport mod 4 seed 11 0";
@@ -198,6 +214,12 @@ impl Row for EdgeFault {
                 ("home1", edge1, Always(|a| a.status == 522)),
                 ("home1", edge2, Always(well)),
             ],
+            EdgeFault::AllCutOff => vec![
+                ("home1", edge1, Always(|a| a.status == 522)),
+                ("home2", edge2, Always(|a| a.status == 522)),
+                ("cdn1", Ask::Page(VIP), Always(timed_out)),
+                ("dc1", Ask::Page(VIP), Always(well)),
+            ],
             EdgeFault::FlowsDead => vec![
                 ("home1", edge1, AtTimes(|a| a.status == 522)),
                 ("cdn1", Ask::FromPort(DEAD_PORT), Always(timed_out)),
@@ -216,6 +238,9 @@ fn stale_for_gzip(lab: &mut Lab, on: bool) -> Result<()> {
     };
     edge(lab, 0, on, EdgeBehaviour::Cached)
 }
+
+/// The router that drops them all, as cdn1 is next to it.
+const CUT_OFF_BEHIND: &str = "packets from cdn1 to 203.0.113.10:443 are answered up to 198.51.100.33 (hop 1), and by nothing behind it";
 
 /// A port of cdn1 whose flow to the VIP takes the dead path.
 const DEAD_PORT: u16 = 30_004;

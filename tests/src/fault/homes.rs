@@ -11,7 +11,7 @@ use crate::net::{Balancer, set_resolver};
 use crate::packets::{lose, packets};
 use crate::said::Kind;
 use crate::sign::Sign::{Always, AtTimes};
-use crate::sign::{Answer, Ask, Signs, hurt, well};
+use crate::sign::{Answer, Ask, Signs, hurt, timed_out, well};
 use crate::topology::Lab;
 use crate::verdicts::Declared;
 
@@ -22,6 +22,8 @@ pub enum HomeFault {
     Lossy,
     /// Home 1's network resets every connection whose client has said hello in TLS.
     ResetsHello,
+    /// The router behind home 1's drops what goes from there to the edges.
+    CutOff,
     /// Of two questions to a resolver from one port, home 1's network loses the second, as a race in
     /// connection tracking does.
     LosesSecondQuestion,
@@ -35,9 +37,10 @@ pub enum HomeFault {
 
 impl HomeFault {
     /// All of them.
-    pub const EVERY: [HomeFault; 6] = [
+    pub const EVERY: [HomeFault; 7] = [
         HomeFault::Lossy,
         HomeFault::ResetsHello,
+        HomeFault::CutOff,
         HomeFault::LosesSecondQuestion,
         HomeFault::ClockBehind,
         HomeFault::DropsLargeHello,
@@ -50,6 +53,7 @@ impl Row for HomeFault {
         match self {
             HomeFault::Lossy => "home-lossy",
             HomeFault::ResetsHello => "home-resets-hello",
+            HomeFault::CutOff => "home-cut-off",
             HomeFault::LosesSecondQuestion => "home-loses-second-question",
             HomeFault::ClockBehind => "home-clock-behind",
             HomeFault::DropsLargeHello => "home-drops-large-hello",
@@ -61,6 +65,7 @@ impl Row for HomeFault {
         match self {
             HomeFault::Lossy
             | HomeFault::ResetsHello
+            | HomeFault::CutOff
             | HomeFault::ClockBehind
             | HomeFault::DropsLargeHello
             | HomeFault::SearchWildcard => Listed::Usual,
@@ -72,6 +77,7 @@ impl Row for HomeFault {
         match self {
             HomeFault::Lossy => Strength::Intermittent,
             HomeFault::ResetsHello
+            | HomeFault::CutOff
             | HomeFault::LosesSecondQuestion
             | HomeFault::ClockBehind
             | HomeFault::DropsLargeHello
@@ -85,6 +91,7 @@ impl Row for HomeFault {
             HomeFault::ClockBehind => 2,
             HomeFault::Lossy
             | HomeFault::ResetsHello
+            | HomeFault::CutOff
             | HomeFault::LosesSecondQuestion
             | HomeFault::DropsLargeHello
             | HomeFault::SearchWildcard => 1,
@@ -100,6 +107,10 @@ impl Row for HomeFault {
         let blame = match self {
             HomeFault::Lossy => network(&["packet_loss"]),
             HomeFault::ResetsHello => network(&["tls_fails", "resets"]),
+            // Who is to mend it wants to know which router it is behind.
+            HomeFault::CutOff => {
+                network(&["unreachable", "packet_loss", "blocked"]).told_by(CUT_OFF_BEHIND)
+            }
             HomeFault::ClockBehind => network(&["clock"]),
             HomeFault::DropsLargeHello => network(&["large_hello"]).in_pattern("by_variant"),
             HomeFault::SearchWildcard => network(&["search_domain"]),
@@ -123,6 +134,13 @@ impl Row for HomeFault {
                 // A TLS record of the handshake begins with the byte 22 (RFC 8446, section 5.1).
                 let hello = "forward iifname lan tcp dport 443 @ih,0,8 22 reject with tcp reset";
                 packets(lab, "gw1", on, &[hello.to_owned()])
+            }
+            HomeFault::CutOff => {
+                let [edge1, edge2] = EDGES;
+                let rule = format!(
+                    "forward iifname gw1 ip daddr {{ {edge1}, {edge2} }} tcp dport 443 drop"
+                );
+                packets(lab, "net", on, &[rule])
             }
             HomeFault::ClockBehind => astray::set(&lab.run, on),
             HomeFault::DropsLargeHello => {
@@ -148,6 +166,10 @@ impl Row for HomeFault {
             ],
             HomeFault::ResetsHello => vec![
                 ("home1", edge, Always(|a| a.text.contains("reset by peer"))),
+                ("home2", edge, Always(well)),
+            ],
+            HomeFault::CutOff => vec![
+                ("home1", edge, Always(timed_out)),
                 ("home2", edge, Always(well)),
             ],
             HomeFault::ClockBehind => vec![
@@ -183,6 +205,10 @@ impl Row for HomeFault {
         }
     }
 }
+
+/// The router that drops what goes from home 1 to the edges, the second on the way.
+const CUT_OFF_BEHIND: &str =
+    ":443 are answered up to 198.18.101.1 (hop 2), and by nothing behind it, in";
 
 /// Whether somebody said hello in TLS and was shown a certificate.
 fn is_certified(answer: &Answer) -> bool {

@@ -150,6 +150,7 @@ pub(crate) fn case() -> Case {
         baselines: localize::Baselines::default(),
         observations: Vec::new(),
         sightings: Vec::new(),
+        traces: Vec::new(),
     }
 }
 

@@ -14,6 +14,7 @@ mod resets;
 mod rivals;
 mod routes;
 mod sight;
+mod traces;
 mod transfer;
 
 use alloc::collections::BTreeMap;
@@ -85,6 +86,7 @@ pub(crate) fn remarks(scene: Scene<'_>, what: &What, mode: Word, fault: &mut Fau
     lines.extend(sight::sight(scene, what, mode));
     lines.extend(ending::ending(scene, what, mode));
     lines.extend(closing::closing(scene, what));
+    lines.extend(traces::traces(scene, what, mode));
     resets::resets(scene, what, mode, fault);
 }
 

@@ -69,7 +69,7 @@ pub(super) fn routes(scene: Scene<'_>, what: &What) -> Option<Evidence> {
     Some(remark(witness, format!("routes/{host}"), text))
 }
 
-fn is_to(to: &Destination, client: IpAddr) -> bool {
+pub(super) fn is_to(to: &Destination, client: IpAddr) -> bool {
     match to {
         Destination::Address(address) | Destination::Balancer(address) => *address == client,
         Destination::Prefix(network) => same_network(*network, client),

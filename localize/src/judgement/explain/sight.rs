@@ -12,7 +12,7 @@ use crate::world::mode::Word;
 use crate::world::part::What;
 
 /// Whether a mode is known by packets that a witness did not see.
-fn rests_on_silence(mode: Word) -> bool {
+pub(super) fn rests_on_silence(mode: Word) -> bool {
     matches!(
         mode,
         Word::SynUnanswered

@@ -321,6 +321,7 @@ impl World {
             baselines: self.baselines.clone(),
             observations: self.observations.clone(),
             sightings: self.sightings.clone(),
+            traces: vec![],
         }
     }
 

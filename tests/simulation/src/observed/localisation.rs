@@ -183,6 +183,7 @@ impl Run {
                 baselines,
                 observations: Vec::new(),
                 sightings: Vec::new(),
+                traces: Vec::new(),
             },
             world,
             flights: Vec::new(),
