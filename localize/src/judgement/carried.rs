@@ -17,8 +17,10 @@ pub(crate) struct Carried(BTreeMap<(Component, Word), Expected>);
 /// What is expected of a component in a mode.
 #[derive(Default)]
 pub(crate) struct Expected {
-    /// With this probability it is at fault.
-    probability: f64,
+    /// With this probability it was at fault, at its worst time.
+    was: f64,
+    /// With this one it is so again, or still, if it was.
+    again: f64,
     /// How it showed, by signature.
     pub(crate) habits: BTreeMap<u16, Distribution>,
 }
@@ -57,15 +59,16 @@ impl Carried {
             .filter(|(_, (guilt, _))| *guilt >= least)
         {
             let known = self.0.entry(key).or_default();
-            known.probability = known.probability.max(share * guilt.min(1.0));
+            known.was = known.was.max(guilt.min(1.0));
+            known.again = share;
             known.habits.clone_from(&problem.habits[cause]);
         }
     }
 
-    /// What was expected is no more probable than this.
+    /// Whoever was at fault is so again with no more than this probability.
     pub(crate) fn rest(&mut self, most: f64) {
         let all = self.0.values_mut();
-        all.for_each(|known| known.probability = known.probability.min(most));
+        all.for_each(|known| known.again = known.again.min(most));
     }
 
     /// What is expected of a part in a mode.
@@ -77,6 +80,7 @@ impl Carried {
 /// The logarithm of the prior odds of a part failing in a mode.
 pub(crate) fn log_odds(part: &Part, mode: &Mode, expected: Option<&Expected>) -> f64 {
     let fresh = libm::log(part.prior / (1.0 - part.prior)) + libm::log(mode.share);
-    let known = expected.map(|e| libm::log(e.probability / (1.0 - e.probability)));
+    let known = expected.map(|e| e.was * e.again);
+    let known = known.map(|p| libm::log(p / (1.0 - p)));
     known.map_or(fresh, |known| fresh.max(known))
 }

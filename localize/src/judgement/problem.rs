@@ -199,7 +199,7 @@ impl<'a> Problem<'a> {
                 let touches = cells.iter().flat_map(|c| self.touches(hypothesis, *c));
                 let mut touches: Vec<Touch> = touches.collect();
                 let by_chance = self.by_chance(hypothesis);
-                let expected = carried.expected(p, m);
+                let expected = carried.expected(p, m).filter(|_| !self.is_veiled(p));
                 let habit = self.habit(&touches);
                 let tables = &mut self.model.signatures;
                 accustom(&mut touches, &habit, expected, self.signatures, tables);
@@ -223,6 +223,34 @@ impl<'a> Problem<'a> {
                 self.hypotheses.push(hypothesis);
             }
         }
+    }
+
+    /// Whether all that a part was blamed for before may as well have been done by what stands behind it and is not
+    /// declared, or before it: then nothing more is expected of it than at first, or what hardly tells the two apart
+    /// would weigh anew each time that they fail.
+    fn is_veiled(&self, part: &Part) -> bool {
+        let mut parts = self.evidence.parts.iter();
+        let undeclared = parts.any(|other| matches!(other.what, What::Origin(_)));
+        let one_of_them = match part.what {
+            What::Provider(_) | What::OriginPath { .. } | What::Balancer(_) | What::Origin(_) => {
+                true
+            }
+            What::Access(_)
+            | What::Resolver(_)
+            | What::NameServer(_)
+            | What::NameServers(_)
+            | What::Zone(_)
+            | What::Edge(_)
+            | What::Address(_)
+            | What::Shared(_)
+            | What::Toward { .. }
+            | What::LbBackendPath { .. }
+            | What::Backend(_)
+            | What::Return { .. }
+            | What::Barred { .. }
+            | What::NotServed(_) => false,
+        };
+        undeclared && one_of_them
     }
 
     /// What was seen where a cause with these touches could show, by signature.

@@ -141,7 +141,10 @@ impl Row for WayFault {
             WayFault::Refuses => {
                 let refused = way(Kind::LbBackendPath, VIP, &["web2"], &["blocked"]);
                 // Checks take it out, and a retry goes elsewhere meanwhile.
-                vec![refused.felt(MASKED.filter(|_| balancer.checks_health()))]
+                vec![match balancer.checks_health() {
+                    true => refused.felt(MASKED),
+                    false => refused,
+                }]
             }
             // It stands in front of the backend for everybody: no other part is that.
             WayFault::Resets => vec![one(Kind::Backend, "web2", &["resets"])],
