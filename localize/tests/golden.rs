@@ -55,6 +55,30 @@ rows! {
     backend_drops_syns: "backend-drops-syns-full.case.json" => [(Backend, "web2")];
 }
 
+/// Of a site with a name and an address alone nobody can tell a late CDN from what is late behind it. It was the
+/// latter, for the third time in a chain, and each time the CDN had been a candidate.
+#[test]
+fn what_is_not_declared_leads() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let path = path.join("tests/golden/backends-slow-name.case.json");
+    let text = fs::read(path).expect("the case's file");
+    let case: Case = serde_json::from_slice(&text).expect("a case");
+    let verdict = localize(&case).verdict;
+    assert!(verdict.faults.is_empty(), "{:?}", verdict.faults);
+    let candidates = verdict.alternatives.iter();
+    let candidates: Vec<_> = candidates
+        .map(|a| (a.component.kind, a.mode.as_str(), a.confidence > 0.5))
+        .collect();
+    assert_eq!(
+        candidates[0],
+        (Kind::Origin, "slow", true),
+        "{candidates:?}"
+    );
+    assert_eq!(candidates[1], (Kind::Cdn, "slow", false), "{candidates:?}");
+    let ask = verdict.ask.join("; ");
+    assert!(ask.contains("the balancer's address"), "{ask}");
+}
+
 /// What the lines of the first fault of a recorded case must say.
 #[test]
 fn evidence_names_interfaces_and_what_the_witness_saw() {

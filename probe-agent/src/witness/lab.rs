@@ -16,6 +16,8 @@ use nix::sched::{CloneFlags, setns};
 use super::*;
 
 const INTERVAL: Duration = Duration::from_millis(100);
+/// How long a connection may take that is to come about, on a machine that has little time.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Mesh time is this far ahead of the system's clock, to see that stamps are converted.
 const AHEAD_US: u64 = 3_600_000_000;
 
@@ -325,7 +327,7 @@ fn on_loopback_a_packet_counts_once() {
     let to = "127.0.0.1:80".parse().unwrap();
     listen(&lab.server, to);
     let watcher = Watcher::start(&lab.server, &[80]);
-    assert!(connect(&lab.server, to, INTERVAL));
+    assert!(connect(&lab.server, to, PATIENCE));
     assert_eq!(watcher.words(), "Syn Out lo, SynAck Out lo, Ack Out lo");
 }
 
@@ -343,7 +345,7 @@ fn the_ports_may_change_under_way() {
         let watcher = Watcher::start(&lab.server, first);
         watcher.ports.send(then.iter().copied().collect()).unwrap();
         std::thread::sleep(2 * LONGEST_WAIT);
-        assert!(connect(&lab.client, to, INTERVAL));
+        assert!(connect(&lab.client, to, PATIENCE));
         assert_eq!(watcher.words(), expected, "{first:?} then {then:?}");
     }
 }
@@ -357,7 +359,7 @@ fn a_reader_that_is_slow_gets_longer_stretches_and_loses_nothing() {
     let (mut batches, _) = witness(&lab.server, receiver);
     let full = u32::try_from(WAITING_BATCHES).unwrap() + 3;
     std::thread::sleep(INTERVAL * full);
-    assert!(connect(&lab.client, to, INTERVAL));
+    assert!(connect(&lab.client, to, PATIENCE));
     let mut seen = 0;
     for _ in 0..full {
         let batch = batches.blocking_recv().unwrap();
@@ -377,7 +379,7 @@ fn packets_are_told_of_what_is_asked_for_and_their_headers_alone() {
     listen(&lab.server, to);
     let (_ports, receiver) = watch::channel(BTreeSet::from([80]));
     let (mut batches, ask) = witness(&lab.server, receiver);
-    assert!(connect(&lab.client, to, INTERVAL));
+    assert!(connect(&lab.client, to, PATIENCE));
     let mut clients = BTreeSet::new();
     while clients.is_empty() {
         let batch = batches.blocking_recv().unwrap();
@@ -385,7 +387,7 @@ fn packets_are_told_of_what_is_asked_for_and_their_headers_alone() {
         clients.extend(batch.flows.iter().map(|flow| flow.client));
     }
     // A second connection, which nobody asks for.
-    assert!(connect(&lab.client, to, INTERVAL));
+    assert!(connect(&lab.client, to, PATIENCE));
     let client = *clients.first().unwrap();
     ask.blocking_send(vec![client]).unwrap();
     let mut packets = Vec::new();
@@ -504,7 +506,7 @@ fn the_kernel_counts_why_a_syn_goes_unanswered() {
         let to = "10.77.0.2:80".parse().unwrap();
         listen(&lab.server, to);
         // The hosts know each other's link addresses: a strict host does not even tell its own.
-        assert!(connect(&lab.client, to, INTERVAL));
+        assert!(connect(&lab.client, to, PATIENCE));
         for command in row.fault {
             run(&command.replace("SERVER", &lab.server));
         }
