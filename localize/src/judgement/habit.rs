@@ -19,6 +19,8 @@ const MADE: f64 = 5.0;
 
 /// A mode that both fails probes and makes them late does so in at least this share of each.
 const BOTH: f64 = 0.2;
+/// One that fails probes and makes late no more than this share of them need not make any late.
+const INCIDENTAL: f64 = 0.06;
 
 /// A fault that goes on shows as it did with this probability, and what was seen of it before weighs as so
 /// many failures at most.
@@ -28,8 +30,8 @@ const REMEMBERED: f64 = 10.0;
 /// A distribution whose product over what was seen is the probability of that when how the fault shows
 /// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
 /// one of the same symptom is less of a surprise. Failures are drawn among failures, and how late the late
-/// ones are among those, but where a mode does both: what loses packets fails all probes when it loses most
-/// of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
+/// ones are among those, but where a mode does both, or next to nothing of one of them: what loses packets fails all
+/// probes when it loses most of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
 /// `makes` is from which probability on a symptom is one that the mode makes, `before` what was seen of the same
 /// fault at another time.
 pub(crate) fn accustomed(
@@ -50,8 +52,9 @@ pub(crate) fn accustomed(
     let many = sum(&all, seen);
     // How much of it is what the mode makes at all.
     let share = mean_log(MADE * sum(&all, table) / whole, many) - mean_log(MADE, many);
-    let both = sum(&lateness, table).min(sum(&failures, table)) >= BOTH * whole;
-    let groups = if both {
+    let (late, failed) = (sum(&lateness, table), sum(&failures, table));
+    let together = late.min(failed) >= BOTH * whole || late <= INCIDENTAL * whole;
+    let groups = if together {
         vec![all.clone()]
     } else {
         vec![lateness, failures]
