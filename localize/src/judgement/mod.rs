@@ -6,6 +6,7 @@ pub(crate) mod carried;
 pub mod choice;
 mod enough;
 mod explain;
+pub(crate) mod guilt;
 mod habit;
 pub(crate) mod inference;
 pub(crate) mod problem;
