@@ -23,6 +23,8 @@ use crate::said::{Outcome, Said};
 use crate::shell;
 use crate::verdicts::{Coverage, Declared, Setting};
 
+/// A mesh is there within so long, on a disk that has other things to do: nothing is connected before it is on disk.
+const PATIENCE: Duration = Duration::from_secs(120);
 /// A verdict that was told is kept within so long.
 const KEPT_WITHIN: Duration = Duration::from_secs(20);
 
@@ -218,7 +220,7 @@ impl Mesh {
     fn wait_connected(&mut self) -> Result<()> {
         let wanted = self.agents.len();
         let mut state = String::new();
-        let all = clock::wait_until(Duration::from_secs(30), || {
+        let all = clock::wait_until(PATIENCE, || {
             state = self
                 .meshctl(&["agent", "list", "-o", "json"])
                 .unwrap_or_default();
