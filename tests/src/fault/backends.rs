@@ -181,10 +181,8 @@ impl BackendFault {
                 at_the_edges: &["http_5xx"],
                 ..Facts::of("backend-closed", web1, "refuses")
             },
-            // The balancer is named beside what the backends share, as a rule: it alone is seen to fail requests.
             BackendFault::AllClosed => Facts {
                 at_the_edges: &["http_5xx"],
-                listed: Listed::NotYet,
                 ..Facts::of("backends-closed", all, "refuses")
             },
             // The balancer tries again: what is left is late, or given up.
