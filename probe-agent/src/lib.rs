@@ -13,6 +13,8 @@ pub mod host;
 pub mod identity;
 pub mod join;
 pub mod link;
+#[cfg(test)]
+mod namespaces;
 pub mod outbox;
 pub mod policy;
 pub mod probe;

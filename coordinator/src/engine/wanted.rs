@@ -114,14 +114,7 @@ mod tests {
         let case = seen::case(0, 1);
         let probe = |n| {
             let mut probe = case.observations[0].clone();
-            probe.facts.tcp = Some(localize::TcpFacts {
-                local: ([192, 0, 2, 1], 40_000 + n).into(),
-                syn_retransmissions: 0,
-                retransmissions: 0,
-                rtt: None,
-                reused_after: None,
-                options: None,
-            });
+            probe.facts.tcp = Some(seen::left_from(([192, 0, 2, 1], 40_000 + n).into()));
             probe.outcome = match failed {
                 false => Outcome::Passed,
                 true => Outcome::Failed {

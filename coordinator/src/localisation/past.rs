@@ -221,7 +221,7 @@ fn is_of(topology: &Topology, seen: &Observation) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use localize::{Arm, Direction, FlowSighting, Packet, Seen, Stamp, TcpFacts, VantageName};
+    use localize::{Arm, Direction, FlowSighting, Packet, Seen, Stamp, VantageName};
 
     use super::super::seen;
     use super::*;
@@ -267,14 +267,8 @@ mod tests {
         let last = known.observations.len() - 1;
         // The second and third round are left out; the last one's probe left from the port of the second's.
         for (place, port) in [(1, 40_001), (2, 40_002), (last, 40_001)] {
-            known.observations[place].facts.tcp = Some(TcpFacts {
-                local: ([10, 0, 5, 5], port).into(),
-                syn_retransmissions: 0,
-                retransmissions: 0,
-                rtt: None,
-                reused_after: None,
-                options: None,
-            });
+            known.observations[place].facts.tcp =
+                Some(seen::left_from(([10, 0, 5, 5], port).into()));
         }
         let flows = [
             (40_001, true),
@@ -326,14 +320,7 @@ mod tests {
     fn a_case_has_the_packets_of_its_own_failures_and_the_latest_of_them() {
         let mut known = seen::case(2, 3);
         for (observation, port) in known.observations.iter_mut().zip(40_001..) {
-            observation.facts.tcp = Some(TcpFacts {
-                local: ([10, 0, 5, 5], port).into(),
-                syn_retransmissions: 0,
-                retransmissions: 0,
-                rtt: None,
-                reused_after: None,
-                options: None,
-            });
+            observation.facts.tcp = Some(seen::left_from(([10, 0, 5, 5], port).into()));
         }
         let mut report = |sequence, packets| {
             known.sightings.push(WitnessReport {

@@ -2,14 +2,26 @@
 
 use localize::{
     Arm, Backend, Baselines, Case, CdnProvider, Facts, Failure, Firing, Layer, Micros, Observation,
-    ObservationId, Outcome, Role, RoundId, Scheme, ServiceName, Stamp, Step, Target, Topology,
-    VantageName, VantagePoint, VipMode,
+    ObservationId, Outcome, Role, RoundId, Scheme, ServiceName, Stamp, Step, Target, TcpFacts,
+    Topology, VantageName, VantagePoint, VipMode,
 };
 
 pub(super) const SECOND: u64 = 1_000_000;
 
 fn address() -> std::net::SocketAddr {
     ([10, 0, 0, 51], 80).into()
+}
+
+/// What is known of a connection of which nothing matters but where it left from.
+pub(crate) fn left_from(local: std::net::SocketAddr) -> TcpFacts {
+    TcpFacts {
+        local,
+        syn_retransmissions: 0,
+        retransmissions: 0,
+        rtt: None,
+        reused_after: None,
+        options: None,
+    }
 }
 
 /// A round a second, in which the one backend refuses for so many and answers from then on.

@@ -77,7 +77,6 @@ pub(crate) fn problem(case: &CountedCase, world: World<'_>) -> Problem {
         let own = places.own_network(row);
         let nature = Nature {
             kin,
-            forsaken: None,
             ..backgrounds.of(row, own)
         };
         push_row(&mut model, row, nature);

@@ -285,18 +285,28 @@ impl What {
 
     /// Whether it is a whole of which the other one is a member: what all members do, it does.
     pub(crate) fn gathers(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::NameServers(_), Self::NameServer(_))
-            | (Self::Provider(_), Self::Edge(_))
-            | (Self::Shared(_), Self::Backend(_)) => true,
-            (
-                Self::OriginPath { edge: None, to },
-                Self::OriginPath {
-                    edge: Some(_),
-                    to: same,
-                },
-            ) => to == same,
-            _ => false,
+        match self {
+            Self::NameServers(_) => matches!(other, Self::NameServer(_)),
+            Self::Provider(_) => matches!(other, Self::Edge(_)),
+            Self::Shared(_) => matches!(other, Self::Backend(_)),
+            Self::OriginPath { edge: None, to } => {
+                matches!(other, Self::OriginPath { edge: Some(_), to: same } if same == to)
+            }
+            Self::OriginPath { edge: Some(_), .. }
+            | Self::Access(_)
+            | Self::Resolver(_)
+            | Self::NameServer(_)
+            | Self::Zone(_)
+            | Self::Edge(_)
+            | Self::Address(_)
+            | Self::Origin(_)
+            | Self::Balancer(_)
+            | Self::Toward { .. }
+            | Self::LbBackendPath { .. }
+            | Self::Backend(_)
+            | Self::Return { .. }
+            | Self::Barred { .. }
+            | Self::NotServed(_) => false,
         }
     }
 

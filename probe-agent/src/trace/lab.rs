@@ -1,14 +1,11 @@
 //! Traces on real packets: a host, three routers in a row and a target, each a network namespace, and the kernel's
 //! own TCP and ICMP. Needs root, ip and nft, and says so when they are not there.
 
-use std::fs::File;
 use std::net::TcpListener;
 use std::process::Command;
-use std::sync::atomic::{AtomicU32, Ordering};
-
-use nix::sched::{CloneFlags, setns};
 
 use super::*;
+use crate::namespaces::{self, Namespaces, run};
 
 /// The host, the routers, the target; each is wired to the next.
 const NAMES: [&str; 5] = ["a", "r1", "r2", "r3", "b"];
@@ -18,41 +15,20 @@ const FROM: u16 = 40_001;
 
 /// Link `n` is 10.78.n.0/24 and fd78:0:0:n::/64: the end nearer to the host has the addresses that end in 1, the
 /// other those that end in 2.
-struct Lab {
-    prefix: String,
-}
+struct Lab(Namespaces);
 
 impl Lab {
     fn new() -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces can be made by root alone");
-            return None;
-        }
-        for program in ["ip", "nft"] {
-            if let Err(error) = Command::new(program).arg("-V").output() {
-                eprintln!("skipped: {program}: {error}; tests/packages.sh installs it");
-                return None;
-            }
-        }
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let lab = Self {
-            prefix: format!("tr-{}-{count}", std::process::id()),
-        };
+        let mut hosts = Namespaces::new("tr")?;
+        let settings = [
+            ("ipv4/ip_forward", "1"),
+            ("ipv6/conf/all/forwarding", "1"),
+            ("ipv6/conf/default/accept_dad", "0"),
+        ];
         for name in NAMES {
-            let host = lab.name(name);
-            run(&format!("ip netns add {host}"));
-            run(&format!("ip -n {host} link set lo up"));
-            lab.inside(name, || {
-                for (setting, value) in [
-                    ("ipv4/ip_forward", "1"),
-                    ("ipv6/conf/all/forwarding", "1"),
-                    ("ipv6/conf/default/accept_dad", "0"),
-                ] {
-                    std::fs::write(format!("/proc/sys/net/{setting}"), value).unwrap();
-                }
-            });
+            hosts.add(name, &settings);
         }
+        let lab = Self(hosts);
         for (n, ends) in NAMES.windows(2).enumerate() {
             let [near, far] = [lab.name(ends[0]), lab.name(ends[1])];
             run(&format!(
@@ -95,18 +71,12 @@ impl Lab {
     }
 
     fn name(&self, host: &str) -> String {
-        format!("{}{host}", self.prefix)
+        self.0.name(host)
     }
 
     /// Runs the function on a thread of its own in a host.
     fn inside<T: Send>(&self, host: &str, function: impl FnOnce() -> T + Send) -> T {
-        let namespace = self.name(host);
-        let thread = || {
-            let namespace = File::open(format!("/var/run/netns/{namespace}")).unwrap();
-            setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-            function()
-        };
-        std::thread::scope(|scope| scope.spawn(thread).join().unwrap())
+        namespaces::inside(&self.name(host), function)
     }
 
     /// Puts a rule in force on a host, in the place of the one before.
@@ -137,21 +107,6 @@ impl Lab {
         })
         .unwrap()
     }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for name in NAMES {
-            let host = self.name(name);
-            let _ = Command::new("ip").args(["netns", "del", &host]).status();
-        }
-    }
-}
-
-fn run(command: &str) {
-    let mut words = command.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).status();
-    assert!(status.unwrap().success(), "{command}");
 }
 
 /// What was heard, without times: routers by the link that they answered on.

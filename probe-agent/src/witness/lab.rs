@@ -2,18 +2,16 @@
 //! own TCP. Needs root, ip and nft, and says so when they are not there.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use localize::{Counter, Direction, Packet};
-use nix::sched::{CloneFlags, setns};
 
 use super::*;
+use crate::namespaces::{Namespaces, inside, run};
 
 const INTERVAL: Duration = Duration::from_millis(100);
 /// How long a connection may take that is to come about, on a machine that has little time.
@@ -26,45 +24,28 @@ const AHEAD_US: u64 = 3_600_000_000;
 struct Lab {
     client: String,
     server: String,
+    /// They go with it.
+    _hosts: Namespaces,
 }
 
 impl Lab {
     fn new() -> Option<Self> {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        if !nix::unistd::geteuid().is_root() {
-            eprintln!("skipped: network namespaces can be made by root alone");
-            return None;
+        let mut hosts = Namespaces::new("wt")?;
+        // Answers may come by any interface, and addresses hold at once.
+        let settings = [
+            ("ipv4/conf/all/rp_filter", "0"),
+            ("ipv4/conf/default/rp_filter", "0"),
+            ("ipv6/conf/default/accept_dad", "0"),
+        ];
+        for host in ["c", "s"] {
+            hosts.add(host, &settings);
         }
-        for program in ["ip", "nft"] {
-            if let Err(error) = Command::new(program).arg("-V").output() {
-                eprintln!("skipped: {program}: {error}; tests/packages.sh installs it");
-                return None;
-            }
-        }
-        let prefix = format!(
-            "wt-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
         let lab = Self {
-            client: format!("{prefix}c"),
-            server: format!("{prefix}s"),
+            client: hosts.name("c"),
+            server: hosts.name("s"),
+            _hosts: hosts,
         };
-        let Self { client, server } = &lab;
-        for host in [client, server] {
-            run(&format!("ip netns add {host}"));
-            run(&format!("ip -n {host} link set lo up"));
-            // New interfaces take these: answers may come by any, and addresses hold at once.
-            inside(host, || {
-                for (setting, value) in [
-                    ("ipv4/conf/all/rp_filter", "0"),
-                    ("ipv4/conf/default/rp_filter", "0"),
-                    ("ipv6/conf/default/accept_dad", "0"),
-                ] {
-                    std::fs::write(format!("/proc/sys/net/{setting}"), value).unwrap();
-                }
-            });
-        }
+        let Self { client, server, .. } = &lab;
         for n in 0..2 {
             run(&format!(
                 "ip link add c{n} netns {client} type veth peer name s{n} netns {server}"
@@ -81,30 +62,6 @@ impl Lab {
         }
         Some(lab)
     }
-}
-
-impl Drop for Lab {
-    fn drop(&mut self) {
-        for host in [&self.client, &self.server] {
-            let _ = Command::new("ip").args(["netns", "del", host]).status();
-        }
-    }
-}
-
-fn run(command: &str) {
-    let mut words = command.split(' ');
-    let status = Command::new(words.next().unwrap()).args(words).status();
-    assert!(status.unwrap().success(), "{command}");
-}
-
-/// Runs the function on a thread of its own in a network namespace.
-fn inside<T: Send>(namespace: &str, function: impl FnOnce() -> T + Send) -> T {
-    let thread = || {
-        let namespace = File::open(format!("/var/run/netns/{namespace}")).unwrap();
-        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
-        function()
-    };
-    std::thread::scope(|scope| scope.spawn(thread).join().unwrap())
 }
 
 fn mesh_now() -> Stamp {
