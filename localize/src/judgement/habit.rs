@@ -194,7 +194,12 @@ mod tests {
         let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
         let seen = of(&[(Slow, 40.0)]);
         assert!(total(&accustomed(&table, MAKES, &seen, None), &seen) > -10.0);
+        // One that makes few late need not make any, and each failure of another sort is no less probable for that.
+        let table = of(&[(Reset, 0.95), (Slow, 0.05)]);
+        let seen = of(&[(Reset, 600.0)]);
+        assert!(total(&accustomed(&table, MAKES, &seen, None), &seen) > -5.0);
         // What it hardly shows is as rare the tenth time as the first.
+        let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
         let seen = of(&[(Slow, 40.0), (Reset, 10.0)]);
         let drawn = accustomed(&table, MAKES, &seen, None);
         assert!((drawn[Reset as usize] - 0.03).abs() < 1e-9);

@@ -155,6 +155,20 @@ fn a_cache_outlives_what_is_wrong_with_the_zone() {
     check_after(40, told, zone("bogus"));
 }
 
+/// While signatures are wrong, what a resolver had in its cache is one answer, however often it is told. Half a
+/// minute after they are right again, and when what it had is over, each answer shows that it answers.
+#[test]
+fn what_was_wrong_with_the_zone_does_not_hide_resolvers_for_long() {
+    let told = |ask: Ask<'_>| match ask.of {
+        Of::Resolver(0 | 1) if ask.round <= 5 => Some(Said::servfail(&[9], true)),
+        Of::Resolver(_) | Of::NameServer(_) | Of::Edge(_) => None,
+    };
+    let assessment = judge(&topology(), 120, told);
+    holds(&assessment, None);
+    let rate = assessment.verdict.detection.rate;
+    assert!(rate < 0.07, "{rate}");
+}
+
 fn check_after(rounds: u64, told: impl Fn(Ask<'_>) -> Option<Said>, wanted: Wanted<'_>) {
     holds(&judge(&topology(), rounds, told), wanted);
 }
