@@ -5,6 +5,7 @@ use alloc::vec;
 
 use crate::engine::search::Posterior;
 use crate::facts::component::Component;
+use crate::judgement::habit::AS_BEFORE;
 use crate::judgement::problem::{Hypothesis, Problem};
 use crate::world::mode::{MODES, Mode, Word};
 use crate::world::part::Part;
@@ -77,10 +78,21 @@ impl Carried {
     }
 }
 
-/// The logarithm of the prior odds of a part failing in a mode.
-pub(crate) fn log_odds(part: &Part, mode: &Mode, expected: Option<&Expected>) -> f64 {
+/// The logarithm of the prior odds of a part failing in a mode. What was expected of it is expected of a fault
+/// that shows itself as it did.
+pub(crate) fn log_odds(
+    part: &Part,
+    mode: &Mode,
+    expected: Option<&Expected>,
+    as_before: bool,
+) -> f64 {
     let fresh = libm::log(part.prior / (1.0 - part.prior)) + libm::log(mode.share);
-    let known = expected.map(|e| e.was * e.again);
+    let share = if as_before {
+        AS_BEFORE
+    } else {
+        1.0 - AS_BEFORE
+    };
+    let known = expected.map(|e| e.was * e.again * share);
     let known = known.map(|p| libm::log(p / (1.0 - p)));
     known.map_or(fresh, |known| fresh.max(known))
 }

@@ -1,11 +1,12 @@
 //! How a fault shows itself, drawn once for all its failures: Dirichlet-multinomial laws about the signature
 //! of its mode (Minka 2000, "Estimating a Dirichlet distribution").
 
+use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::engine::law::LogSum;
-use crate::world::signature::Distribution;
+use crate::world::signature::{Distribution, Signatures, makes, view};
 use crate::world::symptom::Symptom;
 
 /// As many failures as a table's word weighs on how a fault shows itself: one that always shows in the same
@@ -22,10 +23,47 @@ const BOTH: f64 = 0.2;
 /// One that fails probes and makes late no more than this share of them need not make any late.
 const INCIDENTAL: f64 = 0.06;
 
-/// A fault that goes on shows as it did with this probability, and what was seen of it before weighs as so
-/// many failures at most.
-const AS_BEFORE: f64 = 0.5;
+/// A fault that goes on, or is there again, shows as it did with this probability.
+pub(crate) const AS_BEFORE: f64 = 0.95;
+/// What was seen of it before weighs as so many failures at most.
 const REMEMBERED: f64 = 10.0;
+
+/// How a cause shows itself.
+pub(crate) struct Drawn {
+    /// By the signature of all that has its place.
+    pub(crate) signatures: BTreeMap<u16, Distribution>,
+    /// Whether that is how it showed before.
+    pub(crate) as_before: bool,
+}
+
+/// How a cause shows itself of which this was seen, by signature: as it did before, where that is likelier
+/// than anew.
+pub(crate) fn drawn(
+    seen: &BTreeMap<u16, Distribution>,
+    before: Option<&BTreeMap<u16, Distribution>>,
+    signatures: &Signatures,
+) -> Drawn {
+    let draw = |before: &BTreeMap<u16, Distribution>| -> BTreeMap<u16, Distribution> {
+        let own = seen.iter().filter_map(|(signature, seen)| {
+            let table = signatures.all()[usize::from(*signature)]?;
+            let makes = makes(view(usize::from(*signature)));
+            let drawn = accustomed(&table, makes, seen, before.get(signature));
+            Some((*signature, drawn))
+        });
+        own.collect()
+    };
+    let fresh = draw(&BTreeMap::new());
+    let known = before.filter(|before| seen.keys().any(|s| before.contains_key(s)));
+    let again = known.map(draw).filter(|again| {
+        let gains = again.iter().zip(fresh.values());
+        let gains = gains.map(|((s, again), fresh)| likelier(again, fresh, &seen[s]));
+        gains.sum::<f64>() + libm::log(AS_BEFORE / (1.0 - AS_BEFORE)) >= 0.0
+    });
+    Drawn {
+        as_before: again.is_some(),
+        signatures: again.unwrap_or(fresh),
+    }
+}
 
 /// A distribution whose product over what was seen is the probability of that when how the fault shows
 /// itself is drawn once, from a Dirichlet law about the table, and not for each probe anew: every further
@@ -33,8 +71,8 @@ const REMEMBERED: f64 = 10.0;
 /// ones are among those, but where a mode does both, or next to nothing of one of them: what loses packets fails all
 /// probes when it loses most of them, and hardly any when it loses few. What a mode hardly shows stays as improbable as it is.
 /// `makes` is from which probability on a symptom is one that the mode makes, `before` what was seen of the same
-/// fault at another time.
-pub(crate) fn accustomed(
+/// fault at another time, where it shows as it did then.
+fn accustomed(
     table: &Distribution,
     makes: f64,
     seen: &Distribution,
@@ -68,27 +106,31 @@ pub(crate) fn accustomed(
     drawn
 }
 
+/// By how much likelier, as a logarithm, one distribution makes what was seen than another one does.
+fn likelier(one: &Distribution, other: &Distribution, seen: &Distribution) -> f64 {
+    let terms = one.iter().zip(other).zip(seen);
+    let terms = terms.filter(|((one, other), n)| **n > 0.0 && one.min(**other) > 0.0);
+    terms
+        .map(|((one, other), n)| n * libm::log(one / other))
+        .sum()
+}
+
 /// The laws by which a fault may show itself, each with its probability and the parameters of its symptoms.
-fn laws(table: &[f64], before: &[f64]) -> Vec<(f64, Vec<f64>)> {
+fn laws(table: &[f64], before: Option<&[f64]>) -> Vec<(f64, Vec<f64>)> {
     let mass: f64 = table.iter().sum();
-    let known: f64 = before.iter().sum();
-    let remembered = if known > 0.0 { AS_BEFORE } else { 0.0 };
-    let fresh = (1.0 - remembered) / WORDS.len() as f64;
     let about = |word: f64| table.iter().map(move |p| word * p / mass);
-    let mut laws: Vec<(f64, Vec<f64>)> = WORDS
-        .iter()
-        .map(|word| (fresh, about(*word).collect()))
-        .collect();
-    if known > 0.0 {
-        let scale = REMEMBERED.min(known) / known;
-        let drawn = about(WORDS[0]).zip(before).map(|(own, n)| own + scale * n);
-        laws.push((remembered, drawn.collect()));
-    }
-    laws
+    let known = before.map_or(0.0, |before| before.iter().sum());
+    let Some(before) = before.filter(|_| known > 0.0) else {
+        let share = 1.0 / WORDS.len() as f64;
+        return WORDS.map(|word| (share, about(word).collect())).to_vec();
+    };
+    let scale = REMEMBERED.min(known) / known;
+    let drawn = about(WORDS[0]).zip(before).map(|(own, n)| own + scale * n);
+    vec![(1.0, drawn.collect())]
 }
 
 /// Mean logarithms of what each symptom of a group has for its probability, over all laws by which a fault
-/// may show itself: those of [`WORDS`] about the table, and as it did before.
+/// may show itself: those of [`WORDS`] about the table, or the one about how it did before.
 fn drawn_once(
     group: &[&Symptom],
     table: &Distribution,
@@ -99,9 +141,9 @@ fn drawn_once(
         group.iter().map(|s| values[**s as usize]).collect()
     };
     let (table, seen) = (of(table), of(seen));
-    let before = before.map(of).unwrap_or_default();
+    let before = before.map(of);
     let many: f64 = seen.iter().sum();
-    let drawn: Vec<(f64, Vec<f64>)> = laws(&table, &before)
+    let drawn: Vec<(f64, Vec<f64>)> = laws(&table, before.as_deref())
         .into_iter()
         .map(|(weight, law)| {
             let all = mean_log(law.iter().sum(), many);
@@ -169,6 +211,34 @@ mod tests {
     }
 
     #[test]
+    fn what_goes_on_shows_as_before_or_is_another() {
+        let signatures = Signatures::new();
+        // A mode that shows itself in two ways.
+        let ways = |d: &Distribution| -> Vec<Symptom> {
+            let often = Symptom::ALL.iter().filter(|s| d[**s as usize] > 0.1);
+            often.copied().collect()
+        };
+        let places = signatures.all().iter().enumerate();
+        let mut places = places.filter_map(|(place, d)| Some((place, ways(d.as_ref()?))));
+        let (place, ways) = places
+            .find(|(_, ways)| ways.len() > 1)
+            .expect("one of them");
+        let place = place as u16;
+        let seen = |symptom, n| BTreeMap::from([(place, of(&[(symptom, n)]))]);
+        let now = seen(ways[0], 100.0);
+        let anew = drawn(&now, None, &signatures);
+        let again = drawn(&now, Some(&seen(ways[0], 40.0)), &signatures);
+        let other = drawn(&now, Some(&seen(ways[1], 40.0)), &signatures);
+        assert!(again.as_before && !other.as_before && !anew.as_before);
+        assert_eq!(other.signatures, anew.signatures);
+        let gain = total(&again.signatures[&place], &now[&place]);
+        assert!(gain > total(&anew.signatures[&place], &now[&place]) + 0.5);
+        // What nothing was seen of may go on.
+        let silent = drawn(&seen(ways[0], 0.0), Some(&now), &signatures);
+        assert!(silent.as_before);
+    }
+
+    #[test]
     fn a_habit_is_surprising_but_once() {
         use Symptom::{Closed, HttpTimeout, Reset, Slow, Truncated};
         let table = of(&[(Truncated, 0.5), (Reset, 0.3), (Closed, 0.2)]);
@@ -183,13 +253,6 @@ mod tests {
         let own = total(&drawn, &seen);
         assert!((-4.0..-1.2).contains(&own), "{own}");
         assert_eq!(drawn[Slow as usize], 0.0);
-        // What was seen of it before is expected again, and may change all the same.
-        let before = of(&[(Reset, 40.0)]);
-        let again = total(&accustomed(&table, MAKES, &seen, Some(&before)), &seen);
-        assert!((own + 0.5..0.0).contains(&again), "{again}");
-        let other = of(&[(Truncated, 40.0)]);
-        let changed = total(&accustomed(&table, MAKES, &seen, Some(&other)), &seen);
-        assert!((own - 1.0..own).contains(&changed), "{changed}");
         // So it is with whether it fails probes, or makes them late.
         let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
         let seen = of(&[(Slow, 40.0)]);

@@ -12,16 +12,16 @@ use crate::engine::model::{
 use crate::facts::component::Kind;
 use crate::facts::observation::Target;
 use crate::facts::topology::VantageName;
-use crate::judgement::carried::{self, Carried, Expected};
+use crate::judgement::carried::{self, Carried};
 use crate::judgement::guilt;
-use crate::judgement::habit::accustomed;
+use crate::judgement::habit;
 use crate::judgement::words::Manner;
 use crate::reading::cells::{Cell, Evidence, Tally};
 use crate::reading::choosing;
 use crate::world::mode::{Class, Known, MODES, Mode, Strikes, View, Word};
 use crate::world::part::{Part, What};
 use crate::world::path::{Alternative, Balancing, Crossing, PartId};
-use crate::world::signature::{Distribution, Signatures, makes, slot, view};
+use crate::world::signature::{Distribution, Signatures, makes, slot};
 use crate::world::symptom::{STAGES, Stage, Symptom};
 
 /// Rate at which probes fail by chance, before anything is known of it.
@@ -177,13 +177,14 @@ impl<'a> Problem<'a> {
                 let by_chance = self.by_chance(hypothesis);
                 let expected = carried.expected(p, m).filter(|_| !self.is_veiled(p));
                 let habit = self.habit(&touches);
-                let tables = &mut self.model.signatures;
-                accustom(&mut touches, &habit, expected, self.signatures, tables);
+                let before = expected.map(|e| &e.habits);
+                let drawn = habit::drawn(&habit, before, self.signatures);
+                accustom(&mut touches, drawn.signatures, &mut self.model.signatures);
                 self.habits.push(habit);
                 self.model.push_cause(Cause {
                     part: index32(part),
                     phase: m.phase() as u8,
-                    log_odds: carried::log_odds(p, m, expected),
+                    log_odds: carried::log_odds(p, m, expected, drawn.as_before),
                     shelter: self.shelter(hypothesis),
                     habit: Habit::Lasting,
                     restless: Restless::default().weighed(|_| libm::log(by_chance)),
@@ -513,23 +514,13 @@ fn lateness(evidence: &Evidence) -> BTreeMap<VantageName, f64> {
     times.collect()
 }
 
-/// Gives a cause signatures of its own, drawn towards what was seen where it could show, and before. Where
-/// there is no number left for one, it keeps that of all.
-fn accustom(
-    touches: &mut [Touch],
-    habit: &BTreeMap<u16, Distribution>,
-    expected: Option<&Expected>,
-    signatures: &Signatures,
-    tables: &mut Vec<Vec<f64>>,
-) {
+/// Gives a cause signatures of its own. Where there is no number left for one, it keeps that of all.
+fn accustom(touches: &mut [Touch], drawn: BTreeMap<u16, Distribution>, tables: &mut Vec<Vec<f64>>) {
     let mut own: BTreeMap<u16, u16> = BTreeMap::new();
-    for (signature, seen) in habit {
-        let table = signatures.all()[usize::from(*signature)];
-        let before = expected.and_then(|e| e.habits.get(signature));
-        if let (Some(table), Ok(place)) = (table, u16::try_from(tables.len())) {
-            let makes = makes(view(usize::from(*signature)));
-            tables.push(accustomed(&table, makes, seen, before).to_vec());
-            own.insert(*signature, place);
+    for (signature, drawn) in drawn {
+        if let Ok(place) = u16::try_from(tables.len()) {
+            tables.push(drawn.to_vec());
+            own.insert(signature, place);
         }
     }
     for touch in touches {

@@ -826,6 +826,32 @@ fn ask(world: &mut World) -> localize::Assessment {
     last.expect("sixty rounds")
 }
 
+/// What has just failed may go on, but not unseen behind what looks otherwise: nobody waits to be told so.
+#[test]
+fn what_looks_otherwise_is_another() {
+    for seed in 1..=seeds() {
+        let mut world = World::new(Mesh::Full, seed);
+        world.learn(40);
+        world.scheduled(75);
+        world.faults = vec![Fault::OriginPath(0)];
+        ask(&mut world);
+        world.faults = vec![Fault::BalancerStatus(503)];
+        (0..8).for_each(|_| world.round());
+        let assessment = localize(&world.case());
+        let verdict = &assessment.verdict;
+        let text = describe(&assessment);
+        let wanted = (Kind::LoadBalancer, VIP, &["http_5xx"][..]);
+        assert!(names(verdict, &[wanted]), "seed {seed}: {text}");
+        assert!(assessment.settled, "seed {seed}: {text}");
+        let mut others = verdict.alternatives.iter();
+        let carried = others.find(|a| a.component.kind == Kind::CdnOriginPath);
+        assert!(
+            carried.is_none_or(|a| a.confidence < 0.05),
+            "seed {seed}: {text}"
+        );
+    }
+}
+
 /// Faults come one after the other on one mesh, each is mended, and some come back: what is named is
 /// what is wrong now, and what was before stands apart.
 #[test]
