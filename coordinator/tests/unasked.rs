@@ -10,11 +10,14 @@
 
 mod common;
 
-use common::agent::{Agent, well};
+use common::agent::{Agent, now_us, well};
 use common::{Coordinator, SHOP};
 use proto::v1::agent_message::Message as FromAgent;
 use proto::v1::coordinator_message::Message;
-use proto::v1::{ApplyServiceRequest, Arm, BackendTarget, Observation, Round, StatusRequest, arm};
+use proto::v1::{
+    ApplyServiceRequest, Arm, BackendTarget, Observation, Round, Stamp, StatusRequest, Trace,
+    WitnessReport, arm,
+};
 
 /// Two hundred good answers of one arm in a round, answers of another round, of another arm and of another
 /// instant, beside the honest ones.
@@ -68,4 +71,65 @@ async fn an_agent_says_nothing_more_than_it_was_asked() {
     let status = operator.status(StatusRequest {}).await.unwrap();
     let asked = u64::try_from(round.arms.len()).unwrap();
     assert_eq!(status.into_inner().observations_stored, asked);
+}
+
+/// Records that cannot be, and one that was made before the agent knew what time it is: nothing keeps what
+/// comes behind them from arriving.
+#[tokio::test]
+async fn what_cannot_be_stands_in_nobodys_way() {
+    let coordinator = Coordinator::start();
+    let request = ApplyServiceRequest {
+        toml: SHOP.to_owned(),
+        ca_pem: None,
+    };
+    let mut operator = coordinator.operator().await;
+    operator.apply_service(request).await.unwrap();
+    let mut agent = Agent::connect(&coordinator, "dc1", well).await;
+    let at = |uncertainty_us| {
+        Some(Stamp {
+            at_us: now_us(),
+            uncertainty_us,
+        })
+    };
+    let early = WitnessReport {
+        witness: agent.name.clone(),
+        sequence: agent.sequence + 1,
+        from: at(86_400_000_000),
+        to: at(u64::MAX),
+        ..WitnessReport::default()
+    };
+    let endless = WitnessReport {
+        sequence: agent.sequence + 2,
+        to: None,
+        ..early.clone()
+    };
+    let timeless = Trace {
+        vantage: agent.name.clone(),
+        sequence: agent.sequence + 3,
+        ..Trace::default()
+    };
+    let armless = Observation {
+        vantage: agent.name.clone(),
+        sequence: agent.sequence + 4,
+        ..Observation::default()
+    };
+    let last = WitnessReport {
+        sequence: agent.sequence + 5,
+        ..early.clone()
+    };
+    let through = last.sequence;
+    for message in [
+        FromAgent::Report(early),
+        FromAgent::Report(endless),
+        FromAgent::Trace(timeless),
+        FromAgent::Observation(armless),
+        FromAgent::Report(last),
+    ] {
+        agent.session.say(message).await;
+    }
+    let all = |message| match message {
+        Message::Ack(ack) if ack.durable_through == through => Some(()),
+        _ => None,
+    };
+    agent.session.until(all).await;
 }

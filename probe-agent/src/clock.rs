@@ -49,9 +49,6 @@ pub struct Clock {
     estimate: ArcSwapOption<Sample>,
 }
 
-/// The bound of a stamp made before the first exchange: a day, which says that nothing is known.
-pub const UNKNOWN_UNCERTAINTY_US: u64 = 86_400_000_000;
-
 impl Clock {
     /// Ties local time to the system clock as it is at this moment.
     #[must_use]
@@ -86,7 +83,7 @@ impl Clock {
             },
             None => Stamp {
                 at_us: at.0,
-                uncertainty_us: UNKNOWN_UNCERTAINTY_US,
+                uncertainty_us: Stamp::UNKNOWN_US,
             },
         }
     }
@@ -307,7 +304,7 @@ mod tests {
         let clock = Clock::start();
         assert_eq!(clock.local(5), None);
         let now = clock.now();
-        assert_eq!(clock.stamp(now).uncertainty_us, UNKNOWN_UNCERTAINTY_US);
+        assert_eq!(clock.stamp(now).uncertainty_us, Stamp::UNKNOWN_US);
         clock.set(Sample {
             offset_us: -1_500,
             round_trip_us: 300,

@@ -184,7 +184,7 @@ impl TryFrom<v1::Stamp> for Stamp {
     fn try_from(wire: v1::Stamp) -> Result<Self, Malformed> {
         Ok(Self {
             at_us: at_most("stamp", wire.at_us, MAX_INSTANT)?,
-            uncertainty_us: at_most("uncertainty", wire.uncertainty_us, MAX_TIME)?,
+            uncertainty_us: wire.uncertainty_us.min(Stamp::UNKNOWN_US),
         })
     }
 }

@@ -31,6 +31,8 @@ pub enum Unasked {
     Time,
     /// Name servers that nobody had the agent look for.
     Discovery,
+    /// It cannot be: a value is out of its bounds, or contradicts another one.
+    Malformed,
 }
 
 impl Unasked {
@@ -43,6 +45,7 @@ impl Unasked {
             Self::Again => "again",
             Self::Time => "time",
             Self::Discovery => "discovery",
+            Self::Malformed => "malformed",
         }
     }
 }

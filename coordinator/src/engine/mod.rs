@@ -201,8 +201,9 @@ fn unasked(given: &Given, agent: &VantageName, why: Unasked) {
     if given.dropped(agent, why) == 0 {
         tracing::warn!(
             %agent, why = why.word(),
-            "an agent says what it was not asked for; that counts nowhere. If it goes on, somebody else may have its \
-             certificate: `meshctl agent revoke NAME`, and a new token for it"
+            "an agent says what it was not asked for, or what cannot be; that counts nowhere. If it goes on, it may be of \
+             another version, or somebody else may have its certificate: `meshctl agent revoke NAME`, and a new token \
+             for it"
         );
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use localize::{NameServer, Observation, RoundId, ServiceName, Trace, VantageName, WitnessReport};
 use prost::Message as _;
-use proto::v1;
+use proto::convert::Malformed;
 use proto::v1::agent_message::Message;
 use proto::v1::agent_service_server::AgentService;
 use proto::v1::{
@@ -22,7 +22,8 @@ use super::view;
 use crate::ca::Authority;
 use crate::clock;
 use crate::engine::{
-    ClockEstimate, Delivery, Event, Fatal, Handle, Link, OUTGOING, Opened, Opening, Said, SessionId,
+    ClockEstimate, Delivery, Event, Fatal, Handle, Link, OUTGOING, Opened, Opening, Said,
+    SessionId, Unasked,
 };
 use crate::store::{Store, StoreError, Write};
 
@@ -210,22 +211,32 @@ impl Reader {
                 send(&self.outgoing, coordinator_message::Message::Clock(reply)).await
             }
             Message::Observation(wire) => {
+                let sequence = wire.sequence;
                 let bytes = intake::observation_bytes(&wire)
                     .ok_or_else(|| Status::invalid_argument("an observation of over 64 KiB"))?;
                 let room = self.room_for(bytes).await?;
-                let fact = self.observation(wire, received_us)?;
+                let fact = match Observation::try_from(wire) {
+                    Ok(observation) => self.observation(observation, received_us)?,
+                    Err(error) => self.malformed(sequence, &error, received_us),
+                };
                 self.record(fact, room).await
             }
             Message::Report(wire) => {
-                let bytes = wire.encoded_len();
+                let (sequence, bytes) = (wire.sequence, wire.encoded_len());
                 let room = self.room_for(bytes).await?;
-                let fact = self.report(wire, bytes, received_us)?;
+                let fact = match WitnessReport::try_from(wire) {
+                    Ok(report) => self.report(report, bytes, received_us)?,
+                    Err(error) => self.malformed(sequence, &error, received_us),
+                };
                 self.record(fact, room).await
             }
             Message::Trace(wire) => {
-                let bytes = wire.encoded_len();
+                let (sequence, bytes) = (wire.sequence, wire.encoded_len());
                 let room = self.room_for(bytes).await?;
-                let fact = self.trace(wire, bytes, received_us)?;
+                let fact = match Trace::try_from(wire) {
+                    Ok(trace) => self.trace(trace, bytes, received_us)?,
+                    Err(error) => self.malformed(sequence, &error, received_us),
+                };
                 self.record(fact, room).await
             }
             Message::RoundAnswer(answer) if answer.refused.is_empty() => Ok(()),
@@ -257,8 +268,19 @@ impl Reader {
         }
     }
 
-    fn observation(&self, wire: v1::Observation, now_us: u64) -> Result<Option<Fact>, Status> {
-        let mut observation: Observation = wire.try_into().map_err(view::malformed)?;
+    /// A record that makes no sense counts nowhere, and is known to have come: its agent would send it again for
+    /// ever, and nothing that it has behind it would arrive.
+    fn malformed(&self, sequence: u64, error: &Malformed, now_us: u64) -> Option<Fact> {
+        tracing::debug!(agent = %self.name, sequence, %error, "a malformed record is dropped");
+        self.engine.drop_unasked(&self.name, Unasked::Malformed);
+        intake::is_reachable(sequence, now_us).then_some(Fact::Unkept(sequence))
+    }
+
+    fn observation(
+        &self,
+        mut observation: Observation,
+        now_us: u64,
+    ) -> Result<Option<Fact>, Status> {
         observation.id.vantage = self.own(observation.id.vantage)?;
         if self.engine.checks(&observation.service) {
             let reachable = intake::is_reachable(observation.id.sequence, now_us);
@@ -287,11 +309,10 @@ impl Reader {
 
     fn report(
         &self,
-        wire: v1::WitnessReport,
+        mut report: WitnessReport,
         bytes: usize,
         now_us: u64,
     ) -> Result<Option<Fact>, Status> {
-        let mut report: WitnessReport = wire.try_into().map_err(view::malformed)?;
         report.witness = self.own(report.witness)?;
         let sequence = report.sequence;
         if !intake::is_reachable(sequence, now_us) {
@@ -308,8 +329,7 @@ impl Reader {
 
     /// A trace is shown beside a probe that was asked for, and nowhere else: one that nobody has asked for is kept
     /// for its hour, and seen by nobody.
-    fn trace(&self, wire: v1::Trace, bytes: usize, now_us: u64) -> Result<Option<Fact>, Status> {
-        let mut trace: Trace = wire.try_into().map_err(view::malformed)?;
+    fn trace(&self, mut trace: Trace, bytes: usize, now_us: u64) -> Result<Option<Fact>, Status> {
         trace.vantage = self.own(trace.vantage)?;
         let sequence = trace.sequence;
         if !intake::is_reachable(sequence, now_us) {

@@ -117,22 +117,21 @@ fn list<T: FromStr>(field: &str, texts: &[String], most: usize) -> Result<Vec<T>
     texts.iter().map(parse).collect()
 }
 
-/// The name servers that an agent found.
+/// The name servers that an agent found, the first of them: how many a zone has is said by its owner.
 pub(super) fn name_servers(
     found: Vec<v1::discovery::FoundNameServer>,
 ) -> Result<Vec<NameServer>, tonic::Status> {
     let mut name_servers = Vec::new();
     for server in found {
-        let addresses: Vec<IpAddr> = list("name_servers", &server.addresses, NAME_SERVERS)?;
+        let first: Vec<String> = server.addresses.into_iter().take(NAME_SERVERS).collect();
+        let addresses: Vec<IpAddr> = list("name_servers", &first, NAME_SERVERS)?;
         let name = shortened(server.name);
         name_servers.extend(addresses.into_iter().map(|address| NameServer {
             name: name.clone(),
             server: SocketAddr::new(address, DNS_PORT),
         }));
     }
-    if name_servers.len() > NAME_SERVERS {
-        return Err(malformed(format!("more than {NAME_SERVERS} name servers")));
-    }
+    name_servers.truncate(NAME_SERVERS);
     Ok(name_servers)
 }
 
@@ -439,4 +438,25 @@ fn part(part: Part) -> v1::coverage_response::Part {
 
 fn texts<T: Display>(values: &[T]) -> Vec<String> {
     values.iter().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_zone_of_many_name_servers_ends_no_session() {
+        let server = |name: &str, many: u8| v1::discovery::FoundNameServer {
+            name: name.to_owned(),
+            addresses: (0..many).map(|n| format!("192.0.2.{n}")).collect(),
+            ..v1::discovery::FoundNameServer::default()
+        };
+        let found = name_servers(vec![server("ns1", 200), server("ns2", 3)]);
+        assert_eq!(found.map(|found| found.len()).ok(), Some(NAME_SERVERS));
+        let odd = v1::discovery::FoundNameServer {
+            addresses: vec!["nowhere".to_owned()],
+            ..server("ns3", 0)
+        };
+        assert!(name_servers(vec![odd]).is_err());
+    }
 }

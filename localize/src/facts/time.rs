@@ -34,6 +34,12 @@ pub struct Stamp {
     pub uncertainty_us: u64,
 }
 
+impl Stamp {
+    /// The bound of a stamp of which nothing is known, such as one made before an agent's first exchange with the
+    /// coordinator, in microseconds: a day. Larger ones say no less.
+    pub const UNKNOWN_US: u64 = 86_400_000_000;
+}
+
 /// An instant in microseconds since the Unix epoch as RFC 3339 writes it in UTC, to the millisecond.
 #[must_use]
 pub fn rfc3339(at_us: u64) -> alloc::string::String {

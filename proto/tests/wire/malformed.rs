@@ -153,15 +153,6 @@ fn what_is_wrong_with_an_observation_is_said() {
             },
             "stamp is over its bound of 9223372036854775807",
         ),
-        (
-            |o| {
-                o.started = Some(v1::Stamp {
-                    at_us: 0,
-                    uncertainty_us: 3_600_000_001,
-                })
-            },
-            "uncertainty is over its bound of 3600000000",
-        ),
         (|o| o.scheduled_us = u64::MAX, "scheduled is over its bound"),
         (|o| o.firing = None, "firing is missing"),
         (
@@ -771,4 +762,19 @@ fn again(addresses: &[&str], failure: i32, rcode: u32) -> Option<v1::DnsFacts> {
         unchecked: Some(again),
         ..Default::default()
     })
+}
+
+#[test]
+fn a_clock_of_which_nothing_is_known_is_no_mistake() {
+    for uncertainty_us in [0, localize::Stamp::UNKNOWN_US, u64::MAX] {
+        let stamp = v1::Stamp {
+            at_us: 1,
+            uncertainty_us,
+        };
+        let stamp = localize::Stamp::try_from(stamp).expect("a stamp");
+        assert_eq!(
+            stamp.uncertainty_us,
+            uncertainty_us.min(localize::Stamp::UNKNOWN_US)
+        );
+    }
 }
