@@ -65,6 +65,8 @@ pub enum Expected {
         /// Whether users feel it, where the verdict must tell.
         user_impact: Option<bool>,
     },
+    /// That it is the first of these, or one of both, and what would tell: nothing that the mesh has does.
+    Either([(Kind, String); 2]),
 }
 
 impl Fault {
@@ -176,7 +178,15 @@ impl Fault {
                 plan.name_servers[1].ip().to_string(),
             ),
             Self::Edge500 | Self::EdgeCertExpired => (Kind::Cdn, plan.edges[0].ip().to_string()),
-            Self::EdgeStalls => (Kind::Cdn, plan.edges[1].ip().to_string()),
+            // As long as a probe waits, an edge that no packet reaches the balancer from looks the same.
+            Self::EdgeStalls => {
+                let edge = plan.edges[1].ip();
+                let path = format!("{edge}->{}", plan.vip);
+                return Expected::Either([
+                    (Kind::Cdn, edge.to_string()),
+                    (Kind::CdnOriginPath, path),
+                ]);
+            }
             Self::CdnResets => (Kind::Cdn, "cloudflare".to_owned()),
             Self::EdgeCannotReachVip => (
                 Kind::CdnOriginPath,
@@ -218,6 +228,15 @@ impl Expected {
                     && fault.component.name == *name
                     && user_impact.is_none_or(|impact| impact == fault.user_impact)
             }
+            (Self::Either([(kind, name), _]), VerdictOutcome::Fault, [fault]) => {
+                fault.component.kind == *kind && fault.component.name == *name
+            }
+            (Self::Either(both), VerdictOutcome::Inconclusive, []) => {
+                let candidates = verdict.alternatives.iter();
+                let candidates = candidates.map(|a| (a.component.kind, &a.component.name));
+                candidates.eq(both.iter().map(|(kind, name)| (*kind, name)))
+                    && !verdict.ask.is_empty()
+            }
             _ => false,
         }
     }
@@ -237,6 +256,11 @@ impl std::fmt::Display for Expected {
                     Some(false) => f.write_str(", masked"),
                     Some(true) | None => Ok(()),
                 }
+            }
+            Self::Either([one, other]) => {
+                let [one, other] = [one, other]
+                    .map(|(kind, name)| format!("{} {name}", crate::render::kind(*kind)));
+                write!(f, "{one}, or that or {other} and what would tell")
             }
         }
     }

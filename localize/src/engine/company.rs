@@ -151,6 +151,12 @@ impl Model {
         cells.map(|c| self.log_likelihood(c, &[])).sum()
     }
 
+    /// Logarithm of one over the prior probability of no fault at all.
+    pub(crate) fn prior_total(&self) -> f64 {
+        let odds = self.causes.iter().map(|cause| libm::exp(cause.log_odds));
+        odds.map(libm::log1p).sum()
+    }
+
     /// Logarithm of the probability of some of a cell's outcomes beside faults.
     pub(crate) fn log_likelihood_of(
         &self,

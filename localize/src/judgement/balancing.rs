@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::facts::case::Case;
 use crate::facts::observation::Observation;
+use crate::judgement::carried::Carried;
 use crate::judgement::stretch::{self, TELLING, Weighed};
 use crate::reading::cells::Record;
 use crate::reading::comparison::Reading;
@@ -86,7 +87,10 @@ pub(super) fn likeliest(
         let known = known.find_map(|weighed| weighed.evidence);
         for candidate in &mut candidates {
             let known = known.filter(|_| candidate.first);
-            let weigh = || Weighed::new(*span, &candidate.record, reading, signatures).evidence;
+            let weigh = || {
+                let fresh = Carried::default();
+                Weighed::new(*span, &candidate.record, reading, signatures, &fresh).evidence
+            };
             candidate.worth += known.or_else(weigh).unwrap_or_default();
         }
         let worths: Vec<f64> = candidates.iter().map(|candidate| candidate.worth).collect();

@@ -20,22 +20,34 @@ pub(crate) struct Carried(BTreeMap<(Component, Word), Expected>);
 pub(crate) struct Expected {
     /// With this probability it was at fault, at its worst time.
     was: f64,
-    /// With this one it is so again, or still, if it was.
-    again: f64,
-    /// How it showed, by signature.
+    /// With this one it is so in the stretch that is judged next.
+    will_be: f64,
+    /// How it showed, by signature, when it was most to blame.
     pub(crate) habits: BTreeMap<u16, Distribution>,
 }
 
+/// How probable it is that whoever was at fault is so in the next stretch.
+#[derive(Clone, Copy)]
+pub(crate) struct Again {
+    /// If it was so in the last one, which the next one follows at once.
+    pub(crate) goes_on: f64,
+    /// If it was so at any time.
+    pub(crate) returns: f64,
+}
+
+/// A stretch in which it was so with this share of the most that it ever was shows how it does.
+const SHOWS: f64 = 0.5;
+
 impl Carried {
-    /// Every component that was at fault with at least `least` is so with `share` of that probability, and
-    /// shows itself as it did.
+    /// Every component that was at fault with at least `least` may be so again, and shows itself as it did.
     pub(crate) fn expect(
         &mut self,
         problem: &Problem<'_>,
         posterior: &Posterior,
-        share: f64,
+        again: Again,
         least: f64,
     ) {
+        self.rest(again);
         let mut guilts = vec![0.0; problem.hypotheses.len()];
         for (weight, set) in &posterior.sets {
             for (fit, guilt) in set.fits.iter().zip(&set.guilt) {
@@ -60,16 +72,19 @@ impl Carried {
             .filter(|(_, (guilt, _))| *guilt >= least)
         {
             let known = self.0.entry(key).or_default();
-            known.was = known.was.max(guilt.min(1.0));
-            known.again = share;
-            known.habits.clone_from(&problem.habits[cause]);
+            let guilt = guilt.min(1.0);
+            known.was = known.was.max(guilt);
+            known.will_be = (known.was * again.returns).max(guilt * again.goes_on);
+            if guilt >= SHOWS * known.was {
+                known.habits.clone_from(&problem.habits[cause]);
+            }
         }
     }
 
-    /// Whoever was at fault is so again with no more than this probability.
-    pub(crate) fn rest(&mut self, most: f64) {
+    /// Nobody is known to have failed a moment ago.
+    pub(crate) fn rest(&mut self, again: Again) {
         let all = self.0.values_mut();
-        all.for_each(|known| known.again = known.again.min(most));
+        all.for_each(|known| known.will_be = known.was * again.returns);
     }
 
     /// What is expected of a part in a mode.
@@ -92,7 +107,7 @@ pub(crate) fn log_odds(
     } else {
         1.0 - AS_BEFORE
     };
-    let known = expected.map(|e| e.was * e.again * share);
+    let known = expected.map(|e| e.will_be * share);
     let known = known.map(|p| libm::log(p / (1.0 - p)));
     known.map_or(fresh, |known| fresh.max(known))
 }

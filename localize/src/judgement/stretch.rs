@@ -8,7 +8,7 @@ use crate::engine::search::Posterior;
 use crate::facts::component::{Component, Kind};
 use crate::facts::observation::{Session, SourcePort, Traits};
 use crate::facts::time::rfc3339;
-use crate::judgement::carried::Carried;
+use crate::judgement::carried::{Again, Carried};
 use crate::judgement::explain;
 use crate::judgement::guilt::Accused;
 use crate::judgement::inference::NAME;
@@ -31,10 +31,12 @@ pub(super) const TELLING: usize = 4;
 const PARTED: usize = 6;
 /// What a change must make more probable, in nats.
 const CHANGED: f64 = 3.0;
-/// A fault of one stretch that is there in the next one, too, when the pattern changes all the same.
-const GOES_ON: f64 = 0.5;
-/// A component that failed earlier in the window is likelier to fail again than others.
-const RETURNS: f64 = 0.05;
+/// A fault of one stretch may be there in the next one, too, when the pattern changes all the same; a component
+/// that failed earlier in the window is likelier to fail again than others.
+const AGAIN: Again = Again {
+    goes_on: 0.5,
+    returns: 0.05,
+};
 /// What is expected of a stretch is expected of all its candidates, or one that leads by a hair would
 /// be sure of itself in the next one.
 const POSSIBLE: f64 = 0.01;
@@ -118,6 +120,8 @@ pub(super) struct Weighed {
     pub(super) evidence: Option<f64>,
     /// The kinds of those who may be at fault in it; `None` where that may be anybody.
     blamed: Option<BTreeSet<Kind>>,
+    /// What it makes probable in the next one.
+    carried: Carried,
 }
 
 impl Weighed {
@@ -126,16 +130,22 @@ impl Weighed {
         record: &Record,
         reading: &Reading<'_>,
         signatures: &Signatures,
+        carried: &Carried,
     ) -> Self {
         let evidence = record.count(reading, span);
-        let mut problem = Problem::new(&evidence, signatures, &Carried::default());
+        let mut problem = Problem::new(&evidence, signatures, carried);
         let posterior = engine::explain(&mut problem.model);
         let all = suspects(&problem, &posterior);
+        let mut next = Carried::default();
+        next.expect(&problem, &posterior, AGAIN, POSSIBLE);
         let mut blamed = all.iter().filter(|s| s.was >= CANDIDATE).peekable();
         let anybody = posterior.unknown() >= LIKELY || blamed.peek().is_none();
         Self {
             span,
-            evidence: Some(posterior.evidence + problem.model.calm_total()),
+            evidence: Some(
+                posterior.evidence + problem.model.calm_total() - problem.model.prior_total(),
+            ),
+            carried: next,
             blamed: (!anybody).then(|| blamed.map(|s| s.component.kind).collect()),
         }
     }
@@ -157,6 +167,7 @@ impl Weighed {
             span,
             evidence: None,
             blamed: None,
+            carried: Carried::default(),
         }
     }
 
@@ -178,7 +189,9 @@ pub(super) fn joined(
     signatures: &Signatures,
     spans: &[Span],
 ) -> Vec<Weighed> {
-    let weigh = |span: Span| Weighed::new(span, record, reading, signatures);
+    let weigh =
+        |span: Span, carried: &Carried| Weighed::new(span, record, reading, signatures, carried);
+    let fresh = Carried::default();
     // The latest first, as the present is what matters.
     let mut joined: Vec<Weighed> = Vec::new();
     for (place, span) in spans.iter().rev().enumerate() {
@@ -187,18 +200,20 @@ pub(super) fn joined(
             joined.push(Weighed::unweighed(*span));
             continue;
         }
-        let alone = weigh(*span);
+        let alone = weigh(*span, &fresh);
         if let Some(later) = joined.last().filter(|later| later.may_be(&alone)) {
-            let together = weigh(Span {
+            let whole = Span {
                 from: span.from,
                 to: later.span.to,
-            });
-            if together
-                .evidence
-                .zip(alone.evidence)
-                .zip(later.evidence)
-                .is_some_and(|((together, alone), later)| together + CHANGED >= alone + later)
-            {
+            };
+            let together = weigh(whole, &fresh);
+            // What changed may have been the rate of one fault, or its way.
+            let as_one = |later: &Weighed| {
+                let parted = alone.evidence.zip(later.evidence).map(|(a, b)| a + b);
+                let both = together.evidence.zip(parted);
+                both.is_some_and(|(together, parted)| together + CHANGED >= parted)
+            };
+            if as_one(later) && as_one(&weigh(later.span, &alone.carried)) {
                 joined.pop();
                 joined.push(together);
                 continue;
@@ -227,13 +242,12 @@ pub(crate) fn judge<'a>(
             .last()
             .is_some_and(|last| last.span.to == span.from);
         if !adjacent {
-            carried.rest(RETURNS);
+            carried.rest(AGAIN);
         }
         let mut problem = Problem::new(evidence, signatures, &carried);
         let posterior = engine::explain(&mut problem.model);
         let suspects = suspects(&problem, &posterior);
-        carried.rest(RETURNS);
-        carried.expect(&problem, &posterior, GOES_ON, POSSIBLE);
+        carried.expect(&problem, &posterior, AGAIN, POSSIBLE);
         stretches.push(Stretch {
             span: *span,
             problem,

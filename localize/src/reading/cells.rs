@@ -659,7 +659,7 @@ fn after_passing(
     {
         return Some(Symptom::ContentDiffers);
     }
-    if reading.unrest().holds(observation) {
+    if reading.is_unrest(observation) {
         return None;
     }
     let delay = reading.delays().of(observation, layer, took)?;

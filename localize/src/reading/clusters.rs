@@ -19,10 +19,21 @@ const TOGETHER_US: u64 = 3_000_000;
 const LASTS_US: u64 = 2_000_000;
 
 /// Whose time it is that a late answer took.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Whose {
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Whose {
     Backend(String),
     Target(Target),
+}
+
+impl Whose {
+    /// That of a target's answer, which a backend served where that is known.
+    pub(super) fn of(target: &Target, served_by: Option<usize>, backends: &[Backend]) -> Self {
+        match (target, served_by.and_then(|place| backends.get(place))) {
+            (Target::Backend { name, .. }, _) => Self::Backend(name.clone()),
+            (_, Some(backend)) => Self::Backend(backend.name.clone()),
+            (target, None) => Self::Target(target.clone()),
+        }
+    }
 }
 
 /// A time in which answers were late: its first and its last instant, and whose they were.
@@ -67,12 +78,7 @@ fn clusters(by_cell: &BTreeMap<Key, Vec<Trial>>, backends: &[Backend]) -> Vec<Cl
     let mut late: Vec<(u64, Whose)> = Vec::new();
     for ((_, arm, _), trials) in by_cell {
         for trial in trials.iter().filter(|trial| is_late(trial)) {
-            let served = trial.served_by.and_then(|place| backends.get(place));
-            let whose = match (&arm.target, served) {
-                (Target::Backend { name, .. }, _) => Whose::Backend(name.clone()),
-                (_, Some(backend)) => Whose::Backend(backend.name.clone()),
-                (target, None) => Whose::Target(target.clone()),
-            };
+            let whose = Whose::of(&arm.target, trial.served_by, backends);
             late.push((trial.at, whose));
         }
     }

@@ -11,6 +11,7 @@ use crate::facts::observation::{
 };
 use crate::facts::topology::{Topology, VantageName};
 use crate::reading::clock::Clocks;
+use crate::reading::clusters::Whose;
 use crate::reading::delay::Delays;
 use crate::reading::dns::Dns;
 use crate::reading::dns::addresses::removed_addresses;
@@ -31,6 +32,24 @@ const ONE_PACKET: u64 = 1_400;
 /// for one path, to requests for one object.
 type Page = (Option<String>, Object);
 
+/// The backends by the headers that tell them apart, by their places in the topology.
+type Identities = BTreeMap<(String, String), usize>;
+
+/// The backend that served an answer, where the answer tells.
+fn served_by(identities: &Identities, http: &HttpFacts) -> Option<usize> {
+    let marks = http.headers.iter().map(|(n, v)| (n.clone(), v.clone()));
+    let mut named = marks.filter_map(|mark| identities.get(&mark).copied());
+    let first = named.next()?;
+    named.all(|other| other == first).then_some(first)
+}
+
+/// Whose an answer is.
+fn whose(topology: &Topology, identities: &Identities, observation: &Observation) -> Whose {
+    let http = observation.facts.http.as_ref();
+    let served = http.and_then(|http| served_by(identities, http));
+    Whose::of(&observation.arm.target, served, &topology.backends)
+}
+
 /// The page that an arm asks for; `None` for a question of DNS.
 fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
     let path = match &arm.target {
@@ -48,7 +67,7 @@ fn page(topology: &Topology, arm: &Arm) -> Option<Page> {
 /// What the window as a whole tells about single observations.
 pub(crate) struct Reading<'a> {
     topology: &'a Topology,
-    identities: BTreeMap<(String, String), usize>,
+    identities: Identities,
     contents: Contents,
     wanted: Wanted,
     /// The shortest whole body of each page, as it came.
@@ -71,13 +90,17 @@ impl<'a> Reading<'a> {
     pub(crate) fn new(case: &'a Case, observations: &[&Observation]) -> Self {
         let dead = removed_addresses(observations);
         let delays = Delays::new(&case.baselines, observations);
+        let topology = &case.topology;
+        let identities = identities(topology, observations);
+        let whose = |observation: &Observation| whose(topology, &identities, observation);
+        let unrest = Unrest::new(&delays, observations, whose);
         Self {
-            topology: &case.topology,
-            identities: identities(&case.topology, observations),
+            topology,
+            identities,
             contents: contents(&case.topology, observations),
             wanted: Wanted::new(case, observations),
             shortest: shortest(&case.topology, observations),
-            unrest: Unrest::new(&delays, observations),
+            unrest,
             unborne: unborne(case, observations),
             delays,
             dns: Dns::new(&case.topology, observations, &dead),
@@ -100,10 +123,7 @@ impl<'a> Reading<'a> {
 
     /// The backend that served an answer, by its place in the topology, where the answer tells.
     pub(crate) fn served_by(&self, http: &HttpFacts) -> Option<usize> {
-        let marks = http.headers.iter().map(|(n, v)| (n.clone(), v.clone()));
-        let mut named = marks.filter_map(|mark| self.identities.get(&mark).copied());
-        let first = named.next()?;
-        named.all(|other| other == first).then_some(first)
+        served_by(&self.identities, http)
     }
 
     /// Whether a passed answer is not what its siblings give.
@@ -149,9 +169,10 @@ impl<'a> Reading<'a> {
             .is_some_and(|first| layer >= *first)
     }
 
-    /// The rounds whose lateness is the vantage point's own.
-    pub(crate) fn unrest(&self) -> &Unrest {
-        &self.unrest
+    /// Whether lateness of an observation is that of its vantage point's machine.
+    pub(crate) fn is_unrest(&self, observation: &Observation) -> bool {
+        let whose = || whose(self.topology, &self.identities, observation);
+        self.unrest.holds(observation, whose)
     }
 
     /// What answers of DNS are signs of.

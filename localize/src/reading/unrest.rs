@@ -5,13 +5,15 @@
 //! of more than one sort of target, no lateness of that round says anything about the path.
 //!
 //! Where most vantage points were late to fire at one instant, they share a machine that had no time, and whoever
-//! else is on it had none either: nothing that is late about then is anybody's.
+//! else is on it had none either: nothing that is late about then is anybody's, but for whose answers are late
+//! then as nobody else's are.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::facts::observation::{Firing, Layer, Observation, RoundId, Target};
 use crate::facts::topology::VantageName;
+use crate::reading::clusters::Whose;
 use crate::reading::delay::Delays;
 
 /// An opening this much later than usual is out of the ordinary, in microseconds, and as many times.
@@ -29,16 +31,26 @@ const MOST: f64 = 0.5;
 /// in clusters.
 const BUSY_US: u64 = 2_500_000;
 
+/// What is late so often, and so many times as often as everything else, is so for a reason of its own.
+const LATE_ALONE: f64 = 5.0;
+const TIMES_OTHERS: f64 = 4.0;
+
 /// The rounds of unrest.
 pub(crate) struct Unrest {
     own: BTreeSet<(VantageName, RoundId)>,
     /// The instants at which most vantage points were kept waiting, ascending, in microseconds of mesh time.
     common: Vec<u64>,
+    /// Those who have a reason of their own to be late about then.
+    alone: BTreeSet<Whose>,
 }
 
 impl Unrest {
-    /// Finds them by what openings usually take.
-    pub(crate) fn new(delays: &Delays, observations: &[&Observation]) -> Self {
+    /// Finds them by what openings usually take. `whose` tells whose an answer is.
+    pub(crate) fn new(
+        delays: &Delays,
+        observations: &[&Observation],
+        whose: impl Fn(&Observation) -> Whose,
+    ) -> Self {
         let mut rounds: BTreeMap<(&VantageName, RoundId), Tally> = BTreeMap::new();
         for observation in observations {
             let openings = [Layer::Dns, Layer::Tls];
@@ -62,26 +74,59 @@ impl Unrest {
         let unrestful = rounds
             .into_iter()
             .filter(|(_, tally)| tally.sorts.len() > 1 && tally.late >= MANY * tally.of);
+        let common = common(observations);
+        let about = observations.iter().filter(|o| is_about(&common, o));
+        let answers = about.filter_map(|observation| {
+            let layers = [Layer::Http, Layer::Dns].into_iter();
+            let answer = layers.map(|layer| (layer, observation.took(layer)));
+            let (layer, took) = answer.filter_map(|(l, took)| Some((l, took?))).next()?;
+            let late = delays.of(observation, layer, took).is_some();
+            Some((whose(observation), late))
+        });
         Self {
             own: unrestful
                 .map(|((v, round), _)| (v.clone(), round))
                 .collect(),
-            common: common(observations),
+            alone: alone(answers),
+            common,
         }
     }
 
-    /// Whether an observation is of such a round, or of a time about such an instant.
-    pub(crate) fn holds(&self, observation: &Observation) -> bool {
-        let from = observation.scheduled_us.saturating_sub(BUSY_US);
-        let took: u64 = observation.steps.iter().map(|step| step.took.0).sum();
-        let to = observation.scheduled_us.saturating_add(took + BUSY_US);
-        let first = self.common.partition_point(|at| *at < from);
-        if self.common.get(first).is_some_and(|at| *at <= to) {
-            return true;
-        }
+    /// Whether lateness of an observation is nobody's: it is of such a round, or of a time about such an instant.
+    pub(crate) fn holds(&self, observation: &Observation, whose: impl FnOnce() -> Whose) -> bool {
         let round = || (observation.vantage().clone(), observation.round);
-        !self.own.is_empty() && self.own.contains(&round())
+        let own = || !self.own.is_empty() && self.own.contains(&round());
+        is_about(&self.common, observation) && !self.alone.contains(&whose()) || own()
     }
+}
+
+/// Whether an observation is of a time about one of some instants.
+fn is_about(instants: &[u64], observation: &Observation) -> bool {
+    let from = observation.scheduled_us.saturating_sub(BUSY_US);
+    let took: u64 = observation.steps.iter().map(|step| step.took.0).sum();
+    let to = observation.scheduled_us.saturating_add(took + BUSY_US);
+    let first = instants.partition_point(|at| *at < from);
+    instants.get(first).is_some_and(|at| *at <= to)
+}
+
+/// Those of whose answers many times more are late than of all others'.
+fn alone(answers: impl Iterator<Item = (Whose, bool)>) -> BTreeSet<Whose> {
+    let mut each: BTreeMap<Whose, (f64, f64)> = BTreeMap::new();
+    let (mut late, mut all) = (0.0, 0.0);
+    for (whose, is_late) in answers {
+        let (own, of) = each.entry(whose).or_default();
+        *of += 1.0;
+        all += 1.0;
+        if is_late {
+            *own += 1.0;
+            late += 1.0;
+        }
+    }
+    let stands_out = each.into_iter().filter(|(_, (own, of))| {
+        let as_others = of * (late - own) / (all - of).max(1.0);
+        *own >= LATE_ALONE && *own > TIMES_OTHERS * as_others
+    });
+    stands_out.map(|(whose, _)| whose).collect()
 }
 
 /// The instants at which most of those who fired left late, three at least.
@@ -163,7 +208,35 @@ mod tests {
         let round: Vec<Observation> = round.collect();
         let all: Vec<&Observation> = round.iter().collect();
         let delays = Delays::new(&Default::default(), &all);
-        Unrest::new(&delays, &all).holds(&fired(of, at + after_us, 0))
+        let whose = |o: &Observation| Whose::Target(o.arm.target.clone());
+        let seen = fired(of, at + after_us, 0);
+        Unrest::new(&delays, &all, whose).holds(&seen, || whose(&seen))
+    }
+
+    #[test]
+    fn whose_answers_alone_are_late_has_a_reason() {
+        let of = |name: &str| Whose::Backend(name.to_string());
+        let answers = |name: &str, late: usize, of_all: usize| -> Vec<(Whose, bool)> {
+            (0..of_all).map(|n| (of(name), n < late)).collect()
+        };
+        let told = |rows: [(&str, usize, usize); 3]| {
+            alone(
+                rows.into_iter()
+                    .flat_map(|(name, late, all)| answers(name, late, all)),
+            )
+        };
+        assert_eq!(
+            told([("web1", 0, 30), ("web2", 1, 30), ("web3", 30, 30)]),
+            [of("web3")].into()
+        );
+        assert_eq!(
+            told([("web1", 0, 30), ("web2", 1, 30), ("web3", 9, 30)]),
+            [of("web3")].into()
+        );
+        let busy = told([("web1", 12, 30), ("web2", 20, 30), ("web3", 30, 30)]);
+        assert_eq!(busy, [].into(), "the machine is late with all of them");
+        let few = told([("web1", 0, 30), ("web2", 0, 30), ("web3", 4, 30)]);
+        assert_eq!(few, [].into(), "four may be one hiccup");
     }
 
     #[test]
