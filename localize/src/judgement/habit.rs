@@ -97,10 +97,19 @@ fn accustomed(
     } else {
         vec![lateness, failures]
     };
+    // One that mostly makes late may fail fewer than the table says, and none; more would be another mode.
+    let fails_fewer =
+        |group: &[&Symptom]| sum(group, seen) * sum(&all, table) > many * sum(group, table);
+    let seldom_fails = !together && late > failed && fails_fewer(&groups[0]);
     for group in groups {
-        let part = sum(&group, table) / sum(&all, table) * whole;
+        let of_all = sum(&group, table) / sum(&all, table);
+        let part = if seldom_fails {
+            libm::exp(mean_log(MADE * of_all, sum(&group, seen)) - mean_log(MADE, many))
+        } else {
+            of_all
+        };
         for (symptom, own) in drawn_once(&group, table, seen, before) {
-            drawn[symptom as usize] = part * libm::exp(share + own);
+            drawn[symptom as usize] = part * whole * libm::exp(share + own);
         }
     }
     drawn
@@ -261,6 +270,12 @@ mod tests {
         let table = of(&[(Reset, 0.95), (Slow, 0.05)]);
         let seen = of(&[(Reset, 600.0)]);
         assert!(total(&accustomed(&table, MAKES, &seen, None), &seen) > -5.0);
+        // One that mostly makes late need not fail any, and may not fail all.
+        let table = of(&[(Slow, 0.85), (HttpTimeout, 0.15)]);
+        let seen = of(&[(Slow, 100.0)]);
+        assert!(total(&accustomed(&table, MAKES, &seen, None), &seen) > -5.0);
+        let seen = of(&[(HttpTimeout, 100.0)]);
+        assert!(total(&accustomed(&table, MAKES, &seen, None), &seen) < -150.0);
         // What it hardly shows is as rare the tenth time as the first.
         let table = of(&[(Slow, 0.5), (HttpTimeout, 0.47), (Reset, 0.03)]);
         let seen = of(&[(Slow, 40.0), (Reset, 10.0)]);
