@@ -25,7 +25,7 @@ use tonic::Status;
 
 use self::judging::Judged;
 use self::pace::Pace;
-use self::wanted::Wanted;
+use self::wanted::{Turn, Wanted};
 use crate::clock;
 use crate::engine::{Event, Fatal, Fired, Handle, Refusal};
 use crate::store::Store;
@@ -38,6 +38,8 @@ const RUNS: usize = 8;
 const FIRE_EVERY: Duration = Duration::from_millis(250);
 /// One round in so many is of all arms.
 const WHOLE: usize = 4;
+/// Which of those between may have bursts: the one that is farthest from both whole rounds beside it.
+const HALFWAY: usize = WHOLE / 2;
 /// What is new is judged this often.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// Budget when nobody said, and the longest.
@@ -190,10 +192,10 @@ impl Run {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for round in 1.. {
             ticks.tick().await;
-            let fired = if round % WHOLE == 0 {
-                self.fire_whole().await
-            } else {
-                self.fire_chosen().await
+            let fired = match round % WHOLE {
+                0 => self.fire_whole().await,
+                HALFWAY => self.fire_chosen(Turn::All).await,
+                _ => self.fire_chosen(Turn::Single).await,
             };
             if let Err(refusal @ (Refusal::UnknownService(_) | Refusal::Stopping)) = fired {
                 return refusal;
@@ -219,8 +221,8 @@ impl Run {
     }
 
     /// A round of the arms that the heart has chosen, where there are any.
-    async fn fire_chosen(&self) -> Result<(), Refusal> {
-        let Some(arms) = self.wanted.take() else {
+    async fn fire_chosen(&self, turn: Turn) -> Result<(), Refusal> {
+        let Some(arms) = self.wanted.take(turn) else {
             return Ok(());
         };
         let service = self.wish.service.clone();

@@ -178,7 +178,13 @@ impl State {
             Cause::Schedule => self.planned(name, self.connected(), cause)?,
             Cause::Demand | Cause::Choice => self.planned_for_all(name, cause)?,
         };
-        self.announce(now_us, name, planned, cause)
+        let fired = self.announce(now_us, name, planned, cause)?;
+        if let (Fired::Round { .. }, Cause::Demand) = (&fired, cause)
+            && let Some(service) = self.services.get_mut(name)
+        {
+            service.demanded += 1;
+        }
+        Ok(fired)
     }
 
     /// Announces a round of the arms that a localisation has chosen, as far as they are still planned.

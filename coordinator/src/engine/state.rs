@@ -74,6 +74,8 @@ pub(super) struct Service {
     /// stand or stands no longer.
     pub(super) version: u64,
     pub(super) rounds: u64,
+    /// Whole rounds announced for localisations since the start.
+    pub(super) demanded: u64,
     pub(super) last_round_us: u64,
     pub(super) last_outcome: Option<VerdictOutcome>,
     /// Which agent refused a round and why, until somebody is told.
@@ -102,6 +104,7 @@ impl Service {
             watching: Watching::default(),
             version: 0,
             rounds: 0,
+            demanded: 0,
             last_round_us: 0,
             last_outcome: None,
             refused: None,
@@ -124,9 +127,15 @@ impl Service {
     pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
         let twins = match cause {
             Cause::Schedule => self.scheduled_twins().due(self.rounds),
-            Cause::Demand | Cause::Choice => Twins::of(&self.file).possible(&self.record.learnt),
+            Cause::Demand => self.possible_twins().due_on_demand(self.demanded),
+            Cause::Choice => self.possible_twins(),
         };
         plan::arms(&self.path, vantage, &twins)
+    }
+
+    /// In which other ways a localisation may ask.
+    fn possible_twins(&self) -> Twins {
+        Twins::of(&self.file).possible(&self.record.learnt)
     }
 
     /// In which other ways rounds of the schedule ask.

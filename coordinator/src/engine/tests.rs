@@ -478,6 +478,30 @@ fn rounds_in_flight_are_bounded() {
     );
 }
 
+/// Of the whole rounds that localisations ask for one in three has bursts, however many of chosen arms are between.
+#[test]
+fn bursts_are_in_one_whole_round_of_three() {
+    let mut bench = Bench::new();
+    let mut agent = bench.connect("a", Role::Inside);
+    let chosen = vec![(agent.name.clone(), resolver())];
+    let mut with_bursts = Vec::new();
+    for second in 0..6 {
+        let now = NOW + second * SECOND;
+        bench.fire(now);
+        let arms = agent.round().arms.into_iter();
+        let mut arms = arms.map(|arm| Arm::try_from(arm).unwrap());
+        if arms.any(|arm| !arm.traits.pace.is_plain()) {
+            with_bursts.push(second);
+        }
+        let fired = bench
+            .state
+            .fire_chosen(now + SECOND / 2, &shop(), chosen.clone());
+        assert!(matches!(fired, Ok(Fired::Round { .. })), "{fired:?}");
+        agent.messages();
+    }
+    assert_eq!(with_bursts, [0, 3]);
+}
+
 #[test]
 fn a_round_that_is_yet_to_be_fired_serves_whoever_wants_one() {
     let mut bench = Bench::new();
