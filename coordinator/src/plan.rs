@@ -35,10 +35,6 @@ pub const LARGE_HELLO_EVERY: u64 = 6;
 pub const BURST_EVERY: u64 = 10;
 const BURST_TURN: u64 = 5;
 
-/// Of so many whole rounds of localisations one has bursts: who limits connections by a rate has two seconds to let those of
-/// other rounds through again, which open one at a time.
-pub const BURST_EVERY_ON_DEMAND: u64 = 3;
-
 /// The delivery path of a service as it is declared and learnt, with the vantage points given.
 ///
 /// What the file declares goes before what was learnt. Where there is no CDN and no VIP is declared,
@@ -126,14 +122,11 @@ impl Twins {
         Self(self.0.into_iter().filter(is_due).collect())
     }
 
-    /// Of these those alone whose turn it is in a whole round that localisations ask for, by how many did so before it.
+    /// Of these those alone whose probes open so many connections at once.
     #[must_use]
-    pub fn due_on_demand(self, before: u64) -> Self {
-        let is_due = |twin: &&'static Twin| match twin.traits.pace {
-            Pace::Single => true,
-            Pace::Burst => before.is_multiple_of(BURST_EVERY_ON_DEMAND),
-        };
-        Self(self.0.into_iter().filter(is_due).collect())
+    pub fn at_once(self, pace: Pace) -> Self {
+        let is_so = |twin: &&'static Twin| twin.traits.pace == pace;
+        Self(self.0.into_iter().filter(is_so).collect())
     }
 
     /// Those alone that every round of the schedule has.

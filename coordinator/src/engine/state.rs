@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use localize::{Arm, RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome};
+use localize::{
+    Arm, Pace, RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome,
+};
 use proto::v1::goodbye::Reason;
 use tokio::sync::{broadcast, mpsc};
 
@@ -74,8 +76,6 @@ pub(super) struct Service {
     /// stand or stands no longer.
     pub(super) version: u64,
     pub(super) rounds: u64,
-    /// Whole rounds announced for localisations since the start.
-    pub(super) demanded: u64,
     pub(super) last_round_us: u64,
     pub(super) last_outcome: Option<VerdictOutcome>,
     /// Which agent refused a round and why, until somebody is told.
@@ -104,7 +104,6 @@ impl Service {
             watching: Watching::default(),
             version: 0,
             rounds: 0,
-            demanded: 0,
             last_round_us: 0,
             last_outcome: None,
             refused: None,
@@ -127,7 +126,8 @@ impl Service {
     pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
         let twins = match cause {
             Cause::Schedule => self.scheduled_twins().due(self.rounds),
-            Cause::Demand => self.possible_twins().due_on_demand(self.demanded),
+            Cause::Demand => self.possible_twins().at_once(Pace::Single),
+            Cause::Bursts => self.possible_twins().at_once(Pace::Burst),
             Cause::Choice => self.possible_twins(),
         };
         plan::arms(&self.path, vantage, &twins)
@@ -350,6 +350,9 @@ impl State {
             }
             Event::FireChosen(service, arms, reply) => {
                 reply.send(self.fire_chosen(now_us, &service, arms));
+            }
+            Event::FireBursts(service, reply) => {
+                reply.send(self.fire_bursts(now_us, &service));
             }
             Event::Gather {
                 service,

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use localize::topology::Zone;
 use localize::{
     Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Object, Observation, ObservationId,
-    Outcome, Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
+    Outcome, Pace, Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
 };
 use proto::v1;
 use proto::v1::coordinator_message::Message;
@@ -478,28 +478,26 @@ fn rounds_in_flight_are_bounded() {
     );
 }
 
-/// Of the whole rounds that localisations ask for one in three has bursts, however many of chosen arms are between.
+/// A localisation asks with one connection at a time, and for bursts apart from that.
 #[test]
-fn bursts_are_in_one_whole_round_of_three() {
+fn bursts_of_a_localisation_have_rounds_of_their_own() {
     let mut bench = Bench::new();
     let mut agent = bench.connect("a", Role::Inside);
-    let chosen = vec![(agent.name.clone(), resolver())];
-    let mut with_bursts = Vec::new();
-    for second in 0..6 {
-        let now = NOW + second * SECOND;
-        bench.fire(now);
+    let paces = |agent: &mut Agent| {
         let arms = agent.round().arms.into_iter();
-        let mut arms = arms.map(|arm| Arm::try_from(arm).unwrap());
-        if arms.any(|arm| !arm.traits.pace.is_plain()) {
-            with_bursts.push(second);
-        }
-        let fired = bench
-            .state
-            .fire_chosen(now + SECOND / 2, &shop(), chosen.clone());
-        assert!(matches!(fired, Ok(Fired::Round { .. })), "{fired:?}");
-        agent.messages();
-    }
-    assert_eq!(with_bursts, [0, 3]);
+        let arms = arms.map(|arm| Arm::try_from(arm).unwrap());
+        arms.map(|arm| arm.traits.pace).collect::<Vec<_>>()
+    };
+    bench.fire(NOW);
+    let whole = paces(&mut agent);
+    assert!(whole.len() > 1 && whole.iter().all(|pace| *pace == Pace::Single));
+    let fired = bench.state.fire_bursts(NOW, &shop());
+    assert!(matches!(fired, Ok(Fired::Round { .. })), "{fired:?}");
+    let bursts = paces(&mut agent);
+    assert!(!bursts.is_empty() && bursts.iter().all(|pace| *pace == Pace::Burst));
+    // It serves nobody who wants a whole one.
+    bench.fire(NOW + SECOND);
+    assert_eq!(paces(&mut agent), whole);
 }
 
 #[test]
