@@ -135,8 +135,8 @@ fn a_limit_is_told_so_that_somebody_can_act_on_it() {
     assert!(!fault.user_impact);
     for words in [
         "Backend web2 throttles",
-        "the last of 8 opened at once",
-        "not those opened one at a time",
+        "attempts at the last of 8 connections that one client opens at once",
+        "not those at one alone",
         "users who open few connections at once do not meet it",
     ] {
         assert!(fault.summary.contains(words), "{}", fault.summary);

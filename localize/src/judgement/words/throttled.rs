@@ -10,7 +10,7 @@ use crate::world::part::What;
 /// What it does wrong, to how many.
 pub(super) fn misdeed(so_many: &str) -> String {
     format!(
-        "throttles: it fails {so_many} connections that are the last of {BURST} opened at once by one client, and not those opened one at a time"
+        "throttles: it fails {so_many} attempts at the last of {BURST} connections that one client opens at once, and not those at one alone"
     )
 }
 
