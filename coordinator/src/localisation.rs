@@ -197,7 +197,7 @@ impl Run {
             ticks.tick().await;
             let fired = match round % WHOLE {
                 0 => self.fire_whole().await,
-                HALFWAY if (round / WHOLE) % BURSTS == 0 => self.fire_bursts().await,
+                HALFWAY if (round / WHOLE).is_multiple_of(BURSTS) => self.fire_bursts().await,
                 HALFWAY => self.fire_chosen(Turn::All).await,
                 _ => self.fire_chosen(Turn::Single).await,
             };

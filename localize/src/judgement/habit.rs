@@ -223,7 +223,7 @@ mod tests {
         let (place, ways) = places
             .find(|(_, ways)| ways.len() > 1)
             .expect("one of them");
-        let place = place as u16;
+        let place = u16::try_from(place).expect("few signatures");
         let seen = |symptom, n| BTreeMap::from([(place, of(&[(symptom, n)]))]);
         let now = seen(ways[0], 100.0);
         let anew = drawn(&now, None, &signatures);
