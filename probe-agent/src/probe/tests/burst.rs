@@ -1,6 +1,6 @@
 //! Bursts: companions that carry nothing, are closed in time, and change nothing of what is reported.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use localize::{Arm, BURST, Failure, Layer, Outcome, Pace};
 use proto::v1;
@@ -8,7 +8,7 @@ use socket2::{Domain, Socket, Type};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::{failed, layers, listener, probe, probe_arm, spec, vip};
 
