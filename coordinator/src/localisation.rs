@@ -1,7 +1,7 @@
 //! A localisation: rounds on demand until the evidence decides or the budget ends.
 //!
 //! Every fourth round is of all arms, one a second: they keep watch over the whole path. Those between
-//! are of the arms that the heart chooses, as it finds any worth probing.
+//! are of the arms that the heart chooses, as it finds any worth probing, and at times of bursts.
 
 mod concluding;
 mod judging;
@@ -25,7 +25,7 @@ use tonic::Status;
 
 use self::judging::Judged;
 use self::pace::Pace;
-use self::wanted::Wanted;
+use self::wanted::{Turn, Wanted};
 use crate::clock;
 use crate::engine::{Event, Fatal, Fired, Handle, Refusal};
 use crate::store::Store;
@@ -38,6 +38,11 @@ const RUNS: usize = 8;
 const FIRE_EVERY: Duration = Duration::from_millis(250);
 /// One round in so many is of all arms.
 const WHOLE: usize = 4;
+/// Which of those between may have bursts: the one that is farthest from both whole rounds beside it, so that who limits
+/// connections by a rate lets those through again that come one at a time.
+const HALFWAY: usize = WHOLE / 2;
+/// Once in so many seconds bursts have that one for themselves.
+const BURSTS: usize = 3;
 /// What is new is judged this often.
 const JUDGE_EVERY: Duration = Duration::from_millis(500);
 /// Budget when nobody said, and the longest.
@@ -190,10 +195,11 @@ impl Run {
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         for round in 1.. {
             ticks.tick().await;
-            let fired = if round % WHOLE == 0 {
-                self.fire_whole().await
-            } else {
-                self.fire_chosen().await
+            let fired = match round % WHOLE {
+                0 => self.fire_whole().await,
+                HALFWAY if (round / WHOLE).is_multiple_of(BURSTS) => self.fire_bursts().await,
+                HALFWAY => self.fire_chosen(Turn::All).await,
+                _ => self.fire_chosen(Turn::Single).await,
             };
             if let Err(refusal @ (Refusal::UnknownService(_) | Refusal::Stopping)) = fired {
                 return refusal;
@@ -218,9 +224,20 @@ impl Run {
         fired.map(drop)
     }
 
+    /// A round of all bursts, where there are any.
+    async fn fire_bursts(&self) -> Result<(), Refusal> {
+        let service = self.wish.service.clone();
+        let engine = &self.localiser.engine;
+        let fired = engine.ask(|reply| Event::FireBursts(service, reply)).await;
+        match fired {
+            Ok(_) | Err(Refusal::NothingToProbe(_)) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// A round of the arms that the heart has chosen, where there are any.
-    async fn fire_chosen(&self) -> Result<(), Refusal> {
-        let Some(arms) = self.wanted.take() else {
+    async fn fire_chosen(&self, turn: Turn) -> Result<(), Refusal> {
+        let Some(arms) = self.wanted.take(turn) else {
             return Ok(());
         };
         let service = self.wish.service.clone();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use localize::topology::BALANCER_HOST;
 use localize::{
-    Arm, Backend, CdnProvider, Encoding, Expectation, Hello, Object, Role, Scheme, Session,
+    Arm, Backend, CdnProvider, Encoding, Expectation, Hello, Object, Pace, Role, Scheme, Session,
     SourcePort, TWINS, Target, Topology, Traits, Twin, VantagePoint,
 };
 use proto::v1;
@@ -29,6 +29,11 @@ const MAX_SOURCES: usize = 8;
 
 /// Of so many rounds of the schedule one has large hellos: with one each ten seconds that is one a minute.
 pub const LARGE_HELLO_EVERY: u64 = 6;
+
+/// Of so many rounds of the schedule one has bursts of connections, and none that has large hellos: with one each ten seconds
+/// that is one in 100 s, so that even who lets a client have only a few connections a minute lets the rounds between through.
+pub const BURST_EVERY: u64 = 10;
+const BURST_TURN: u64 = 5;
 
 /// The delivery path of a service as it is declared and learnt, with the vantage points given.
 ///
@@ -106,19 +111,29 @@ impl Twins {
     }
 
     /// Of these those alone whose turn it is in a round of the schedule: what middleboxes make of a large hello changes
-    /// seldom, and it costs a probe of every target.
+    /// seldom, and it costs a probe of every target; a burst costs eight connections.
     #[must_use]
     pub fn due(self, round: u64) -> Self {
-        match round.is_multiple_of(LARGE_HELLO_EVERY) {
-            true => self,
-            false => self.in_every_round(),
-        }
+        let is_due = |twin: &&'static Twin| match (twin.traits.hello, twin.traits.pace) {
+            (Hello::Usual, Pace::Single) => true,
+            (Hello::Large, _) => round.is_multiple_of(LARGE_HELLO_EVERY),
+            (Hello::Usual, Pace::Burst) => round % BURST_EVERY == BURST_TURN,
+        };
+        Self(self.0.into_iter().filter(is_due).collect())
+    }
+
+    /// Of these those alone whose probes open so many connections at once.
+    #[must_use]
+    pub fn at_once(self, pace: Pace) -> Self {
+        let is_so = |twin: &&'static Twin| twin.traits.pace == pace;
+        Self(self.0.into_iter().filter(is_so).collect())
     }
 
     /// Those alone that every round of the schedule has.
     #[must_use]
     pub fn in_every_round(self) -> Self {
-        let is_always = |twin: &&'static Twin| twin.traits.hello.is_plain();
+        let is_always =
+            |twin: &&'static Twin| twin.traits.hello.is_plain() && twin.traits.pace.is_plain();
         Self(self.0.into_iter().filter(is_always).collect())
     }
 
@@ -141,6 +156,7 @@ fn wants(file: &ServiceFile, traits: Traits) -> bool {
         encoding,
         session,
         hello,
+        pace,
     } = traits;
     let port = match port {
         SourcePort::Fresh => true,
@@ -162,7 +178,11 @@ fn wants(file: &ServiceFile, traits: Traits) -> bool {
         Hello::Usual => true,
         Hello::Large => file.large_hello == Extra::Probed,
     };
-    port && object && encoding && session && hello
+    let pace = match pace {
+        Pace::Single => true,
+        Pace::Burst => file.bursts == Extra::Probed,
+    };
+    port && object && encoding && session && hello && pace
 }
 
 /// The arms that a vantage point fires in a round, in a fixed order, none twice.

@@ -52,6 +52,8 @@ pub struct ServiceFile {
     pub cookies: Extra,
     /// Whether it has probes whose first message of TLS takes more than one packet.
     pub large_hello: Extra,
+    /// Whether it has probes that open several connections at once.
+    pub bursts: Extra,
     /// Whether the way is traced to what a probe met silence at.
     pub trace: Extra,
     /// Path and query of something larger than the usual answer, to be asked for besides.

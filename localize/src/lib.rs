@@ -30,9 +30,10 @@ pub use choice::{Choice, Promise};
 pub use facts::component::{Component, Kind};
 pub use facts::host::{Counter, HostReading, ListenQueue, Setting};
 pub use observation::{
-    Arm, DnsFacts, Encoding, Facts, Failure, Firing, Hello, HttpFacts, HttpVersion, LARGE_READ,
-    Layer, MOST_COPIES, Object, Observation, ObservationId, Outcome, REUSE_WITHIN, Redirect,
-    RoundId, Session, SourcePort, Step, TWINS, Target, TcpFacts, TlsFacts, Traits, Twin, Twinned,
+    Arm, BURST, DnsFacts, Encoding, Facts, Failure, Firing, Hello, HttpFacts, HttpVersion,
+    LARGE_READ, Layer, MOST_COPIES, Object, Observation, ObservationId, Outcome, Pace,
+    REUSE_WITHIN, Redirect, RoundId, Session, SourcePort, Step, TWINS, Target, TcpFacts, TlsFacts,
+    Traits, Twin, Twinned,
 };
 pub use sighting::{
     Direction, FlowSighting, Packet, PacketHeaders, Seen, TcpOptions, WitnessReport,

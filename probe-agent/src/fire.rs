@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::clock::{Clock, Local};
 
-/// What firing an arm comes to: one system call.
+/// What firing an arm comes to: one system call, or one for each connection of a burst.
 #[derive(Debug)]
 pub enum Charge {
     /// Start the TCP handshake on a non-blocking socket.
@@ -26,6 +26,8 @@ pub enum Charge {
         socket: Socket,
         /// Where to.
         to: SocketAddr,
+        /// Those whose handshakes are started just before, to the same target.
+        companions: Vec<Socket>,
     },
     /// Send a datagram on a connected, non-blocking socket.
     Send {
@@ -50,6 +52,8 @@ pub struct Fired {
     pub local: Option<SocketAddr>,
     /// The socket on its way, or the error of the call.
     pub socket: io::Result<Socket>,
+    /// The companions on their way.
+    pub companions: Vec<Socket>,
 }
 
 /// A charge and who waits for it.
@@ -175,9 +179,18 @@ fn shoot(clock: &Clock, salvo: Salvo) {
 }
 
 fn pull(clock: &Clock, charge: Charge) -> Fired {
-    let at = clock.now();
+    let mut under_way = Vec::new();
+    let mut at = clock.now();
     let (socket, outcome) = match charge {
-        Charge::Connect { socket, to } => {
+        Charge::Connect {
+            socket,
+            to,
+            companions,
+        } => {
+            under_way = companions;
+            // One that cannot leave is one fewer, and says nothing of the path.
+            under_way.retain(|companion| start(companion, to).is_ok());
+            at = clock.now();
             let outcome = start(&socket, to);
             (socket, outcome)
         }
@@ -191,6 +204,7 @@ fn pull(clock: &Clock, charge: Charge) -> Fired {
                 blur: Micros(0),
                 local: None,
                 socket: Err(error),
+                companions: Vec::new(),
             };
         }
     };
@@ -201,6 +215,7 @@ fn pull(clock: &Clock, charge: Charge) -> Fired {
         blur,
         local: local.filter(|local| local.port() != 0),
         socket: outcome.map(|()| socket),
+        companions: under_way,
     }
 }
 

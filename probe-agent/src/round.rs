@@ -260,10 +260,12 @@ impl Rounds {
             .allows(aim.context, target, purpose, self.clock.stamp(now).at_us)
             .map_err(|refusal| refusal.to_string())?;
         let (address, whose) = Policy::account(target.ip());
+        let connections = arm.traits.connections();
         locked(&self.meter)
-            .admit(address, whose, now.0)
+            .admit_connections(connections, address, whose, now.0)
             .map_err(|exceeded| exceeded.to_string())?;
-        let probe = Arc::clone(&self.probes).try_acquire_owned().map_err(|_| {
+        let probes = Arc::clone(&self.probes);
+        let probe = probes.try_acquire_many_owned(connections).map_err(|_| {
             let limit = self.policy.limits().max_concurrent;
             format!("the limit of {limit} probes at once is reached")
         })?;

@@ -34,6 +34,8 @@ pub enum Ask {
     Large(usize),
     /// A backend for the page, from this address where it matters.
     Backend(usize, Option<&'static str>),
+    /// A backend for a dozen pages at once, each on a connection of its own.
+    AtOnce(usize),
     /// A backend whether it is well, as health checks do.
     Health(usize),
     /// A host for the page from a port that it has seen a SYN from just before.
@@ -96,6 +98,12 @@ pub fn put(lab: &Lab, host: &str, ask: Ask) -> Answer {
         Ask::FromPort(port) => format!("--local-port {port} {}", at(crate::address::VIP)),
         Ask::Health(number) => format!("http://{}{HEALTH_PATH}", BACKENDS[number]),
         Ask::Large(number) => format!("http://{}{LARGE_PATH}", BACKENDS[number]),
+        Ask::AtOnce(number) => {
+            format!(
+                "-Z --parallel-immediate http://{}/?[1-12]",
+                BACKENDS[number]
+            )
+        }
         Ask::Backend(number, None) => format!("http://{}/", BACKENDS[number]),
         Ask::Backend(number, Some(from)) => {
             format!("--interface {from} http://{}/", BACKENDS[number])
@@ -145,6 +153,15 @@ pub fn hurt(answer: &Answer) -> bool {
 /// Nothing came.
 pub fn timed_out(answer: &Answer) -> bool {
     answer.text.contains("timed out")
+}
+
+/// Of several answers one took as long as a SYN that is sent again.
+pub fn one_was_held_up(answer: &Answer) -> bool {
+    let words = answer.text.split_whitespace();
+    let times = words.filter(|word| word.contains('.'));
+    times
+        .filter_map(|word| word.parse().ok())
+        .any(|seconds: f64| seconds > 0.9)
 }
 
 /// Nothing came, or nobody was there.

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use localize::trace::MOST_SYNS;
-use localize::{Hello, TWINS, Traits};
+use localize::{BURST, Hello, Pace, TWINS, Traits};
 
 use crate::engine::Outlook;
-use crate::plan::{self, LARGE_HELLO_EVERY};
+use crate::plan::{self, BURST_EVERY, LARGE_HELLO_EVERY};
 use crate::service_file::Extra;
 
 /// What one of the ways costs.
@@ -14,7 +14,7 @@ use crate::service_file::Extra;
 pub struct Price {
     /// The way, in the words of the arms' names, and in how many of the rounds, where not in all.
     pub way: String,
-    /// Probes of a scheduled round that are fired in it, from all vantage points.
+    /// Connections or questions that probes in it are of a scheduled round, from all vantage points.
     pub probes_per_round: usize,
 }
 
@@ -24,16 +24,20 @@ pub fn prices(outlook: &Outlook) -> Vec<Price> {
     let mut probes: BTreeMap<Traits, usize> = BTreeMap::new();
     for vantage in &outlook.topology.vantages {
         for arm in plan::arms(&outlook.topology, vantage, &outlook.twins) {
-            *probes.entry(arm.traits).or_default() += 1;
+            let connections = usize::try_from(arm.traits.connections()).unwrap_or(usize::MAX);
+            *probes.entry(arm.traits).or_default() += connections;
         }
     }
     let price = |twin: &localize::Twin| {
         let probes_per_round = *probes.get(&twin.traits)?;
         let way = twin.words.trim_start_matches([',', ' ']);
         Some(Price {
-            way: match twin.traits.hello {
-                Hello::Usual => way.to_owned(),
-                Hello::Large => format!("{way}, in one round of {LARGE_HELLO_EVERY}"),
+            way: match (twin.traits.hello, twin.traits.pace) {
+                (Hello::Usual, Pace::Single) => way.to_owned(),
+                (Hello::Large, _) => format!("{way}, in one round of {LARGE_HELLO_EVERY}"),
+                (Hello::Usual, Pace::Burst) => {
+                    format!("in bursts of {BURST} connections, in one round of {BURST_EVERY}")
+                }
             },
             probes_per_round,
         })

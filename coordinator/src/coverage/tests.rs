@@ -197,3 +197,21 @@ fn what_is_not_probed_covers_nothing_and_is_said() {
     let web1 = |parts: &[Part]| part(parts, Kind::Backend, "web1");
     assert!(web1(&after).not_probed.is_empty());
 }
+
+/// A burst costs as many connections as it opens, and says in how few of the rounds.
+#[test]
+fn a_burst_is_paid_by_connection() {
+    let outlook = outlook(vec![vantage("dc1", Role::Inside, None, "10.0.0.7")]);
+    let price = |word: &str| {
+        let mut prices = prices(&outlook).into_iter();
+        prices.find(|price| price.way.contains(word))
+    };
+    // The VIP and two backends.
+    let single = price("reused port").map(|price| price.probes_per_round);
+    assert_eq!(single, Some(3));
+    let burst = Price {
+        way: "in bursts of 8 connections, in one round of 10".to_owned(),
+        probes_per_round: 24,
+    };
+    assert_eq!(price("bursts"), Some(burst));
+}

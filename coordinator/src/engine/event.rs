@@ -492,6 +492,8 @@ pub enum Event {
     Fire(ServiceName, Reply<Fired>),
     /// A round of these arms alone is wanted at once.
     FireChosen(ServiceName, Vec<(VantageName, Arm)>, Reply<Fired>),
+    /// A round of all bursts alone is wanted at once.
+    FireBursts(ServiceName, Reply<Fired>),
     /// A localisation wants what is new.
     Gather {
         /// The service.
@@ -541,6 +543,7 @@ impl Event {
             | Self::Delete(..)
             | Self::Fire(..)
             | Self::FireChosen(..)
+            | Self::FireBursts(..)
             | Self::Gather { .. }
             | Self::Outlook(..)
             | Self::Judged(..)

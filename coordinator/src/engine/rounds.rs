@@ -38,13 +38,23 @@ pub(super) enum Cause {
     Demand,
     /// A localisation has chosen its arms.
     Choice,
+    /// A localisation wants bursts, and what is plain apart from them.
+    Bursts,
 }
 
 impl Cause {
+    /// Whether such a round has the arms of the whole path.
+    fn is_whole(self) -> bool {
+        match self {
+            Self::Schedule | Self::Demand => true,
+            Self::Choice | Self::Bursts => false,
+        }
+    }
+
     fn most_in_flight(self) -> usize {
         match self {
             Self::Schedule | Self::Demand => IN_FLIGHT,
-            Self::Choice => IN_FLIGHT_CHOSEN,
+            Self::Choice | Self::Bursts => IN_FLIGHT_CHOSEN,
         }
     }
 }
@@ -176,9 +186,24 @@ impl State {
         }
         let planned = match cause {
             Cause::Schedule => self.planned(name, self.connected(), cause)?,
-            Cause::Demand | Cause::Choice => self.planned_for_all(name, cause)?,
+            Cause::Demand | Cause::Choice | Cause::Bursts => self.planned_for_all(name, cause)?,
         };
         self.announce(now_us, name, planned, cause)
+    }
+
+    /// Announces a round of all bursts alone. Who limits how many connections come at once would drop of what comes
+    /// with them as well, from another agent or for another service.
+    pub(super) fn fire_bursts(
+        &mut self,
+        now_us: u64,
+        name: &ServiceName,
+    ) -> Result<Fired, Refusal> {
+        let mut planned = self.planned_for_all(name, Cause::Bursts)?;
+        for arms in planned.values_mut() {
+            arms.retain(|arm| !arm.traits.pace.is_plain());
+        }
+        planned.retain(|_, arms| !arms.is_empty());
+        self.announce(now_us, name, planned, Cause::Bursts)
     }
 
     /// Announces a round of the arms that a localisation has chosen, as far as they are still planned.
@@ -206,7 +231,7 @@ impl State {
     /// for each other's sake.
     fn coming(&mut self, now_us: u64, name: &ServiceName, cause: Cause) -> Option<RoundId> {
         let coming = |round: &OpenRound| {
-            round.service == *name && round.cause != Cause::Choice && round.fire_at_us > now_us
+            round.service == *name && round.cause.is_whole() && round.fire_at_us > now_us
         };
         let mut rounds = self.rounds.iter_mut();
         let (id, round) = rounds.find(|(_, round)| coming(round))?;

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use localize::{Arm, RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome};
+use localize::{
+    Arm, Pace, RoundId, ServiceName, Topology, VantageName, VantagePoint, VerdictOutcome,
+};
 use proto::v1::goodbye::Reason;
 use tokio::sync::{broadcast, mpsc};
 
@@ -124,9 +126,16 @@ impl Service {
     pub(super) fn arms(&self, vantage: &VantagePoint, cause: Cause) -> Vec<Arm> {
         let twins = match cause {
             Cause::Schedule => self.scheduled_twins().due(self.rounds),
-            Cause::Demand | Cause::Choice => Twins::of(&self.file).possible(&self.record.learnt),
+            Cause::Demand => self.possible_twins().at_once(Pace::Single),
+            Cause::Bursts => self.possible_twins().at_once(Pace::Burst),
+            Cause::Choice => self.possible_twins(),
         };
         plan::arms(&self.path, vantage, &twins)
+    }
+
+    /// In which other ways a localisation may ask.
+    fn possible_twins(&self) -> Twins {
+        Twins::of(&self.file).possible(&self.record.learnt)
     }
 
     /// In which other ways rounds of the schedule ask.
@@ -341,6 +350,9 @@ impl State {
             }
             Event::FireChosen(service, arms, reply) => {
                 reply.send(self.fire_chosen(now_us, &service, arms));
+            }
+            Event::FireBursts(service, reply) => {
+                reply.send(self.fire_bursts(now_us, &service));
             }
             Event::Gather {
                 service,

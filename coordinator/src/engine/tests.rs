@@ -18,7 +18,7 @@ use std::sync::Arc;
 use localize::topology::Zone;
 use localize::{
     Arm, Facts, Failure, Firing, Layer, Micros, NameServer, Object, Observation, ObservationId,
-    Outcome, Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
+    Outcome, Pace, Role, RoundId, ServiceName, SourcePort, Stamp, Target, VantageName,
 };
 use proto::v1;
 use proto::v1::coordinator_message::Message;
@@ -476,6 +476,28 @@ fn rounds_in_flight_are_bounded() {
         bench.state.fire(later, &shop(), Cause::Demand).unwrap(),
         Fired::TooManyInFlight
     );
+}
+
+/// A localisation asks with one connection at a time, and for bursts apart from that.
+#[test]
+fn bursts_of_a_localisation_have_rounds_of_their_own() {
+    let mut bench = Bench::new();
+    let mut agent = bench.connect("a", Role::Inside);
+    let paces = |agent: &mut Agent| {
+        let arms = agent.round().arms.into_iter();
+        let arms = arms.map(|arm| Arm::try_from(arm).unwrap());
+        arms.map(|arm| arm.traits.pace).collect::<Vec<_>>()
+    };
+    bench.fire(NOW);
+    let whole = paces(&mut agent);
+    assert!(whole.len() > 1 && whole.iter().all(|pace| *pace == Pace::Single));
+    let fired = bench.state.fire_bursts(NOW, &shop());
+    assert!(matches!(fired, Ok(Fired::Round { .. })), "{fired:?}");
+    let bursts = paces(&mut agent);
+    assert!(!bursts.is_empty() && bursts.iter().all(|pace| *pace == Pace::Burst));
+    // It serves nobody who wants a whole one.
+    bench.fire(NOW + SECOND);
+    assert_eq!(paces(&mut agent), whole);
 }
 
 #[test]

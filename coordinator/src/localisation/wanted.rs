@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use localize::{Arm, Case, Choice, Outcome, RoundId, VantageName};
+use localize::{Arm, Case, Choice, Outcome, Pace, RoundId, VantageName};
 
 /// Rounds that one choice is good for: as many as are fired until the next judgement.
 const ROUNDS: u32 = 2;
@@ -11,6 +11,16 @@ const ROUNDS: u32 = 2;
 /// What is wanted. Within one localisation, which fires and judges by turns.
 #[derive(Debug, Default)]
 pub(super) struct Wanted(Mutex<State>);
+
+/// What the next round may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// Whatever is wanted.
+    All,
+    /// No bursts: who limits connections by a rate must have let single ones through again before those of the next
+    /// whole round come.
+    Single,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -37,13 +47,18 @@ impl Wanted {
 
     /// The arms of the next round; `None` when none are wanted, or when the choice has been fired so
     /// often that what came of it is worth waiting for.
-    pub(super) fn take(&self) -> Option<Vec<(VantageName, Arm)>> {
+    pub(super) fn take(&self, turn: Turn) -> Option<Vec<(VantageName, Arm)>> {
         let mut state = self.state();
-        if state.arms.is_empty() {
+        let has_turn = |(_, arm): &&(VantageName, Arm)| match (turn, arm.traits.pace) {
+            (Turn::All, _) | (Turn::Single, Pace::Single) => true,
+            (Turn::Single, Pace::Burst) => false,
+        };
+        let arms: Vec<_> = state.arms.iter().filter(has_turn).cloned().collect();
+        if arms.is_empty() {
             return None;
         }
         state.rounds = state.rounds.checked_sub(1)?;
-        Some(state.arms.clone())
+        Some(arms)
     }
 
     /// They have been announced.
@@ -125,13 +140,31 @@ mod tests {
     #[test]
     fn a_choice_is_good_for_two_rounds() {
         let wanted = Wanted::default();
-        assert_eq!(wanted.take(), None);
+        assert_eq!(wanted.take(Turn::All), None);
         wanted.choose(&choice(), &case(1, Outcome::Passed));
-        assert_eq!(wanted.take().map(|arms| arms.len()), Some(2));
-        assert!(wanted.take().is_some());
-        assert_eq!(wanted.take(), None);
+        assert_eq!(wanted.take(Turn::All).map(|arms| arms.len()), Some(2));
+        assert!(wanted.take(Turn::All).is_some());
+        assert_eq!(wanted.take(Turn::All), None);
         wanted.choose(&choice(), &case(1, Outcome::Passed));
-        assert!(wanted.take().is_some());
+        assert!(wanted.take(Turn::All).is_some());
+    }
+
+    /// Without losing the choice.
+    #[test]
+    fn a_burst_waits_for_its_turn() {
+        let wanted = Wanted::default();
+        let (vantage, plain) = arm();
+        let burst = (vantage, plain.twin(Pace::Burst));
+        let chosen = |next| Choice {
+            next,
+            ..Choice::default()
+        };
+        wanted.choose(&chosen(vec![burst.clone()]), &case(1, Outcome::Passed));
+        assert_eq!(wanted.take(Turn::Single), None);
+        assert_eq!(wanted.take(Turn::Single), None);
+        assert_eq!(wanted.take(Turn::All), Some(vec![burst.clone()]));
+        wanted.choose(&chosen(vec![burst, arm()]), &case(1, Outcome::Passed));
+        assert_eq!(wanted.take(Turn::Single), Some(vec![arm()]));
     }
 
     #[test]
@@ -140,8 +173,8 @@ mod tests {
         wanted.fired(RoundId(7));
         // Left out of a whole round, an arm says nothing of the agent's limits.
         wanted.choose(&choice(), &case(6, Outcome::NotFired));
-        assert!(wanted.take().is_some());
+        assert!(wanted.take(Turn::All).is_some());
         wanted.choose(&choice(), &case(7, Outcome::NotFired));
-        assert_eq!(wanted.take(), None);
+        assert_eq!(wanted.take(Turn::All), None);
     }
 }

@@ -336,6 +336,36 @@ fn a_large_hello_is_said_to_who_speaks_tls() {
     assert_eq!(fired(&without, 0), [""; 0]);
 }
 
+/// Of VIPs and backends, one for each target whatever its sources; now and then, and never with large hellos.
+#[test]
+fn bursts_go_to_vips_and_backends_now_and_then() {
+    let inside = vantage(Role::Inside, None, &["10.0.0.7", "10.0.0.8"]);
+    let fired = |text: &str, due: &dyn Fn(Twins) -> Twins| {
+        let file = file(text);
+        let learnt = learnt(&["198.51.100.1"]);
+        let path = topology(&file, &learnt, std::slice::from_ref(&inside));
+        let arms = arms(&path, &inside, &due(Twins::of(&file).telling(&learnt)));
+        let bursts = arms.iter().filter(|arm| arm.traits.pace == Pace::Burst);
+        bursts.map(Arm::label).collect::<Vec<_>>()
+    };
+    let all = [
+        "vip/203.0.113.10:443, 8 connections at once",
+        "backend/web1 from 10.0.0.7, 8 connections at once",
+    ];
+    let scheduled = |round| fired(FILE, &move |twins| twins.due(round));
+    let having: Vec<u64> = (0..60).filter(|round| scheduled(*round) == all).collect();
+    assert_eq!(having, [5, 15, 25, 35, 45, 55]);
+    let large = having
+        .iter()
+        .any(|round| round.is_multiple_of(LARGE_HELLO_EVERY));
+    assert!(!large);
+    assert_eq!(fired(FILE, &|twins| twins.at_once(Pace::Burst)), all);
+    assert_eq!(fired(FILE, &|twins| twins.at_once(Pace::Single)), [""; 0]);
+    assert_eq!(fired(FILE, &Twins::in_every_round), [""; 0]);
+    let without = format!("{FILE}[schedule]\nbursts = false\n");
+    assert_eq!(fired(&without, &|twins| twins), [""; 0]);
+}
+
 #[test]
 fn ways_are_traced_unless_a_service_file_leaves_that_out() {
     let traced = |text: &str| spec(&file(text)).trace;

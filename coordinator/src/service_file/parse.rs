@@ -71,6 +71,7 @@ pub(super) fn service_file(
         gzip: extra(raw.schedule.accept_gzip),
         cookies: extra(raw.schedule.keep_cookies),
         large_hello: extra(raw.schedule.large_hello),
+        bursts: extra(raw.schedule.bursts),
         trace: extra(raw.schedule.trace),
         url,
     })

@@ -142,6 +142,7 @@ pub(super) struct Schedule {
     pub accept_gzip: Option<bool>,
     pub keep_cookies: Option<bool>,
     pub large_hello: Option<bool>,
+    pub bursts: Option<bool>,
     pub trace: Option<bool>,
 }
 

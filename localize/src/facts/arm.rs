@@ -66,6 +66,10 @@ pub const REUSE_WITHIN: Micros = Micros(60_000_000);
 /// when it is young, and than a proxy keeps in its buffers.
 pub const LARGE_READ: u64 = 128 << 10;
 
+/// Connections that a probe opens at the same instant whose arm asks for a burst: more than what limits a client
+/// lets one through at once who needs one, and hardly more than the six that a browser opens to a host which speaks HTTP/1.1.
+pub const BURST: u32 = 8;
+
 /// Probes of one arm that a round asks for at most: more would share the same burst of trouble, or make one.
 /// Whatever more one vantage point says of an arm in a round has no weight.
 pub const MOST_COPIES: u32 = 4;
@@ -188,6 +192,15 @@ impl Traits {
     #[must_use]
     pub fn need_an_earlier_probe(self) -> bool {
         self.port == SourcePort::Reused || self.session == Session::Kept
+    }
+
+    /// Connections that a probe with them opens at the instant at which it is fired.
+    #[must_use]
+    pub fn connections(self) -> u32 {
+        match self.pace {
+            Pace::Single => 1,
+            Pace::Burst => BURST,
+        }
     }
 
     /// What of them is not plain, in the order of the table.
@@ -336,6 +349,15 @@ traits! {
         /// More than that, as browsers say that offer a post-quantum key share (X25519MLKEM768).
         Large => 5, ", large hello", Twinned::Servers,
     }
+
+    /// How many connections are opened at the same instant. What limits how many a client may have, or how
+    /// fast it may open them, lets the first ones through and none beyond.
+    pace: Pace {
+        /// One.
+        Single,
+        /// [`BURST`]: companions, which carry nothing, and the one opened last, which is what is reported.
+        Burst => 6, ", 8 connections at once", Twinned::Origins,
+    }
 }
 
 #[cfg(test)]
@@ -369,6 +391,20 @@ mod tests {
         assert_eq!(both.label(), label);
         assert_eq!(both.plain(), plain);
         assert_eq!(plain.label(), "vip/203.0.113.10:443 from 10.0.0.7");
+    }
+
+    /// The words say how many, and a literal cannot be told by a constant.
+    #[test]
+    fn a_burst_is_of_as_many_connections_as_its_words_say() {
+        let [burst] = Traits::from(Pace::Burst)
+            .twins()
+            .collect::<alloc::vec::Vec<_>>()[..]
+        else {
+            panic!("one trait");
+        };
+        assert_eq!(burst.words, alloc::format!(", {BURST} connections at once"));
+        assert_eq!(burst.traits.connections(), BURST);
+        assert_eq!(Traits::PLAIN.connections(), 1);
     }
 
     #[test]

@@ -7,8 +7,8 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::arm::{
-    Arm, Encoding, Hello, LARGE_READ, MOST_COPIES, Object, REUSE_WITHIN, Session, SourcePort,
-    TWINS, Target, Traits, Twin, Twinned,
+    Arm, BURST, Encoding, Hello, LARGE_READ, MOST_COPIES, Object, Pace, REUSE_WITHIN, Session,
+    SourcePort, TWINS, Target, Traits, Twin, Twinned,
 };
 pub use crate::facts::dns::DnsFacts;
 use crate::facts::sighting::TcpOptions;

@@ -19,7 +19,7 @@ use crate::world::symptom::{Stage, Symptom};
 const CHOSEN: u32 = 8;
 /// Arms beside a chosen one that do the same at another target: with two, two of three agree.
 const SIBLINGS: usize = 2;
-/// What one vantage point has under way of a chosen round, in probes and in seconds of them: with three
+/// What one vantage point has under way of a chosen round, in connections or questions and in seconds of probes: with three
 /// such rounds a second a quarter of what an agent allows by default.
 const MOST_PROBES: usize = 16;
 const MOST_SECONDS: f64 = 16.0;
@@ -38,10 +38,10 @@ pub struct Promise {
 }
 
 impl Promise {
-    /// Bits per unit of cost: a probe, and each second that it takes.
+    /// Bits per unit of cost: a connection or question, and each second that the probe takes.
     #[must_use]
     pub fn value(&self) -> f64 {
-        self.bits / cost(self.seconds)
+        self.bits / cost(&self.arm, self.seconds)
     }
 }
 
@@ -172,13 +172,14 @@ impl<'a> Arms<'a> {
             cells.sort_by_key(|index| problem.evidence.cells[*index].stage);
             let (sum, count) = took.get(&name).copied().unwrap_or((0.0, 1.0));
             let seconds = sum / count;
+            let cost = cost(name.1, seconds);
             let stops = cells.iter().map(|index| {
                 let cell = &problem.evidence.cells[*index];
                 (index32(*index), possible(cell))
             });
             arms.chains.push(Chain {
                 stops: stops.collect(),
-                cost: cost(seconds),
+                cost,
             });
             arms.names.push(name);
             arms.seconds.push(seconds);
@@ -202,7 +203,13 @@ impl<'a> Arms<'a> {
     /// Of too many the ones with the fewest probes of late would not be fewer: each round leaves out
     /// the last ones alike.
     fn round(&self, copies: &[u32]) -> Vec<(VantageName, Arm)> {
-        let mut times: Vec<u32> = copies.iter().map(|n| (*n).min(MOST_COPIES)).collect();
+        // Several bursts at once would be another burst.
+        let most = |i: usize| match self.connections(i) {
+            1 => MOST_COPIES,
+            _ => 1,
+        };
+        let times = copies.iter().enumerate().map(|(i, n)| (*n).min(most(i)));
+        let mut times: Vec<u32> = times.collect();
         for chosen in (0..copies.len()).filter(|i| copies[*i] > 0) {
             for sibling in self.siblings(chosen) {
                 times[sibling] = times[sibling].max(1);
@@ -216,8 +223,11 @@ impl<'a> Arms<'a> {
                 for i in (0..times.len()).filter(|i| times[*i] > turn && (copies[*i] > 0) == own) {
                     let (vantage, arm) = self.names[i];
                     let (probes, seconds) = under_way.entry(vantage).or_default();
-                    if *probes < MOST_PROBES && *seconds + self.seconds[i] <= MOST_SECONDS {
-                        *probes += 1;
+                    let connections = self.connections(i) as usize;
+                    if *probes + connections <= MOST_PROBES
+                        && *seconds + self.seconds[i] <= MOST_SECONDS
+                    {
+                        *probes += connections;
                         *seconds += self.seconds[i];
                         round.push((vantage.clone(), arm.clone()));
                     }
@@ -225,6 +235,11 @@ impl<'a> Arms<'a> {
             }
         }
         round
+    }
+
+    /// Connections that a probe of an arm opens.
+    fn connections(&self, arm: usize) -> u32 {
+        self.names[arm].1.traits.connections()
     }
 
     /// The next arms, in turn, that differ in nothing but which target of the same kind they go to.
@@ -258,8 +273,8 @@ fn kind(target: &Target) -> Aim {
     }
 }
 
-fn cost(seconds: f64) -> f64 {
-    1.0 + seconds
+fn cost(arm: &Arm, seconds: f64) -> f64 {
+    f64::from(arm.traits.connections()) + seconds
 }
 
 /// Seconds that the probes of each arm took in all, and how many there were.

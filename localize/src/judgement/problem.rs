@@ -401,6 +401,7 @@ impl<'a> Problem<'a> {
             | Strikes::LargeObjects
             | Strikes::PackedAnswers
             | Strikes::LargeHellos
+            | Strikes::Bursts
             | Strikes::Sessions
             | Strikes::Validators => true,
             Strikes::ReusedPorts => crossings(cell).any(again),

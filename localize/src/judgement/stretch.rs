@@ -393,6 +393,7 @@ impl Stretch<'_> {
             | Strikes::ReusedPorts
             | Strikes::LongAnswers
             | Strikes::LargeObjects
+            | Strikes::Bursts
             | Strikes::Validators => {}
         }
         if self.spares_who_is_new(hypothesis) {

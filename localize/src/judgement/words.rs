@@ -1,6 +1,7 @@
 //! The sentences of a verdict.
 
 mod dns;
+mod throttled;
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -135,6 +136,9 @@ pub(crate) fn summary(what: &What, mode: Word, reach: Reach<'_>, well: &[What]) 
             "what users do varies by more than that anyway, or is spared it"
         }
         (false, _) if mode == Word::PortReuseCollision => "what users do has not met it so far",
+        (false, _) if mode == Word::Throttled => {
+            "users who open few connections at once do not meet it, who share an address with many may"
+        }
         (false, _) => "redundancy hides it from users, at the price of capacity",
         (true, What::Access(_)) => "users behind it are affected",
         (true, What::Resolver(_)) => "its users are affected",
@@ -312,6 +316,7 @@ fn misdeed(what: &What, mode: Word, reach: Reach<'_>) -> String {
             "fails {so_many} TLS handshakes of clients whose hello takes two packets, as with a post-quantum key share, and not those of others"
         ),
         Word::LargeAnswersFail => format!("fails {so_many} large answers"),
+        Word::Throttled => throttled::misdeed(&so_many),
         Word::PortReuseCollision => {
             format!("fails {so_many} connections whose source port was used less than 60 s before")
         }
@@ -410,6 +415,7 @@ pub(crate) fn next_step(what: &What, mode: Word) -> String {
                 "look for what reads TLS at {noun} (firewall, filter, DPI, proxy) and takes the ClientHello for whole in its first packet, and update it or let it pass; then for MTU and fragments in that direction. Meanwhile clients without X25519MLKEM768 get through"
             );
         }
+        Word::Throttled => return throttled::next_step(what),
         Word::SessionsFail => {
             return format!(
                 "let {noun} send a session elsewhere when its server is gone (HAProxy: `option redispatch`, no `option persist`), and compare its list of servers with those that there are"
@@ -559,6 +565,7 @@ fn of_backend(name: &str, mode: Word) -> String {
         Word::WrongContent => format!("compare the release on {name} with its siblings"),
         Word::WrongVariant
         | Word::LargeHello
+        | Word::Throttled
         | Word::SessionsFail
         | Word::PacketLoss
         | Word::Unreachable

@@ -488,7 +488,7 @@ fn times(
 }
 
 /// Whether an arm does what users do: asks a resolver from outside, or fetches by a public address, from
-/// a port that it has not just used.
+/// a port that it has not just used, and with one connection.
 fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool {
     let users_ask = match &arm.target {
         Target::Resolver { .. } => vantage.role == Role::Outside,
@@ -498,7 +498,7 @@ fn user_facing(vantage: &VantagePoint, arm: &Arm, reading: &Reading<'_>) -> bool
         }
         Target::NameServer { .. } | Target::Backend { .. } => false,
     };
-    users_ask && arm.traits.port.is_plain()
+    users_ask && arm.traits.port.is_plain() && arm.traits.pace.is_plain()
 }
 
 /// The windows begin and end where the record of some cell changes: where failures begin and where

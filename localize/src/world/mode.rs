@@ -9,7 +9,7 @@ mod table;
 
 pub(crate) use self::table::MODES;
 use crate::facts::component::Kind;
-use crate::facts::observation::{Arm, Encoding, Hello, Object, Target};
+use crate::facts::observation::{Arm, Encoding, Hello, Object, Pace, Target};
 use crate::world::symptom::{Stage, Symptom};
 
 /// What stands between the prober's own connection and the component.
@@ -106,6 +106,8 @@ pub(crate) enum Strikes {
     PackedAnswers,
     /// Those alone whose client says more in its first message of TLS than fits into one packet.
     LargeHellos,
+    /// Those alone that are the last of several connections opened at once.
+    Bursts,
     /// Of requests in a session those alone that the session leads to nobody.
     Sessions,
     /// Of the questions to resolvers those alone that go to one that checks signatures.
@@ -122,6 +124,7 @@ impl Strikes {
             Self::Sessions => known.stuck,
             Self::LargeObjects => arm.traits.object == Object::Large,
             Self::LargeHellos => arm.traits.hello == Hello::Large,
+            Self::Bursts => arm.traits.pace == Pace::Burst,
             Self::PackedAnswers => arm.traits.encoding == Encoding::Gzip,
         }
     }
@@ -205,6 +208,7 @@ words! {
     LargeAnswersFail => "large_answers_fail",
     LargeHello => "large_hello",
     PortReuseCollision => "port_reuse_collision",
+    Throttled => "throttled",
     AcceptQueueFull => "accept_queue_full",
     HostFirewall => "host_firewall",
     ReversePathFilter => "reverse_path_filter",

@@ -85,6 +85,8 @@ type Proxy = fn(Symptom) -> &'static [Weighted];
 fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
     let mut raw = [0.0; Symptom::COUNT];
     match view {
+        // A proxy opens a connection for each request, and none for who makes none: it hands on no burst.
+        _ if mode.strikes == Strikes::Bursts && !hands_on_connections(view, stage) => {}
         View::Direct if mode.strikes == Strikes::ReusedPorts => {}
         View::Direct | View::ReusedPort => add_direct(mode, &mut raw, stage),
         View::OwnPort if mode.told == Some(Symptom::StaleAck) => {
@@ -148,6 +150,11 @@ fn distribution(mode: &Mode, view: View, stage: Stage) -> Option<Distribution> {
         View::BehindRelay | View::BehindResolver | View::BehindCdn | View::BehindCdnAndLb => {}
     }
     normalised(raw, stage)
+}
+
+/// Whether whoever opens a connection opens one there.
+fn hands_on_connections(view: View, stage: Stage) -> bool {
+    view.is_direct() || view == View::BehindLb && stage != Stage::Http
 }
 
 fn acts_at(mode: &Mode, stage: Stage) -> bool {

@@ -1,7 +1,7 @@
 //! How much probing this host bears, and how much it does to others.
 //!
 //! What keeps the bounds are token buckets that hold one second's worth: one for the whole, and one for
-//! each address that was probed of late. What a probe takes is known beforehand but for its bytes and a
+//! each address that was probed of late. A burst is as many probes as it opens connections. What a probe takes is known beforehand but for its bytes and a
 //! second connection, which some servers make it open: these are taken afterwards, and a bucket may then
 //! owe, which the next probes of that address wait for.
 
@@ -89,6 +89,21 @@ pub enum Exceeded {
         /// Which section of the file has it.
         whose: Whose,
     },
+    /// That of probes of one address is lower than what is to be sent there at once.
+    #[error(
+        "{connections} connections at once are more than the limit of {limit} probes a second of {address} (limits.{} in policy.toml sets it)",
+        .whose.section()
+    )]
+    Burst {
+        /// Connections that would be opened.
+        connections: u32,
+        /// The address.
+        address: IpAddr,
+        /// Its limit.
+        limit: u32,
+        /// Which section of the file has it.
+        whose: Whose,
+    },
     /// That of bytes of one address.
     #[error(
         "the limit of {limit} bytes a second of {address} is reached (limits.{} in policy.toml sets it)",
@@ -154,20 +169,44 @@ impl Meter {
     /// # Errors
     /// The limit that is reached.
     pub fn admit(&mut self, address: IpAddr, whose: Whose, now_us: u64) -> Result<(), Exceeded> {
+        self.admit_connections(1, address, whose, now_us)
+    }
+
+    /// Takes a probe of an address that opens so many connections at once, or nothing at all. It counts as so many
+    /// probes.
+    ///
+    /// # Errors
+    /// The limit that is reached, or that the burst is beyond as it is.
+    pub fn admit_connections(
+        &mut self,
+        connections: u32,
+        address: IpAddr,
+        whose: Whose,
+        now_us: u64,
+    ) -> Result<(), Exceeded> {
+        let tokens = u64::from(connections);
         self.whole.fill(now_us);
-        if !self.whole.has(1) {
+        if !self.whole.has(tokens) {
             return Err(Exceeded::Whole(self.limits.max_probes_per_second));
         }
         let Some(account) = self.account(address, whose, now_us)? else {
-            self.whole.take(1);
+            self.whole.take(tokens);
             return Ok(());
         };
-        if let Some(probes) = account.probes.as_ref().filter(|probes| !probes.has(1)) {
+        if let Some(probes) = account.probes.as_ref().filter(|probes| !probes.has(tokens)) {
             let limit = probes.per_second;
-            return Err(Exceeded::Probes {
-                address,
-                limit,
-                whose,
+            return Err(match limit < connections {
+                true => Exceeded::Burst {
+                    connections,
+                    address,
+                    limit,
+                    whose,
+                },
+                false => Exceeded::Probes {
+                    address,
+                    limit,
+                    whose,
+                },
             });
         }
         // What an answer will take is not known: whoever owes nothing may ask.
@@ -180,9 +219,9 @@ impl Meter {
             });
         }
         if let Some(probes) = &mut account.probes {
-            probes.take(1);
+            probes.take(tokens);
         }
-        self.whole.take(1);
+        self.whole.take(tokens);
         Ok(())
     }
 
@@ -379,6 +418,37 @@ mod tests {
         // The rate, and one second at once.
         assert_eq!(one, 5 * 60 + 4);
         assert!((200 * 59..=200 * 61).contains(&(one + all)), "{all}");
+    }
+
+    /// Eight connections are eight probes, of the whole and of the address; where the limit is lower, never one.
+    #[test]
+    fn a_burst_is_as_many_probes_as_connections() {
+        let each = |most| Each {
+            max_probes_per_second: Some(most),
+            max_bytes_per_second: None,
+        };
+        let burst =
+            |meter: &mut Meter, n| meter.admit_connections(8, address(n), Whose::Public, START);
+        let mut meter = Meter::new(limits(100, each(10)));
+        assert_eq!(burst(&mut meter, 1), Ok(()));
+        let reached = Exceeded::Probes {
+            address: address(1),
+            limit: 10,
+            whose: Whose::Public,
+        };
+        assert_eq!(burst(&mut meter, 1), Err(reached));
+        let admits = |_: &i32| meter.admit(address(1), Whose::Public, START).is_ok();
+        assert_eq!((0..8).filter(admits).count(), 2);
+        let mut meter = Meter::new(limits(10, Each::default()));
+        assert_eq!(burst(&mut meter, 1), Ok(()));
+        assert_eq!(burst(&mut meter, 2), Err(Exceeded::Whole(10)));
+        let mut meter = Meter::new(Limits::default());
+        let beyond = burst(&mut meter, 1).unwrap_err();
+        assert_eq!(
+            beyond.to_string(),
+            "8 connections at once are more than the limit of 5 probes a second of 8.8.8.1 (limits.public in policy.toml sets it)"
+        );
+        assert_eq!(meter.admit(address(1), Whose::Public, START), Ok(()));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One probe: from the fired socket through its layers to what it saw.
 
+pub mod burst;
 pub mod cookie;
 pub mod dns;
 pub mod hello;
@@ -13,6 +14,7 @@ pub mod version;
 
 use std::fmt::Write as _;
 use std::io;
+use std::mem;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -211,6 +213,10 @@ fn connection(
         Some((used, socket)) => (Some(used), Ok(socket)),
         None => (None, tcp::prepare(to, arm.source)),
     };
+    let sockets = socket.and_then(|socket| {
+        let companions = burst::companions(arm.traits, to, arm.source)?;
+        Ok((socket, companions))
+    });
     let connection = Connection {
         target: arm.target.clone(),
         source: arm.source,
@@ -236,8 +242,12 @@ fn connection(
             session,
             ..arm.traits
         }),
-        charge: match socket {
-            Ok(socket) => Charge::Connect { socket, to },
+        charge: match sockets {
+            Ok((socket, companions)) => Charge::Connect {
+                socket,
+                to,
+                companions,
+            },
             Err(error) => Charge::Broken(error),
         },
         task: Task::Connection(Box::new(connection)),
@@ -245,14 +255,17 @@ fn connection(
 }
 
 /// Follows a fired probe to its end, and says what it took beyond its first connection; what becomes of its port does not delay that.
-pub async fn follow(task: Task, fired: Fired, clock: &Clock) -> (Findings, Spent, Parting) {
+pub async fn follow(task: Task, mut fired: Fired, clock: &Clock) -> (Findings, Spent, Parting) {
     let mut ladder = Ladder::new(clock, fired.at);
     let (end, spent, parting) = match task {
         Task::Question(question) => {
             let end = question.follow(fired, &mut ladder).await;
             (end, Spent::default(), Parting::Done)
         }
-        Task::Connection(connection) => connection.follow(fired, &mut ladder).await,
+        Task::Connection(connection) => {
+            let companions = mem::take(&mut fired.companions);
+            burst::beside(companions, connection.follow(fired, &mut ladder)).await
+        }
     };
     (ladder.findings(end), spent, parting)
 }

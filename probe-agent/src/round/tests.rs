@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::MutexGuard;
 
-use localize::{Role, Target};
+use localize::{Pace, Role, Target};
 use prost::Message as _;
 use proto::v1::agent_message::Message;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -128,16 +128,25 @@ impl Bench {
         service: &Arc<Service>,
         to: SocketAddr,
     ) -> (v1::RoundAnswer, Vec<v1::AgentMessage>) {
+        let backend = Target::Backend {
+            name: "db".to_owned(),
+            address: to,
+        };
+        let arms = [Target::Vip { address: to }, backend].map(Arm::to);
+        self.round_of(service, arms).await
+    }
+
+    /// The same of two other arms.
+    async fn round_of(
+        &self,
+        service: &Arc<Service>,
+        arms: [Arm; 2],
+    ) -> (v1::RoundAnswer, Vec<v1::AgentMessage>) {
         let context = Context {
             role: Role::Inside,
             resolvers: Vec::new(),
             around: Around::default(),
         };
-        let backend = Target::Backend {
-            name: "db".to_owned(),
-            address: to,
-        };
-        let arms = [Target::Vip { address: to }, backend];
         let before = self.outbox.state().borrow().newest;
         let answer = self.rounds.announce(
             Some(service),
@@ -146,7 +155,7 @@ impl Bench {
                 service: "shop".to_owned(),
                 round: 7,
                 fire_at_us: self.clock.stamp(self.clock.now()).at_us,
-                arms: arms.map(|target| (&Arm::to(target)).into()).into(),
+                arms: arms.map(|arm| (&arm).into()).into(),
             },
         );
         let mut state = self.outbox.state();
@@ -315,6 +324,30 @@ async fn beyond_the_limit_of_an_address_nothing_is_fired() {
     assert_eq!(answer.accepted, 1);
     let said = "the limit of 1 probes a second of 127.0.0.1 is reached (limits.private in policy.toml sets it)";
     assert_eq!(left_out(messages), [said]);
+}
+
+/// A burst takes the address's share for eight probes, and of what is under way.
+#[tokio::test]
+async fn a_burst_counts_for_each_of_its_connections() {
+    for (policy, said) in [
+        (
+            "[limits.private]\nmax_probes_per_second = 8",
+            "the limit of 8 probes a second of 127.0.0.1 is reached (limits.private in policy.toml sets it)",
+        ),
+        (
+            "[limits]\nmax_concurrent = 8",
+            "the limit of 8 probes at once is reached",
+        ),
+    ] {
+        let bench = Bench::with_policy(policy);
+        bench.give(SECRET);
+        let (address, _) = echo().await;
+        let plain = Arm::to(Target::Vip { address });
+        let arms = [plain.twin(Pace::Burst), plain];
+        let (answer, messages) = bench.round_of(&bench.service(&[]), arms).await;
+        assert_eq!(answer.accepted, 1, "{policy}");
+        assert_eq!(left_out(messages), [said]);
+    }
 }
 
 /// What an answer took beyond the address's share is paid back before it is asked again.

@@ -68,7 +68,7 @@ pub struct Lost {
 
 impl Lost {
     /// The probe of an observation, if that met silence: no SYN was answered, or somebody says that there is no way.
-    /// What was let go from a port on purpose leaves that to its arm's next probe.
+    /// What was let go from a port on purpose, or the last of several at once, leaves that to the probe that is plain.
     #[must_use]
     pub fn of(observation: &Observation) -> Option<Self> {
         let Outcome::Failed {
@@ -90,12 +90,9 @@ impl Lost {
             observation.arm.source.unwrap_or(anywhere),
             0,
         ));
-        observation
-            .arm
-            .traits
-            .port
-            .is_plain()
-            .then_some(Self { from, to })
+        let traits = observation.arm.traits;
+        let is_alone = traits.port.is_plain() && traits.pace.is_plain();
+        is_alone.then_some(Self { from, to })
     }
 }
 

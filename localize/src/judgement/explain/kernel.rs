@@ -124,6 +124,7 @@ fn speaks(mode: Word) -> (bool, bool) {
         | Word::WrongContent
         | Word::WrongVariant
         | Word::LargeHello
+        | Word::Throttled
         | Word::SessionsFail
         | Word::Blocked
         | Word::Misdirected

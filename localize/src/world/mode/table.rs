@@ -300,6 +300,44 @@ const fn large_hello(kind: Kind, share: f64) -> Mode {
     }
 }
 
+/// Of connections opened at once only so many are let through, by their number or by how fast they come: a packet
+/// filter's rate, a table with a limit for each client, a provider that keeps off floods. What is beyond is dropped
+/// for the most part, and refused by some.
+const fn throttled(kind: Kind, share: f64, direct: &'static [AtStage]) -> Mode {
+    Mode {
+        strikes: Strikes::Bursts,
+        ..mode(kind, Word::Throttled, share, direct)
+    }
+}
+
+const BEYOND: &[Weighted] = &[(S::SynLost, 0.75), (S::Refused, 0.25)];
+const KEPT_OUT: &[AtStage] = &[(Stage::Tcp, BEYOND), (Stage::Arrive, BEYOND)];
+/// At the host, whose kernel may say that it was its own filter.
+const KEPT_OUT_THERE: &[AtStage] = &[
+    (Stage::Tcp, BEYOND),
+    (
+        Stage::Answer,
+        &[
+            (S::SynLost, 0.35),
+            (S::Filtered, 0.3),
+            (S::Refused, 0.25),
+            (S::Silent, 0.1),
+        ],
+    ),
+];
+/// By who takes every connection, and ends those that are too many.
+const TAKEN_AND_RESET: &[AtStage] = &[
+    (
+        Stage::Tls,
+        &[
+            (S::TlsReset, 0.8),
+            (S::TlsRefused, 0.1),
+            (S::TlsTimeout, 0.1),
+        ],
+    ),
+    (Stage::Http, RESETS),
+];
+
 /// A balancer that knows its clients again sends some of them to a server that is gone, and says so itself:
 /// persistence without redispatch.
 const SESSIONS_FAIL: Mode = Mode {
@@ -438,6 +476,7 @@ pub(crate) const MODES: &[Mode] = &[
     black_hole(Kind::ClientNetwork, 0.03, SHORT_CHAIN),
     black_hole(Kind::ClientNetwork, 0.03, LONG_CHAIN),
     large_hello(Kind::ClientNetwork, 0.03),
+    throttled(Kind::ClientNetwork, 0.02, KEPT_OUT),
     collides(
         Kind::ClientNetwork,
         0.01,
@@ -788,6 +827,8 @@ pub(crate) const MODES: &[Mode] = &[
     large_fail(Kind::LoadBalancer, 0.01, REFUSED_LARGE),
     SESSIONS_FAIL,
     large_hello(Kind::LoadBalancer, 0.01),
+    throttled(Kind::LoadBalancer, 0.02, KEPT_OUT_THERE),
+    throttled(Kind::LoadBalancer, 0.01, TAKEN_AND_RESET),
     collides(
         Kind::LoadBalancer,
         0.05,
@@ -891,6 +932,8 @@ pub(crate) const MODES: &[Mode] = &[
     ),
     wrong_variant(Kind::Backend, 0.02),
     large_hello(Kind::Backend, 0.01),
+    throttled(Kind::Backend, 0.02, KEPT_OUT_THERE),
+    throttled(Kind::Backend, 0.01, TAKEN_AND_RESET),
     mode(
         Kind::Backend,
         Word::CertificateExpired,

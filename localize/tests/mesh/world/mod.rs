@@ -9,6 +9,7 @@
 )]
 
 mod serve;
+mod throttle;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,10 +18,13 @@ use localize::dns::{Again, Reply, Searched};
 use localize::{
     Arm, Backend, Baseline, Baselines, Case, CdnProvider, Direction, DnsFacts, Encoding,
     Expectation, Facts, Failure, Firing, FlowSighting, Hello, LARGE_READ, Layer, Micros,
-    NameServer, Object, Observation, ObservationId, Outcome, Packet, Role, RoundId, Scheme, Seen,
-    ServiceName, Session, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, Topology,
+    NameServer, Object, Observation, ObservationId, Outcome, Pace, Packet, Role, RoundId, Scheme,
+    Seen, ServiceName, Session, SourcePort, Stamp, Step, Target, TcpFacts, TlsFacts, Topology,
     VantageName, VantagePoint, VipMode, WitnessReport,
 };
+
+pub use throttle::Beyond;
+use throttle::Limit;
 
 /// With or without agents on the hosts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,6 +53,11 @@ pub enum Fault {
     LargeHelloOfEdge(usize),
     LargeHelloOfEdges,
     LargeHelloOfBalancer,
+    /// Of connections opened at once most are let in and the last is not: by a backend, the balancer, or what is around
+    /// a vantage point.
+    BackendThrottles(usize, Beyond),
+    BalancerThrottles(Beyond),
+    AccessThrottles(&'static str),
     /// The coordinator's own clock is so many days ahead of everybody else's.
     MeshClock(i64),
     /// An edge sends its certificate without that of the issuer.
@@ -139,6 +148,8 @@ pub struct World {
     pub accepts_gzip: bool,
     /// Agents say a large hello as well.
     pub says_large_hello: bool,
+    /// In one round of so many agents open several connections at once as well; never where it is 0.
+    pub bursts_every: u64,
     /// Agents keep the cookie that the balancer gave them as well.
     pub keeps_cookies: bool,
     /// Length of the usual answer.
@@ -148,6 +159,8 @@ pub struct World {
     baselines: Baselines,
     /// The backend that the probe under way was forwarded to.
     forwarded: usize,
+    /// The limit that its connection is beyond.
+    limited: Option<Limit>,
     /// What it asks for, and where its backend's answer goes.
     object: Object,
     encoding: Encoding,
@@ -281,6 +294,8 @@ impl World {
             accepts_gzip: false,
             keeps_cookies: false,
             says_large_hello: false,
+            bursts_every: 0,
+            limited: None,
             usual_bytes: 4096,
             object: Object::Usual,
             encoding: Encoding::Identity,
@@ -455,6 +470,15 @@ impl World {
             let speaks_tls = |a: &&Arm| !matches!(a.target, Target::Backend { .. });
             let large = plain.iter().filter(fetches).filter(speaks_tls);
             arms.extend(large.map(|arm| arm.twin(Hello::Large)));
+        }
+        // Agents on backends have no twins, and one source stands for all.
+        let on_backend = vantage.host.as_deref().is_some_and(|host| host != "lb");
+        if !on_backend && self.bursts_every > 0 && self.round.is_multiple_of(self.bursts_every) {
+            let connects =
+                |a: &&Arm| matches!(a.target, Target::Vip { .. } | Target::Backend { .. });
+            let mut bursts: Vec<Arm> = plain.iter().filter(connects).cloned().collect();
+            bursts.dedup_by(|a, b| a.target == b.target);
+            arms.extend(bursts.into_iter().map(|arm| arm.twin(Pace::Burst)));
         }
         if self.keeps_cookies {
             let balanced = |a: &&Arm| matches!(a.target, Target::Edge { .. } | Target::Vip { .. });
@@ -748,7 +772,7 @@ impl World {
         };
         for try_at in [0u64, 1, 2] {
             h.sent += 1;
-            if self.random.chance(forward) {
+            if self.random.chance(forward) || self.is_beyond(&[Limit::Before], try_at == 0) {
                 continue;
             }
             h.arrived += 1;
@@ -757,7 +781,8 @@ impl World {
                 h.passed = Err(Failure::ConnectRefused);
                 return h;
             }
-            if self.random.chance(host_drops) {
+            let dropped = [Limit::There(Beyond::Dropped)];
+            if self.random.chance(host_drops) || self.is_beyond(&dropped, try_at == 0) {
                 continue;
             }
             h.answered += 1;
@@ -823,7 +848,11 @@ impl World {
             _ => (both, 0.0, both, false),
         };
         let (before, there) = self.collisions(vantage, arm);
+        self.limited = self.limit(vantage, arm);
+        let closed = closed || self.limited == Some(Limit::There(Beyond::Refused));
         let mut h = self.handshake(forward.max(before), drops.max(there), back, closed);
+        // What the balancer opens in turn is one connection.
+        let limited = self.limited.take();
         if self.layer4 && both == 0.0 && matches!(arm.target, Target::Vip { .. }) {
             // What is lost behind the balancer has come to the balancer.
             h.arrived = h.sent;
@@ -877,6 +906,7 @@ impl World {
             facts.http = Some(self.answer_with(403));
             return Err((Layer::Http, Failure::HttpStatus(403), 900));
         }
+        Limit::once_let_in(limited, arm)?;
         let end = self.above_tcp(vantage, arm, both, steps, facts);
         let lost = self.is_long() && self.faults.contains(&black_hole_at(vantage));
         if lost && end.is_ok() {

@@ -7,6 +7,7 @@
 
 mod asked;
 mod beside;
+mod burst;
 mod dns;
 mod dns_daemons;
 mod http;
