@@ -20,7 +20,7 @@ const LASTS_US: u64 = 2_000_000;
 
 /// Whose time it is that a late answer took.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Whose {
+pub(crate) enum Whose {
     Backend(String),
     Target(Target),
 }
