@@ -29,6 +29,8 @@ const PAST: usize = 12;
 pub(super) const TELLING: usize = 4;
 /// Into so many pieces those may have been parted.
 const PARTED: usize = 6;
+/// So many places of a stretch are tried at which a fault of it may have changed.
+const TURNS: usize = 3;
 /// What a change must make more probable, in nats.
 const CHANGED: f64 = 3.0;
 /// A fault of one stretch may be there in the next one, too, when the pattern changes all the same; a component
@@ -122,6 +124,8 @@ pub(super) struct Weighed {
     blamed: Option<BTreeSet<Kind>>,
     /// What it makes probable in the next one.
     carried: Carried,
+    /// The instants at which one of several faults that explain it best begins or ends.
+    turns: Vec<u64>,
 }
 
 impl Weighed {
@@ -146,6 +150,7 @@ impl Weighed {
                 posterior.evidence + problem.model.calm_total() - problem.model.prior_total(),
             ),
             carried: next,
+            turns: turns(&evidence, &posterior),
             blamed: (!anybody).then(|| blamed.map(|s| s.component.kind).collect()),
         }
     }
@@ -168,6 +173,7 @@ impl Weighed {
             evidence: None,
             blamed: None,
             carried: Carried::default(),
+            turns: Vec::new(),
         }
     }
 
@@ -222,7 +228,39 @@ pub(super) fn joined(
         joined.push(alone);
     }
     joined.reverse();
-    joined
+    let joined = joined.into_iter();
+    joined.flat_map(|whole| parted(whole, &weigh)).collect()
+}
+
+/// The instants at which one of the faults of the best set of several begins or ends.
+fn turns(evidence: &Evidence, posterior: &Posterior) -> Vec<u64> {
+    let best = posterior.sets.first().map(|(_, set)| &set.fits);
+    let Some(fits) = best.filter(|fits| fits.len() > 1) else {
+        return Vec::new();
+    };
+    let turns = (1..evidence.windows).filter(|window| {
+        let mut faults = fits.iter().map(|fit| &fit.fault);
+        faults.any(|fault| fault.on(window - 1) != fault.on(*window))
+    });
+    turns.map(|w| evidence.starts[w]).take(TURNS).collect()
+}
+
+/// A stretch as two, where one fault that has changed its rate explains it better than one fault that ended
+/// while another was there: within a stretch a fault has one rate.
+fn parted(whole: Weighed, weigh: &impl Fn(Span, &Carried) -> Weighed) -> Vec<Weighed> {
+    let fresh = Carried::default();
+    let Span { from, to } = whole.span;
+    let pairs = whole.turns.iter().filter_map(|turn| {
+        let early = weigh(Span { from, to: *turn }, &fresh);
+        let late = weigh(Span { from: *turn, to }, &early.carried);
+        Some((early.evidence? + late.evidence?, early, late.span))
+    });
+    let best = pairs.max_by(|a, b| a.0.total_cmp(&b.0));
+    let changed = |both: &f64| whole.evidence.is_some_and(|one| *both > one + CHANGED);
+    match best.filter(|(both, ..)| changed(both)) {
+        Some((_, early, late)) => alloc::vec![early, weigh(late, &fresh)],
+        None => alloc::vec![whole],
+    }
 }
 
 /// The stretches of a record: where its pattern changes, whatever the balancer does.

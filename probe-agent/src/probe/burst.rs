@@ -31,7 +31,7 @@ pub fn companions(
     (1..traits.connections()).map(companion).collect()
 }
 
-/// Holds companions open while a probe goes on, but no longer than [`HELD`]. Closed without a byte they end as
+/// Holds companions open while a probe goes on, but no longer than `HELD`. Closed without a byte they end as
 /// connections do that nobody has used (FIN), and those that are not open yet with nothing.
 pub async fn beside<T>(companions: Vec<Socket>, probe: impl Future<Output = T>) -> T {
     let held = async {
