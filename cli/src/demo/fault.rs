@@ -260,7 +260,10 @@ impl std::fmt::Display for Expected {
             Self::Either([one, other]) => {
                 let [one, other] = [one, other]
                     .map(|(kind, name)| format!("{} {name}", crate::render::kind(*kind)));
-                write!(f, "{one}, or that or {other} and what would tell")
+                write!(
+                    f,
+                    "{one}; or it and {other} as candidates, with what would tell"
+                )
             }
         }
     }

@@ -581,3 +581,34 @@ pub(crate) fn earlier(
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where a stretch of so much evidence is parted that may turn at 10 and at 20, if those before and after
+    /// the latter have as much as this together.
+    fn parted_at(whole: f64, at_20: f64) -> Vec<(u64, u64)> {
+        let weigh = |span: Span, _: &Carried| Weighed {
+            evidence: Some(match span {
+                Span { from: 20, .. } | Span { to: 20, .. } => at_20 / 2.0,
+                Span { .. } => -200.0,
+            }),
+            ..Weighed::unweighed(span)
+        };
+        let whole = Weighed {
+            evidence: Some(whole),
+            turns: alloc::vec![10, 20],
+            ..Weighed::unweighed(Span { from: 0, to: 30 })
+        };
+        let parted = parted(whole, &weigh).into_iter();
+        parted.map(|w| (w.span.from, w.span.to)).collect()
+    }
+
+    #[test]
+    fn a_stretch_is_parted_where_it_is_so_much_more_probable_as_two() {
+        assert_eq!(parted_at(-320.0, -290.0), [(0, 20), (20, 30)]);
+        assert_eq!(parted_at(-320.0, -320.0 + CHANGED), [(0, 30)]);
+        assert_eq!(parted_at(-320.0, -350.0), [(0, 30)]);
+    }
+}
